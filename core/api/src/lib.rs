@@ -1,0 +1,9 @@
+//! The Kubernetes API as data and pure functions: types, schemas, codecs, names, selectors, quantities, patches, apply.
+//!
+//! Nothing here performs I/O, reads a clock or starts a task.
+//! Facts about the API (fields, numbers, keys, resources) come only from the tables in `data/`.
+
+pub mod schema;
+
+/// A decoded JSON tree, with keys in sorted order.
+pub use serde_json::Value;

@@ -1,0 +1,3 @@
+//! The commands of this repository, as `cargo xtask <command>`.
+
+fn main() {}

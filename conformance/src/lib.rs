@@ -1,0 +1,1 @@
+//! One suite per kernel trait, for anyone's implementation.

@@ -1,0 +1,1 @@
+//! Fakes that keep every contract, the virtual clock and the seeded executor.

@@ -1,0 +1,1 @@
+//! A whole cluster in one process: assembly, re-exports, and the rim where Windlass meets the operating system.

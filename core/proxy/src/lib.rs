@@ -3,5 +3,6 @@
 //! This crate promises no stable API; embed it through `windlass`.
 
 pub mod nft;
+pub mod wanted;
 
 pub use self::nft::NftRules;

@@ -22,9 +22,10 @@ pub fn ports<'a>(
     slices: impl IntoIterator<Item = &'a EndpointSlice> + Clone,
     node: &str,
 ) -> Vec<ServicePort> {
-    let Some(spec) = service.spec.as_ref().filter(|spec| spec.type_.as_deref() != Some("ExternalName")) else {
+    let spec = &service.spec;
+    if spec.type_.as_deref() == Some("ExternalName") {
         return vec![];
-    };
+    }
     let cluster_ips = cluster_ips(spec);
     if cluster_ips.is_empty() {
         return vec![];
@@ -87,8 +88,7 @@ fn cluster_ips(spec: &ServiceSpec) -> Vec<IpAddr> {
 }
 
 fn external_ips(service: &Service, spec: &ServiceSpec) -> Vec<IpAddr> {
-    let status = service.status.as_ref();
-    let balancers = status.into_iter().flat_map(|status| &status.load_balancer.ingress);
+    let balancers = service.status.load_balancer.ingress.iter();
     let balancers = balancers.filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"));
     let ips = spec.external_ips.iter().chain(balancers.filter_map(|ingress| ingress.ip.as_ref()));
     ips.filter_map(|ip| ip.parse().ok()).collect::<BTreeSet<_>>().into_iter().collect()

@@ -1,1 +1,7 @@
 //! Services and EndpointSlices to DNS answers.
+//!
+//! This crate promises no stable API; embed it through `windlass`.
+
+pub mod message;
+pub mod serve;
+pub mod zone;

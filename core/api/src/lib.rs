@@ -4,6 +4,7 @@
 //! Facts about the API (fields, numbers, keys, resources) come only from the tables in `data/`.
 
 mod r#gen;
+pub mod protobuf;
 pub mod resources;
 pub mod schema;
 pub mod types;

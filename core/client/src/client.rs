@@ -216,7 +216,13 @@ impl Client {
     /// # Errors
     ///
     /// Those of the API.
-    pub async fn patch<T: Resource>(&self, namespace: &str, name: &str, how: PatchType, patch: Value) -> Result<Arc<T>> {
+    pub async fn patch<T: Resource>(
+        &self,
+        namespace: &str,
+        name: &str,
+        how: PatchType,
+        patch: Value,
+    ) -> Result<Arc<T>> {
         self.object(self.on::<T>(Verb::Patch(how), namespace).named(name).body(patch)).await
     }
 

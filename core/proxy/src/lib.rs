@@ -1,1 +1,8 @@
 //! Services and EndpointSlices to packet rules.
+//!
+//! This crate promises no stable API; embed it through `windlass`.
+
+pub mod nft;
+pub mod wanted;
+
+pub use self::nft::NftRules;

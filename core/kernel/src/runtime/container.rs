@@ -32,7 +32,7 @@ pub struct ContainerConfig {
     /// The working directory; empty for the image's.
     pub working_dir: String,
     /// The environment, beside the image's, in order.
-    pub env: Vec<(String, Vec<u8>)>,
+    pub env: Vec<(String, String)>,
     /// What is mounted into it.
     pub mounts: Vec<Mount>,
     /// Devices of the node.

@@ -19,7 +19,7 @@ pub use self::{
         Container, ContainerConfig, ContainerExit, ContainerFilter, ContainerKey, ContainerState, ContainerStatus,
         Device, ExecOutput, Mount, Propagation,
     },
-    event::{Change, RuntimeEvent, RuntimeEvents},
+    event::{Change, RuntimeEvent, RuntimeEvents, Subject},
     id::{ContainerId, ImageId, ImageRef, SandboxId},
     image::{Image, ImageStore, Pull, RegistryAuth},
     resources::{GroupsPolicy, IdMapping, Namespace, Namespaces, Resources, Security, SecurityProfile, Selinux, User},
@@ -131,8 +131,8 @@ pub enum Opening {
 /// 11. **Sessions.** Closing the input is its end for the process; the exit is ready after the outputs have ended;
 ///     dropping the session ends it, and never the container.
 /// 12. **Events are hints.** A stream of events begins with [`Relist`](RuntimeEvent::Relist), which says that it stands.
-///     A container that is started or exits later gives an event, or another `Relist`. The stream never ends while the
-///     runtime is held: what interrupts it becomes a `Relist`.
+///     A container that is started or exits later gives an event, or another `Relist`; whoever then reads its status
+///     sees what happened. The stream does not end: what interrupts it becomes a `Relist`.
 /// 13. **Logs.** What a container writes goes to its log file in CRI's format, one record per line, each stream in
 ///     order. After the file was renamed, [`reopen_log`](ContainerRuntime::reopen_log) makes a new one.
 /// 14. **Limits change live.** [`update_container`](ContainerRuntime::update_container) of a running container takes

@@ -12,17 +12,38 @@ pub type RuntimeEvents = BoxStream<'static, RuntimeEvent>;
 pub enum RuntimeEvent {
     /// Anything may have happened: events were lost, or the stream has just begun.
     Relist,
-    /// A sandbox or one of its containers.
+    /// A sandbox or container.
     Changed {
-        /// The sandbox, where the runtime says.
-        sandbox: Option<SandboxId>,
-        /// The container; `None` for the sandbox itself, or where it is not known which of the two it was.
-        container: Option<ContainerId>,
+        /// Which.
+        subject: Subject,
         /// What happened.
         what: Change,
     },
     /// The set of images.
     Images,
+}
+
+/// What an event is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A sandbox.
+    Sandbox(SandboxId),
+    /// A container.
+    Container(ContainerId),
+    /// The sandbox or the container of that id: the runtime does not say which.
+    Either(String),
+}
+
+impl Subject {
+    /// The id, whatever it is of.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Sandbox(id) => id.as_str(),
+            Self::Container(id) => id.as_str(),
+            Self::Either(id) => id,
+        }
+    }
 }
 
 /// What happened to a container or sandbox.

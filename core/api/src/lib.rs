@@ -3,6 +3,7 @@
 //! Nothing here performs I/O, reads a clock or starts a task.
 //! Facts about the API (fields, numbers, keys, resources) come only from the tables in `data/`.
 
+pub mod quantity;
 pub mod schema;
 
 /// A decoded JSON tree, with keys in sorted order.

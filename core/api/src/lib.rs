@@ -4,6 +4,7 @@
 //! Facts about the API (fields, numbers, keys, resources) come only from the tables in `data/`.
 
 pub mod names;
+pub mod patch;
 pub mod path;
 pub mod quantity;
 pub mod schema;

@@ -20,17 +20,6 @@ impl Message {
         self.fields.binary_search_by(|f| f.json.cmp(json)).ok().map(|at| &self.fields[at])
     }
 
-    /// Finds a field by its JSON name, also among those of messages written inline.
-    #[must_use]
-    pub fn lookup(&self, json: &str) -> Option<&'static Field> {
-        let inline = || self.fields.iter().filter(|f| f.inline);
-        let within = |f: &'static Field| match f.of {
-            Kind::Message(message) => message.lookup(json),
-            _ => None,
-        };
-        self.field(json).filter(|f| !f.inline).or_else(|| inline().find_map(within))
-    }
-
     /// Finds a field by its protobuf number.
     #[must_use]
     pub fn numbered(&self, number: u32) -> Option<&'static Field> {

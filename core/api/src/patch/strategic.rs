@@ -49,7 +49,7 @@ impl Type {
 
     fn field(self, name: &str) -> Member {
         match self {
-            Self::Message(message) => message.lookup(name).map_or(Member::UNKNOWN, Member::of),
+            Self::Message(message) => message.field(name).map_or(Member::UNKNOWN, Member::of),
             Self::MapOf(kind) => Member { value: Self::of(kind), ..Member::UNKNOWN },
             Self::Unknown => Member::UNKNOWN,
         }

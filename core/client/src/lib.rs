@@ -8,9 +8,11 @@ mod dynamic;
 pub mod informer;
 mod pods;
 mod select;
+pub mod services;
 
 pub use backoff::Backoff;
 pub use client::{Client, Force};
 pub use dynamic::Dynamic;
 pub use informer::{Cache, Informers};
 pub use select::{Select, Selection, gvr};
+pub use services::Services;

@@ -96,7 +96,7 @@ impl Host {
     async fn work(&self) {
         let parts = self.informers.parts();
         let heartbeat = Heartbeat::new(&self.registration, &self.client, &self.clock, &self.agent);
-        let mut backoff.reset();
+        let mut backoff = RETRY;
         while let Err(error) = heartbeat.register().await {
             tracing::warn!(node = self.registration.name, %error, "cannot register the node yet");
             self.clock.sleep(backoff.next(&*parts.entropy)).await;
@@ -110,7 +110,7 @@ impl Host {
     async fn hand_over(&self) {
         self.pods.synced().await;
         let changed = self.pods.subscribe();
-        let mut backoff.reset();
+        let mut backoff = RETRY;
         loop {
             while changed.take().is_some() {}
             match self.agent.sync(self.pods.values()).await {

@@ -69,7 +69,7 @@ impl Statuses {
     }
 
     async fn write(&self) {
-        let mut backoff.reset();
+        let mut backoff = RETRY;
         loop {
             let listener = self.event.listen();
             let next = {

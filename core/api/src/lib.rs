@@ -5,6 +5,7 @@
 
 pub mod decode;
 mod r#gen;
+pub mod openapi;
 pub mod protobuf;
 pub mod resources;
 pub mod schema;

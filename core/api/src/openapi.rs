@@ -50,15 +50,14 @@ pub fn v3(of: GroupVersion, describe: Describe<'_>) -> Value {
 /// A version 3 document from its paths and schemas.
 #[must_use]
 pub fn document(paths: Map<String, Value>, schemas: Map<String, Value>) -> Value {
-    json!({
+    let mut out = json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "unversioned"},
-        "paths": paths,
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}},
-        },
-    })
+        "components": {"securitySchemes": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}}},
+    });
+    out["components"]["schemas"] = schemas.into();
+    out["paths"] = paths.into();
+    out
 }
 
 /// The definitions that the given ones need, themselves included, by name; unknown names are left out.

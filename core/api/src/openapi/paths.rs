@@ -187,14 +187,14 @@ impl<'a> Operations<'a> {
         format!("{verb}{}{}{}{suffix}", self.title, self.scope, self.of.kind)
     }
 
-    fn operation(&self, id: String, action: &str, kind: (&str, &str, &str), query: Query, responses: Value) -> Value {
+    fn operation(&self, id: &str, action: &str, kind: (&str, &str, &str), query: Query, responses: Value) -> Value {
         let mut out = json!({
             "operationId": id,
             "tags": [self.tag],
-            "responses": responses,
             "x-kubernetes-action": action,
             "x-kubernetes-group-version-kind": {"group": kind.0, "version": kind.1, "kind": kind.2},
         });
+        out["responses"] = responses;
         if !query.is_empty() {
             out["parameters"] = query.iter().map(|(name, of)| parameter("query", name, of)).collect();
         }
@@ -204,7 +204,7 @@ impl<'a> Operations<'a> {
     fn list(&self, suffix: &str, scope: &str) -> Value {
         let id = format!("list{}{scope}{}{suffix}", self.title, self.of.kind);
         let formats: Vec<&str> = READ.into_iter().chain(STREAM).collect();
-        self.operation(id, "list", self.kind(), LIST, responses(&[200], self.of.list_definition, &formats))
+        self.operation(&id, "list", self.kind(), LIST, responses(&[200], self.of.list_definition, &formats))
     }
 
     fn collection(&self) -> Methods {
@@ -213,11 +213,11 @@ impl<'a> Operations<'a> {
             out.push(("get", self.list("", self.scope)));
         }
         if self.has("create") {
-            out.push(("post", self.create(self.id("create", ""), self.kind(), self.of.definition)));
+            out.push(("post", self.create(&self.id("create", ""), self.kind(), self.of.definition)));
         }
         if self.has("deletecollection") {
             let id = format!("delete{}Collection{}{}", self.title, self.scope, self.of.kind);
-            let mut op = self.operation(id, "deletecollection", self.kind(), DELETE, responses(&[200], STATUS, &READ));
+            let mut op = self.operation(&id, "deletecollection", self.kind(), DELETE, responses(&[200], STATUS, &READ));
             if let Some(parameters) = op["parameters"].as_array_mut() {
                 let more = LIST.iter().filter(|(name, _)| !["allowWatchBookmarks", "watch"].contains(name));
                 parameters.extend(more.map(|(name, of)| parameter("query", name, of)));
@@ -232,7 +232,7 @@ impl<'a> Operations<'a> {
         let mut out = self.object("", self.of.verbs, self.kind(), self.of.definition, self.of.patches);
         if self.has("delete") {
             let responses = responses(&[200, 202], STATUS, &READ);
-            let mut op = self.operation(self.id("delete", ""), "delete", self.kind(), DELETE, responses);
+            let mut op = self.operation(&self.id("delete", ""), "delete", self.kind(), DELETE, responses);
             op["requestBody"] = body(DELETE_OPTIONS, &["*/*"], false);
             out.push(("delete", op));
         }
@@ -247,23 +247,23 @@ impl<'a> Operations<'a> {
             let connect = |method: &&'static str| {
                 let id = format!("connect{}{}{}{}{name}", self.title, capital(method), self.scope, self.of.kind);
                 let answer = text_response(&["*/*"]);
-                (*method, self.operation(id, "connect", sub.kind, &[], answer))
+                (*method, self.operation(&id, "connect", sub.kind, &[], answer))
             };
             return methods.iter().map(connect).collect();
         }
         if sub.name == "log" {
             let formats: Vec<&str> = READ.into_iter().chain(["text/plain"]).collect();
             let answer = text_response(&formats);
-            return vec![("get", self.operation(self.id("read", &name), "get", self.kind(), LOG, answer))];
+            return vec![("get", self.operation(&self.id("read", &name), "get", self.kind(), LOG, answer))];
         }
         let mut out = self.object(&name, sub.verbs, sub.kind, sub.definition, sub.patches);
         if sub.verbs.contains(&"create") {
-            out.push(("post", self.create(self.id("create", &name), sub.kind, sub.definition)));
+            out.push(("post", self.create(&self.id("create", &name), sub.kind, sub.definition)));
         }
         out
     }
 
-    fn create(&self, id: String, kind: (&str, &str, &str), definition: &str) -> Value {
+    fn create(&self, id: &str, kind: (&str, &str, &str), definition: &str) -> Value {
         let responses = responses(&[200, 201, 202], definition, &READ);
         let mut op = self.operation(id, "post", kind, CHANGE, responses);
         op["requestBody"] = body(definition, &["*/*"], true);
@@ -282,17 +282,17 @@ impl<'a> Operations<'a> {
         let mut out = Methods::new();
         if verbs.contains(&"get") {
             let answer = responses(&[200], definition, &READ);
-            out.push(("get", self.operation(self.id("read", suffix), "get", kind, &[], answer)));
+            out.push(("get", self.operation(&self.id("read", suffix), "get", kind, &[], answer)));
         }
         if verbs.contains(&"update") {
             let answer = responses(&[200, 201], definition, &READ);
-            let mut op = self.operation(self.id("replace", suffix), "put", kind, CHANGE, answer);
+            let mut op = self.operation(&self.id("replace", suffix), "put", kind, CHANGE, answer);
             op["requestBody"] = body(definition, &["*/*"], true);
             out.push(("put", op));
         }
         if verbs.contains(&"patch") {
             let answer = responses(&[200, 201], definition, &READ);
-            let mut op = self.operation(self.id("patch", suffix), "patch", kind, CHANGE_BY_PATCH, answer);
+            let mut op = self.operation(&self.id("patch", suffix), "patch", kind, CHANGE_BY_PATCH, answer);
             let formats: Vec<String> = patches.iter().map(|p| format!("application/{p}")).collect();
             let formats: Vec<&str> = formats.iter().map(String::as_str).collect();
             op["requestBody"] = body(PATCH, &formats, true);

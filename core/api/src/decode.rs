@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::fmt;
 
 pub use self::fields::unknown_fields;
-pub use self::normalize::{Notation, TypeError};
+pub use self::normalize::{Canonical, Notation, TypeError};
 
 /// How much a body may demand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,11 +10,14 @@ use std::fmt;
 
 type Result<T> = std::result::Result<T, TypeError>;
 
+/// Gives a written value its canonical form, or says what is wrong with it.
+pub type Canonical = fn(&str) -> std::result::Result<String, String>;
+
 /// How values are written whose notation is another module's knowledge.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Notation {
-    /// Gives a quantity its canonical form, or says what is wrong with it.
-    pub quantity: Option<fn(&str) -> std::result::Result<String, String>>,
+    /// How quantities are written; none keeps them as they are.
+    pub quantity: Option<Canonical>,
 }
 
 /// A value that does not have the type of its field, in the words of upstream's decoder.

@@ -6,11 +6,16 @@ mod backoff;
 mod client;
 mod dynamic;
 pub mod informer;
+pub mod leader;
 mod pods;
+pub mod queue;
+pub mod runner;
 mod select;
 
 pub use backoff::Backoff;
 pub use client::{Client, Force};
 pub use dynamic::Dynamic;
 pub use informer::{Cache, Informers};
+pub use queue::Queue;
+pub use runner::{Runner, run_controllers};
 pub use select::{Select, Selection, gvr};

@@ -5,6 +5,7 @@
 mod backoff;
 mod client;
 mod dynamic;
+pub mod events;
 pub mod informer;
 pub mod leader;
 mod pods;

@@ -2,5 +2,6 @@
 
 mod elections;
 mod informers;
+mod recorders;
 mod runners;
 mod shelf;

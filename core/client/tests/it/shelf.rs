@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use windlass_client::{Client, informer::Parts};
 use windlass_kernel::{
     Api, Clock, ClockExt, Document, EntropyExt, Error, ErrorKind, Identity, Result, Revision,
-    api::{Answer, Body, Events, List, Request, Response, Verb, WatchEvent},
+    api::{Answer, Body, Events, List, PatchType, Request, Response, Verb, WatchEvent},
 };
 use windlass_testkit::{
     EventLog,
@@ -149,6 +149,13 @@ impl Shelf {
                 }
                 body["metadata"]["resourceVersion"].take();
                 Ok(Answer::Object(self.write(place, Some(body))))
+            }
+            Verb::Patch(PatchType::Merge) => {
+                let mut merged = current.ok_or_else(missing)?;
+                for (field, value) in body.as_object().unwrap() {
+                    merged[field] = value.clone();
+                }
+                Ok(Answer::Object(self.write(place, Some(merged))))
             }
             verb => panic!("the shelf has no {verb:?} with a body"),
         }

@@ -123,8 +123,8 @@ impl Shelf {
         Document::foreign(&shown).unwrap()
     }
 
-    fn act(&self, request: Request) -> Result<Answer> {
-        let place = place(&request);
+    fn act(&self, request: &Request) -> Result<Answer> {
+        let place = place(request);
         let current = self.state.lock().objects.get(&place).cloned();
         let missing = || Error::new(ErrorKind::NotFound, format!("there is no {place:?}"));
         let Body::Value(mut body) = request.body.clone() else {
@@ -134,7 +134,7 @@ impl Shelf {
                     current.ok_or_else(missing)?;
                     Ok(Answer::Object(self.write(place, None)))
                 }
-                Verb::List => Ok(Answer::List(self.list(&request))),
+                Verb::List => Ok(Answer::List(self.list(request))),
                 verb => panic!("the shelf has no {verb:?}"),
             };
         };
@@ -208,7 +208,7 @@ impl Api for Shelf {
         self.check_online(&request)?;
         let line =
             format!("{} {:?} {:?} at {:?}", request.identity.name, request.verb, place(&request), self.sim.uptime());
-        let answer = self.act(request);
+        let answer = self.act(&request);
         self.log.append(format!("{line}: {}", answer.as_ref().map_or_else(ToString::to_string, |_| "done".into())));
         self.delay().await;
         Ok(Response { code: 200, warnings: Vec::new(), answer: answer? })

@@ -12,6 +12,7 @@ mod pods;
 pub mod queue;
 pub mod runner;
 mod select;
+pub mod services;
 
 pub use backoff::Backoff;
 pub use client::{Client, Force};
@@ -20,3 +21,4 @@ pub use informer::{Cache, Informers};
 pub use queue::Queue;
 pub use runner::{Runner, run_controllers};
 pub use select::{Select, Selection, gvr};
+pub use services::Services;

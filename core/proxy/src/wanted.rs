@@ -1,6 +1,6 @@
 //! From Services and EndpointSlices to the wanted service ports. Pure: who watches and who applies is elsewhere.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{borrow::Borrow, collections::BTreeSet, net::IpAddr, time::Duration};
 
 use windlass_api::{
     core::v1::{Service, ServiceSpec},
@@ -17,14 +17,11 @@ const STICKY: Duration = Duration::from_secs(10_800);
 
 /// What a service and its slices want of the node `node`. Empty for services without a cluster address.
 #[must_use]
-pub fn ports<'a>(
-    service: &Service,
-    slices: impl IntoIterator<Item = &'a EndpointSlice> + Clone,
-    node: &str,
-) -> Vec<ServicePort> {
-    let Some(spec) = service.spec.as_ref().filter(|spec| spec.type_.as_deref() != Some("ExternalName")) else {
+pub fn ports(service: &Service, slices: &[impl Borrow<EndpointSlice>], node: &str) -> Vec<ServicePort> {
+    let spec = &service.spec;
+    if spec.type_.as_deref() == Some("ExternalName") {
         return vec![];
-    };
+    }
     let cluster_ips = cluster_ips(spec);
     if cluster_ips.is_empty() {
         return vec![];
@@ -40,7 +37,7 @@ pub fn ports<'a>(
             affinity: affinity(spec),
             internal: reach(spec.internal_traffic_policy.as_deref()),
             external: reach(spec.external_traffic_policy.as_deref()),
-            endpoints: endpoints(slices.clone(), port.name.as_deref().unwrap_or_default(), key.protocol, node),
+            endpoints: endpoints(slices, port.name.as_deref().unwrap_or_default(), key.protocol, node),
             key,
         })
     });
@@ -49,14 +46,9 @@ pub fn ports<'a>(
 
 /// The endpoints of a port that may get new connections: the ready ones, or those that still serve while they end, where
 /// none is ready (KEP-1669).
-fn endpoints<'a>(
-    slices: impl IntoIterator<Item = &'a EndpointSlice> + Clone,
-    port: &str,
-    of: Protocol,
-    node: &str,
-) -> Vec<Endpoint> {
+fn endpoints(slices: &[impl Borrow<EndpointSlice>], port: &str, of: Protocol, node: &str) -> Vec<Endpoint> {
     let pick = |wanted: fn(&SliceEndpoint) -> bool| -> BTreeSet<Endpoint> {
-        let slices = slices.clone().into_iter().flat_map(|slice| {
+        let slices = slices.iter().map(Borrow::borrow).flat_map(|slice| {
             let number = slice
                 .ports
                 .iter()
@@ -87,8 +79,7 @@ fn cluster_ips(spec: &ServiceSpec) -> Vec<IpAddr> {
 }
 
 fn external_ips(service: &Service, spec: &ServiceSpec) -> Vec<IpAddr> {
-    let status = service.status.as_ref();
-    let balancers = status.into_iter().flat_map(|status| &status.load_balancer.ingress);
+    let balancers = service.status.load_balancer.ingress.iter();
     let balancers = balancers.filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"));
     let ips = spec.external_ips.iter().chain(balancers.filter_map(|ingress| ingress.ip.as_ref()));
     ips.filter_map(|ip| ip.parse().ok()).collect::<BTreeSet<_>>().into_iter().collect()
@@ -179,7 +170,7 @@ mod tests {
     #[test]
     fn a_headless_or_external_service_wants_nothing() {
         for spec in [json!({"clusterIP": "None", "ports": [{"port": 80}]}), json!({"type": "ExternalName"})] {
-            assert_eq!(ports(&service(&spec), &[], "n1"), []);
+            assert_eq!(ports(&service(&spec), &[] as &[EndpointSlice], "n1"), []);
         }
     }
 
@@ -189,7 +180,7 @@ mod tests {
             "clusterIPs": ["10.0.0.1", "fd00::1"], "externalIPs": ["1.2.3.4"], "externalTrafficPolicy": "Local",
             "sessionAffinity": "ClientIP", "ports": [{"port": 53, "protocol": "UDP", "nodePort": 30053}],
         });
-        let ports = ports(&service(&spec), &[], "n1");
+        let ports = ports(&service(&spec), &[] as &[EndpointSlice], "n1");
         let [port] = &ports[..] else { panic!("one port") };
         assert_eq!(port.key.protocol, Protocol::Udp);
         assert_eq!((port.cluster_ips.len(), port.external_ips.len(), port.node_port), (2, 1, Some(30053)));

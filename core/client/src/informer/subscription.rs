@@ -19,10 +19,10 @@ struct Pending {
 #[derive(Debug)]
 pub struct Subscription(Arc<Pending>);
 
-pub(super) struct Sender(Weak<Pending>);
+pub(crate) struct Sender(Weak<Pending>);
 
 impl Subscription {
-    pub(super) fn new() -> (Self, Sender) {
+    pub(crate) fn new() -> (Self, Sender) {
         let pending = Arc::<Pending>::default();
         let sender = Sender(Arc::downgrade(&pending));
         (Self(pending), sender)
@@ -49,7 +49,7 @@ impl Subscription {
 }
 
 impl Sender {
-    pub(super) fn add(&self, key: &ObjectKey) {
+    pub(crate) fn add(&self, key: &ObjectKey) {
         let Some(pending) = self.0.upgrade() else { return };
         let mut keys = pending.keys.lock();
         if keys.1.insert(key.clone()) {

@@ -5,8 +5,12 @@
 mod backoff;
 mod client;
 mod dynamic;
+pub mod events;
 pub mod informer;
+pub mod leader;
 mod pods;
+pub mod queue;
+pub mod runner;
 mod select;
 pub mod services;
 
@@ -14,5 +18,7 @@ pub use backoff::Backoff;
 pub use client::{Client, Force};
 pub use dynamic::Dynamic;
 pub use informer::{Cache, Informers};
+pub use queue::Queue;
+pub use runner::{Runner, run_controllers};
 pub use select::{Select, Selection, gvr};
 pub use services::Services;

@@ -94,14 +94,14 @@ pub(super) fn prune(merged: Value, last: &FieldSet, mut owned: FieldSet, kind: T
     };
     let last = named(last.clone());
     let everything = named(fields_of(&merged, kind));
+    name_parents(&mut owned, kind);
     let without = |gone: &FieldSet| {
         let mut rest = merged.clone();
-        remove(&mut rest, gone, kind);
+        remove(&mut rest, gone, Some(&owned), kind);
         rest
     };
-    name_parents(&mut owned, kind);
-    owned.add(named(fields_of(&without(&last), kind)));
-    let kept = named(fields_of(&without(&everything.difference(&owned)), kind));
+    let claimed = named(fields_of(&without(&last), kind)).union(owned.clone());
+    let kept = named(fields_of(&without(&everything.difference(&claimed)), kind));
     without(&everything.difference(&kept).intersection(&last))
 }
 
@@ -122,33 +122,40 @@ fn name_parents(set: &mut FieldSet, kind: TypeRef<'_>) {
     }
 }
 
-/// Takes the members of a set out of a value, each with all below; containers that lose everything go too.
-fn remove(value: &mut Value, gone: &FieldSet, kind: TypeRef<'_>) {
+/// Takes the members of a set out of a value, each with all below.
+///
+/// Containers that lose everything go too, unless they are `owned` for themselves.
+fn remove(value: &mut Value, gone: &FieldSet, owned: Option<&FieldSet>, kind: TypeRef<'_>) {
     if gone.is_empty() {
         return;
     }
     let division = kind.divide(value);
-    let goes = |element: &Element| gone.node(element).is_some_and(|node| node.member);
-    let below = |value: &mut Value, element: &Element, kind| {
-        gone.node(element).is_none_or(|node| {
-            let had = !is_empty(value);
-            remove(value, &node.children, kind);
-            !(had && is_empty(value))
-        })
+    let stays = |value: &mut Value, element: &Element, kind| {
+        let Some(node) = gone.node(element) else { return true };
+        if node.member {
+            return false;
+        }
+        let owner = owned.and_then(|owned| owned.node(element));
+        let had = !is_empty(value);
+        remove(value, &node.children, owner.map(|node| &node.children), kind);
+        !had || !is_empty(value) || owner.is_some_and(|node| node.member)
     };
     match (value, division) {
         (Value::Object(map), Division::Struct(_) | Division::Map(_)) => map.retain(|name, value| {
             let member = division.member(name);
             let element = member.element(name);
-            !goes(&element) && (below(value, &element, member.kind) || member.in_zero)
+            let whole = gone.node(&element).is_some_and(|node| node.member);
+            stays(value, &element, member.kind) || member.in_zero && !whole
         }),
-        (Value::Array(items), Division::ListMap(keys, kind)) => items.retain_mut(|item| {
-            let element = keys.lenient(item);
-            !goes(&element) && below(item, &element, kind)
-        }),
-        (Value::Array(items), Division::Set) => items.retain(|item| {
-            let value = Scalar::from_json(item).map(Element::Value);
-            value.is_none_or(|element| !goes(&element))
+        (Value::Array(items), Division::ListMap(keys, kind)) => {
+            items.retain_mut(|item| {
+                let element = keys.lenient(item);
+                stays(item, &element, kind)
+            });
+        }
+        (Value::Array(items), Division::Set) => items.retain_mut(|item| {
+            let element = Scalar::from_json(item).map(Element::Value);
+            element.is_none_or(|element| stays(item, &element, TypeRef::DEDUCED))
         }),
         _ => {}
     }

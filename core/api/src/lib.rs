@@ -5,6 +5,7 @@
 
 #![deny(missing_docs)]
 
+pub mod apply;
 pub mod decode;
 mod r#gen;
 pub mod names;

@@ -191,6 +191,30 @@ fn directives_never_reach_the_document() {
     ]);
 }
 
+#[test]
+fn a_deployment_is_patched_as_kubectl_patches_it() {
+    let kind = Message::of_kind("apps", "v1", "Deployment").unwrap();
+    let pod = |containers: Value, tolerations: Value, strategy: Value| json!({"spec": {"strategy": strategy, "template": {"spec": {"containers": containers, "tolerations": tolerations}}}});
+    let mut original = pod(
+        json!([{"name": "web", "image": "web:1", "env": [{"name": "A", "value": "1"}], "ports": [{"containerPort": 80, "protocol": "TCP"}]}, {"name": "side"}]),
+        json!([{"key": "a"}]),
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}),
+    );
+    let mut patch = pod(
+        json!([{"name": "web", "image": "web:2", "env": [{"name": "A", "$patch": "delete"}, {"name": "B", "value": "2"}]}]),
+        json!([{"key": "b"}]),
+        json!({"$retainKeys": ["type"], "type": "Recreate"}),
+    );
+    patch["spec"]["template"]["spec"]["$setElementOrder/containers"] = json!([{"name": "side"}, {"name": "web"}]);
+    strategic(&mut original, &patch, kind).unwrap();
+    let expect = pod(
+        json!([{"name": "side"}, {"name": "web", "image": "web:2", "env": [{"name": "B", "value": "2"}], "ports": [{"containerPort": 80, "protocol": "TCP"}]}]),
+        json!([{"key": "b"}]),
+        json!({"type": "Recreate"}),
+    );
+    assert_eq!(original, expect);
+}
+
 fn documents() -> impl Strategy<Value = Value> {
     let container = ("[abc]", proptest::option::of("[xy]"), proptest::collection::btree_set(1..4, 0..3));
     let containers = proptest::collection::vec(container, 0..3);

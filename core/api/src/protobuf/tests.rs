@@ -24,7 +24,7 @@ impl Dice {
                 let mut object = Map::new();
                 let topped = of.fields.iter().any(|f| f.json == "metadata");
                 for field in
-                    of.fields.iter().filter(|f| !f.inline && !(topped && ["apiVersion", "kind"].contains(&f.json)))
+                    of.fields.iter().filter(|f| !(f.inline || topped && ["apiVersion", "kind"].contains(&f.json)))
                 {
                     let carried = field.number != 0 || of.fields.iter().any(|f| f.inline);
                     if carried && self.roll(2 + depth) < 2 && depth < 9 {
@@ -75,7 +75,7 @@ impl Dice {
 #[test]
 fn every_kind_survives_the_way_there_and_back() {
     for (at, (group, version, kind, of)) in KINDS.iter().enumerate() {
-        if kind.ends_with("Event") && *group == "" && of.name.contains("meta.v1") || of.field("kind").is_none() {
+        if of.field("kind").is_none() {
             continue;
         }
         for seed in 1..6 {

@@ -8,7 +8,7 @@ use windlass_kernel::{
     store::{Condition, Entry, Key, LeaseId, Op, Txn, TxnOutcome},
 };
 
-use super::{Head, head::Lease, in_the_future};
+use super::{Head, in_the_future};
 
 /// One call that changes the state.
 #[derive(Debug)]
@@ -142,9 +142,8 @@ impl Tip {
     }
 
     fn grant(&mut self, ttl: Duration, now: Duration) -> Applied {
-        self.head.last_lease += 1;
-        let lease = LeaseId(self.head.last_lease);
-        self.head.leases.insert(lease, Lease { ttl, keys: OrdSet::new() });
+        let lease = LeaseId(self.head.last_lease + 1);
+        self.head.restore_lease(lease, ttl);
         self.arm(lease, now.saturating_add(ttl));
         Applied { reply: Reply::Granted(lease), records: vec![Record::Grant { lease, ttl }] }
     }
@@ -170,15 +169,6 @@ impl Tip {
     /// The lease that ends first, and when.
     pub(crate) fn next_due(&self) -> Option<(Duration, LeaseId)> {
         self.due.get_min().copied()
-    }
-
-    /// Goes back to an earlier state. Leases that come back with it end as they would have.
-    pub(crate) fn roll_back(&mut self, head: Head, now: Duration) {
-        self.head = head;
-        let gone: Vec<_> = self.deadlines.keys().filter(|id| !self.head.leases.contains_key(*id)).copied().collect();
-        gone.into_iter().for_each(|lease| self.disarm(lease));
-        let back: Vec<_> = self.head.leases.keys().filter(|id| !self.deadlines.contains_key(*id)).copied().collect();
-        back.into_iter().for_each(|lease| self.arm(lease, now));
     }
 
     fn arm(&mut self, lease: LeaseId, end: Duration) {

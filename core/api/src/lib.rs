@@ -5,12 +5,18 @@
 
 #![deny(missing_docs)]
 
+pub mod apply;
 pub mod decode;
 mod r#gen;
+pub mod names;
 pub mod openapi;
+pub mod patch;
+pub mod path;
 pub mod protobuf;
+pub mod quantity;
 pub mod resources;
 pub mod schema;
+pub mod selector;
 pub mod types;
 
 pub use r#gen::types::*;

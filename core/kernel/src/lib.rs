@@ -1,1 +1,37 @@
-//! The kernel.
+//! What Windlass is made of: the traits with their contracts, one error, time, randomness and tasks.
+//!
+//! Nothing here performs I/O, starts a thread or reads a clock: those are inputs, handed in as [`Clock`], [`Entropy`],
+//! [`Spawn`], [`Dial`] and [`Keys`].
+#![deny(missing_docs)]
+
+pub mod access;
+pub mod api;
+pub mod clock;
+pub mod controller;
+pub mod dial;
+pub mod document;
+pub mod entropy;
+pub mod error;
+pub mod keys;
+pub mod node;
+pub mod rules;
+pub mod runtime;
+pub mod spawn;
+pub mod stop;
+pub mod store;
+
+pub use access::{Admission, Authenticator, Authorizer, Identity};
+pub use api::Api;
+pub use clock::{Clock, ClockExt};
+pub use controller::Controller;
+pub use dial::Dial;
+pub use document::Document;
+pub use entropy::{Entropy, EntropyExt};
+pub use error::{Certainty, Error, ErrorKind, Result};
+pub use keys::Keys;
+pub use node::NodeAgent;
+pub use rules::ServiceRules;
+pub use runtime::{ContainerRuntime, ImageStore};
+pub use spawn::{Spawn, SpawnExt, Task};
+pub use stop::Stop;
+pub use store::{Revision, Store};

@@ -1,0 +1,1 @@
+//! The API server: REST, watch, patch, admission, authentication and authorization over any Store.

@@ -1,0 +1,1 @@
+//! The built-in controllers: per kind a pure plan and a thin reconcile.

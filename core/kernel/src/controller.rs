@@ -1,0 +1,71 @@
+//! Reconciliation: what a controller watches and how it brings one key closer to what is wanted.
+
+use std::{fmt, fmt::Debug, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{api::GroupVersionResource, document::Document, error::Result};
+
+/// A namespaced name: what work queues carry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// The namespace; empty for cluster-scoped objects.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// A key from its parts.
+    #[must_use]
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+    }
+}
+
+/// When a key is to be looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requeue {
+    /// When something it depends on changes.
+    OnChange,
+    /// After so long, or earlier on a change.
+    After(Duration),
+}
+
+/// Which keys a changed object concerns.
+pub type KeysOf = fn(&Document) -> Vec<ObjectKey>;
+
+/// A resource that a controller watches.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// The resource.
+    pub resource: GroupVersionResource,
+    /// Which keys to reconcile when one of its objects appears, changes or goes.
+    pub keys: KeysOf,
+}
+
+/// Brings objects closer to what is wanted.
+///
+/// # Contract
+///
+/// 1. **Level-triggered.** A reconcile acts on the state it reads, not on the event that woke it.
+/// 2. **Idempotent.** A second reconcile without a change in between writes nothing.
+/// 3. **Safe to run twice.** Two instances at once, or one killed between any two writes, end in the same state.
+/// 4. **Cancel-safe.** Dropping a reconcile is like being killed there.
+#[async_trait]
+pub trait Controller: Debug + Send + Sync + 'static {
+    /// The controller's name, as in events, metrics and its user name.
+    fn name(&self) -> &'static str;
+
+    /// What wakes it.
+    fn watches(&self) -> Vec<Watched>;
+
+    /// Brings one key closer to what is wanted. An error is retried with back-off.
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue>;
+}

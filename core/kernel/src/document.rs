@@ -1,0 +1,405 @@
+//! One object at one revision, as bytes: what the API server stores, sends and hands out.
+//!
+//! The stored form is canonical JSON without a resource version, behind a small header for indexes. The resource version
+//! is spliced in when the bytes are read, because only the store knows it.
+
+use std::{any::Any, fmt, sync::Arc};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{
+    controller::ObjectKey,
+    error::{Error, ErrorKind, Result},
+    store::{Entry, Key, Revision},
+};
+
+const FORMAT: u8 = 1;
+const PREFIX: usize = 1 + 4 + 4;
+
+/// What a header line says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Index {
+    /// The object's uid; the name is empty.
+    Uid = 1,
+    /// A label.
+    Label = 2,
+    /// A field that selectors may ask for, such as `spec.nodeName`.
+    Field = 3,
+    /// An owner's uid; the name is `controller` for the managing one and empty for others.
+    Owner = 4,
+}
+
+/// Encodes objects into the stored form.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    header: Vec<u8>,
+}
+
+impl Encoder {
+    /// An encoder with an empty header.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a header line.
+    pub fn index(&mut self, index: Index, name: &str, value: &str) -> &mut Self {
+        self.header.push(index as u8);
+        for text in [name, value] {
+            let length = u32::try_from(text.len()).expect("a body is limited to megabytes");
+            self.header.put_u32_le(length);
+            self.header.put_slice(text.as_bytes());
+        }
+        self
+    }
+
+    /// Encodes `object`, whose `metadata` is an object without a resource version.
+    ///
+    /// # Errors
+    ///
+    /// [`Internal`](ErrorKind::Internal) where the object has no `metadata`.
+    pub fn finish(&self, object: &Value) -> Result<Bytes> {
+        let fields = object.as_object().ok_or_else(|| Error::new(ErrorKind::Internal, "an object is a JSON object"))?;
+        let mut out = Vec::with_capacity(PREFIX + self.header.len() + 1024);
+        out.push(FORMAT);
+        out.put_u32_le(0);
+        out.put_u32_le(u32::try_from(self.header.len()).expect("a body is limited to megabytes"));
+        out.put_slice(&self.header);
+        let body = out.len();
+        let mut splice = None;
+        for (at, (name, value)) in fields.iter().enumerate() {
+            out.push(if at == 0 { b'{' } else { b',' });
+            write_json(&mut out, name);
+            out.push(b':');
+            if name == "metadata" && value.is_object() {
+                splice = Some(out.len() + 1 - body);
+            }
+            write_json(&mut out, value);
+        }
+        out.push(b'}');
+        let splice = splice.ok_or_else(|| Error::new(ErrorKind::Internal, "an object has metadata"))?;
+        let splice = u32::try_from(splice).expect("a body is limited to megabytes");
+        out[1..5].copy_from_slice(&splice.to_le_bytes());
+        Ok(out.into())
+    }
+}
+
+fn write_json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    serde_json::to_writer(out, value).expect("a JSON tree is always writable to memory");
+}
+
+/// One object at one revision.
+///
+/// Cheap to clone. Decoding to a type happens at most once while anyone holds the result.
+#[derive(Clone)]
+pub struct Document {
+    entry: Arc<Entry>,
+    revision: Revision,
+}
+
+impl Document {
+    /// The object that `entry` holds.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](ErrorKind::Corrupt) where the entry's value is not in the stored form.
+    pub fn stored(entry: Arc<Entry>) -> Result<Self> {
+        let revision = entry.modified;
+        let value = &entry.value;
+        let sound =
+            value.len() > PREFIX && value[0] == FORMAT && PREFIX + number(value, 5) + number(value, 1) <= value.len();
+        if !sound {
+            return Err(Error::new(ErrorKind::Corrupt, format!("cannot read the stored object {:?}", entry.key)));
+        }
+        Ok(Self { entry, revision })
+    }
+
+    /// The last state of an object that the transaction `revision` deleted.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`stored`](Self::stored).
+    pub fn deleted(entry: Arc<Entry>, revision: Revision) -> Result<Self> {
+        Ok(Self { revision, ..Self::stored(entry)? })
+    }
+
+    /// An object that did not come from this process's store, such as a remote server's answer.
+    ///
+    /// Its revision is read from `metadata.resourceVersion`; 0 where that is absent or not a number.
+    ///
+    /// # Errors
+    ///
+    /// [`Internal`](ErrorKind::Internal) where the object has no `metadata`.
+    pub fn foreign(object: &Value) -> Result<Self> {
+        let mut object = object.clone();
+        let mut encoder = Encoder::new();
+        let mut revision = Revision(0);
+        if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            if let Some(Value::String(text)) = meta.remove("resourceVersion") {
+                revision = Revision(text.parse().unwrap_or(0));
+            }
+            if let Some(uid) = meta.get("uid").and_then(Value::as_str) {
+                encoder.index(Index::Uid, "", uid);
+            }
+            for (name, value) in meta.get("labels").and_then(Value::as_object).into_iter().flatten() {
+                encoder.index(Index::Label, name, value.as_str().unwrap_or_default());
+            }
+        }
+        let value = encoder.finish(&object)?;
+        Self::stored(Arc::new(Entry::new(Key::from(""), revision, revision, value, None)))
+    }
+
+    /// The revision: the object's resource version.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The store entry behind it.
+    #[must_use]
+    pub fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+
+    /// The JSON length, with the resource version.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.json().len() + 24 + decimal_digits(self.revision.0)
+    }
+
+    /// Never: an object has at least metadata.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Appends the object as JSON, with its resource version.
+    pub fn write_to(&self, out: &mut (impl BufMut + ?Sized)) {
+        let json = self.json();
+        let (before, after) = json.split_at(number(&self.entry.value, 1));
+        out.put_slice(before);
+        if self.revision.0 > 0 {
+            out.put_slice(b"\"resourceVersion\":\"");
+            let mut digits = [0; 20];
+            out.put_slice(decimal(self.revision.0, &mut digits));
+            out.put_slice(if after.first() == Some(&b'}') { b"\"" } else { b"\"," });
+        }
+        out.put_slice(after);
+    }
+
+    /// The object as JSON, with its resource version.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.len());
+        self.write_to(&mut out);
+        out.freeze()
+    }
+
+    /// The object as a JSON tree, with its resource version.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](ErrorKind::Corrupt) where the stored bytes are not JSON.
+    pub fn value(&self) -> Result<Value> {
+        self.decode()
+    }
+
+    /// The object as a type; shared with everyone who holds it decoded.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](ErrorKind::Corrupt) where the object does not have the type's form.
+    pub fn typed<T: DeserializeOwned + Any + Send + Sync>(&self) -> Result<Arc<T>> {
+        if self.revision == self.entry.modified {
+            self.entry.decoded(|_| self.decode())
+        } else {
+            self.decode().map(Arc::new)
+        }
+    }
+
+    /// Decodes the object, with its resource version.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](ErrorKind::Corrupt) where the object does not have the type's form.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.to_bytes()).map_err(|error| {
+            Error::new(ErrorKind::Corrupt, format!("cannot decode the object {:?}", self.entry.key)).with_source(error)
+        })
+    }
+
+    /// Decodes the object's metadata alone, without the resource version.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](ErrorKind::Corrupt) where the metadata does not have the type's form.
+    pub fn metadata<T: DeserializeOwned>(&self) -> Result<T> {
+        let json = self.json();
+        // The splice point lies behind the brace that opens the metadata.
+        let meta = number(&self.entry.value, 1).checked_sub(1).and_then(|at| json.get(at..)).unwrap_or_default();
+        T::deserialize(&mut serde_json::Deserializer::from_slice(meta)).map_err(|error| {
+            Error::new(ErrorKind::Corrupt, format!("cannot decode the metadata of {:?}", self.entry.key))
+                .with_source(error)
+        })
+    }
+
+    /// The object's namespace and name.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](ErrorKind::Corrupt) where they are not texts.
+    pub fn object_key(&self) -> Result<ObjectKey> {
+        #[derive(Default, serde::Deserialize)]
+        #[serde(default)]
+        struct Named {
+            namespace: String,
+            name: String,
+        }
+        self.metadata().map(|Named { namespace, name }| ObjectKey { namespace, name })
+    }
+
+    /// The header's lines of one kind, in their order, as name and value.
+    pub fn indexed(&self, index: Index) -> impl Iterator<Item = (&str, &str)> {
+        let header = &self.entry.value[PREFIX..PREFIX + number(&self.entry.value, 5)];
+        Lines { rest: header }.filter(move |line| line.0 == index as u8).map(|line| (line.1, line.2))
+    }
+
+    /// One header value by kind and name.
+    #[must_use]
+    pub fn find(&self, index: Index, name: &str) -> Option<&str> {
+        self.indexed(index).find(|line| line.0 == name).map(|line| line.1)
+    }
+
+    /// The object's uid; empty where it has none.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        self.find(Index::Uid, "").unwrap_or_default()
+    }
+
+    /// A label's value.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.find(Index::Label, name)
+    }
+
+    fn json(&self) -> &[u8] {
+        &self.entry.value[PREFIX + number(&self.entry.value, 5)..]
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document").field("key", &self.entry.key).field("revision", &self.revision.0).finish()
+    }
+}
+
+struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = (u8, &'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&index, rest) = self.rest.split_first()?;
+        let (name, rest) = text(rest)?;
+        let (value, rest) = text(rest)?;
+        self.rest = rest;
+        Some((index, name, value))
+    }
+}
+
+fn text(from: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = from.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    let (text, rest) = rest.split_at_checked(length)?;
+    Some((std::str::from_utf8(text).ok()?, rest))
+}
+
+fn number(bytes: &[u8], at: usize) -> usize {
+    bytes.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(0, |four| u32::from_le_bytes(four) as usize)
+}
+
+fn decimal(mut number: u64, buffer: &mut [u8; 20]) -> &[u8] {
+    let mut at = buffer.len();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + u8::try_from(number % 10).expect("a digit");
+        number /= 10;
+        if number == 0 {
+            return &buffer[at..];
+        }
+    }
+}
+
+fn decimal_digits(number: u64) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn entry(object: &Value, revision: u64) -> Arc<Entry> {
+        let mut encoder = Encoder::new();
+        encoder.index(Index::Uid, "", "u1").index(Index::Label, "app", "web").index(Index::Field, "spec.nodeName", "");
+        let value = encoder.finish(object).unwrap();
+        Arc::new(Entry::new("/a".into(), Revision(1), Revision(revision), value, None))
+    }
+
+    #[test]
+    fn the_resource_version_is_spliced_into_the_metadata() {
+        for meta in [json!({}), json!({"name": "x", "annotations": {"metadata": "{}"}})] {
+            let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"metadata": {}}});
+            let document = Document::stored(entry(&object, 120)).unwrap();
+            let mut expected = object.clone();
+            expected["metadata"]["resourceVersion"] = "120".into();
+            assert_eq!(document.value().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_deleted_object_carries_the_revision_of_its_deletion() {
+        let object = json!({"metadata": {"name": "x"}});
+        let document = Document::deleted(entry(&object, 5), Revision(9)).unwrap();
+        assert_eq!(document.value().unwrap()["metadata"]["resourceVersion"], "9");
+    }
+
+    #[test]
+    fn the_header_answers_without_decoding() {
+        let document = Document::stored(entry(&json!({"metadata": {}}), 1)).unwrap();
+        assert_eq!(document.uid(), "u1");
+        assert_eq!(document.label("app"), Some("web"));
+        assert_eq!(document.find(Index::Field, "spec.nodeName"), Some(""));
+        assert_eq!(document.label("none"), None);
+    }
+
+    #[test]
+    fn the_metadata_is_decoded_alone() {
+        let object =
+            json!({"kind": "Pod", "metadata": {"labels": {"a": "b"}, "name": "x", "namespace": "n"}, "spec": 5});
+        let document = Document::stored(entry(&object, 1)).unwrap();
+        assert_eq!(document.metadata::<Value>().unwrap(), object["metadata"]);
+        assert_eq!(document.object_key().unwrap(), ObjectKey::new("n", "x"));
+        let nameless = Document::stored(entry(&json!({"metadata": {}}), 1)).unwrap();
+        assert_eq!(nameless.object_key().unwrap(), ObjectKey::default());
+    }
+
+    #[test]
+    fn a_type_is_decoded_once_while_it_is_held() {
+        let document = Document::stored(entry(&json!({"metadata": {}}), 1)).unwrap();
+        let first = document.typed::<Value>().unwrap();
+        assert!(Arc::ptr_eq(&first, &document.typed::<Value>().unwrap()));
+    }
+
+    #[test]
+    fn bytes_in_another_form_are_refused() {
+        let entry = Entry::new("/a".into(), Revision(1), Revision(1), Bytes::from_static(b"{}"), None);
+        assert!(Document::stored(Arc::new(entry)).unwrap_err().is(ErrorKind::Corrupt));
+    }
+}

@@ -1,0 +1,1 @@
+//! The scheduler: the framework and the default plugins.

@@ -1,0 +1,1 @@
+//! CRI: drive any container runtime over its socket.

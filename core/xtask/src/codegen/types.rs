@@ -82,10 +82,24 @@ fn module(facts: &Facts, types: &[&Type]) -> anyhow::Result<String> {
     }
     out += &import("serde_json", &["Value"]);
     out += &import("std::collections", &["BTreeMap"]);
-    out += &import(
-        "crate::types",
-        &["ByteString", "IntOrString", "List", "MicroTime", "Quantity", "Resource", "Time", "is_zero", "null_as_empty"],
-    );
+    // The meta module re-exports the times that are written by hand, since upstream has them there.
+    let meta = types.iter().any(|t| t.name.ends_with(".meta.v1.ObjectMeta"));
+    let mut own = vec![
+        "ByteString",
+        "IntOrString",
+        "List",
+        "MicroTime",
+        "Quantity",
+        "Resource",
+        "Time",
+        "is_zero",
+        "null_as_empty",
+    ];
+    own.retain(|name| !(meta && ["List", "MicroTime", "Time"].contains(name)));
+    out += &import("crate::types", &own);
+    if meta {
+        out.push_str("\npub use crate::types::{List, MicroTime, Time};\n");
+    }
     out.push('\n');
     out += &body;
     Ok(out)

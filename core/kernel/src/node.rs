@@ -1,5 +1,7 @@
 //! The node's side: an agent that runs the pods of a node, and the sessions into them.
 
+mod agent;
 mod session;
 
+pub use self::agent::{LogRequest, NodeAgent, NodeAgents, NodeContext, Notice, Report, Token};
 pub use self::session::{Exit, Ports, Process, Session, SessionRequest, Streams, TermSize};

@@ -3,10 +3,12 @@
 //! Nothing here performs I/O, reads a clock or starts a task.
 //! Facts about the API (fields, numbers, keys, resources) come only from the tables in `data/`.
 
+pub mod decode;
 mod r#gen;
 pub mod names;
 pub mod path;
 pub mod quantity;
+pub mod protobuf;
 pub mod resources;
 pub mod schema;
 pub mod selector;

@@ -8,6 +8,7 @@ mod r#gen;
 pub mod names;
 pub mod path;
 pub mod quantity;
+pub mod patch;
 pub mod protobuf;
 pub mod resources;
 pub mod schema;

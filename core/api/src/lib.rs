@@ -3,7 +3,11 @@
 //! Nothing here performs I/O, reads a clock or starts a task.
 //! Facts about the API (fields, numbers, keys, resources) come only from the tables in `data/`.
 
+pub mod names;
+pub mod path;
+pub mod quantity;
 pub mod schema;
+pub mod selector;
 
 /// A decoded JSON tree, with keys in sorted order.
 pub use serde_json::Value;

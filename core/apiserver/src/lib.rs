@@ -22,3 +22,6 @@ mod verbs;
 mod write;
 
 pub use self::{alloc::Ranges, builder::Builder, server::ApiServer};
+
+pub mod kinds;
+pub mod table;

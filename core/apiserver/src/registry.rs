@@ -9,6 +9,8 @@ use windlass_kernel::{
     store::Key,
 };
 
+use crate::kinds::{self, Kind};
+
 /// A resource that is served.
 #[derive(Clone, Debug)]
 pub(crate) struct Served {
@@ -16,6 +18,8 @@ pub(crate) struct Served {
     pub(crate) info: &'static ResourceInfo,
     /// The version that its objects are stored in.
     pub(crate) storage: &'static ResourceInfo,
+    /// What its kind adds to the generic path.
+    pub(crate) rules: &'static Kind,
     prefix: String,
 }
 
@@ -23,7 +27,8 @@ impl Served {
     fn new(info: &'static ResourceInfo) -> Self {
         let storage = storage_of(info);
         let group = if storage.group.is_empty() { "core" } else { storage.group };
-        Self { info, storage, prefix: format!("/registry/{group}/{}/", storage.plural) }
+        let rules = kinds::of(storage.group, storage.kind);
+        Self { info, storage, rules, prefix: format!("/registry/{group}/{}/", storage.plural) }
     }
 
     /// The key of an object.

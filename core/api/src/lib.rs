@@ -4,6 +4,7 @@
 //! Facts about the API (fields, numbers, keys, resources) come only from the tables in `data/`.
 
 pub mod decode;
+pub mod apply;
 mod r#gen;
 pub mod names;
 pub mod path;

@@ -13,6 +13,7 @@ mod errors;
 mod events;
 mod index;
 mod object;
+mod owners;
 mod registry;
 mod rules;
 mod select;

@@ -98,10 +98,10 @@ fn refused(served: &Served, refusal: Refusal) -> Error {
 }
 
 fn conflicting(conflicts: &Conflicts) -> Error {
-    Error::new(ErrorKind::Conflict, conflicts.message()).detailed(|details| {
+    Error::new(ErrorKind::Conflict, conflicts.to_string()).detailed(|details| {
         let causes = conflicts.list().iter().map(|conflict| Cause {
             reason: Conflicts::REASON.into(),
-            message: format!("conflict with {}", conflict.owner),
+            message: conflict.message(),
             field: conflict.field.clone(),
         });
         details.causes = causes.collect();

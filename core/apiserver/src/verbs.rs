@@ -10,12 +10,12 @@ mod update;
 mod watch;
 
 pub(crate) use self::{
-    create::{create, insert},
-    delete::delete,
-    get::get,
+    create::{create, proposal},
+    delete::{Gone, delete, read_options, remove},
+    get::{get, read},
     list::list,
-    patch::{patch, patched},
+    patch::{Patch, patch, patched},
     purge::delete_collection,
-    update::update,
+    update::{replace, update},
     watch::watch,
 };

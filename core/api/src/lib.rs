@@ -11,6 +11,7 @@ mod r#gen;
 pub mod names;
 pub mod openapi;
 pub mod patch;
+pub mod patch;
 pub mod path;
 pub mod protobuf;
 pub mod quantity;

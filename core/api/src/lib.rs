@@ -11,7 +11,6 @@ mod r#gen;
 pub mod names;
 pub mod openapi;
 pub mod patch;
-pub mod patch;
 pub mod path;
 pub mod protobuf;
 pub mod quantity;

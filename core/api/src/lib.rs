@@ -4,8 +4,12 @@
 //! Facts about the API (fields, numbers, keys, resources) come only from the tables in `data/`.
 
 mod r#gen;
+pub mod names;
+pub mod path;
+pub mod quantity;
 pub mod resources;
 pub mod schema;
+pub mod selector;
 pub mod types;
 
 pub use r#gen::types::*;

@@ -1,1 +1,2 @@
-//! The API server: REST, watch, patch, admission, authentication and authorization over any Store.
+//! The API server.
+pub mod discovery;

@@ -1,2 +1,3 @@
 //! The API server.
+pub mod access;
 pub mod discovery;

@@ -11,6 +11,7 @@ use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt::Debug;
 
+pub(crate) use self::time::parse as parse_time;
 pub use self::time::{MicroTime, Time};
 pub use self::values::{ByteString, IntOrString, Quantity};
 

@@ -16,6 +16,8 @@ mod x509;
 
 #[cfg(feature = "http")]
 pub use self::{keys::EcdsaKeys, x509::ClientCertificates};
+#[cfg(feature = "http")]
+pub(crate) use self::impersonation::forbidden;
 pub use self::{
     authenticators::{AnyOf, StaticTokens},
     escalation::Escalation,

@@ -10,6 +10,8 @@ mod paths;
 mod schema;
 mod version;
 
+#[cfg(feature = "http")]
+pub(crate) use self::{catalog::api_version, openapi::fingerprint};
 pub use self::{
     aggregated::{AggregatedVersion, aggregated},
     catalog::{BuiltIn, Catalog, Resource, Schema, Snapshot, Subresource},

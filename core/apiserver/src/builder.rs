@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Entropy, Error, ErrorKind, Keys, Result, Spawn, Store,
     node::NodeAgents,
@@ -30,6 +31,8 @@ pub struct Builder {
     ranges: Ranges,
     issuer: Option<String>,
     bare: bool,
+    port: Option<u16>,
+    initial: Vec<Value>,
 }
 
 impl Builder {
@@ -110,6 +113,20 @@ impl Builder {
         self
     }
 
+    /// The port that the server is reached at, as the service `kubernetes` says; 6443 unless set.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Objects beyond the built-in ones to write at start where they do not exist, such as roles.
+    #[must_use]
+    pub fn initial_objects(mut self, objects: Vec<Value>) -> Self {
+        self.initial.extend(objects);
+        self
+    }
+
     /// Starts with what the store holds: writes no initial objects.
     #[must_use]
     pub fn without_initial_objects(mut self) -> Self {
@@ -143,10 +160,11 @@ impl Builder {
             issuer: self.issuer.unwrap_or_else(|| "https://kubernetes.default.svc.cluster.local".into()),
             registry: Registry::built_in(),
             ranges: self.ranges,
+            port: self.port.unwrap_or(6443),
         };
         let server = Arc::new(ApiServer::new(parts));
         if !self.bare {
-            bootstrap::run(&server).await?;
+            bootstrap::run(&server, self.initial).await?;
         }
         Ok(server)
     }

@@ -36,6 +36,7 @@ pub(crate) struct Parts {
     pub(crate) registry: Registry,
     pub(crate) ranges: Ranges,
     pub(crate) events: EventLease,
+    pub(crate) port: u16,
 }
 
 /// Serves the Kubernetes API from any [`Store`], in process.

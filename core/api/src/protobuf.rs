@@ -1,7 +1,7 @@
 //! Protobuf for built-in kinds: bytes to JSON trees and back, driven by the schema tables.
 //!
 //! The wire form is upstream's: four magic bytes, an envelope that names the kind, and the kind's proto2 message.
-//! Defaults and zero values that only JSON writes are not added here; `decode::normalize`
+//! Defaults and zero values that only JSON writes are not added here; [`decode::normalize`](crate::decode::normalize)
 //! does that for every format. Custom resources have no protobuf form.
 
 mod read;

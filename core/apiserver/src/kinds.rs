@@ -6,6 +6,7 @@ mod edit;
 pub mod errors;
 pub mod field;
 pub mod meta;
+pub mod pod;
 mod prepare;
 
 use serde_json::Value;
@@ -128,6 +129,8 @@ impl Kind {
 #[must_use]
 pub fn of(group: &str, kind: &str) -> &'static Kind {
     match (group, kind) {
+        ("", "Pod") => &pod::POD,
+        ("", "PodTemplate") => &pod::TEMPLATE,
         _ => &GENERIC,
     }
 }

@@ -53,29 +53,39 @@ impl Errors {
     }
 
     /// A value that must be there is not.
-    pub fn required(&mut self, field: &Field<'_>, detail: &str) {
+    pub fn required(&mut self, field: &Field<'_, '_>, detail: &str) {
         self.push("FieldValueRequired", field, "Required value".into(), detail);
     }
 
     /// A value breaks a rule.
-    pub fn invalid(&mut self, field: &Field<'_>, detail: impl AsRef<str>) {
+    pub fn invalid(&mut self, field: &Field<'_, '_>, detail: impl AsRef<str>) {
         self.push("FieldValueInvalid", field, format!("Invalid value: {}", shown(field.value())), detail.as_ref());
     }
 
+    /// A text, shown in place of the field's value, breaks a rule.
+    pub fn invalid_text(&mut self, field: &Field<'_, '_>, shown: &str, detail: impl AsRef<str>) {
+        self.push("FieldValueInvalid", field, format!("Invalid value: {shown:?}"), detail.as_ref());
+    }
+
     /// A value breaks each of these rules.
-    pub fn invalid_each(&mut self, field: &Field<'_>, details: impl IntoIterator<Item = String>) {
+    pub fn invalid_each(&mut self, field: &Field<'_, '_>, details: impl IntoIterator<Item = String>) {
         for detail in details {
             self.invalid(field, detail);
         }
     }
 
     /// A value occurs twice where it must be unique.
-    pub fn duplicate(&mut self, field: &Field<'_>) {
+    pub fn duplicate(&mut self, field: &Field<'_, '_>) {
         self.push("FieldValueDuplicate", field, format!("Duplicate value: {}", shown(field.value())), "");
     }
 
+    /// A text, shown in place of the field's value, occurs twice where it must be unique.
+    pub fn duplicate_text(&mut self, field: &Field<'_, '_>, shown: &str) {
+        self.push("FieldValueDuplicate", field, format!("Duplicate value: {shown:?}"), "");
+    }
+
     /// A value is none of the allowed ones, which are listed as given.
-    pub fn not_supported(&mut self, field: &Field<'_>, supported: &[&str]) {
+    pub fn not_supported(&mut self, field: &Field<'_, '_>, supported: &[&str]) {
         let mut detail = String::new();
         for (at, value) in supported.iter().enumerate() {
             detail.push_str(if at == 0 { "supported values: " } else { ", " });
@@ -85,42 +95,42 @@ impl Errors {
     }
 
     /// A value is well formed but may not be set here.
-    pub fn forbidden(&mut self, field: &Field<'_>, detail: impl AsRef<str>) {
+    pub fn forbidden(&mut self, field: &Field<'_, '_>, detail: impl AsRef<str>) {
         self.push("FieldValueForbidden", field, "Forbidden".into(), detail.as_ref());
     }
 
     /// A text has more bytes than it may.
-    pub fn too_long(&mut self, field: &Field<'_>, most: usize) {
+    pub fn too_long(&mut self, field: &Field<'_, '_>, most: usize) {
         let unit = if most == 1 { "byte" } else { "bytes" };
         self.push("FieldValueTooLong", field, "Too long".into(), &format!("may not be more than {most} {unit}"));
     }
 
     /// A list has more items than it may.
-    pub fn too_many(&mut self, field: &Field<'_>, most: usize) {
+    pub fn too_many(&mut self, field: &Field<'_, '_>, most: usize) {
         let unit = if most == 1 { "item" } else { "items" };
         let detail = format!("must have at most {most} {unit}");
         self.push("FieldValueTooMany", field, format!("Too many: {}", field.len()), &detail);
     }
 
     /// A value names something that does not exist.
-    pub fn not_found(&mut self, field: &Field<'_>) {
+    pub fn not_found(&mut self, field: &Field<'_, '_>) {
         self.push("FieldValueNotFound", field, format!("Not found: {}", shown(field.value())), "");
     }
 
     /// The check itself failed.
-    pub fn internal(&mut self, field: &Field<'_>, detail: &str) {
+    pub fn internal(&mut self, field: &Field<'_, '_>, detail: &str) {
         self.push("InternalError", field, "Internal error".into(), detail);
     }
 
     /// A value differs from what it was.
-    pub fn immutable(&mut self, new: &Field<'_>, old: &Value) {
+    pub fn immutable(&mut self, new: &Field<'_, '_>, old: &Value) {
         if !super::field::same(new.value(), old) {
             self.invalid(new, IMMUTABLE);
         }
     }
 
     /// A required text, list or map is absent or empty; says whether it was.
-    pub fn require(&mut self, field: &Field<'_>, detail: &str) -> bool {
+    pub fn require(&mut self, field: &Field<'_, '_>, detail: &str) -> bool {
         let missing = field.is_empty();
         if missing {
             self.required(field, detail);
@@ -128,15 +138,52 @@ impl Errors {
         !missing
     }
 
+    /// A whole number, if there is one, must lie within bounds.
+    pub fn in_range(&mut self, field: &Field<'_, '_>, low: i64, high: i64) {
+        if field.int().is_some_and(|n| !(low..=high).contains(&n)) {
+            self.invalid(field, format!("must be between {low} and {high}, inclusive"));
+        }
+    }
+
+    /// A port given by number or by name.
+    pub fn port_or_name(&mut self, field: &Field<'_, '_>) {
+        match field.value() {
+            Value::String(name) => self.invalid_each(field, windlass_api::names::port_name(name)),
+            number => {
+                let number = Value::from(number.as_i64().unwrap_or_default());
+                let complaints = windlass_api::names::port_number(number.as_i64().unwrap_or_default());
+                self.invalid_each(&field.with(&number), complaints);
+            }
+        }
+    }
+
+    /// An IP address.
+    pub fn ip(&mut self, field: &Field<'_, '_>) {
+        if field.text().parse::<std::net::IpAddr>().is_err() {
+            self.invalid_text(field, field.text(), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+        }
+    }
+
+    /// An IP network.
+    pub fn cidr(&mut self, field: &Field<'_, '_>) {
+        let parsed = field.text().split_once('/').and_then(|(ip, bits)| {
+            let (ip, bits) = (ip.parse::<std::net::IpAddr>().ok()?, bits.parse::<u8>().ok()?);
+            (bits <= if ip.is_ipv4() { 32 } else { 128 }).then_some(())
+        });
+        if parsed.is_none() {
+            self.invalid_text(field, field.text(), "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+        }
+    }
+
     /// A number, if there is one, must not be below zero.
-    pub fn non_negative(&mut self, field: &Field<'_>) {
+    pub fn non_negative(&mut self, field: &Field<'_, '_>) {
         if field.int().is_some_and(|n| n < 0) {
             self.invalid(field, NEGATIVE);
         }
     }
 
     /// A required choice among words.
-    pub fn one_of(&mut self, field: &Field<'_>, supported: &[&str]) {
+    pub fn one_of(&mut self, field: &Field<'_, '_>, supported: &[&str]) {
         if field.text().is_empty() {
             self.required(field, "");
         } else {
@@ -145,13 +192,13 @@ impl Errors {
     }
 
     /// An optional choice among words.
-    pub fn optional_one_of(&mut self, field: &Field<'_>, supported: &[&str]) {
+    pub fn optional_one_of(&mut self, field: &Field<'_, '_>, supported: &[&str]) {
         if field.present() && !supported.contains(&field.text()) {
             self.not_supported(field, supported);
         }
     }
 
-    fn push(&mut self, reason: &str, field: &Field<'_>, mut message: String, detail: &str) {
+    fn push(&mut self, reason: &str, field: &Field<'_, '_>, mut message: String, detail: &str) {
         if !detail.is_empty() {
             message.push_str(": ");
             message.push_str(detail);

@@ -10,75 +10,92 @@ use windlass_api::quantity::Amount;
 
 static NULL: Value = Value::Null;
 
-/// A value and its path.
+/// A value (`'v`) and its path (`'p`).
 #[derive(Clone, Copy, Debug)]
-pub struct Field<'a> {
-    path: Path<'a>,
-    value: &'a Value,
+pub struct Field<'p, 'v> {
+    path: Path<'p>,
+    value: &'v Value,
 }
 
-impl<'a> Field<'a> {
+impl<'p, 'v> Field<'p, 'v> {
     /// The top-level field of an object.
     #[must_use]
-    pub fn top(object: &'a Value, name: &'a str) -> Self {
+    pub fn top(object: &'v Value, name: &'p str) -> Self {
         Self { path: Path::new(name), value: lookup(object, name) }
     }
 
     /// A value at a path of the caller's choice.
     #[must_use]
-    pub fn at(path: Path<'a>, value: &'a Value) -> Self {
+    pub fn at(path: Path<'p>, value: &'v Value) -> Self {
         Self { path, value }
     }
 
     /// The field of this name.
     #[must_use]
-    pub fn get<'s>(&'s self, name: &'s str) -> Field<'s> {
+    pub fn get<'s>(&'s self, name: &'s str) -> Field<'s, 'v> {
         Field { path: self.path.child(name), value: lookup(self.value, name) }
     }
 
     /// The entry of this key of a map, with the path of the entry.
     #[must_use]
-    pub fn key<'s>(&'s self, key: &'s str) -> Field<'s> {
+    pub fn key<'s>(&'s self, key: &'s str) -> Field<'s, 'v> {
         Field { path: self.path.key(key), value: lookup(self.value, key) }
     }
 
     /// The same place holding another value.
     #[must_use]
-    pub fn with<'s>(&'s self, value: &'s Value) -> Field<'s> {
+    pub fn with<'w>(&self, value: &'w Value) -> Field<'p, 'w> {
         Field { path: self.path, value }
     }
 
+    /// The same value, said to stand where another field does.
+    #[must_use]
+    pub fn renamed<'q>(&self, place: &Field<'q, '_>) -> Field<'q, 'v> {
+        Field { path: place.path, value: self.value }
+    }
+
+    /// The place of an item of a list, whether or not there is one.
+    #[must_use]
+    pub fn index(&self, at: usize) -> Field<'_, 'v> {
+        Field { path: self.path.index(at), value: self.value.get(at).unwrap_or(&NULL) }
+    }
+
     /// The items of a list.
-    pub fn items<'s>(&'s self) -> impl DoubleEndedIterator<Item = Field<'s>> + ExactSizeIterator {
+    pub fn items<'s>(&'s self) -> impl DoubleEndedIterator<Item = Field<'s, 'v>> + ExactSizeIterator {
         let items = self.value.as_array().map(Vec::as_slice).unwrap_or_default();
         items.iter().enumerate().map(|(at, value)| Field { path: self.path.index(at), value })
     }
 
     /// The entries of a map.
-    pub fn entries(&self) -> impl Iterator<Item = (&'a str, &'a Value)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&'v str, &'v Value)> {
         self.value.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value))
     }
 
     /// The strings of a list.
-    pub fn strings(&self) -> impl Iterator<Item = &'a str> {
+    pub fn strings(&self) -> impl Iterator<Item = &'v str> {
         self.value.as_array().into_iter().flatten().map(|value| value.as_str().unwrap_or_default())
+    }
+
+    /// One text field of each item of a list.
+    pub fn strings_of(&self, name: &str) -> impl Iterator<Item = &'v str> {
+        self.value.as_array().into_iter().flatten().map(move |item| lookup(item, name).as_str().unwrap_or_default())
     }
 
     /// The path.
     #[must_use]
-    pub fn path(&self) -> &Path<'a> {
+    pub fn path(&self) -> &Path<'p> {
         &self.path
     }
 
     /// The value.
     #[must_use]
-    pub fn value(&self) -> &'a Value {
+    pub fn value(&self) -> &'v Value {
         self.value
     }
 
     /// The text, empty when absent.
     #[must_use]
-    pub fn text(&self) -> &'a str {
+    pub fn text(&self) -> &'v str {
         self.value.as_str().unwrap_or_default()
     }
 
@@ -138,24 +155,24 @@ impl<'a> Field<'a> {
 
 /// A field of a value; null when there is none.
 #[must_use]
-pub fn lookup<'a>(value: &'a Value, name: &str) -> &'a Value {
+pub fn lookup<'v>(value: &'v Value, name: &str) -> &'v Value {
     value.get(name).unwrap_or(&NULL)
 }
 
 /// The value at a chain of fields; null when there is none.
 #[must_use]
-pub fn dig<'a>(value: &'a Value, path: &[&str]) -> &'a Value {
+pub fn dig<'v>(value: &'v Value, path: &[&str]) -> &'v Value {
     path.iter().fold(value, |value, name| lookup(value, name))
 }
 
 /// The text at a chain of fields; empty when there is none.
 #[must_use]
-pub fn text<'a>(value: &'a Value, path: &[&str]) -> &'a str {
+pub fn text<'v>(value: &'v Value, path: &[&str]) -> &'v str {
     dig(value, path).as_str().unwrap_or_default()
 }
 
 /// The items at a chain of fields.
-pub fn items<'a>(value: &'a Value, path: &[&str]) -> impl DoubleEndedIterator<Item = &'a Value> + use<'a> {
+pub fn items<'v>(value: &'v Value, path: &[&str]) -> impl DoubleEndedIterator<Item = &'v Value> + use<'v> {
     dig(value, path).as_array().map(Vec::as_slice).unwrap_or_default().iter()
 }
 

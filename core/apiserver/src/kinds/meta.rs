@@ -47,7 +47,7 @@ impl NameRule {
 }
 
 /// Checks the metadata of a new object, at `path`; `namespaced` where the caller knows the scope.
-pub fn created(meta: &Field<'_>, rule: NameRule, namespaced: Option<bool>, errors: &mut Errors) {
+pub fn created(meta: &Field<'_, '_>, rule: NameRule, namespaced: Option<bool>, errors: &mut Errors) {
     let (name, base) = (meta.get("name"), meta.get("generateName"));
     if !base.is_empty() {
         errors.invalid_each(&base, rule.prefix_complaints(base.text()));
@@ -69,7 +69,7 @@ pub fn created(meta: &Field<'_>, rule: NameRule, namespaced: Option<bool>, error
 }
 
 /// Checks the metadata of an update against what was.
-pub fn updated(new: &Field<'_>, old: &Field<'_>, errors: &mut Errors) {
+pub fn updated(new: &Field<'_, '_>, old: &Field<'_, '_>, errors: &mut Errors) {
     if old.get("deletionTimestamp").present() {
         let before: BTreeSet<&str> = old.get("finalizers").strings().collect();
         let now: BTreeSet<&str> = new.get("finalizers").strings().collect();
@@ -106,14 +106,14 @@ pub fn updated(new: &Field<'_>, old: &Field<'_>, errors: &mut Errors) {
     managed(&new.get("managedFields"), errors);
 }
 
-fn shared(meta: &Field<'_>, errors: &mut Errors) {
+fn shared(meta: &Field<'_, '_>, errors: &mut Errors) {
     labels(&meta.get("labels"), errors);
     annotations(&meta.get("annotations"), errors);
     owners(&meta.get("ownerReferences"), errors);
 }
 
 /// Checks a map of labels.
-pub fn labels(labels: &Field<'_>, errors: &mut Errors) {
+pub fn labels(labels: &Field<'_, '_>, errors: &mut Errors) {
     for (key, value) in labels.entries() {
         let key = json!(key);
         errors.invalid_each(&labels.with(&key), names::qualified_name(key.as_str().unwrap_or_default()));
@@ -122,7 +122,7 @@ pub fn labels(labels: &Field<'_>, errors: &mut Errors) {
 }
 
 /// Checks a map of annotations.
-pub fn annotations(annotations: &Field<'_>, errors: &mut Errors) {
+pub fn annotations(annotations: &Field<'_, '_>, errors: &mut Errors) {
     let mut size = 0;
     for (key, value) in annotations.entries() {
         size += key.len() + value.as_str().unwrap_or_default().len();
@@ -134,7 +134,7 @@ pub fn annotations(annotations: &Field<'_>, errors: &mut Errors) {
     }
 }
 
-fn owners(owners: &Field<'_>, errors: &mut Errors) {
+fn owners(owners: &Field<'_, '_>, errors: &mut Errors) {
     let mut controller: Option<String> = None;
     for owner in owners.items() {
         let version = owner.get("apiVersion");
@@ -164,7 +164,7 @@ fn owners(owners: &Field<'_>, errors: &mut Errors) {
     }
 }
 
-fn finalizers(finalizers: &Field<'_>, errors: &mut Errors) {
+fn finalizers(finalizers: &Field<'_, '_>, errors: &mut Errors) {
     for name in finalizers.strings() {
         let shown = json!(name);
         errors.invalid_each(&finalizers.with(&shown), names::qualified_name(name));
@@ -175,7 +175,7 @@ fn finalizers(finalizers: &Field<'_>, errors: &mut Errors) {
     }
 }
 
-fn managed(entries: &Field<'_>, errors: &mut Errors) {
+fn managed(entries: &Field<'_, '_>, errors: &mut Errors) {
     for entry in entries.items() {
         let operation = entry.get("operation");
         if errors.require(&operation, "must not be empty") {
@@ -196,12 +196,12 @@ fn managed(entries: &Field<'_>, errors: &mut Errors) {
 
 /// The metadata of an object as a field.
 #[must_use]
-pub fn of(object: &Value) -> Field<'_> {
+pub fn of(object: &Value) -> Field<'_, '_> {
     Field::top(object, "metadata")
 }
 
 /// Checks a `metav1.LabelSelector`.
-pub fn selector(selector: &Field<'_>, errors: &mut Errors) {
+pub fn selector(selector: &Field<'_, '_>, errors: &mut Errors) {
     labels(&selector.get("matchLabels"), errors);
     let expressions = selector.get("matchExpressions");
     for expression in expressions.items() {
@@ -228,13 +228,13 @@ pub fn selector(selector: &Field<'_>, errors: &mut Errors) {
 }
 
 /// Checks the value at a path as a name of another object.
-pub fn reference(field: &Field<'_>, errors: &mut Errors) {
+pub fn reference(field: &Field<'_, '_>, errors: &mut Errors) {
     errors.invalid_each(field, names::dns_1123_subdomain(field.text()));
 }
 
 /// The path that whole-object complaints have.
 #[must_use]
-pub fn nowhere(value: &Value) -> Field<'_> {
+pub fn nowhere(value: &Value) -> Field<'_, '_> {
     Field::at(Path::NOWHERE, value)
 }
 

@@ -1,0 +1,4 @@
+//! The stores against their contract, a naive model and a disk that fails.
+
+mod contract;
+mod rig;

@@ -30,5 +30,9 @@ pub use self::{
     server::ApiServer,
 };
 
+pub mod access;
+pub mod discovery;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod kinds;
 pub mod table;

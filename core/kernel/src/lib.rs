@@ -28,6 +28,7 @@ pub use document::Document;
 pub use entropy::{Entropy, EntropyExt};
 pub use error::{Certainty, Error, ErrorKind, Result};
 pub use keys::Keys;
+pub use node::NodeAgent;
 pub use rules::ServiceRules;
 pub use spawn::{Spawn, SpawnExt, Task};
 pub use stop::Stop;

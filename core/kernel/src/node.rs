@@ -3,5 +3,7 @@
 mod agent;
 mod session;
 
-pub use self::agent::{LogRequest, NodeAgent, NodeAgents, NodeContext, Notice, Report, Token};
-pub use self::session::{Exit, Ports, Process, Session, SessionRequest, Streams, TermSize};
+pub use self::{
+    agent::{LogRequest, NodeAgent, NodeAgents, NodeContext, Notice, Report, Token},
+    session::{Exit, Ports, Process, Session, SessionRequest, Streams, TermSize},
+};

@@ -278,10 +278,14 @@ fn base(table: &str) -> String {
         ct status dnat ip saddr . ip daddr @self4 masquerade fully-random
         ct status dnat ip6 saddr . ip6 daddr @self6 masquerade fully-random
     }}
+    chain refusal {{
+        meta l4proto tcp reject with tcp reset
+        reject
+    }}
     chain refuse {{
-        ip daddr . meta l4proto . th dport @none4 reject
-        ip6 daddr . meta l4proto . th dport @none6 reject
-        fib daddr type local meta l4proto . th dport @noports reject
+        ip daddr . meta l4proto . th dport @none4 goto refusal
+        ip6 daddr . meta l4proto . th dport @none6 goto refusal
+        fib daddr type local meta l4proto . th dport @noports goto refusal
     }}
     chain refuse-in {{ type filter hook input priority -110; ct state new jump refuse; }}
     chain refuse-through {{ type filter hook forward priority -110; ct state new jump refuse; }}

@@ -1,5 +1,6 @@
 //! The stores against their contract, a naive model and a disk that fails.
 
 mod contract;
+mod crash;
 mod faulty;
 mod rig;

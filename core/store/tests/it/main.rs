@@ -2,5 +2,7 @@
 
 mod contract;
 mod crash;
+mod faults;
 mod faulty;
+mod model;
 mod rig;

@@ -25,7 +25,7 @@ pub(super) struct Recovered {
     read: Option<(String, usize)>,
 }
 
-pub(super) fn recover(files: Arc<dyn Files>, counters: Arc<Counters>, options: &DiskOptions) -> Result<Recovered> {
+pub(super) fn recover(files: &Arc<dyn Files>, counters: Arc<Counters>, options: &DiskOptions) -> Result<Recovered> {
     let names = files.list().map_err(|error| failed("list", &files.place(), error))?;
     let numbered = |prefix: &str| -> Vec<u64> {
         names.iter().filter_map(|name| name.strip_prefix(prefix)?.parse().ok()).collect()
@@ -36,7 +36,7 @@ pub(super) fn recover(files: Arc<dyn Files>, counters: Arc<Counters>, options: &
     }
     let (snapshots, segments) = (numbered("snapshot-"), numbered("log-"));
     let log = Log {
-        files: Arc::clone(&files),
+        files: Arc::clone(files),
         counters,
         segments: vec![],
         open: None,

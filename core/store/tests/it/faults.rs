@@ -64,6 +64,8 @@ fn a_full_disk_refuses_writes_and_heals() {
     assert_eq!(durable(&store, "/again").unwrap_err().kind(), ErrorKind::Full);
     assert_eq!(files.operations(), operations, "a full disk is not tried at once again");
     clock.advance(Duration::from_secs(2));
+    assert_eq!(put(&store, "/r", 1000, Durability::Relaxed).unwrap_err().kind(), ErrorKind::Full);
+    clock.advance(Duration::from_secs(2));
     assert_eq!(durable(&store, "/probe").unwrap_err().kind(), ErrorKind::Full);
     assert!(files.operations() > operations, "after a while it is");
 

@@ -6,3 +6,4 @@ mod faults;
 mod faulty;
 mod model;
 mod rig;
+mod watches;

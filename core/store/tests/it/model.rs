@@ -44,12 +44,17 @@ fn step() -> impl Strategy<Value = Step> {
 /// Value, creation and modification of each key.
 type State = BTreeMap<String, (Vec<u8>, u64, u64)>;
 
+/// Revision, key, value before and after.
+type Changed = (u64, String, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// Opens the store again, with what it left or with what a crash left.
+type Reopen = Box<dyn Fn(bool) -> Arc<dyn Store>>;
+
 /// All states and changes there ever were.
 #[derive(Debug)]
 struct Model {
     states: Vec<State>,
-    /// Revision, key, value before and after.
-    changes: Vec<(u64, String, Option<Vec<u8>>, Option<Vec<u8>>)>,
+    changes: Vec<Changed>,
 }
 
 impl Model {
@@ -105,7 +110,7 @@ struct Bench {
     model: Model,
     /// Each with its range and the number of changes that it has passed.
     watches: Vec<(KeyRange, usize, WatchStream)>,
-    reopen: Option<Box<dyn Fn(bool) -> Arc<dyn Store>>>,
+    reopen: Option<Reopen>,
 }
 
 fn range(index: usize) -> KeyRange {
@@ -230,7 +235,7 @@ impl Bench {
 
 const LIMITS: HistoryLimits = HistoryLimits { changes: 15, bytes: 1 << 20 };
 
-fn run(store: Arc<dyn Store>, reopen: Option<Box<dyn Fn(bool) -> Arc<dyn Store>>>, steps: Vec<Step>) {
+fn run(store: Arc<dyn Store>, reopen: Option<Reopen>, steps: Vec<Step>) {
     let model = Model { states: vec![State::new()], changes: vec![] };
     let mut bench = Bench { store, model, watches: vec![], reopen };
     block_on(async {

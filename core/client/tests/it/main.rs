@@ -1,0 +1,7 @@
+//! The client's parts together, in virtual time, over a shelf of objects that stands in for an API server.
+
+mod elections;
+mod informers;
+mod recorders;
+mod runners;
+mod shelf;

@@ -102,7 +102,7 @@ impl Committer {
         let durable = !records.is_empty() && !relaxed;
         if !pipeline.running && !durable {
             pipeline.carry();
-            self.show(pipeline);
+            self.show(pipeline, now);
             return Ok(Pending::Done(reply));
         }
         let (receiver, start) = pipeline.wait(reply, durable);
@@ -114,11 +114,11 @@ impl Committer {
     }
 
     /// Publishes the newest state. Only while no writer runs.
-    fn show(&self, pipeline: &mut Pipeline) {
+    fn show(&self, pipeline: &mut Pipeline, now: Duration) {
         let (old, new) = (&pipeline.shown.head, &mut pipeline.tip.head);
         let changed = (old.revision, old.history.floor()) != (new.revision, new.history.floor());
         if changed {
-            new.history.prune(self.options.history, old.history.end());
+            new.history.prune(self.options.history, old.history.end(), now);
             self.published.publish(new.clone());
         }
         pipeline.shown = pipeline.tip.clone();
@@ -196,6 +196,7 @@ impl Committer {
     }
 
     fn take(&self) -> Option<Batch> {
+        let now = self.leases.clock().uptime();
         let mut guard = self.pipeline.lock();
         let pipeline = &mut *guard;
         if pipeline.waiting.is_empty() {
@@ -204,7 +205,7 @@ impl Committer {
             return None;
         }
         let shown = pipeline.shown.head.history.end();
-        pipeline.tip.head.history.prune(self.options.history, shown);
+        pipeline.tip.head.history.prune(self.options.history, shown, now);
         pipeline.flying = Some(pipeline.tip.clone());
         let (durable, bound) = (mem::take(&mut pipeline.durable), pipeline.bound());
         let waiting = mem::take(&mut pipeline.waiting);

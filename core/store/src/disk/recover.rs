@@ -130,7 +130,7 @@ impl Recovered {
         while let Some(frame) = read(&bytes, end).filter(|frame| frame.sequence == sequence) {
             if sequence == self.log.next {
                 self.apply(frame.payload).ok_or_else(|| corrupt(&place, &name, end, "a record makes no sense"))?;
-                self.head.history.prune(options.history, self.head.history.end());
+                self.head.history.bound(options.history);
                 self.reserved = frame.bound;
                 self.log.next += 1;
                 self.log.since_snapshot += (frame.end - end) as u64;

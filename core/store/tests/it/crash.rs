@@ -1,6 +1,6 @@
 //! The power goes at every write and sync of a history; what is found afterwards must be a true past.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::join_all};
 use windlass_kernel::{
@@ -18,7 +18,7 @@ use crate::{
 const SMALL: DiskOptions = DiskOptions {
     segment_bytes: 700,
     snapshot_bytes: 500,
-    history: windlass_store::HistoryLimits { changes: 12, bytes: 100_000 },
+    history: windlass_store::HistoryLimits { changes: 12, bytes: 100_000, age: Duration::from_secs(300) },
 };
 
 /// Each key with its value and the revision that wrote it.
@@ -190,7 +190,7 @@ fn a_lease_and_its_keys_survive_together_or_vanish_together() {
         let files = FaultyFiles::default();
         let store = open(&files, &pool, SMALL).unwrap();
         files.cut_after(cut);
-        let ttl = std::time::Duration::from_secs(10);
+        let ttl = Duration::from_secs(10);
         let run = async {
             let lease = store.grant(ttl).await?;
             let put = |name: &str| Op::Put { key: name.into(), value: "1".into(), lease: Some(lease) };

@@ -1,6 +1,6 @@
 //! Random histories: every store answers as a naive one does, also after it was reopened or crashed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, executor::block_on};
 use proptest::prelude::*;
@@ -233,7 +233,7 @@ impl Bench {
     }
 }
 
-const LIMITS: HistoryLimits = HistoryLimits { changes: 15, bytes: 1 << 20 };
+const LIMITS: HistoryLimits = HistoryLimits { changes: 15, bytes: 1 << 20, age: Duration::from_secs(300) };
 
 fn run(store: Arc<dyn Store>, reopen: Option<Reopen>, steps: Vec<Step>) {
     let model = Model { states: vec![State::new()], changes: vec![] };

@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
 use futures::{FutureExt, Stream};
@@ -28,8 +29,12 @@ impl Wake for Count {
 }
 
 fn store() -> MemoryStore {
-    let limits = HistoryLimits { changes: 10, bytes: 1 << 20 };
-    MemoryStore::with_limits(Arc::new(HandClock::default()), Arc::new(Pool::inline()), limits)
+    store_at(&HandClock::default())
+}
+
+fn store_at(clock: &HandClock) -> MemoryStore {
+    let limits = HistoryLimits { changes: 10, bytes: 1 << 20, age: Duration::from_secs(300) };
+    MemoryStore::with_limits(Arc::new(clock.clone()), Arc::new(Pool::inline()), limits)
 }
 
 fn put(store: &MemoryStore, name: &str) {
@@ -82,6 +87,21 @@ fn a_watch_that_missed_a_change_ends_even_if_little_followed() {
     assert_eq!(end.details().unwrap().compacted, Some(Revision(91)));
     assert_eq!(before, Revision(0));
     assert!(futures::StreamExt::next(&mut watch).now_or_never().unwrap().is_none());
+}
+
+#[test]
+fn history_grows_old() {
+    let clock = HandClock::default();
+    let store = store_at(&clock);
+    (0..3).for_each(|name| put(&store, &format!("/{name}")));
+    let from = |revision| store.watch(KeyRange::prefix("/"), Revision(revision)).now_or_never().unwrap();
+    clock.advance(Duration::from_secs(200));
+    put(&store, "/later");
+    assert!(from(0).is_ok());
+    clock.advance(Duration::from_secs(200));
+    put(&store, "/much/later");
+    assert_eq!(from(0).unwrap_err().kind(), ErrorKind::Compacted);
+    assert!(from(3).is_ok());
 }
 
 #[test]

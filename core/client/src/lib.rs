@@ -6,7 +6,11 @@ mod backoff;
 mod client;
 mod dynamic;
 pub mod events;
+#[cfg(feature = "https")]
+pub mod https;
 pub mod informer;
+#[cfg(feature = "https")]
+pub mod kubeconfig;
 pub mod leader;
 mod pods;
 pub mod queue;

@@ -12,6 +12,7 @@ pub mod informer;
 #[cfg(feature = "https")]
 pub mod kubeconfig;
 pub mod leader;
+mod modify;
 mod pods;
 pub mod queue;
 pub mod runner;

@@ -27,7 +27,7 @@ pub(super) fn events(body: Incoming, clock: Arc<dyn Clock>, patience: Duration) 
 }
 
 fn bytes(body: Incoming) -> impl Stream<Item = Result<Bytes>> + Send {
-    body.into_data_stream().map(|chunk| chunk.map_err(|error| broken(error)))
+    body.into_data_stream().map(|chunk| chunk.map_err(broken))
 }
 
 struct Lines {

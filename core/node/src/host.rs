@@ -82,10 +82,10 @@ impl Host {
         }
     }
 
-    /// What an agent of this node may ask of the cluster.
+    /// What the agent of the node `name` may ask of the cluster.
     #[must_use]
-    pub fn context(informers: &Informers) -> Arc<dyn NodeContext> {
-        Arc::new(ClusterContext::new(informers))
+    pub fn context(informers: &Informers, name: &str) -> Arc<dyn NodeContext> {
+        Arc::new(ClusterContext::new(informers, name))
     }
 
     /// Runs until `stop`. The agent's pods go on running then.

@@ -5,7 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 use windlass_api::{Value, core::v1::Pod, types::Time};
-use windlass_client::{Informers, informer::Parts};
+use windlass_client::{
+    Informers,
+    events::{Recorder, Severity, reference},
+    informer::Parts,
+};
 use windlass_kernel::{
     Error, ErrorKind, Result,
     api::{GroupVersionResource, Verb},
@@ -19,13 +23,16 @@ use super::place;
 #[derive(Debug)]
 pub struct ClusterContext {
     parts: Parts,
+    recorder: Recorder,
 }
 
 impl ClusterContext {
-    /// Asks as the identity of `informers`.
+    /// Asks as the identity of `informers`; events come from the kubelet on `node`.
     #[must_use]
-    pub fn new(informers: &Informers) -> Self {
-        Self { parts: informers.parts().clone() }
+    pub fn new(informers: &Informers, node: &str) -> Self {
+        let parts = informers.parts().clone();
+        let recorder = Recorder::start(&parts, "kubelet", node);
+        Self { parts, recorder }
     }
 }
 
@@ -63,6 +70,9 @@ impl NodeContext for ClusterContext {
     }
 
     fn notice(&self, notice: Notice) {
-        tracing::debug!(pod = %place(&notice.pod), reason = notice.reason, message = notice.message, "notice");
+        let mut about = reference(&*notice.pod);
+        about.field_path = Some(notice.field_path).filter(|path| !path.is_empty());
+        let severity = if notice.kind == "Warning" { Severity::Warning } else { Severity::Normal };
+        self.recorder.event_on(about, severity, &notice.reason, notice.message);
     }
 }

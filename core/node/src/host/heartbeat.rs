@@ -73,8 +73,7 @@ impl<'a> Heartbeat<'a> {
     async fn renew(&self) -> Result<()> {
         let name = &self.registration.name;
         let now = MicroTime(self.clock.now());
-        let renewed =
-            self.client.modify::<Lease>(LEASES, name, |lease| lease.spec.renew_time = Some(now.clone())).await;
+        let renewed = self.client.modify::<Lease>(LEASES, name, |lease| lease.spec.renew_time = Some(now)).await;
         match renewed {
             Err(error) if error.is(ErrorKind::NotFound) => {}
             other => return other.map(drop),
@@ -158,9 +157,7 @@ impl<'a> Heartbeat<'a> {
 /// Gives a condition the times that it should carry. A heartbeat time alone never makes a status differ.
 fn settle(condition: &mut NodeCondition, old: Option<&NodeCondition>, now: &Time) {
     let same = old.filter(|old| old.status == condition.status);
-    condition.last_transition_time =
-        same.and_then(|old| old.last_transition_time.clone()).or_else(|| Some(now.clone()));
+    condition.last_transition_time = same.and_then(|old| old.last_transition_time).or(Some(*now));
     let unchanged = same.filter(|old| old.reason == condition.reason && old.message == condition.message);
-    condition.last_heartbeat_time =
-        unchanged.and_then(|old| old.last_heartbeat_time.clone()).or_else(|| Some(now.clone()));
+    condition.last_heartbeat_time = unchanged.and_then(|old| old.last_heartbeat_time).or(Some(*now));
 }

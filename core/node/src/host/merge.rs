@@ -19,14 +19,14 @@ pub(super) fn merge(known: &PodStatus, reported: &PodStatus, now: &Time) -> PodS
     if ended(known) {
         next.phase.clone_from(&known.phase);
     }
-    next.start_time = known.start_time.clone().or_else(|| reported.start_time.clone()).or_else(|| Some(now.clone()));
+    next.start_time = known.start_time.or(reported.start_time).or(Some(*now));
     next.qos_class = known.qos_class.clone().or(next.qos_class);
     next.nominated_node_name.clone_from(&known.nominated_node_name);
     for condition in &mut next.conditions {
         let old = known.conditions.iter().find(|old| old.type_ == condition.type_);
         let same = old.filter(|old| old.status == condition.status);
-        let moved = same.and_then(|old| old.last_transition_time.clone());
-        condition.last_transition_time = moved.or_else(|| Some(now.clone()));
+        let moved = same.and_then(|old| old.last_transition_time);
+        condition.last_transition_time = moved.or(Some(*now));
     }
     let spoken = |old: &&PodCondition| next.conditions.iter().any(|new| new.type_ == old.type_);
     let others = known.conditions.iter().filter(|old| !OWN.contains(&old.type_.as_str()) && !spoken(old));

@@ -6,4 +6,5 @@ mod https;
 mod informers;
 mod recorders;
 mod runners;
+mod served;
 mod shelf;

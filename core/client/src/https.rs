@@ -2,11 +2,12 @@
 //!
 //! Connections come from [`Dial`], tasks from [`Spawn`], time from [`Clock`]; there is no runtime in here. The server
 //! decides who asks by the credential; a request's own identity counts only where impersonation was asked for.
-//! Sessions (exec, attach, port-forward) are not supported yet.
+//! Sessions are WebSockets; proxying through the server is not supported.
 
 mod answer;
 mod connect;
 mod frames;
+mod session;
 mod tls;
 mod url;
 
@@ -18,6 +19,7 @@ use parking_lot::Mutex;
 use windlass_kernel::{
     Api, Clock, ClockExt, Dial, Error, ErrorKind, Result, Spawn,
     api::{Answer, Events, Request, Response, Verb},
+    node::Session,
 };
 
 use self::connect::{Endpoint, Reply, Server};
@@ -47,6 +49,7 @@ pub struct Means {
 pub struct HttpsApi {
     server: Arc<Server>,
     clock: Arc<dyn Clock>,
+    spawn: Arc<dyn Spawn>,
     credential: Credential,
     token: Mutex<Option<(Duration, String)>>,
     impersonate: bool,
@@ -66,11 +69,11 @@ impl HttpsApi {
     /// [`Invalid`](ErrorKind::Invalid) where the URL or a certificate cannot be used.
     pub fn new(access: &Access, means: Means) -> Result<Self> {
         let endpoint = Endpoint::parse(access)?;
-        let tls = if endpoint.secure { Some(tls::connector(access, &means.clock)?) } else { None };
+        let tls = if endpoint.secure { Some(tls::connectors(access, &means.clock)?) } else { None };
         let Means { dial, spawn, clock } = means;
-        let server = Arc::new(Server::new(endpoint, tls, dial, spawn));
+        let server = Arc::new(Server::new(endpoint, tls, dial, Arc::clone(&spawn)));
         let credential = access.credential.clone();
-        Ok(Self { server, clock, credential, token: Mutex::default(), impersonate: false })
+        Ok(Self { server, clock, spawn, credential, token: Mutex::default(), impersonate: false })
     }
 
     /// Acts as each request's identity, which the credential's own must be allowed to (`Impersonate-User`).
@@ -80,7 +83,7 @@ impl HttpsApi {
         self
     }
 
-    async fn send(&self, request: &Request) -> Result<Reply> {
+    fn message(&self, request: &Request) -> Result<url::Message> {
         let mut message = url::message(request, &self.server.endpoint.base)?;
         if let Some(value) = self.authorization()? {
             message.headers.push(("authorization", value));
@@ -88,11 +91,31 @@ impl HttpsApi {
         if self.impersonate {
             message.headers.extend(url::impersonation(&request.identity));
         }
+        Ok(message)
+    }
+
+    async fn send(&self, request: &Request) -> Result<Reply> {
+        let message = self.message(request)?;
         let writes = !matches!(request.verb, Verb::Get | Verb::List | Verb::Watch);
         let sent = self.clock.timeout(ANSWER, self.server.send(&message)).await;
         let sent = sent.inspect_err(|_| self.server.forget()).and_then(|sent| sent);
         let reply = sent.map_err(|error| if writes { error } else { harmless(error) })?;
         if reply.status().is_success() { Ok(reply) } else { Err(self.refusal(reply, writes).await) }
+    }
+
+    async fn session(&self, request: &Request) -> Result<Session> {
+        let message = self.message(request)?;
+        match request.subresource.as_str() {
+            "exec" | "attach" => {
+                let opened = session::process(&self.server, &self.spawn, request, &message);
+                self.clock.timeout(ANSWER, opened).await?
+            }
+            "portforward" => {
+                let (server, spawn) = (Arc::clone(&self.server), Arc::clone(&self.spawn));
+                Ok(Session::Ports(Box::new(session::RemotePorts { server, spawn, message })))
+            }
+            other => Err(Error::new(ErrorKind::NotSupported, format!("{other:?} over HTTPS is not supported"))),
+        }
     }
 
     async fn refusal(&self, reply: Reply, writes: bool) -> Error {
@@ -131,7 +154,8 @@ impl HttpsApi {
 impl Api for HttpsApi {
     async fn call(&self, request: Request) -> Result<Response> {
         if request.verb == Verb::Connect {
-            return Err(Error::new(ErrorKind::NotSupported, "sessions over HTTPS are not supported yet"));
+            let answer = Answer::Session(self.session(&request).await?);
+            return Ok(Response { code: 101, warnings: Vec::new(), answer });
         }
         let (head, body) = self.send(&request).await?.into_parts();
         let code = head.status.as_u16();

@@ -12,17 +12,30 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{self, client::ClientRequestBuilder},
+};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 use windlass_kernel::{Dial, Error, ErrorKind, Result, Spawn, dial::Target};
 
-use super::url::Message;
+use super::{answer, tls::Tls, url::Message};
 use crate::kubeconfig::Access;
 
 pub(super) type Reply = Response<Incoming>;
 type Body = Full<Bytes>;
 type Many = http2::SendRequest<Body>;
 type One = http1::SendRequest<Body>;
+
+/// A connection's bytes, decrypted.
+pub(super) type Stream = Box<dyn Duplex>;
+
+/// What a connection reads and writes.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// Where a server is.
 #[derive(Clone, Debug)]
@@ -65,7 +78,7 @@ impl Endpoint {
 /// A server and the connections to it.
 pub(super) struct Server {
     pub(super) endpoint: Endpoint,
-    tls: Option<TlsConnector>,
+    tls: Option<Tls>,
     dial: Arc<dyn Dial>,
     spawn: Arc<dyn Spawn>,
     open: Arc<Open>,
@@ -84,12 +97,7 @@ enum Connection {
 }
 
 impl Server {
-    pub(super) fn new(
-        endpoint: Endpoint,
-        tls: Option<TlsConnector>,
-        dial: Arc<dyn Dial>,
-        spawn: Arc<dyn Spawn>,
-    ) -> Self {
+    pub(super) fn new(endpoint: Endpoint, tls: Option<Tls>, dial: Arc<dyn Dial>, spawn: Arc<dyn Spawn>) -> Self {
         Self { endpoint, tls, dial, spawn, open: Arc::default() }
     }
 
@@ -163,18 +171,32 @@ impl Server {
         request
     }
 
+    /// Opens a connection of its own for a session, and has it become a WebSocket of a sub-protocol.
+    pub(super) async fn upgrade(&self, message: &Message, protocol: &str) -> Result<WebSocketStream<Stream>> {
+        let stream = self.open_stream(self.tls.as_ref().map(|tls| &tls.one)).await?.0;
+        let scheme = if self.endpoint.secure { "wss" } else { "ws" };
+        let uri: Uri = format!("{scheme}://{}{}", self.endpoint.authority, message.target)
+            .parse()
+            .expect("paths and queries are percent-encoded");
+        let mut request = ClientRequestBuilder::new(uri).with_sub_protocol(protocol);
+        for (name, value) in &message.headers {
+            request = request.with_header(*name, value);
+        }
+        match tokio_tungstenite::client_async(request, stream).await {
+            Ok((socket, _)) => Ok(socket),
+            Err(tungstenite::Error::Http(reply)) => {
+                let (head, body) = reply.into_parts();
+                Err(answer::refusal(&head, &body.unwrap_or_default()))
+            }
+            Err(error) => {
+                Err(Error::new(ErrorKind::Unavailable, "the API server opens no WebSocket").with_source(error))
+            }
+        }
+    }
+
     async fn connect(&self) -> Result<Connection> {
-        let stream = self.dial.dial(&self.endpoint.target).await?.compat();
-        let Some(tls) = &self.tls else {
-            let (one, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-            self.keep(connection);
-            return Ok(Connection::One(one));
-        };
-        let stream = tls.connect(self.endpoint.name.clone(), stream).await.map_err(|error| {
-            let message = format!("cannot agree on TLS with {}", self.endpoint.authority);
-            Error::new(ErrorKind::Unavailable, message).with_source(error)
-        })?;
-        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        let (stream, two) = self.open_stream(self.tls.as_ref().map(|tls| &tls.any)).await?;
+        if !two {
             let (one, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
             self.keep(connection);
             return Ok(Connection::One(one));
@@ -184,6 +206,18 @@ impl Server {
         self.keep(connection);
         *self.open.many.lock() = Some(many.clone());
         Ok(Connection::Many(many))
+    }
+
+    /// A connection, and whether it speaks HTTP/2.
+    async fn open_stream(&self, tls: Option<&TlsConnector>) -> Result<(Stream, bool)> {
+        let stream = self.dial.dial(&self.endpoint.target).await?.compat();
+        let Some(tls) = tls else { return Ok((Box::new(stream), false)) };
+        let stream = tls.connect(self.endpoint.name.clone(), stream).await.map_err(|error| {
+            let message = format!("cannot agree on TLS with {}", self.endpoint.authority);
+            Error::new(ErrorKind::Unavailable, message).with_source(error)
+        })?;
+        let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((Box::new(stream), two))
     }
 
     fn keep(&self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {

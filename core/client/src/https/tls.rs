@@ -23,7 +23,15 @@ impl TimeProvider for Now {
     }
 }
 
-pub(super) fn connector(access: &Access, clock: &Arc<dyn Clock>) -> Result<TlsConnector> {
+/// The two ways to begin a connection.
+pub(super) struct Tls {
+    /// Over HTTP/2 where the server can, else HTTP/1.1.
+    pub(super) any: TlsConnector,
+    /// Over HTTP/1.1, for what becomes another protocol.
+    pub(super) one: TlsConnector,
+}
+
+pub(super) fn connectors(access: &Access, clock: &Arc<dyn Clock>) -> Result<Tls> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&access.authority) {
         let certificate = certificate.map_err(|error| wrong("certificate authority", error))?;
@@ -48,8 +56,10 @@ pub(super) fn connector(access: &Access, clock: &Arc<dyn Clock>) -> Result<TlsCo
             builder.with_no_client_auth()
         }
     };
+    let mut one = config.clone();
+    one.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
+    Ok(Tls { any: Arc::new(config).into(), one: Arc::new(one).into() })
 }
 
 fn wrong(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, future::BoxFuture};
+use futures::{AsyncReadExt, AsyncWriteExt, SinkExt, StreamExt, TryStreamExt, future::BoxFuture};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     Method, Request as HttpRequest, Response as HttpResponse,
@@ -19,6 +19,10 @@ use rustls::{
 };
 use serde_json::{Value, json};
 use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::tungstenite::{
+    Message,
+    handshake::server::{Request as WsRequest, Response as WsResponse},
+};
 use tokio_util::compat::TokioAsyncReadCompatExt;
 use windlass_api::core::v1::ConfigMap;
 use windlass_client::{
@@ -31,6 +35,7 @@ use windlass_kernel::{
     Api, Clock, Dial, Error, ErrorKind, Identity, Result, Spawn,
     api::{Answer, GroupVersionResource, PatchType, Request, Verb, WatchEvent},
     dial::{ByteStream, Target},
+    node::{Exit, Session, TermSize},
 };
 use windlass_testkit::sim::{Executor, Handle};
 
@@ -294,11 +299,109 @@ fn a_server_that_went_away_is_connected_to_anew() {
     }
 }
 
+/// A server that does one session on every connection: echoes the input in capitals, then exits with 3.
+#[derive(Clone, Debug)]
+struct Shell(Front);
+
+#[async_trait]
+impl Dial for Shell {
+    async fn dial(&self, _: &Target) -> Result<ByteStream> {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let tls = Arc::clone(&self.0.tls);
+        let session = async move {
+            let stream = TlsAcceptor::from(tls).accept(far).await.unwrap();
+            let mut forwards = false;
+            let answer = |request: &WsRequest, mut response: WsResponse| {
+                assert_eq!(request.headers()["authorization"], "Bearer t0");
+                let protocol = request.headers()["sec-websocket-protocol"].clone();
+                if request.uri().path().contains("/forbidden/") {
+                    let status = Error::new(ErrorKind::Forbidden, "not you").to_status().to_string();
+                    return Err(HttpResponse::builder().status(403).body(Some(status)).unwrap());
+                }
+                forwards = request.uri().query() == Some("ports=80");
+                response.headers_mut().insert("sec-websocket-protocol", protocol);
+                Ok(response)
+            };
+            let Ok(mut socket) = tokio_tungstenite::accept_hdr_async(stream, answer).await else { return };
+            if forwards {
+                socket.send(Message::binary([0, 80, 0].as_slice())).await.unwrap();
+                socket.send(Message::binary([1, 80, 0].as_slice())).await.unwrap();
+            }
+            let echo = u8::from(!forwards);
+            while let Some(Ok(Message::Binary(data))) = socket.next().await {
+                match data.split_first().unwrap() {
+                    (0, text) => {
+                        let echo = [&[echo], text.to_ascii_uppercase().as_slice()].concat();
+                        socket.send(Message::binary(echo)).await.unwrap();
+                    }
+                    (4, size) => socket.send(Message::binary([b"\x02", size].concat())).await.unwrap(),
+                    (255, [0]) => break,
+                    other => panic!("unexpected: {other:?}"),
+                }
+            }
+            let causes = json!([{"reason": "ExitCode", "message": "3"}]);
+            let status = json!({"status": "Failure", "reason": "NonZeroExitCode", "details": {"causes": causes}});
+            let _ = socket.send(Message::binary([b"\x03", status.to_string().as_bytes()].concat())).await;
+            let _ = socket.close(None).await;
+        };
+        self.0.sim.start("shell", Box::pin(session));
+        Ok(Box::new(near.compat()))
+    }
+}
+
+fn shell(executor: &Executor) -> Client {
+    let (front, access) = front(executor, false, false);
+    let means = Means { dial: Arc::new(Shell(front)), spawn: executor.spawn(), clock: executor.clock() };
+    Client::new(Arc::new(HttpsApi::new(&access, means).unwrap()), Arc::default())
+}
+
 #[test]
-fn sessions_say_that_they_are_not_supported() {
+fn a_command_is_run_over_a_web_socket() {
     let executor = Executor::new(5);
-    let (front, access) = front(&executor, true, false);
-    let client = connect(&executor, &front, &access).client;
-    let error = executor.run_until(client.connect("default", "p", "exec", Vec::new())).unwrap_err();
-    assert!(error.is(ErrorKind::NotSupported));
+    let client = shell(&executor);
+    let query = ["stdin", "stdout", "stderr", "tty"].map(|name| (name.to_owned(), "true".to_owned())).to_vec();
+    executor.run_until(async {
+        let Session::Process(mut process) = client.connect("default", "p", "exec", query).await.unwrap() else {
+            panic!("no process")
+        };
+        process.resize.as_mut().unwrap().send(TermSize { width: 80, height: 24 }).await.unwrap();
+        let stderr = process.stderr.as_mut().unwrap();
+        let mut size = [0; 24];
+        stderr.read_exact(&mut size).await.unwrap();
+        assert_eq!(size, *br#"{"Height":24,"Width":80}"#);
+        let mut stdin = process.stdin.take().unwrap();
+        stdin.write_all(b"hello").await.unwrap();
+        stdin.close().await.unwrap();
+        let mut text = String::new();
+        process.stdout.take().unwrap().read_to_string(&mut text).await.unwrap();
+        assert_eq!((text.as_str(), process.exit.await), ("HELLO", Exit::Code(3)));
+    });
+}
+
+#[test]
+fn ports_are_forwarded_over_web_sockets() {
+    let executor = Executor::new(6);
+    let client = shell(&executor);
+    executor.run_until(async {
+        let Session::Ports(ports) = client.connect("default", "p", "portforward", Vec::new()).await.unwrap() else {
+            panic!("no ports")
+        };
+        let mut stream = ports.connect(80).await.unwrap();
+        stream.write_all(b"ping").await.unwrap();
+        let mut text = [0; 4];
+        stream.read_exact(&mut text).await.unwrap();
+        assert_eq!(&text, b"PING");
+    });
+}
+
+#[test]
+fn a_refused_session_says_why_and_proxying_is_not_supported() {
+    let executor = Executor::new(7);
+    let client = shell(&executor);
+    executor.run_until(async {
+        let error = client.connect("forbidden", "p", "exec", Vec::new()).await.unwrap_err();
+        assert!(error.is(ErrorKind::Forbidden), "{error:?}");
+        let error = client.connect("default", "p", "proxy", Vec::new()).await.unwrap_err();
+        assert!(error.is(ErrorKind::NotSupported));
+    });
 }

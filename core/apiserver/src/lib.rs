@@ -24,5 +24,9 @@ mod write;
 
 pub use self::{alloc::Ranges, builder::Builder, server::ApiServer};
 
+pub mod access;
+pub mod discovery;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod kinds;
 pub mod table;

@@ -13,6 +13,7 @@ use crate::{
     alloc::Ranges,
     events::EventLease,
     registry::Registry,
+    review::RuleSource,
     server::{ApiServer, Parts},
 };
 
@@ -30,6 +31,7 @@ pub struct Builder {
     keys: Option<Arc<dyn Keys>>,
     ranges: Ranges,
     issuer: Option<String>,
+    rules: Option<Arc<dyn RuleSource>>,
     bare: bool,
     port: Option<u16>,
     initial: Vec<Value>,
@@ -75,6 +77,13 @@ impl Builder {
     #[must_use]
     pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
         self.authenticator = Some(authenticator);
+        self
+    }
+
+    /// Who lists what an identity may do.
+    #[must_use]
+    pub fn rules(mut self, rules: Arc<dyn RuleSource>) -> Self {
+        self.rules = Some(rules);
         self
     }
 
@@ -160,6 +169,7 @@ impl Builder {
             issuer: self.issuer.unwrap_or_else(|| "https://kubernetes.default.svc.cluster.local".into()),
             registry: Registry::built_in(),
             ranges: self.ranges,
+            rules: self.rules,
             port: self.port.unwrap_or(6443),
         };
         let server = Arc::new(ApiServer::new(parts));

@@ -25,7 +25,7 @@ const RESOURCES: [(&str, &str); 4] = [
 /// Every default ClusterRole, ClusterRoleBinding, Role and RoleBinding.
 #[must_use]
 pub fn objects() -> Vec<Value> {
-    let mut drafts = read(ROLES, |name| Draft::named(name));
+    let mut drafts = read(ROLES, Draft::named);
     drafts.extend(read(CONTROLLERS, |name| {
         let mut draft = Draft::named(&format!("system:controller:{name}"));
         draft.subjects.push(json!({"kind": "ServiceAccount", "name": name, "namespace": "kube-system"}));

@@ -9,7 +9,8 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 use windlass_kernel::{
-    Api, Authenticator, Authorizer, Clock, ClockExt, Entropy, EntropyExt, Identity, Keys, Result, Spawn, Stop,
+    Api, Authenticator, Authorizer, Clock, ClockExt, Entropy, EntropyExt, Identity, Keys, Result, Spawn, SpawnExt,
+    Stop,
     access::{Attributes, Credentials, Decision},
     error::{Error, ErrorKind},
 };
@@ -77,7 +78,7 @@ pub struct Parts {
 pub struct Server {
     parts: Parts,
     metrics: Metrics,
-    documents: Documents,
+    documents: Arc<Documents>,
     stop: Stop,
 }
 
@@ -92,7 +93,7 @@ impl Server {
     #[must_use]
     pub fn new(parts: Parts, stop: Stop) -> Arc<Self> {
         let metrics = Metrics::new(parts.clock.now().as_second());
-        let documents = Documents::new(Arc::clone(&parts.texts));
+        let documents = Arc::new(Documents::new(Arc::clone(&parts.texts)));
         Arc::new(Self { parts, metrics, documents, stop })
     }
 
@@ -104,8 +105,18 @@ impl Server {
         &self.metrics
     }
 
-    pub(super) fn documents(&self) -> &Documents {
+    pub(super) fn documents(&self) -> &Arc<Documents> {
         &self.documents
+    }
+
+    /// Runs work that computes for long where it delays nobody.
+    pub(super) async fn apart<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let done = self.parts.spawn.run_blocking(name, work).await;
+        done.unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, format!("{name} panicked"))))
     }
 
     pub(super) fn issuer(&self) -> Option<&Issuer> {

@@ -17,8 +17,9 @@ use crate::{
     server::ApiServer,
 };
 
-/// How often a change is made anew when the object changed underneath.
-const ATTEMPTS: usize = 5;
+/// How often a change is made anew when the object changed underneath. Someone else got through each time, so a limit
+/// this high is met only by a client that fights a crowd.
+const ATTEMPTS: usize = 20;
 
 /// A change of an object that is stored.
 #[derive(Clone, Copy)]

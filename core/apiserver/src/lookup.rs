@@ -4,12 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use windlass_kernel::{
-    Document, Store,
-    api::GroupVersionResource,
-    error::Result,
-    store::ReadAt,
-};
+use windlass_kernel::{Document, Store, api::GroupVersionResource, error::Result, store::ReadAt};
 
 use crate::{access::Lookup, registry::Registry};
 

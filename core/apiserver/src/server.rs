@@ -117,7 +117,9 @@ impl ApiServer {
         narrow(&mut attributes, request);
         match self.parts.authorizer.authorize(&request.identity, &attributes).await? {
             Decision::Allow(_) => Ok(()),
-            Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(errors::unauthorized(&attributes, &request.identity.name, &reason)),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+                Err(errors::unauthorized(&attributes, &request.identity.name, &reason))
+            }
         }
     }
 

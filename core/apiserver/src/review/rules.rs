@@ -26,9 +26,11 @@ pub trait RuleSource: Debug + Send + Sync + 'static {
 impl RuleSource for Rbac {
     async fn rules(&self, identity: &Identity, namespace: &str) -> Result<PolicyRules> {
         let rules = self.rules_for(identity, namespace).await?;
-        rules.iter().map(serde_json::to_value).collect::<Result<_, _>>().map_err(|error| {
-            Error::new(ErrorKind::Internal, "cannot write a rule as JSON").with_source(error)
-        })
+        rules
+            .iter()
+            .map(serde_json::to_value)
+            .collect::<Result<_, _>>()
+            .map_err(|error| Error::new(ErrorKind::Internal, "cannot write a rule as JSON").with_source(error))
     }
 }
 

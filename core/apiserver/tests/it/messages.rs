@@ -41,7 +41,8 @@ fn refusals_are_worded_as_clients_know_them() {
                 other => panic!("option {other}"),
             }
         }
-        let media_type = options.split('&').find_map(|option| option.strip_prefix("type=")).unwrap_or_default().to_owned();
+        let media_type =
+            options.split('&').find_map(|option| option.strip_prefix("type=")).unwrap_or_default().to_owned();
         if !body.is_empty() {
             request.body = Body::Bytes { media_type, bytes: Bytes::copy_from_slice(body.as_bytes()) };
         }
@@ -49,7 +50,12 @@ fn refusals_are_worded_as_clients_know_them() {
             Ok(response) => format!("{}\t\t", response.code),
             Err(error) => {
                 let status = error.to_status();
-                format!("{}\t{}\t{}", status["code"], status["reason"].as_str().unwrap(), status["message"].as_str().unwrap())
+                format!(
+                    "{}\t{}\t{}",
+                    status["code"],
+                    status["reason"].as_str().unwrap(),
+                    status["message"].as_str().unwrap()
+                )
             }
         };
         let expect = format!("{code}\t{reason}\t{message}");

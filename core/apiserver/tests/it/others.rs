@@ -67,7 +67,10 @@ fn one_object_is_seen_in_every_version() {
     let target = json!({"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"});
     let object = json!({"metadata": {"name": "h"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3, "targetCPUUtilizationPercentage": 70}});
     let made = rig.create(v1, object).unwrap();
-    assert_eq!((&made["apiVersion"], &made["spec"]["targetCPUUtilizationPercentage"]), (&json!("autoscaling/v1"), &json!(70)));
+    assert_eq!(
+        (&made["apiVersion"], &made["spec"]["targetCPUUtilizationPercentage"]),
+        (&json!("autoscaling/v1"), &json!(70))
+    );
     let newer = rig.get(v2, "h").unwrap();
     assert_eq!(newer["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 70);
     assert_eq!(newer["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
@@ -78,7 +81,8 @@ fn one_object_is_seen_in_every_version() {
     rig.create("events.k8s.io/v1/events", event).unwrap();
     let core = rig.list("events", |request| request.options.field_selector = "involvedObject.name=p".into()).unwrap();
     assert_eq!(core.items[0].value().unwrap()["message"], "n");
-    let newer = rig.list("events.k8s.io/v1/events", |request| request.options.field_selector = "regarding.name=p".into());
+    let newer =
+        rig.list("events.k8s.io/v1/events", |request| request.options.field_selector = "regarding.name=p".into());
     assert_eq!(newer.unwrap().items[0].value().unwrap()["note"], "n");
 }
 
@@ -110,7 +114,11 @@ fn an_identity_without_rights_is_told_what_it_may_not_do() {
 fn every_listable_resource_is_listed() {
     let rig = Rig::new();
     for info in windlass_api::resources::all().iter().filter(|info| info.serves("list")) {
-        let group = if info.group.is_empty() { info.plural.to_owned() } else { format!("{}/{}/{}", info.group, info.version, info.plural) };
+        let group = if info.group.is_empty() {
+            info.plural.to_owned()
+        } else {
+            format!("{}/{}/{}", info.group, info.version, info.plural)
+        };
         let list = rig.list(&group, |_| ()).unwrap();
         assert_eq!(list.kind, format!("{}List", info.kind));
     }

@@ -37,7 +37,10 @@ fn a_new_pod_runs_as_the_default_account_with_default_tolerations() {
     assert_eq!(spec["containers"][0]["volumeMounts"][0]["name"], volume);
     assert_eq!((&made["status"]["phase"], &made["metadata"]["generation"]), (&json!("Pending"), &json!(1)));
     let owned = made["metadata"]["managedFields"].to_string();
-    assert!(owned.contains("f:containers") && !owned.contains("f:tolerations") && !owned.contains("f:status"), "{owned}");
+    assert!(
+        owned.contains("f:containers") && !owned.contains("f:tolerations") && !owned.contains("f:status"),
+        "{owned}"
+    );
 }
 
 #[test]
@@ -108,7 +111,10 @@ fn status_and_spec_are_written_apart() {
     changed["spec"]["containers"][0]["image"] = "other".into();
     let request = rig.request(Verb::Update, "pods:status").named("p").body(changed);
     let written = value(rig.call(request).unwrap());
-    assert_eq!((&written["status"]["phase"], &written["spec"]["containers"][0]["image"]), (&json!("Running"), &json!("i")));
+    assert_eq!(
+        (&written["status"]["phase"], &written["spec"]["containers"][0]["image"]),
+        (&json!("Running"), &json!("i"))
+    );
     assert_eq!(written["metadata"]["generation"], 1);
     let patch = rig.request(Verb::Patch(PatchType::Strategic), "pods:status").named("p");
     let patched = rig.call(patch.body(json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}})));
@@ -122,9 +128,11 @@ fn an_eviction_respects_the_budget() {
     bind(&rig, "p", "n1").unwrap();
     let running = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
     rig.call(rig.request(Verb::Patch(PatchType::Merge), "pods:status").named("p").body(running)).unwrap();
-    let budget = json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}}});
+    let budget =
+        json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}}});
     rig.create("policy/v1/poddisruptionbudgets", budget).unwrap();
-    let evict = || rig.call(rig.request(Verb::Create, "pods:eviction").named("p").body(json!({"metadata": {"name": "p"}})));
+    let evict =
+        || rig.call(rig.request(Verb::Create, "pods:eviction").named("p").body(json!({"metadata": {"name": "p"}})));
     let error = evict().unwrap_err();
     assert!(error.is(ErrorKind::TooManyRequests));
     assert_eq!(error.message(), "Cannot evict pod as it would violate the pod's disruption budget.");

@@ -26,7 +26,10 @@ fn a_service_gets_an_address_and_keeps_it() {
     let ip = made["spec"]["clusterIP"].as_str().unwrap();
     assert!(ip.starts_with("10."), "{ip}");
     assert_eq!(made["spec"]["clusterIPs"], json!([ip]));
-    assert_eq!((&made["spec"]["ipFamilies"], &made["spec"]["ipFamilyPolicy"]), (&json!(["IPv4"]), &json!("SingleStack")));
+    assert_eq!(
+        (&made["spec"]["ipFamilies"], &made["spec"]["ipFamilyPolicy"]),
+        (&json!(["IPv4"]), &json!("SingleStack"))
+    );
     let again = rig.update("services", service("s", json!({"ports": [{"port": 81}]}))).unwrap();
     assert_eq!(again["spec"]["clusterIP"], made["spec"]["clusterIP"]);
 }

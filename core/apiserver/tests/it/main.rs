@@ -2,9 +2,12 @@
 
 mod agents;
 mod crud;
+mod http;
 mod messages;
 mod others;
 mod pods;
+mod rbac;
 mod rig;
+mod rim;
 mod services;
 mod watches;

@@ -3,14 +3,14 @@
 //! Nothing here performs I/O, reads a clock or starts a task.
 //! Facts about the API (fields, numbers, keys, resources) come only from the tables in `data/`.
 
-pub mod decode;
 pub mod apply;
+pub mod decode;
 mod r#gen;
 pub mod names;
-pub mod path;
-pub mod quantity;
 pub mod patch;
+pub mod path;
 pub mod protobuf;
+pub mod quantity;
 pub mod resources;
 pub mod schema;
 pub mod selector;

@@ -253,3 +253,28 @@ async fn a_request_that_panics_is_answered_and_hurts_nobody_else() {
     let next = rim::read(sender.send_request(parse("GET /api/v1/namespaces/default")).await.unwrap()).await;
     assert_eq!(next.code, 200);
 }
+
+#[tokio::test]
+async fn a_minted_token_opens_the_door_and_its_keys_are_published() {
+    let rim = rim::start().await;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}});
+    rim.send(&format!("POST /api/v1/namespaces/default/serviceaccounts\n\n{account}")).await;
+    let wanted =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}});
+    let minted = rim.send(&format!("POST /api/v1/namespaces/default/serviceaccounts/robot/token\n\n{wanted}")).await;
+    assert_eq!(minted.code, 201, "{minted:?}");
+    let minted = minted.json();
+    let token = minted["status"]["token"].as_str().unwrap();
+
+    let who = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let who = format!("POST /apis/authentication.k8s.io/v1/selfsubjectreviews\nAuthorization: Bearer {token}\n\n{who}");
+    let who = rim.send_anonymous(&who).await.json();
+    assert_eq!(who["status"]["userInfo"]["username"], "system:serviceaccount:default:robot", "{who}");
+
+    let keys = rim.send_anonymous(&format!("GET /openid/v1/jwks\nAuthorization: Bearer {token}")).await;
+    assert_eq!((keys.code, keys.header("content-type")), (200, "application/jwk-set+json"));
+    assert_eq!(keys.json()["keys"][0]["alg"], "ES256");
+    let about =
+        rim.send_anonymous(&format!("GET /.well-known/openid-configuration\nAuthorization: Bearer {token}")).await;
+    assert_eq!(about.json()["issuer"], rim::ISSUER);
+}

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use windlass_apiserver::access::{self, Binding, ServiceAccountTokens, StoredObjects, TokenClaims};
+use windlass_apiserver::{
+    StoreLookup,
+    access::{self, Binding, ServiceAccountTokens, TokenClaims},
+};
 use windlass_kernel::{
     Api, Authenticator, Authorizer, Identity,
     access::{Attributes, Credentials, Decision},
@@ -118,7 +121,7 @@ async fn a_token_speaks_for_its_account_until_that_is_gone() {
     let accounts = GroupVersionResource::of("", "v1", "serviceaccounts");
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}});
     create(&rim, &root, accounts.clone(), account).await.unwrap();
-    let objects = Arc::new(StoredObjects::new(Arc::clone(rim.server.store())));
+    let objects = Arc::new(StoreLookup::new(Arc::clone(rim.server.store())));
     let uid = access::Lookup::metadata(&*objects, &accounts, "default", "robot").await.unwrap().unwrap()["uid"].clone();
 
     let issue = async |uid: &str, seconds: i64, audience: &str| {

@@ -5,15 +5,15 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use ring::rand::{SecureRandom, SystemRandom};
 use windlass_apiserver::{
-    ApiServer,
-    access::{self, AnyOf, ClientCertificates, EcdsaKeys, Escalation, Rbac, StaticTokens},
+    ApiServer, StoreLookup,
+    access::{AnyOf, ClientCertificates, EcdsaKeys, Escalation, Rbac, ServiceAccountTokens, StaticTokens},
     discovery::BuiltIn,
     http::{
         Issuer, NoSessions, Parts, Server, StoreCheck,
         tls::{Authority, KeyAndCertificate, server_config},
     },
 };
-use windlass_kernel::{Api, Clock, Entropy, Identity, Spawn, Stop};
+use windlass_kernel::{Api, Authenticator, Clock, Entropy, Identity, Spawn, Stop};
 use windlass_store::MemoryStore;
 
 #[derive(Debug)]
@@ -84,7 +84,15 @@ pub(crate) async fn start_with(wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>) 
     let store = Arc::new(MemoryStore::new(Arc::clone(&clock), Arc::clone(&spawn)));
     let rbac = Arc::new(Rbac::new(store.clone()));
     let keys = Arc::new(EcdsaKeys::from_pkcs8(&EcdsaKeys::generate().unwrap(), &[]).unwrap());
+    let tokens = StaticTokens::default().with("root-token", Identity::new("root", &["system:masters"]));
+    let tokens = tokens.with("user-token", Identity::new("alice", &[]));
+    let lookup = Arc::new(StoreLookup::new(store.clone()));
+    let accounts = ServiceAccountTokens::new(keys.clone(), Arc::clone(&clock), lookup, ISSUER, vec![ISSUER.to_owned()]);
+    let authenticator = AnyOf::new().or(Arc::new(ClientCertificates)).or(Arc::new(tokens)).or(Arc::new(accounts));
+    let authenticator: Arc<dyn Authenticator> = Arc::new(authenticator);
     let server = ApiServer::builder()
+        .authenticator(Arc::clone(&authenticator))
+        .rules(rbac.clone())
         .store(store)
         .clock(Arc::clone(&clock))
         .entropy(Arc::clone(&entropy))
@@ -96,8 +104,6 @@ pub(crate) async fn start_with(wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>) 
         .start()
         .await
         .unwrap();
-    let root = Arc::new(Identity::new("system:apiserver", &["system:masters"]));
-    access::bootstrap::install(&*server, root).await.unwrap();
 
     let api: Arc<dyn Api> = wrap(server.clone());
     let now = clock.now();
@@ -108,11 +114,9 @@ pub(crate) async fn start_with(wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>) 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let stop = Stop::new();
-    let tokens = StaticTokens::default().with("root-token", Identity::new("root", &["system:masters"]));
-    let tokens = tokens.with("user-token", Identity::new("alice", &[]));
     let parts = Parts {
         api,
-        authenticator: Arc::new(AnyOf::new().or(Arc::new(ClientCertificates)).or(Arc::new(tokens))),
+        authenticator,
         authorizer: rbac.clone(),
         catalog: Arc::new(BuiltIn::new()),
         connector: Arc::new(NoSessions),

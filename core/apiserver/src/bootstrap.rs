@@ -7,7 +7,7 @@ use windlass_kernel::{
     store::{Condition, Key, Op, ReadAt, Txn},
 };
 
-use crate::{alloc, index, object, registry::Served, server::ApiServer};
+use crate::{access, alloc, index, object, registry::Served, server::ApiServer};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 /// Class and value (`scheduling.k8s.io/v1`).
@@ -18,7 +18,7 @@ const BATCH: usize = 64;
 /// Writes what is missing.
 pub(crate) async fn run(server: &ApiServer, more: Vec<Value>) -> Result<()> {
     let mut txn = Txn::default();
-    for object in own(server).into_iter().chain(more) {
+    for object in own(server).into_iter().chain(access::bootstrap::objects()).chain(more) {
         let served = served(server, &object)?;
         let key = served.key(object::meta_text(&object, "namespace"), object::name(&object));
         if server.parts.store.get(&key, ReadAt::Latest).await?.is_some() {

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use event_listener::Event;
-use futures::{executor::ThreadPool, future::BoxFuture};
+use futures::{FutureExt, executor::ThreadPool, future::BoxFuture};
 use parking_lot::Mutex;
 use windlass_kernel::{Clock, Spawn};
 
@@ -47,21 +47,49 @@ impl Clock for HandClock {
     }
 }
 
-/// Tasks on a pool; blocking work on the pool too, or at once on the caller's thread.
+/// Where blocking work runs.
+#[derive(Clone)]
+enum Blocking {
+    /// On the pool.
+    Pool,
+    /// Inside the call that starts it, as a single-threaded simulator may do.
+    Inline,
+    /// When the test says so.
+    Later(Arc<Mutex<Vec<Work>>>),
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Tasks on a pool.
 #[derive(Clone)]
 pub(crate) struct Pool {
     threads: ThreadPool,
-    inline: bool,
+    blocking: Blocking,
 }
 
 impl Pool {
-    pub(crate) fn new() -> Self {
-        Self { threads: ThreadPool::builder().pool_size(2).create().unwrap(), inline: false }
+    fn with(blocking: Blocking) -> Self {
+        Self { threads: ThreadPool::builder().pool_size(3).create().unwrap(), blocking }
     }
 
-    /// Blocking work runs inside the call that starts it, as a single-threaded simulator may do.
+    pub(crate) fn new() -> Self {
+        Self::with(Blocking::Pool)
+    }
+
     pub(crate) fn inline() -> Self {
-        Self { inline: true, ..Self::new() }
+        Self::with(Blocking::Inline)
+    }
+
+    pub(crate) fn later() -> Self {
+        Self::with(Blocking::Later(Arc::default()))
+    }
+
+    /// Runs blocking work that was started until none is left.
+    pub(crate) fn run_blocking_work(&self) {
+        while let Blocking::Later(works) = &self.blocking {
+            let Some(work) = works.lock().pop() else { return };
+            work();
+        }
     }
 }
 
@@ -76,11 +104,22 @@ impl Spawn for Pool {
         self.threads.spawn_ok(task);
     }
 
-    fn blocking(&self, _: &'static str, work: Box<dyn FnOnce() + Send>) {
-        if self.inline {
-            work();
-        } else {
-            self.threads.spawn_ok(async move { work() });
+    fn blocking(&self, _: &'static str, work: Work) {
+        match &self.blocking {
+            Blocking::Inline => work(),
+            Blocking::Pool => self.threads.spawn_ok(async move { work() }),
+            Blocking::Later(works) => works.lock().push(work),
         }
+    }
+}
+
+/// Polls a future to its end, with the blocking work that it starts.
+pub(crate) fn drive<F: Future>(pool: &Pool, future: F) -> F::Output {
+    let mut future = Box::pin(future);
+    loop {
+        if let Some(done) = (&mut future).now_or_never() {
+            return done;
+        }
+        pool.run_blocking_work();
     }
 }

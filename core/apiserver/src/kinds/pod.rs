@@ -49,7 +49,7 @@ pub(super) static POD: Kind = Kind {
 };
 
 pub(super) static TEMPLATE: Kind = Kind {
-    default: defaults::template,
+    default: |template| defaults::template(template),
     prepare_create: prepare::count,
     prepare_update: |new, old| prepare::count_changes(new, old, &["template"]),
     validate: |new, _, errors| spec::template(&Field::top(new, "template"), errors),

@@ -18,7 +18,7 @@ pub(in crate::kinds) static DEPLOYMENT: Kind = Kind {
 };
 
 fn default(deployment: &mut Value) {
-    inside(deployment, "spec", |spec| {
+    within(deployment, "spec", |spec| {
         default_to(spec, "replicas", 1);
         within(spec, "strategy", |strategy| {
             default_to(strategy, "type", "RollingUpdate");

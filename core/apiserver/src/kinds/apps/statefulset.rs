@@ -25,7 +25,7 @@ pub(in crate::kinds) static STATEFUL_SET: Kind =
     Kind { name: NameRule::Label, default, validate, validate_status: status, ..WITH_STATUS };
 
 fn default(stateful: &mut Value) {
-    inside(stateful, "spec", |spec| {
+    within(stateful, "spec", |spec| {
         default_to(spec, "podManagementPolicy", "OrderedReady");
         within(spec, "updateStrategy", |strategy| {
             default_to(strategy, "type", "RollingUpdate");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 use windlass_api::names;
 
-use crate::kinds::edit::{copy, default_number, default_to, each, inside, remove, set};
+use crate::kinds::edit::{copy, default_number, default_to, each, inside, remove, set, within};
 use crate::kinds::errors::Errors;
 use crate::kinds::field::{Field, dig, items, lookup, same, text};
 use crate::kinds::{BASE, Kind, NameRule, meta};
@@ -38,7 +38,7 @@ pub(in crate::kinds) static SERVICE: Kind = Kind {
 };
 
 fn default(service: &mut Value) {
-    inside(service, "spec", |spec| {
+    within(service, "spec", |spec| {
         default_to(spec, "sessionAffinity", "None");
         match text(spec, &["sessionAffinity"]) {
             "None" => _ = remove(spec, "sessionAffinityConfig"),

@@ -204,10 +204,11 @@ pub fn table<'a>(
     now: Timestamp,
 ) -> Value {
     let rows: Vec<Value> = items.into_iter().map(|item| row(group, kind, item, include, now)).collect();
-    json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": list_meta,
-        "columnDefinitions": column_definitions(group, kind), "rows": rows,
-    })
+    let mut table = json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1"});
+    table["metadata"] = list_meta;
+    table["columnDefinitions"] = column_definitions(group, kind);
+    table["rows"] = rows.into();
+    table
 }
 
 #[cfg(test)]

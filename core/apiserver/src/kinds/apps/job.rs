@@ -174,7 +174,7 @@ fn job_spec(spec: &Field<'_, '_>, errors: &mut Errors) {
     let rules = policy.get("rules");
     for rule in rules.items() {
         errors.one_of(&rule.get("action"), &["Count", "FailIndex", "FailJob", "Ignore"]);
-        match (rule.get("onExitCodes").present(), rule.get("onPodConditions").len() > 0) {
+        match (rule.get("onExitCodes").present(), !rule.get("onPodConditions").is_empty()) {
             (true, true) => errors.invalid(&rule, "specifying one of OnExitCodes and OnPodConditions is not supported"),
             (false, false) => {
                 errors.invalid(&rule, "specifying one of OnExitCodes and OnPodConditions is required");

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{counts, not_above, number_or_percent, selector, template};
 use crate::kinds::core::volume;
-use crate::kinds::edit::{copy, default_to, each, inside, set, within};
+use crate::kinds::edit::{copy, default_to, each, set, within};
 use crate::kinds::errors::Errors;
 use crate::kinds::field::{Field, lookup, same, text};
 use crate::kinds::pod::defaults;

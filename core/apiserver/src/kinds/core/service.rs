@@ -411,7 +411,7 @@ fn balancer(spec: &Field<'_, '_>, kind: &str, errors: &mut Errors) {
     let only = "may only be used when `type` is 'LoadBalancer'";
     let balanced = kind == "LoadBalancer";
     let ranges = spec.get("loadBalancerSourceRanges").renamed(&spec.get("LoadBalancerSourceRanges"));
-    if ranges.len() > 0 && !balanced {
+    if !ranges.is_empty() && !balanced {
         errors.forbidden(&ranges, only);
     }
     for range in ranges.items() {
@@ -490,7 +490,7 @@ fn validate_status(new: &Value, _: &Value, errors: &mut Errors) {
     let status = Field::top(new, "status");
     let balancer = status.get("loadBalancer");
     let list = balancer.get("ingress");
-    if list.len() > 0 && text(new, &["spec", "type"]) != "LoadBalancer" {
+    if !list.is_empty() && text(new, &["spec", "type"]) != "LoadBalancer" {
         errors.forbidden(&list, "may only be used when `spec.type` is 'LoadBalancer'");
         return;
     }
@@ -518,7 +518,7 @@ fn validate_status(new: &Value, _: &Value, errors: &mut Errors) {
 mod tests {
     use super::*;
 
-    fn service(spec: Value) -> Value {
+    fn service(spec: &Value) -> Value {
         let mut service = json!({"metadata": {"name": "s", "namespace": "d", "resourceVersion": "1"}, "spec": spec});
         default(&mut service);
         (SERVICE.prepare_create)(&mut service);
@@ -526,7 +526,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(old: Value, change: impl FnOnce(&mut Value), expect: &str) -> Value {
+    fn check(old: &Value, change: impl FnOnce(&mut Value), expect: &str) -> Value {
         let old = service(old);
         let mut new = old.clone();
         change(&mut new["spec"]);
@@ -541,7 +541,7 @@ mod tests {
     #[test]
     fn a_small_service_gets_its_defaults() {
         assert_eq!(
-            service(json!({"ports": [{"port": 80}]}))["spec"],
+            service(&json!({"ports": [{"port": 80}]}))["spec"],
             json!({"ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}], "type": "ClusterIP",
                 "sessionAffinity": "None", "internalTrafficPolicy": "Cluster"})
         );
@@ -551,12 +551,12 @@ mod tests {
     fn the_address_stays() {
         let old = json!({"clusterIP": "10.0.0.1", "ports": [{"port": 80}]});
         check(
-            old.clone(),
+            &old,
             |spec| spec["clusterIP"] = "10.0.0.2".into(),
             "spec.clusterIPs[0]: Invalid value: [\"10.0.0.2\"]: may not change once set",
         );
         let kept = check(
-            old,
+            &old,
             |spec| {
                 remove(spec, "clusterIP");
                 remove(spec, "clusterIPs");
@@ -569,9 +569,9 @@ mod tests {
     #[test]
     fn a_change_of_type_drops_what_the_old_type_needed() {
         let old = json!({"type": "NodePort", "clusterIP": "10.0.0.1", "ports": [{"port": 80, "nodePort": 30000}]});
-        let kept = check(old.clone(), |spec| spec["ports"] = json!([{"port": 80}]), "[]");
+        let kept = check(&old, |spec| spec["ports"] = json!([{"port": 80}]), "[]");
         assert_eq!(kept["ports"][0]["nodePort"], 30000);
-        let dropped = check(old, |spec| spec["type"] = "ClusterIP".into(), "[]");
+        let dropped = check(&old, |spec| spec["type"] = "ClusterIP".into(), "[]");
         assert_eq!(dropped["ports"][0].get("nodePort"), None);
         assert_eq!(dropped.get("externalTrafficPolicy"), None);
     }

@@ -3,11 +3,23 @@
 //! Nothing here performs I/O, reads a clock or starts a task.
 //! Facts about the API (fields, numbers, keys, resources) come only from the tables in `data/`.
 
+#![deny(missing_docs)]
+
+pub mod apply;
+pub mod decode;
+mod r#gen;
 pub mod names;
+pub mod openapi;
+pub mod patch;
 pub mod path;
+pub mod protobuf;
 pub mod quantity;
+pub mod resources;
 pub mod schema;
 pub mod selector;
+pub mod types;
+
+pub use r#gen::types::*;
 
 /// A decoded JSON tree, with keys in sorted order.
 pub use serde_json::Value;

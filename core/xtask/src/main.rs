@@ -1,3 +1,48 @@
 //! The commands of this repository, as `cargo xtask <command>`.
 
-fn main() {}
+mod codegen;
+mod distill;
+mod system;
+mod tables;
+mod test;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// The commands of this repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Writes the fact tables in core/api/data from upstream's published documents.
+    Distill {
+        /// The folder that holds the OpenAPI documents and the protobuf, merge-key and resource tables.
+        #[arg(long)]
+        from: PathBuf,
+    },
+    /// Writes the Rust code in core/api/src/gen from the fact tables.
+    Codegen {
+        /// Writes nothing; fails when the checked-in code is stale.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Format, tidy, lints and every test; the last line is the count.
+    Test,
+    /// Checks the rules that neither the compiler nor clippy knows.
+    Tidy,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Args::parse().command {
+        Command::Distill { from } => distill::run(&from),
+        Command::Codegen { check } => codegen::run(check),
+        Command::Test => test::run(),
+        Command::Tidy => tidy::run(),
+    }
+}

@@ -1,0 +1,144 @@
+//! Bodies to trees, strictly: JSON with duplicate fields seen, unknown fields named, values checked against the schema.
+//!
+//! Three steps that a server takes in order: [`decode_json`] (or YAML, or protobuf), [`unknown_fields`] for the client's
+//! field validation, [`normalize`] to leave exactly what upstream's types would write. Defaulting and validation of what
+//! the values mean happen elsewhere.
+
+mod fields;
+mod normalize;
+mod tree;
+
+use crate::schema::Message;
+use serde_json::Value;
+use std::fmt;
+
+pub use self::fields::unknown_fields;
+pub use self::normalize::{Canonical, Notation, TypeError};
+
+/// How much a body may demand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strictness {
+    /// How deep objects and lists may nest.
+    ///
+    /// Upstream allows 10,000. The default is 100: deeper trees would not be readable with `serde_json`'s own limit
+    /// (128) once they stand in a list or a watch event, and a deep tree costs stack at each later step.
+    pub max_depth: usize,
+}
+
+impl Default for Strictness {
+    fn default() -> Self {
+        Self { max_depth: 100 }
+    }
+}
+
+/// A body's tree, and what was odd about it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decoded {
+    /// The tree; of duplicate fields it holds the last.
+    pub value: Value,
+    /// The fields that came more than once, as paths such as `spec.containers[0].name`.
+    pub duplicates: Vec<String>,
+}
+
+/// Why a body is not a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// It is not well-formed; the text says where.
+    Syntax(String),
+    /// It nests deeper than allowed.
+    TooDeep {
+        /// The limit.
+        max_depth: usize,
+    },
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax(text) => f.write_str(text),
+            Self::TooDeep { max_depth } => write!(f, "exceeded max depth of {max_depth}"),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// Decodes one JSON document; nothing but white space may follow it.
+pub fn decode_json(bytes: &[u8], strictness: Strictness) -> Result<Decoded, DecodeError> {
+    let mut from = serde_json::Deserializer::from_slice(bytes);
+    let mut state = tree::State::new(strictness);
+    let value = state.read(&mut from).and_then(|value| from.end().map(|()| value));
+    state.finish(value)
+}
+
+/// Decodes one YAML document into the same tree as JSON; keys that are numbers or booleans become strings.
+#[cfg(feature = "yaml")]
+pub fn decode_yaml(bytes: &[u8], strictness: Strictness) -> Result<Decoded, DecodeError> {
+    let mut state = tree::State::new(strictness);
+    let value = state.read(yaml_serde::Deserializer::from_slice(bytes));
+    state.finish(value)
+}
+
+/// Leaves in the tree exactly what upstream's types would write after reading it.
+///
+/// Unknown fields and nulls go; times, quantities and base64 get their canonical notation; zero values go or come by
+/// the schema's rules. A value of the wrong type is an error in upstream's words.
+pub fn normalize(value: &mut Value, of: &'static Message) -> Result<(), TypeError> {
+    normalize_with(value, of, &Notation::default())
+}
+
+/// Like [`normalize`], with another notation for quantities, or none.
+pub fn normalize_with(value: &mut Value, of: &'static Message, notation: &Notation) -> Result<(), TypeError> {
+    normalize::message(value, of, notation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check(body: &str, value: &Value, duplicates: &[&str]) {
+        let decoded = decode_json(body.as_bytes(), Strictness::default()).unwrap();
+        assert_eq!(&decoded.value, value);
+        assert_eq!(decoded.duplicates, duplicates);
+    }
+
+    #[test]
+    fn duplicates_are_named_and_the_last_one_wins() {
+        check(
+            r#"{"a":1,"b":{"c":[{"d":1,"d":2}]},"a":3}"#,
+            &json!({"a": 3, "b": {"c": [{"d": 2}]}}),
+            &["b.c[0].d", "a"],
+        );
+        check(r#"[[{"x":1,"x":1,"x":2}]]"#, &json!([[{"x": 2}]]), &["[0][0].x"]);
+        check(" 1.5 ", &json!(1.5), &[]);
+    }
+
+    #[test]
+    fn deep_and_broken_bodies_are_refused() {
+        let deep = |n: usize| "[".repeat(n) + &"]".repeat(n);
+        assert!(decode_json(deep(100).as_bytes(), Strictness::default()).is_ok());
+        for depth in [101, 127, 128, 100_000] {
+            let error = decode_json(deep(depth).as_bytes(), Strictness::default()).unwrap_err();
+            assert_eq!(error, DecodeError::TooDeep { max_depth: 100 }, "{depth}");
+        }
+        for body in ["", "{", "{}x", "{\"a\" 1}", "\u{1}", "[1,]", "nul"] {
+            assert!(
+                matches!(decode_json(body.as_bytes(), Strictness::default()), Err(DecodeError::Syntax(_))),
+                "{body}"
+            );
+        }
+        assert!(decode_json(b"\"\xff\"", Strictness::default()).is_err());
+    }
+
+    #[cfg(feature = "yaml")]
+    #[test]
+    fn yaml_becomes_the_same_tree() {
+        let body = "a: 1\nb:\n- c: x\n  1: true\n";
+        let decoded = decode_yaml(body.as_bytes(), Strictness::default()).unwrap();
+        assert_eq!(decoded.value, json!({"a": 1, "b": [{"c": "x", "1": true}]}));
+        let twice = decode_yaml(b"a: 1\na: 2\n", Strictness::default());
+        assert_eq!(twice.unwrap().duplicates, ["a"]);
+    }
+}

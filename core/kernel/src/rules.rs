@@ -1,0 +1,112 @@
+//! Packet rules for services: what is wanted, whoever turns it into rules.
+
+use std::{fmt, fmt::Debug, net::IpAddr, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{controller::ObjectKey, error::Result};
+
+/// A transport protocol of a service port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        })
+    }
+}
+
+/// One port of one service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortKey {
+    /// The service.
+    pub service: ObjectKey,
+    /// The port's number in the service.
+    pub port: u16,
+    /// The port's protocol.
+    pub protocol: Protocol,
+}
+
+/// Which endpoints traffic may reach (`externalTrafficPolicy`, `internalTrafficPolicy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// All endpoints of the cluster.
+    #[default]
+    Cluster,
+    /// Only endpoints on this node.
+    Local,
+}
+
+/// One endpoint that may receive new connections.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// The address.
+    pub ip: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// Whether it is on this node.
+    pub local: bool,
+}
+
+/// What is wanted for one port of one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Which port.
+    pub key: PortKey,
+    /// The addresses inside the cluster, each with the key's port.
+    pub cluster_ips: Vec<IpAddr>,
+    /// Addresses from outside (`externalIPs` and load balancers'), each with the key's port.
+    pub external_ips: Vec<IpAddr>,
+    /// The port on every node.
+    pub node_port: Option<u16>,
+    /// How long one client stays with one endpoint (`sessionAffinity: ClientIP`).
+    pub affinity: Option<Duration>,
+    /// Which endpoints traffic from inside may reach.
+    pub internal: Reach,
+    /// Which endpoints traffic from outside may reach.
+    pub external: Reach,
+    /// The endpoints, in order and without repetition.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// What changed in the wanted set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RulesChange {
+    /// Ports that are new or different.
+    pub put: Vec<ServicePort>,
+    /// Ports that are no longer wanted.
+    pub gone: Vec<PortKey>,
+}
+
+/// Turns the wanted set of service ports into packet rules.
+///
+/// # Contract
+///
+/// 1. **Atomic.** A call's change is applied as a whole or not at all; no packet sees half of it.
+/// 2. **Cost follows change.** [`change`](ServiceRules::change) costs what it names, whatever is there already.
+/// 3. **Level-triggered.** After [`replace`](ServiceRules::replace) the rules are those of the set, whatever was there.
+/// 4. **Established connections live.** Rules decide about new connections only.
+/// 5. **Refused, not dropped.** A wanted port without endpoints refuses connections at once.
+/// 6. **Cleans up.** After [`clear`](ServiceRules::clear) nothing of it is left. Idempotent.
+#[async_trait]
+pub trait ServiceRules: Debug + Send + Sync + 'static {
+    /// Makes the rules those of `wanted` and nothing else.
+    async fn replace(&self, wanted: Vec<ServicePort>) -> Result<()>;
+
+    /// Changes the rules.
+    async fn change(&self, change: RulesChange) -> Result<()>;
+
+    /// Removes every rule, chain and table.
+    async fn clear(&self) -> Result<()>;
+}

@@ -1,0 +1,10 @@
+//! Where Windlass meets the operating system: the real clock, randomness, tasks and connections.
+//!
+//! Everything else receives these as kernel traits; nothing else names tokio's clock, tasks or sockets.
+
+mod clock;
+mod dial;
+mod entropy;
+mod spawn;
+
+pub use self::{clock::SystemClock, dial::SystemDial, entropy::SystemEntropy, spawn::TokioSpawn};

@@ -115,7 +115,9 @@ pub(crate) fn checked(decoded: Decoded, wanted: Wanted, validation: FieldValidat
     let mut warnings = Vec::new();
     if validation != FieldValidation::Ignore {
         let mut odd: Vec<String> = duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();
-        odd.extend(decode::unknown_fields(&object, wanted.message).iter().map(|path| format!("unknown field {path:?}")));
+        odd.extend(
+            decode::unknown_fields(&object, wanted.message).iter().map(|path| format!("unknown field {path:?}")),
+        );
         if validation == FieldValidation::Strict && !odd.is_empty() {
             return Err(unfit(&format!("strict decoding error: {}", odd.join(", "))));
         }
@@ -155,7 +157,10 @@ pub(crate) fn tree(body: Body) -> std::result::Result<Decoded, Refused> {
     }
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
-        "" | JSON | "application/json-patch+json" | "application/merge-patch+json"
+        ""
+        | JSON
+        | "application/json-patch+json"
+        | "application/merge-patch+json"
         | "application/strategic-merge-patch+json" => decode::decode_json(&bytes, Strictness::default())
             .map_err(|error| Refused::Syntax(format!("json parse error: {error}"))),
         YAML | "application/apply-patch+yaml" => decode::decode_yaml(&bytes, Strictness::default())
@@ -236,7 +241,8 @@ mod tests {
     #[test]
     fn unknown_fields_are_refused_or_dropped_as_asked() {
         let pod = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"x"},"spec":{"foo":1}}"#;
-        let refused = r#"400 Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.foo""#;
+        let refused =
+            r#"400 Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.foo""#;
         check("", pod, FieldValidation::Strict, refused);
         check("", pod, FieldValidation::Warn, r#"{"name":"x"} ["unknown field \"spec.foo\""]"#);
         check("", pod, FieldValidation::Ignore, r#"{"name":"x"} []"#);

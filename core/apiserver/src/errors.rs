@@ -49,11 +49,7 @@ pub(crate) fn conflict(info: &ResourceInfo, name: &str, why: &str) -> Error {
 
 /// The object was written since it was read.
 pub(crate) fn modified(info: &ResourceInfo, name: &str) -> Error {
-    conflict(
-        info,
-        name,
-        "the object has been modified; please apply your changes to the latest version and try again",
-    )
+    conflict(info, name, "the object has been modified; please apply your changes to the latest version and try again")
 }
 
 /// The uid of a write is not that of the object.
@@ -84,7 +80,8 @@ pub(crate) fn unauthorized(request: &Request, verb: &str, reason: &str) -> Error
         format!("{}/{}", resource.resource, request.subresource)
     };
     let group = &resource.group;
-    let qualified = if group.is_empty() { resource.resource.to_string() } else { format!("{}.{group}", resource.resource) };
+    let qualified =
+        if group.is_empty() { resource.resource.to_string() } else { format!("{}.{group}", resource.resource) };
     let named = if request.name.is_empty() { String::new() } else { format!(" {:?}", request.name) };
     let place = if request.namespace.is_empty() {
         "at the cluster scope".to_owned()
@@ -144,7 +141,8 @@ pub(crate) fn bad_request(message: impl Into<String>) -> Error {
 
 /// The resource does not serve the verb.
 pub(crate) fn no_such_verb(request: &Request) -> Error {
-    let error = Error::new(ErrorKind::MethodNotAllowed, "the server does not allow this method on the requested resource");
+    let error =
+        Error::new(ErrorKind::MethodNotAllowed, "the server does not allow this method on the requested resource");
     error.detailed(|details| {
         details.name = request.name.clone();
         details.group = request.resource.group.to_string();

@@ -130,7 +130,9 @@ impl Draft {
 
 fn subject(kind: &str, name: &str) -> Value {
     match name.split_once('/') {
-        Some((namespace, name)) if kind == "ServiceAccount" => json!({"kind": kind, "name": name, "namespace": namespace}),
+        Some((namespace, name)) if kind == "ServiceAccount" => {
+            json!({"kind": kind, "name": name, "namespace": namespace})
+        }
         _ => json!({"apiGroup": GROUP, "kind": kind, "name": name}),
     }
 }

@@ -105,8 +105,11 @@ pub(crate) fn forbidden(own: &Identity, ask: &Attributes, reason: &str) -> Error
         let full = if ask.group.is_empty() { ask.resource.clone() } else { format!("{}.{}", ask.resource, ask.group) };
         let slash = if ask.subresource.is_empty() { String::new() } else { format!("/{}", ask.subresource) };
         let what = if ask.name.is_empty() { String::new() } else { format!(" \"{}\"", ask.name) };
-        let place =
-            if ask.namespace.is_empty() { "at the cluster scope".to_owned() } else { format!("in the namespace \"{}\"", ask.namespace) };
+        let place = if ask.namespace.is_empty() {
+            "at the cluster scope".to_owned()
+        } else {
+            format!("in the namespace \"{}\"", ask.namespace)
+        };
         format!(
             "{full}{what} is forbidden: User \"{user}\" cannot {} resource \"{}{slash}\" in API group \"{}\" {place}",
             ask.verb, ask.resource, ask.group

@@ -96,7 +96,12 @@ pub struct TokenClaims {
 /// # Errors
 ///
 /// Those of `keys`.
-pub async fn issue(wanted: TokenClaims, keys: &dyn Keys, clock: &dyn Clock, entropy: &dyn Entropy) -> Result<(String, i64)> {
+pub async fn issue(
+    wanted: TokenClaims,
+    keys: &dyn Keys,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Result<(String, i64)> {
     let now = clock.now().as_second();
     let claims = Claims {
         aud: wanted.audiences,

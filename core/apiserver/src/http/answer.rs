@@ -76,7 +76,13 @@ impl Server {
         Ok(out)
     }
 
-    async fn connect(&self, mut request: api::Request, target: Target, labels: &Labels, http: Request<Incoming>) -> Response<Body> {
+    async fn connect(
+        &self,
+        mut request: api::Request,
+        target: Target,
+        labels: &Labels,
+        http: Request<Incoming>,
+    ) -> Response<Body> {
         request.verb = Verb::Connect;
         let parts = self.parts();
         let running = self.metrics().running(labels);
@@ -161,7 +167,9 @@ impl Server {
             Answer::Object(document) => format.encode(&format.object(document.value()?, now))?,
             Answer::Value(value) => format.encode(&format.object(value, now))?,
             Answer::List(list) if format.verbatim() => return Ok(stream_list(list, packs)),
-            Answer::List(list) if format.encoding == Encoding::Protobuf && format.shape == Shape::Whole => list_protobuf(&list)?,
+            Answer::List(list) if format.encoding == Encoding::Protobuf && format.shape == Shape::Whole => {
+                list_protobuf(&list)?
+            }
             Answer::List(list) => format.encode(&format.list(&list, now)?)?,
             Answer::Stream(chunks) => {
                 let running = self.metrics().running(labels);

@@ -124,11 +124,7 @@ impl Server {
         let long = target.as_ref().is_some_and(|target| long_running(target, &request));
         let labels = labels(target.as_ref(), &request);
         let work = AssertUnwindSafe(self.answer(peer, target, &labels, request)).catch_unwind();
-        let done = if long {
-            Ok(work.await)
-        } else {
-            self.parts.clock.timeout(LIMIT, work).await
-        };
+        let done = if long { Ok(work.await) } else { self.parts.clock.timeout(LIMIT, work).await };
         let mut out = match done {
             Ok(Ok(Ok(out))) => out,
             Ok(Ok(Err(error))) => {
@@ -140,7 +136,10 @@ impl Server {
             }
             Ok(Err(_)) => {
                 tracing::error!(%method, path, "request panicked");
-                status(&Error::new(ErrorKind::Internal, "This request caused apiserver to panic. Look in the logs for details."))
+                status(&Error::new(
+                    ErrorKind::Internal,
+                    "This request caused apiserver to panic. Look in the logs for details.",
+                ))
             }
             Err(_) => status(&Error::new(ErrorKind::Timeout, "request did not complete within the allotted timeout")),
         };
@@ -233,12 +232,18 @@ fn bearer(headers: &HeaderMap) -> Result<Option<String>> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let text = value.to_str().unwrap_or_default();
         let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-        return Ok(scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned()).filter(|token| !token.is_empty()));
+        return Ok(scheme
+            .eq_ignore_ascii_case("bearer")
+            .then(|| token.trim().to_owned())
+            .filter(|token| !token.is_empty()));
     }
     let protocols = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    let mut coded = protocols.flat_map(|text| text.split(',')).filter_map(|p| p.trim().strip_prefix("base64url.bearer.authorization.k8s.io."));
+    let mut coded = protocols
+        .flat_map(|text| text.split(','))
+        .filter_map(|p| p.trim().strip_prefix("base64url.bearer.authorization.k8s.io."));
     let Some(coded) = coded.next() else { return Ok(None) };
-    let token = URL_SAFE_NO_PAD.decode(coded.trim_end_matches('=')).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let token =
+        URL_SAFE_NO_PAD.decode(coded.trim_end_matches('=')).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     token.map(Some).ok_or_else(|| Error::new(ErrorKind::Unauthorized, "Unauthorized"))
 }
 

@@ -63,9 +63,9 @@ impl Server {
                 let document = access::openid_configuration(&issuer.issuer, &issuer.jwks_uri, &*issuer.keys);
                 cached(answer("application/json", document.to_string()))
             }),
-            ["openid", "v1", "jwks"] => {
-                self.issuer().map(|issuer| cached(answer("application/jwk-set+json", access::jwks(&*issuer.keys).to_string())))
-            }
+            ["openid", "v1", "jwks"] => self
+                .issuer()
+                .map(|issuer| cached(answer("application/jwk-set+json", access::jwks(&*issuer.keys).to_string()))),
             _ => None,
         })
     }
@@ -150,7 +150,13 @@ impl Server {
         Ok(vary(packed(page, &self.documents().v2(snapshot)?)?))
     }
 
-    fn openapi_v3(&self, snapshot: &Snapshot, group: &str, version: &str, page: &Page<'_>) -> Result<Option<Response<Body>>> {
+    fn openapi_v3(
+        &self,
+        snapshot: &Snapshot,
+        group: &str,
+        version: &str,
+        page: &Page<'_>,
+    ) -> Result<Option<Response<Body>>> {
         if !snapshot.serves(group, version) {
             return Ok(None);
         }
@@ -189,7 +195,10 @@ fn packed(page: &Page<'_>, document: &Packed) -> Result<Response<Body>> {
         out
     } else {
         let plain = gzip::unpack(&document.gzip);
-        answer("application/json", plain.map_err(|error| Error::new(ErrorKind::Internal, "cannot unpack").with_source(error))?)
+        answer(
+            "application/json",
+            plain.map_err(|error| Error::new(ErrorKind::Internal, "cannot unpack").with_source(error))?,
+        )
     };
     set(&mut out, header::ETAG, &tag);
     Ok(out)

@@ -59,7 +59,9 @@ impl Format {
         let items: Vec<Value> = items.collect::<Result<_>>()?;
         let meta = list_meta(list);
         Ok(match self.shape {
-            Shape::Whole => json!({"kind": list.kind, "apiVersion": list.api_version, "metadata": meta, "items": items}),
+            Shape::Whole => {
+                json!({"kind": list.kind, "apiVersion": list.api_version, "metadata": meta, "items": items})
+            }
             Shape::Metadata(version) => {
                 let items: Vec<Value> = items.iter().map(|item| partial(item, version)).collect();
                 json!({
@@ -71,7 +73,13 @@ impl Format {
         })
     }
 
-    fn table<'v>(&self, items: impl IntoIterator<Item = &'v Value>, meta: Value, version: &str, now: Timestamp) -> Value {
+    fn table<'v>(
+        &self,
+        items: impl IntoIterator<Item = &'v Value>,
+        meta: Value,
+        version: &str,
+        now: Timestamp,
+    ) -> Value {
         let mut table = table::table(&self.group, &self.kind, items, meta, self.include, now);
         table["apiVersion"] = format!("meta.k8s.io/{version}").into();
         if let Some(rows) = table["rows"].as_array_mut() {
@@ -100,7 +108,10 @@ fn encode_protobuf(value: &Value) -> Result<Bytes> {
     let text = |key: &str| value[key].as_str().unwrap_or_default();
     let message = protobuf::message_of(text("apiVersion"), text("kind"));
     let message = message.ok_or_else(|| {
-        Error::new(ErrorKind::NotAcceptable, "only the following media types are accepted: application/json, application/yaml")
+        Error::new(
+            ErrorKind::NotAcceptable,
+            "only the following media types are accepted: application/json, application/yaml",
+        )
     })?;
     match protobuf::encode(value, message) {
         Ok(bytes) => Ok(bytes.into()),

@@ -66,7 +66,9 @@ impl Frames {
     fn failure(&mut self, error: &Error) -> (Bytes, bool) {
         let status = error.to_status();
         let frame = match self.format.encoding {
-            Encoding::Protobuf => self.format.encode(&status).map(|bytes| protobuf::encode_watch_event("ERROR", &bytes).into()),
+            Encoding::Protobuf => {
+                self.format.encode(&status).map(|bytes| protobuf::encode_watch_event("ERROR", &bytes).into())
+            }
             _ => Ok(line("ERROR", &status)),
         };
         (frame.unwrap_or_default(), true)
@@ -120,7 +122,10 @@ fn line(event: &str, object: &Value) -> Bytes {
 }
 
 /// A body that ends when the server stops.
-pub(super) fn until_stopped<S: Stream + Send + 'static>(stream: S, stop: &Stop) -> impl Stream<Item = S::Item> + Send + 'static
+pub(super) fn until_stopped<S: Stream + Send + 'static>(
+    stream: S,
+    stop: &Stop,
+) -> impl Stream<Item = S::Item> + Send + 'static
 where
     S::Item: Send,
 {

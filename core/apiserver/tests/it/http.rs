@@ -23,11 +23,16 @@ async fn objects_are_written_and_read_in_every_encoding() {
     let yaml = rim.send(&format!("GET {CONFIG_MAPS}/one\nAccept: application/yaml")).await;
     assert_eq!(yaml.header("content-type"), "application/yaml");
     let body = String::from_utf8(yaml.body.to_vec()).unwrap().replace("name: one", "name: two");
-    let body: String = body.lines().filter(|line| !line.contains("uid:") && !line.contains("resourceVersion:")).map(|line| format!("{line}\n")).collect();
+    let body: String = body
+        .lines()
+        .filter(|line| !line.contains("uid:") && !line.contains("resourceVersion:"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     let made = rim.send(&format!("POST {CONFIG_MAPS}\nContent-Type: application/yaml\n\n{body}")).await;
     assert_eq!(made.code, 201, "{made:?}");
 
-    let proto = rim.send(&format!("GET {CONFIG_MAPS}/one\nAccept: application/vnd.kubernetes.protobuf,application/json")).await;
+    let proto =
+        rim.send(&format!("GET {CONFIG_MAPS}/one\nAccept: application/vnd.kubernetes.protobuf,application/json")).await;
     assert_eq!(proto.header("content-type"), "application/vnd.kubernetes.protobuf");
     assert_eq!(windlass_api::protobuf::decode(&proto.body).unwrap()["data"]["a"], "1");
     let list = rim.send(&format!("GET {CONFIG_MAPS}\nAccept: application/vnd.kubernetes.protobuf")).await;
@@ -38,7 +43,8 @@ async fn objects_are_written_and_read_in_every_encoding() {
     assert_eq!(list["metadata"]["remainingItemCount"], 1);
     assert_eq!(list["items"][0]["metadata"]["name"], "one");
 
-    let patch = format!("PATCH {CONFIG_MAPS}/one\nContent-Type: application/merge-patch+json\n\n{{\"data\":{{\"a\":\"2\"}}}}");
+    let patch =
+        format!("PATCH {CONFIG_MAPS}/one\nContent-Type: application/merge-patch+json\n\n{{\"data\":{{\"a\":\"2\"}}}}");
     assert_eq!(rim.send(&patch).await.json()["data"]["a"], "2");
     let patch = format!("PATCH {CONFIG_MAPS}/one\nContent-Type: text/plain\n\n{{}}");
     assert_eq!(rim.send(&patch).await.code, 415);
@@ -74,7 +80,9 @@ async fn answers_take_the_shape_that_was_asked_for() {
 async fn a_watch_sends_each_event_as_it_happens_and_ends_with_the_server() {
     let rim = rim::start().await;
     let mut sender = rim.http1(true).await;
-    let request = format!("GET {CONFIG_MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true");
+    let request = format!(
+        "GET {CONFIG_MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    );
     let mut answer = sender.send_request(parse(&request)).await.unwrap().into_body();
     let mut next = async || {
         let frame = answer.frame().await?.unwrap().into_data().unwrap();
@@ -144,7 +152,10 @@ async fn discovery_and_openapi_tell_what_is_served() {
     assert_eq!(document.header("cache-control"), "public, immutable");
     let document = document.json();
     let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
-    assert_eq!(patch["x-kubernetes-group-version-kind"], json!({"group": "apps", "version": "v1", "kind": "Deployment"}));
+    assert_eq!(
+        patch["x-kubernetes-group-version-kind"],
+        json!({"group": "apps", "version": "v1", "kind": "Deployment"})
+    );
     let names: Vec<_> = patch["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"fieldValidation") && names.contains(&"dryRun"));
     let schemas = &document["components"]["schemas"];
@@ -183,7 +194,9 @@ async fn bad_requests_are_told_why() {
     assert_eq!(rim.send(&format!("GET {CONFIG_MAPS}?limit=many")).await.code, 400);
     assert_eq!(rim.send(&format!("GET {CONFIG_MAPS}\nAccept: text/html")).await.code, 406);
     assert_eq!(rim.send("GET /api/v1/nosuch").await.code, 404);
-    let exec = rim.send("GET /api/v1/namespaces/default/pods/p/exec?command=ls\nConnection: Upgrade\nUpgrade: websocket").await;
+    let exec = rim
+        .send("GET /api/v1/namespaces/default/pods/p/exec?command=ls\nConnection: Upgrade\nUpgrade: websocket")
+        .await;
     assert_eq!((exec.code, &exec.json()["reason"]), (501, &json!("NotImplemented")));
     assert_eq!(rim.send("GET /readyz?verbose").await.body, "[+]ping ok\nreadyz check passed\n");
     assert_eq!(rim.send("GET /livez").await.body, "ok");
@@ -196,7 +209,8 @@ async fn bad_requests_are_told_why() {
 async fn large_lists_are_whole_with_and_without_gzip() {
     let rim = rim::start().await;
     for number in 0..40 {
-        let made = rim.send(&format!("POST {CONFIG_MAPS}\n\n{}", config_map(&format!("c{number}"), &"y".repeat(8192)))).await;
+        let made =
+            rim.send(&format!("POST {CONFIG_MAPS}\n\n{}", config_map(&format!("c{number}"), &"y".repeat(8192)))).await;
         assert_eq!(made.code, 201);
     }
     let plain = rim.http2(&format!("GET {CONFIG_MAPS}")).await;

@@ -3,6 +3,6 @@
 mod crud;
 mod http;
 mod rbac;
-mod rim;
 mod rig;
+mod rim;
 mod watches;

@@ -13,7 +13,12 @@ use windlass_kernel::{
 
 use crate::rim::{self, ISSUER, Rim};
 
-async fn create(rim: &Rim, who: &Identity, resource: GroupVersionResource, object: Value) -> windlass_kernel::Result<()> {
+async fn create(
+    rim: &Rim,
+    who: &Identity,
+    resource: GroupVersionResource,
+    object: Value,
+) -> windlass_kernel::Result<()> {
     let namespaced = matches!(&*resource.resource, "roles" | "rolebindings" | "serviceaccounts");
     let mut request = Request::new(Arc::new(who.clone()), Verb::Create, resource).body(object);
     if namespaced {

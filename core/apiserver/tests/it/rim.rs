@@ -111,7 +111,11 @@ pub async fn start() -> Rim {
         catalog: Arc::new(BuiltIn::new()),
         connector: Arc::new(NoSessions),
         texts: Arc::new(()),
-        issuer: Some(Issuer { issuer: ISSUER.into(), jwks_uri: format!("{ISSUER}/openid/v1/jwks"), keys: keys.clone() }),
+        issuer: Some(Issuer {
+            issuer: ISSUER.into(),
+            jwks_uri: format!("{ISSUER}/openid/v1/jwks"),
+            keys: keys.clone(),
+        }),
         checks: Vec::new(),
         address: format!("127.0.0.1:{port}"),
         clock: Arc::clone(&clock),

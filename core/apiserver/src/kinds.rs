@@ -241,3 +241,6 @@ pub fn check(group: &str, kind: &str, object: &Value) -> Result<(), Error> {
     of(group, kind).check_create(object, None, &mut errors);
     errors.into_result(group, kind, field::text(object, &["metadata", "name"]))
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,7 +49,7 @@ pub(super) static POD: Kind = Kind {
 };
 
 pub(super) static TEMPLATE: Kind = Kind {
-    default: defaults::template,
+    default: |template| defaults::template(template),
     prepare_create: prepare::count,
     prepare_update: |new, old| prepare::count_changes(new, old, &["template"]),
     validate: |new, _, errors| spec::template(&Field::top(new, "template"), errors),
@@ -88,10 +88,10 @@ fn validate(new: &Value, old: Option<&Value>, errors: &mut Errors) {
     common(new, errors);
     let spec = Field::top(new, "spec");
     let Some(old) = old else {
-        if spec.get("ephemeralContainers").len() > 0 {
+        if !spec.get("ephemeralContainers").is_empty() {
             errors.forbidden(&spec.get("ephemeralContainers"), "cannot be set on create");
         }
-        if !spec.get("nodeName").is_empty() && spec.get("schedulingGates").len() > 0 {
+        if !spec.get("nodeName").is_empty() && !spec.get("schedulingGates").is_empty() {
             errors.forbidden(&spec.get("nodeName"), "cannot be set until all schedulingGates have been cleared");
         }
         return;

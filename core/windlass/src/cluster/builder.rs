@@ -163,7 +163,7 @@ impl Builder {
             None => {
                 let rbac = Arc::new(Rbac::new(store));
                 let escalation = Escalation::new(Arc::clone(&rbac), Arc::clone(&rbac) as _);
-                server.authorizer(rbac).admission(Arc::new(escalation))
+                server.rules(Arc::clone(&rbac) as _).authorizer(rbac).admission(Arc::new(escalation))
             }
         };
         if let Some(keys) = self.keys {

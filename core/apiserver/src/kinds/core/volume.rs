@@ -56,7 +56,7 @@ pub(in crate::kinds) static CLAIM: Kind = Kind {
 
 pub(in crate::kinds) static VOLUME: Kind = Kind {
     default: |volume| {
-        inside(volume, "spec", |spec| {
+        within(volume, "spec", |spec| {
             default_to(spec, "persistentVolumeReclaimPolicy", "Retain");
             default_to(spec, "volumeMode", "Filesystem");
             inside(spec, "hostPath", |path| {
@@ -76,7 +76,7 @@ pub(in crate::kinds) static VOLUME: Kind = Kind {
 
 /// Fills in the spec of a claim, or of a template of one.
 pub(in crate::kinds) fn claim_spec_default(claim: &mut Value) {
-    inside(claim, "spec", |spec| {
+    within(claim, "spec", |spec| {
         default_to(spec, "volumeMode", "Filesystem");
         // A source in the same namespace is written in two fields, which agree.
         let (old, new) = (lookup(spec, "dataSource").clone(), lookup(spec, "dataSourceRef").clone());

@@ -24,5 +24,5 @@ pub use self::{
     impersonation::{Impersonation, impersonate},
     oidc::{jwks, openid_configuration},
     rbac::{PolicyRule, Rbac, Scope},
-    token::{Binding, Lookup, ServiceAccountTokens, TokenClaims, issue},
+    token::{Binding, Lookup, ServiceAccountTokens, StoredObjects, TokenClaims, issue},
 };

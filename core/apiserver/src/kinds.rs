@@ -2,12 +2,17 @@
 //!
 //! Everything is a pure function over JSON trees; storage, admission and allocation of addresses are elsewhere.
 
+mod apps;
+pub mod core;
 mod edit;
 pub mod errors;
 pub mod field;
+mod lease;
 pub mod meta;
 pub mod pod;
 mod prepare;
+mod rbac;
+pub mod scale;
 
 use serde_json::Value;
 use windlass_kernel::Error;
@@ -131,6 +136,33 @@ pub fn of(group: &str, kind: &str) -> &'static Kind {
     match (group, kind) {
         ("", "Pod") => &pod::POD,
         ("", "PodTemplate") => &pod::TEMPLATE,
+        ("", "Service") => &core::service::SERVICE,
+        ("", "Endpoints") => &core::endpoints::ENDPOINTS,
+        ("discovery.k8s.io", "EndpointSlice") => &core::endpoints::SLICE,
+        ("", "ConfigMap") => &core::config::CONFIG_MAP,
+        ("", "Secret") => &core::config::SECRET,
+        ("", "ServiceAccount") => &core::config::SERVICE_ACCOUNT,
+        ("", "Namespace") => &core::namespace::NAMESPACE,
+        ("", "Node") => &core::node::NODE,
+        ("", "Event") => &core::event::CORE,
+        ("events.k8s.io", "Event") => &core::event::EVENTS,
+        ("", "ResourceQuota") => &core::quota::QUOTA,
+        ("", "LimitRange") => &core::quota::LIMITS,
+        ("", "PersistentVolume") => &core::volume::VOLUME,
+        ("", "PersistentVolumeClaim") => &core::volume::CLAIM,
+        ("", "ReplicationController") => &apps::replicas::CONTROLLER,
+        ("apps", "ReplicaSet") => &apps::replicas::SET,
+        ("apps", "Deployment") => &apps::deployment::DEPLOYMENT,
+        ("apps", "StatefulSet") => &apps::statefulset::STATEFUL_SET,
+        ("apps", "DaemonSet") => &apps::daemonset::DAEMON_SET,
+        ("apps", "ControllerRevision") => &apps::revision::REVISION,
+        ("batch", "Job") => &apps::job::JOB,
+        ("batch", "CronJob") => &apps::job::CRON_JOB,
+        ("coordination.k8s.io", "Lease") => &lease::LEASE,
+        ("rbac.authorization.k8s.io", "Role") => &rbac::ROLE,
+        ("rbac.authorization.k8s.io", "ClusterRole") => &rbac::CLUSTER_ROLE,
+        ("rbac.authorization.k8s.io", "RoleBinding") => &rbac::BINDING,
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding") => &rbac::CLUSTER_BINDING,
         _ => &GENERIC,
     }
 }

@@ -15,6 +15,7 @@ mod index;
 mod object;
 mod owners;
 mod registry;
+mod review;
 mod rules;
 mod select;
 mod server;
@@ -22,7 +23,12 @@ mod sub;
 mod verbs;
 mod write;
 
-pub use self::{alloc::Ranges, builder::Builder, server::ApiServer};
+pub use self::{
+    alloc::Ranges,
+    builder::Builder,
+    review::{PolicyRules, RuleSource},
+    server::ApiServer,
+};
 
 pub mod access;
 pub mod discovery;

@@ -18,6 +18,7 @@ use crate::{
     errors,
     events::EventLease,
     registry::{Registry, Target},
+    review::{self, RuleSource},
     sub, verbs,
 };
 
@@ -36,6 +37,8 @@ pub(crate) struct Parts {
     pub(crate) registry: Registry,
     pub(crate) ranges: Ranges,
     pub(crate) events: EventLease,
+    pub(crate) rules: Option<Arc<dyn RuleSource>>,
+    pub(crate) port: u16,
 }
 
 /// Serves the Kubernetes API from any [`Store`], in process.
@@ -123,7 +126,7 @@ impl ApiServer {
             return Err(errors::no_such_verb(&request));
         }
         if !served.stored() {
-            return sub::review(self, served, request).await;
+            return review::create(self, served, request).await;
         }
         match request.verb {
             Verb::Get => verbs::get(self, served, &request).await,

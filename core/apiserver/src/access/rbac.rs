@@ -137,6 +137,3 @@ impl Authorizer for Rbac {
         self.decide(identity, attributes).await
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -85,7 +85,7 @@ impl Change<'_> {
             durability: if leases_only_renewed(served, old, &new) { Durability::Relaxed } else { Durability::Durable },
             ops: vec![if goes { Op::Delete { key } } else { Op::Put { key, value, lease } }],
         };
-        if goes { alloc::Claims::release(old).add_to(&mut txn) } else { claims.add_to(&mut txn) }
+        if goes { alloc::Claims::release(served, old).add_to(&mut txn) } else { claims.add_to(&mut txn) }
         match server.parts.store.txn(txn).await? {
             TxnOutcome::Applied { revision, .. } if goes => {
                 object::set_meta(&mut new, "resourceVersion", Some(revision.to_string().into()));

@@ -185,7 +185,9 @@ impl Files for FaultyFiles {
         let mut state = self.0.lock();
         let id = state.nodes.len() as u64;
         state.nodes.insert(id, Node::default());
-        state.rename(|names| drop(names.insert(name.to_owned(), id)))?;
+        state.rename(|names| {
+            names.insert(name.to_owned(), id);
+        })?;
         Ok(Box::new(FaultyFile { disk: self.clone(), id }))
     }
 
@@ -202,7 +204,9 @@ impl Files for FaultyFiles {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.0.lock().rename(|names| drop(names.remove(name)))
+        self.0.lock().rename(|names| {
+            names.remove(name);
+        })
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use event_listener::Event;
-use futures::{executor::ThreadPool, future::BoxFuture};
+use futures::{FutureExt, executor::ThreadPool, future::BoxFuture};
 use parking_lot::Mutex;
 use windlass_kernel::{Clock, Spawn};
 
@@ -110,5 +110,16 @@ impl Spawn for Pool {
             Blocking::Pool => self.threads.spawn_ok(async move { work() }),
             Blocking::Later(works) => works.lock().push(work),
         }
+    }
+}
+
+/// Polls a future to its end, with the blocking work that it starts.
+pub(crate) fn drive<F: Future>(pool: &Pool, future: F) -> F::Output {
+    let mut future = Box::pin(future);
+    loop {
+        if let Some(done) = (&mut future).now_or_never() {
+            return done;
+        }
+        pool.run_blocking_work();
     }
 }

@@ -1,6 +1,6 @@
 //! Jobs and CronJobs.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::kinds::edit::{copy, default_to, each, inside, set, within};
 use crate::kinds::errors::Errors;
@@ -283,6 +283,7 @@ fn cron_part(part: &str, low: u32, high: u32) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn schedules_have_five_fields_or_a_known_word() {

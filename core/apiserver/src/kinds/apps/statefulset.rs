@@ -1,6 +1,6 @@
 //! StatefulSets.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{counts, not_above, number_or_percent, selector, template};
 use crate::kinds::core::volume;
@@ -120,6 +120,7 @@ fn status(new: &Value, _: &Value, errors: &mut Errors) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn what_identifies_the_pods_is_fixed() {

@@ -9,7 +9,7 @@ use windlass_api::names;
 use crate::kinds::edit::{copy, default_number, default_to, each, inside, remove, set};
 use crate::kinds::errors::Errors;
 use crate::kinds::field::{Field, dig, items, lookup, same, text};
-use crate::kinds::{BASE, Kind, NameRule, meta, prepare};
+use crate::kinds::{BASE, Kind, NameRule, meta};
 
 const AFFINITY_SECONDS: i64 = 10800;
 const AFFINITY_MAX: i64 = 86400;

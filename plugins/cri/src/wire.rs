@@ -7,11 +7,10 @@ use windlass_kernel::{
     Error, ErrorKind, Result,
     runtime::{
         CgroupDriver, Change, Container, ContainerConfig, ContainerExit, ContainerFilter, ContainerKey, ContainerState,
-        ContainerStats, ContainerStatus, CpuUsage, Device, FsUsage, GroupsPolicy, IdMapping, Image, ImageId,
-        ImageRef, InterfaceUsage, MemoryUsage, Mount, Namespace, Namespaces, PortMapping, Propagation, Protocol, Pull,
-        Readiness, RegistryAuth, Resources, RuntimeEvent, RuntimeStatus, RuntimeVersion, Sandbox, SandboxConfig,
-        SandboxFilter, SandboxKey, SandboxState, SandboxStats, SandboxStatus, SecurityProfile, Selinux,
-        Subject, User,
+        ContainerStats, ContainerStatus, CpuUsage, Device, FsUsage, GroupsPolicy, IdMapping, Image, ImageId, ImageRef,
+        InterfaceUsage, MemoryUsage, Mount, Namespace, Namespaces, PortMapping, Propagation, Protocol, Pull, Readiness,
+        RegistryAuth, Resources, RuntimeEvent, RuntimeStatus, RuntimeVersion, Sandbox, SandboxConfig, SandboxFilter,
+        SandboxKey, SandboxState, SandboxStats, SandboxStatus, SecurityProfile, Selinux, Subject, User,
     },
 };
 

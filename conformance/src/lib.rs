@@ -1,1 +1,8 @@
 //! One suite per kernel trait, for anyone's implementation.
+//!
+//! A suite is a list of named checks. Each check is a plain async function on a fresh instance, names in its first line
+//! the contract number it checks, and panics with a message where the contract is broken. The suites need no runtime
+//! of their own: they run on whatever the caller polls them with.
+#![deny(missing_docs)]
+
+pub mod store;

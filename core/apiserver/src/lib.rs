@@ -1,1 +1,38 @@
 //! The API server: REST, watch, patch, admission, authentication and authorization over any Store.
+//!
+//! [`ApiServer`] implements [`Api`](windlass_kernel::Api) in process. Serving it over HTTP is the business of `http`.
+
+mod admission;
+mod alloc;
+mod body;
+mod bootstrap;
+mod builder;
+mod convert;
+mod cursor;
+mod errors;
+mod events;
+mod index;
+mod object;
+mod owners;
+mod registry;
+mod review;
+mod rules;
+mod select;
+mod server;
+mod sub;
+mod verbs;
+mod write;
+
+pub use self::{
+    alloc::Ranges,
+    builder::Builder,
+    review::{PolicyRules, RuleSource},
+    server::ApiServer,
+};
+
+pub mod access;
+pub mod discovery;
+#[cfg(feature = "http")]
+pub mod http;
+pub mod kinds;
+pub mod table;

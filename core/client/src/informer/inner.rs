@@ -87,11 +87,11 @@ impl<P: Clone + Send + Sync + 'static> Inner<P> {
         handlers.push(handler);
     }
 
-    fn set(&self, key: &ObjectKey, after: Option<P>, revision: Revision) {
+    fn set(&self, key: &ObjectKey, after: Option<&P>, revision: Revision) {
         let handlers = self.handlers.lock();
-        let before = self.state.lock().set(&self.indexes, key, after.clone(), revision);
+        let before = self.state.lock().set(&self.indexes, key, after, revision);
         if before.is_some() || after.is_some() {
-            let update = Update { key, before: before.as_ref(), after: after.as_ref() };
+            let update = Update { key, before: before.as_ref(), after };
             handlers.iter().for_each(|handler| tell(handler, &update));
         }
         drop(handlers);
@@ -108,22 +108,22 @@ impl<P: Clone + Send + Sync + 'static> Inner<P> {
 }
 
 impl<P: Clone> State<P> {
-    fn set(&mut self, indexes: &[Index<P>], key: &ObjectKey, after: Option<P>, revision: Revision) -> Option<P> {
+    fn set(&mut self, indexes: &[Index<P>], key: &ObjectKey, after: Option<&P>, revision: Revision) -> Option<P> {
         self.revision = self.revision.max(revision);
-        if let Some(projection) = &after {
+        if let Some(projection) = after {
             for (index, found) in indexes.iter().zip(&mut self.indexes) {
                 for value in (index.values)(key, projection) {
                     found.entry(value).or_default().insert(key.clone());
                 }
             }
         }
-        let before = match &after {
+        let before = match after {
             Some(projection) => self.items.insert(key.clone(), Held { projection: projection.clone(), revision }),
             None => self.items.remove(key),
         };
         let before = before?.projection;
         for (index, found) in indexes.iter().zip(&mut self.indexes) {
-            let kept = after.as_ref().map(|after| (index.values)(key, after)).unwrap_or_default();
+            let kept = after.map(|after| (index.values)(key, after)).unwrap_or_default();
             for value in (index.values)(key, &before).into_iter().filter(|value| !kept.contains(value)) {
                 if let Some(keys) = found.get_mut(&value) {
                     keys.remove(key);
@@ -141,7 +141,7 @@ impl<P: Clone + Send + Sync + 'static> Sink for Inner<P> {
     fn put(&self, key: &ObjectKey, document: &Document) {
         let revision = document.revision();
         if self.state.lock().items.get(key).is_none_or(|held| held.revision != revision) {
-            self.set(key, self.project(document), revision);
+            self.set(key, self.project(document).as_ref(), revision);
         }
     }
 

@@ -14,7 +14,6 @@ pub mod entropy;
 pub mod error;
 pub mod keys;
 pub mod node;
-pub mod pipe;
 pub mod rules;
 pub mod runtime;
 pub mod spawn;

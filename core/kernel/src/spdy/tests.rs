@@ -7,8 +7,7 @@ use futures::{
     join,
 };
 
-use super::*;
-use crate::pipe::pipe;
+use super::{pipe::pipe, *};
 
 /// Runs a story between a client and a server over a narrow pipe, with both drivers beside it.
 fn check<F: Future<Output = ()>>(story: impl FnOnce(Connection, Connection) -> F) {

@@ -17,6 +17,7 @@ pub mod node;
 pub mod rules;
 pub mod runtime;
 pub mod spawn;
+pub mod spdy;
 pub mod stop;
 pub mod store;
 

@@ -5,6 +5,7 @@
 mod apps;
 mod cluster;
 pub mod core;
+mod diff;
 mod edit;
 pub mod errors;
 pub mod field;

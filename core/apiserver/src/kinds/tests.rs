@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Errors, edit, field};
 
 const MESSAGES: &str = include_str!("../../tests/fixtures/validation.tsv");
+const DEFAULTS: &str = include_str!("../../tests/fixtures/defaults.tsv");
 const CLUSTER_WIDE: &[&str] = &[
     "Namespace",
     "Node",
@@ -72,6 +73,22 @@ fn messages_are_the_ones_that_people_search_for() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_left_out_is_filled_in_as_clients_expect() {
+    for line in DEFAULTS.lines().skip(1) {
+        let [kind, object, expect] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("three columns: {line}");
+        };
+        let (group, name) = kind.split_once('/').unwrap();
+        let mut object: Value = serde_json::from_str(object).unwrap();
+        (super::of(group, name).default)(&mut object);
+        assert_eq!(object, serde_json::from_str::<Value>(expect).unwrap(), "{kind}");
+        let once = object.clone();
+        (super::of(group, name).default)(&mut object);
+        assert_eq!(object, once, "{kind} defaulted twice");
+    }
 }
 
 #[test]

@@ -92,11 +92,14 @@ fn what_is_left_out_is_filled_in_as_clients_expect() {
 }
 
 #[test]
-fn custom_resources_count_every_change_but_those_of_status() {
+fn custom_resources_count_every_change_but_those_of_a_status_written_apart() {
     let old = json!({"metadata": {"generation": 1}, "data": 1, "status": 1});
     let mut new = json!({"metadata": {"generation": 1}, "data": 2, "status": 2});
     (super::CUSTOM_WITH_STATUS.prepare_update)(&mut new, &old);
     assert_eq!(new, json!({"metadata": {"generation": 2}, "data": 2, "status": 1}));
+    let mut bare = json!({"metadata": {"generation": 1}, "data": 1, "status": 2});
+    (super::CUSTOM.prepare_update)(&mut bare, &old);
+    assert_eq!(bare["metadata"]["generation"], 2);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod affinity;
 mod container;
 pub(super) mod defaults;
 mod env;
+mod keys;
 mod mounts;
 mod probe;
 pub(super) mod qos;
@@ -58,6 +59,7 @@ pub(super) static TEMPLATE: Kind = Kind {
 
 fn prepare_create(pod: &mut Value) {
     prepare::count(pod);
+    keys::resolve(pod);
     let mut status = json!({"phase": "Pending", "qosClass": qos::class(pod)});
     if items(pod, &["spec", "schedulingGates"]).next().is_some() {
         status["conditions"] = json!([{

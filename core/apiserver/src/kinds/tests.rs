@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Errors, edit, field};
 
 const MESSAGES: &str = include_str!("../../tests/fixtures/validation.tsv");
+const DEFAULTS: &str = include_str!("../../tests/fixtures/defaults.tsv");
 const CLUSTER_WIDE: &[&str] = &[
     "Namespace",
     "Node",
@@ -75,11 +76,30 @@ fn messages_are_the_ones_that_people_search_for() {
 }
 
 #[test]
-fn custom_resources_count_every_change_but_those_of_status() {
+fn what_is_left_out_is_filled_in_as_clients_expect() {
+    for line in DEFAULTS.lines().skip(1) {
+        let [kind, object, expect] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("three columns: {line}");
+        };
+        let (group, name) = kind.split_once('/').unwrap();
+        let mut object: Value = serde_json::from_str(object).unwrap();
+        (super::of(group, name).default)(&mut object);
+        assert_eq!(object, serde_json::from_str::<Value>(expect).unwrap(), "{kind}");
+        let once = object.clone();
+        (super::of(group, name).default)(&mut object);
+        assert_eq!(object, once, "{kind} defaulted twice");
+    }
+}
+
+#[test]
+fn custom_resources_count_every_change_but_those_of_a_status_written_apart() {
     let old = json!({"metadata": {"generation": 1}, "data": 1, "status": 1});
     let mut new = json!({"metadata": {"generation": 1}, "data": 2, "status": 2});
     (super::CUSTOM_WITH_STATUS.prepare_update)(&mut new, &old);
     assert_eq!(new, json!({"metadata": {"generation": 2}, "data": 2, "status": 1}));
+    let mut bare = json!({"metadata": {"generation": 1}, "data": 1, "status": 2});
+    (super::CUSTOM.prepare_update)(&mut bare, &old);
+    assert_eq!(bare["metadata"]["generation"], 2);
 }
 
 #[test]

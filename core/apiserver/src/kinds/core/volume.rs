@@ -6,7 +6,7 @@ use crate::kinds::edit::{copy, default_to, inside, set, within};
 use crate::kinds::errors::Errors;
 use crate::kinds::field::{Field, dig, lookup, same, text};
 use crate::kinds::pod::{self, volumes};
-use crate::kinds::{BASE, Kind, meta};
+use crate::kinds::{BASE, Kind, diff, meta};
 
 const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 const SOURCES: &[&str] = &[
@@ -134,7 +134,9 @@ fn claim(new: &Value, old: Option<&Value>, errors: &mut Errors) {
         copy(&mut now, &before, "volumeAttributesClassName");
     }
     if !same(&now, &before) {
-        errors.forbidden(&spec, format!("{CLAIM_FIXED}\n"));
+        let mut detail = format!("{CLAIM_FIXED}\n");
+        diff::write(&mut detail, "", &before, &now);
+        errors.forbidden(&spec, detail);
     }
     let resources = spec.get("resources");
     let size = resources.get("requests");

@@ -1,1 +1,28 @@
 //! The API server: REST, watch, patch, admission, authentication and authorization over any Store.
+//!
+//! [`ApiServer`] implements [`Api`](windlass_kernel::Api) in process. Serving it over HTTP is the business of `http`.
+
+mod admission;
+mod alloc;
+mod body;
+mod bootstrap;
+mod builder;
+mod convert;
+mod cursor;
+mod errors;
+mod events;
+mod index;
+mod object;
+mod owners;
+mod registry;
+mod rules;
+mod select;
+mod server;
+mod sub;
+mod verbs;
+mod write;
+
+pub use self::{alloc::Ranges, builder::Builder, server::ApiServer};
+
+pub mod kinds;
+pub mod table;

@@ -1,0 +1,153 @@
+//! Assembling an API server from its parts. Starting it writes the objects that every cluster has.
+
+use std::sync::Arc;
+
+use windlass_kernel::{
+    Admission, Authenticator, Authorizer, Clock, Entropy, Error, ErrorKind, Keys, Result, Spawn, Store,
+    node::NodeAgents,
+};
+
+use crate::{
+    admission, bootstrap,
+    alloc::Ranges,
+    events::EventLease,
+    registry::Registry,
+    server::{ApiServer, Parts},
+};
+
+/// What an API server is made of. Store, clock, entropy and authorizer are needed; the rest is optional.
+#[derive(Debug, Default)]
+pub struct Builder {
+    store: Option<Arc<dyn Store>>,
+    clock: Option<Arc<dyn Clock>>,
+    entropy: Option<Arc<dyn Entropy>>,
+    spawn: Option<Arc<dyn Spawn>>,
+    authorizer: Option<Arc<dyn Authorizer>>,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    admission: Vec<Arc<dyn Admission>>,
+    agents: Option<Arc<dyn NodeAgents>>,
+    keys: Option<Arc<dyn Keys>>,
+    ranges: Ranges,
+    issuer: Option<String>,
+    bare: bool,
+}
+
+impl Builder {
+    /// Where state lives.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// What time it is.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Where uids and generated names come from.
+    #[must_use]
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = Some(entropy);
+        self
+    }
+
+    /// Who runs tasks.
+    #[must_use]
+    pub fn spawn(mut self, spawn: Arc<dyn Spawn>) -> Self {
+        self.spawn = Some(spawn);
+        self
+    }
+
+    /// Who decides what an identity may do.
+    #[must_use]
+    pub fn authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
+        self.authorizer = Some(authorizer);
+        self
+    }
+
+    /// Who answers token reviews.
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.authenticator = Some(authenticator);
+        self
+    }
+
+    /// One more admission plugin; runs after the built-in ones, in the order given.
+    #[must_use]
+    pub fn admission(mut self, plugin: Arc<dyn Admission>) -> Self {
+        self.admission.push(plugin);
+        self
+    }
+
+    /// Where logs and sessions are served from.
+    #[must_use]
+    pub fn node_agents(mut self, agents: Arc<dyn NodeAgents>) -> Self {
+        self.agents = Some(agents);
+        self
+    }
+
+    /// What signs service-account tokens.
+    #[must_use]
+    pub fn keys(mut self, keys: Arc<dyn Keys>) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// The issuer of service-account tokens, which is also their default audience.
+    #[must_use]
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// The addresses and ports that services are given.
+    #[must_use]
+    pub fn service_ranges(mut self, ranges: Ranges) -> Self {
+        self.ranges = ranges;
+        self
+    }
+
+    /// Starts with what the store holds: writes no initial objects.
+    #[must_use]
+    pub fn without_initial_objects(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
+    /// Starts the server.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](ErrorKind::Invalid) where a needed part is missing; those of the store.
+    pub async fn start(self) -> Result<Arc<ApiServer>> {
+        let needed = |what: &str| Error::new(ErrorKind::Invalid, format!("an API server needs {what}"));
+        let store = self.store.ok_or_else(|| needed("a store"))?;
+        let clock = self.clock.ok_or_else(|| needed("a clock"))?;
+        let entropy = self.entropy.ok_or_else(|| needed("entropy"))?;
+        let mut plugins = admission::built_in(&store, &clock, &entropy);
+        plugins.extend(self.admission);
+        let parts = Parts {
+            events: EventLease::new(Arc::clone(&store), Arc::clone(&clock)),
+            store,
+            clock,
+            entropy,
+            spawn: self.spawn,
+            authorizer: self.authorizer.ok_or_else(|| needed("an authorizer"))?,
+            authenticator: self.authenticator,
+            admission: plugins,
+            agents: self.agents,
+            keys: self.keys,
+            issuer: self.issuer.unwrap_or_else(|| "https://kubernetes.default.svc.cluster.local".into()),
+            registry: Registry::built_in(),
+            ranges: self.ranges,
+        };
+        let server = Arc::new(ApiServer::new(parts));
+        if !self.bare {
+            bootstrap::run(&server).await?;
+        }
+        Ok(server)
+    }
+}

@@ -1,0 +1,184 @@
+//! Errors in the words that Kubernetes clients match on. Which error a situation calls for is decided elsewhere.
+
+use std::time::Duration;
+
+use windlass_api::resources::ResourceInfo;
+use windlass_kernel::{
+    api::Request,
+    error::{Cause, Error, ErrorKind},
+};
+
+/// A resource as messages name it: `pods`, `deployments.apps`.
+pub(crate) fn qualified(info: &ResourceInfo) -> String {
+    if info.group.is_empty() { info.plural.to_owned() } else { format!("{}.{}", info.plural, info.group) }
+}
+
+fn about(error: Error, info: &ResourceInfo, name: &str) -> Error {
+    error.detailed(|details| {
+        details.name = name.into();
+        details.group = info.group.into();
+        details.kind = info.plural.into();
+    })
+}
+
+/// The object does not exist.
+pub(crate) fn not_found(info: &ResourceInfo, name: &str) -> Error {
+    about(Error::new(ErrorKind::NotFound, format!("{} {name:?} not found", qualified(info))), info, name)
+}
+
+/// An object of that name exists.
+pub(crate) fn already_exists(info: &ResourceInfo, name: &str) -> Error {
+    about(Error::new(ErrorKind::AlreadyExists, format!("{} {name:?} already exists", qualified(info))), info, name)
+}
+
+/// Generated names were taken again and again.
+pub(crate) fn names_taken(info: &ResourceInfo, name: &str, attempts: usize) -> Error {
+    let message = format!(
+        "{} {name:?} already exists, the server was not able to generate a unique name for the object",
+        qualified(info)
+    );
+    tracing::debug!(name, attempts, "every generated name was taken");
+    about(Error::new(ErrorKind::AlreadyExists, message), info, name)
+}
+
+/// The write cannot go ahead because of the object's present state.
+pub(crate) fn conflict(info: &ResourceInfo, name: &str, why: &str) -> Error {
+    let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", qualified(info));
+    about(Error::new(ErrorKind::Conflict, message), info, name)
+}
+
+/// The object was written since it was read.
+pub(crate) fn modified(info: &ResourceInfo, name: &str) -> Error {
+    conflict(
+        info,
+        name,
+        "the object has been modified; please apply your changes to the latest version and try again",
+    )
+}
+
+/// The uid of a write is not that of the object.
+pub(crate) fn other_uid(info: &ResourceInfo, name: &str, key: &str, wanted: &str, found: &str) -> Error {
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: \
+         Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+    );
+    conflict(info, name, &why)
+}
+
+/// Policy forbids the write.
+pub(crate) fn forbidden(info: &ResourceInfo, name: &str, why: &str) -> Error {
+    let message = if name.is_empty() {
+        format!("{} is forbidden: {why}", qualified(info))
+    } else {
+        format!("{} {name:?} is forbidden: {why}", qualified(info))
+    };
+    about(Error::new(ErrorKind::Forbidden, message), info, name)
+}
+
+/// The identity may not do this.
+pub(crate) fn unauthorized(request: &Request, verb: &str, reason: &str) -> Error {
+    let resource = &request.resource;
+    let path = if request.subresource.is_empty() {
+        resource.resource.to_string()
+    } else {
+        format!("{}/{}", resource.resource, request.subresource)
+    };
+    let group = &resource.group;
+    let qualified = if group.is_empty() { resource.resource.to_string() } else { format!("{}.{group}", resource.resource) };
+    let named = if request.name.is_empty() { String::new() } else { format!(" {:?}", request.name) };
+    let place = if request.namespace.is_empty() {
+        "at the cluster scope".to_owned()
+    } else {
+        format!("in the namespace {:?}", request.namespace)
+    };
+    let user = &request.identity.name;
+    let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let message = format!(
+        "{qualified}{named} is forbidden: User {user:?} cannot {verb} resource {path:?} in API group \"{group}\" {place}{because}"
+    );
+    Error::new(ErrorKind::Forbidden, message).detailed(|details| {
+        details.name = request.name.clone();
+        details.group = group.to_string();
+        details.kind = resource.resource.to_string();
+    })
+}
+
+/// The object breaks its kind's rules.
+pub(crate) fn invalid(group: &str, kind: &str, name: &str, causes: Vec<Cause>) -> Error {
+    let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+    let mut said: Vec<String> = Vec::with_capacity(causes.len());
+    for line in causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)) {
+        if !said.contains(&line) {
+            said.push(line);
+        }
+    }
+    let said = if said.len() == 1 { said.remove(0) } else { format!("[{}]", said.join(", ")) };
+    Error::new(ErrorKind::Invalid, format!("{qualified} {name:?} is invalid: {said}")).detailed(|details| {
+        details.name = name.into();
+        details.group = group.into();
+        details.kind = kind.into();
+        details.causes = causes;
+    })
+}
+
+/// One cause of an invalid object: a value breaks a rule.
+pub(crate) fn bad_value(field: &str, shown: impl std::fmt::Display, why: impl std::fmt::Display) -> Cause {
+    Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {shown}: {why}"), field: field.into() }
+}
+
+/// One cause of an invalid object: a value may not be given.
+pub(crate) fn not_allowed(field: &str, why: impl std::fmt::Display) -> Cause {
+    Cause { reason: "FieldValueForbidden".into(), message: format!("Forbidden: {why}"), field: field.into() }
+}
+
+/// One cause of an invalid object: a value is missing.
+pub(crate) fn missing(field: &str, why: &str) -> Cause {
+    let message = if why.is_empty() { "Required value".into() } else { format!("Required value: {why}") };
+    Cause { reason: "FieldValueRequired".into(), message, field: field.into() }
+}
+
+/// The request cannot be understood.
+pub(crate) fn bad_request(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::BadRequest, message)
+}
+
+/// The resource does not serve the verb.
+pub(crate) fn no_such_verb(request: &Request) -> Error {
+    let error = Error::new(ErrorKind::MethodNotAllowed, "the server does not allow this method on the requested resource");
+    error.detailed(|details| {
+        details.name = request.name.clone();
+        details.group = request.resource.group.to_string();
+        details.kind = request.resource.resource.to_string();
+    })
+}
+
+/// A budget forbids it for now.
+pub(crate) fn too_many(message: &str, retry_after: Duration) -> Error {
+    Error::new(ErrorKind::TooManyRequests, message).detailed(|details| details.retry_after = Some(retry_after))
+}
+
+/// The server does not do this.
+pub(crate) fn not_supported(what: &str) -> Error {
+    Error::new(ErrorKind::NotSupported, format!("{what} is not supported by this server"))
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_api::resources;
+
+    use super::*;
+
+    #[test]
+    fn messages_name_the_resource_with_its_group() {
+        let deployments = resources::find("apps", "v1", "deployments").unwrap();
+        assert_eq!(not_found(deployments, "x").message(), "deployments.apps \"x\" not found");
+        let details = modified(deployments, "x");
+        assert_eq!(details.details().unwrap().kind, "deployments");
+    }
+
+    #[test]
+    fn several_causes_stand_in_brackets() {
+        let error = invalid("", "Pod", "x", vec![missing("a", ""), missing("b", "why")]);
+        assert_eq!(error.message(), "Pod \"x\" is invalid: [a: Required value, b: Required value: why]");
+    }
+}

@@ -1,0 +1,143 @@
+//! What each kind adds to the one generic path: defaults, preparation, validation, selectable fields.
+//!
+//! Everything is a pure function over JSON trees; storage, admission and allocation of addresses are elsewhere.
+
+mod edit;
+pub mod errors;
+pub mod field;
+pub mod meta;
+pub mod pod;
+mod prepare;
+
+use serde_json::Value;
+use windlass_kernel::Error;
+
+pub use self::errors::Errors;
+pub use self::field::Field;
+pub use self::meta::NameRule;
+
+/// What a kind adds to the generic path.
+#[derive(Debug)]
+pub struct Kind {
+    /// The form of its objects' names.
+    pub name: NameRule,
+    /// Fills in what was left out.
+    pub default: fn(&mut Value),
+    /// Clears what a creator may not set, and starts counting generations.
+    pub prepare_create: fn(&mut Value),
+    /// Keeps what an update may not change (new, old), and counts changes of the spec.
+    pub prepare_update: fn(&mut Value, &Value),
+    /// Keeps everything but the status on a write to `/status` (new, old).
+    pub prepare_status: fn(&mut Value, &Value),
+    /// Checks a new object, or an update against what was; metadata is checked by [`Kind::check`].
+    pub validate: fn(&Value, Option<&Value>, &mut Errors),
+    /// Checks a write to `/status` (new, old).
+    pub validate_status: fn(&Value, &Value, &mut Errors),
+    /// The values of the selectable fields beyond `metadata.name` and `metadata.namespace`.
+    pub fields: fn(&Value) -> Vec<(&'static str, String)>,
+    /// Which fields those are.
+    pub field_names: &'static [&'static str],
+    /// Whether it has a `/status` sub-resource.
+    pub has_status: bool,
+    /// Whether an update without a resource version is taken.
+    pub unconditional_update: bool,
+    /// Whether an update of what does not exist creates it.
+    pub create_on_update: bool,
+    /// Whether deletion waits for a grace period.
+    pub graceful: bool,
+}
+
+/// What a kind of which nothing is known adds: nothing. Custom resources are of this kind.
+pub static GENERIC: Kind = BASE;
+
+const BASE: Kind = Kind {
+    name: NameRule::Subdomain,
+    default: prepare::nothing,
+    prepare_create: prepare::nothing,
+    prepare_update: prepare::nothing_new,
+    prepare_status: prepare::only_status,
+    validate: |_, _, _| (),
+    validate_status: |_, _, _| (),
+    fields: |_| Vec::new(),
+    field_names: &[],
+    has_status: false,
+    unconditional_update: true,
+    create_on_update: false,
+    graceful: false,
+};
+
+/// A kind with a status and a generation.
+const WITH_STATUS: Kind = Kind {
+    prepare_create: prepare::clear_status_and_count,
+    prepare_update: prepare::keep_status_and_count,
+    has_status: true,
+    ..BASE
+};
+
+/// A custom resource; `has_status` is for its definition to say, so it is `true` in one and `false` in the other.
+pub static CUSTOM: Kind = Kind {
+    prepare_create: prepare::count,
+    prepare_update: prepare::count_any_change,
+    unconditional_update: false,
+    ..BASE
+};
+
+/// A custom resource whose version has the status sub-resource.
+pub static CUSTOM_WITH_STATUS: Kind = Kind {
+    prepare_create: |new| {
+        _ = edit::remove(new, "status");
+        prepare::count(new);
+    },
+    prepare_update: |new, old| {
+        prepare::keep_status(new, old);
+        prepare::count_any_change(new, old);
+    },
+    prepare_status: prepare::only_status_without_metadata,
+    has_status: true,
+    ..CUSTOM_BASE
+};
+
+const CUSTOM_BASE: Kind = Kind { unconditional_update: false, ..BASE };
+
+impl Kind {
+    /// Checks a new object whole; `namespaced` is the resource's scope, where the caller knows it.
+    pub fn check_create(&self, new: &Value, namespaced: Option<bool>, errors: &mut Errors) {
+        meta::created(&meta::of(new), self.name, namespaced, errors);
+        (self.validate)(new, None, errors);
+    }
+
+    /// Checks an update whole.
+    pub fn check_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
+        meta::updated(&meta::of(new), &meta::of(old), errors);
+        (self.validate)(new, Some(old), errors);
+    }
+
+    /// Checks a write to `/status` whole.
+    pub fn check_status(&self, new: &Value, old: &Value, errors: &mut Errors) {
+        meta::updated(&meta::of(new), &meta::of(old), errors);
+        (self.validate_status)(new, old, errors);
+    }
+
+    /// Whether a field selector may name the field.
+    #[must_use]
+    pub fn selectable(&self, field: &str) -> bool {
+        matches!(field, "metadata.name" | "metadata.namespace") || self.field_names.contains(&field)
+    }
+}
+
+/// What the kind adds; [`GENERIC`] for one of which nothing is known.
+#[must_use]
+pub fn of(group: &str, kind: &str) -> &'static Kind {
+    match (group, kind) {
+        ("", "Pod") => &pod::POD,
+        ("", "PodTemplate") => &pod::TEMPLATE,
+        _ => &GENERIC,
+    }
+}
+
+/// Checks an object as a create would, and answers as a client is answered.
+pub fn check(group: &str, kind: &str, object: &Value) -> Result<(), Error> {
+    let mut errors = Errors::new();
+    of(group, kind).check_create(object, None, &mut errors);
+    errors.into_result(group, kind, field::text(object, &["metadata", "name"]))
+}

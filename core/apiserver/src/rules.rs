@@ -1,0 +1,81 @@
+//! What the generic path asks of a kind's own rules (`kinds`), in the terms of a served resource.
+
+use serde_json::Value;
+use windlass_kernel::error::Result;
+
+use crate::{
+    kinds::{self, Errors},
+    object,
+    registry::Served,
+};
+
+/// The names that `events.k8s.io` has for selectable fields of core events.
+const EVENT_FIELDS: [(&str, &str); 9] = [
+    ("regarding.kind", "involvedObject.kind"),
+    ("regarding.namespace", "involvedObject.namespace"),
+    ("regarding.name", "involvedObject.name"),
+    ("regarding.uid", "involvedObject.uid"),
+    ("regarding.apiVersion", "involvedObject.apiVersion"),
+    ("regarding.resourceVersion", "involvedObject.resourceVersion"),
+    ("regarding.fieldPath", "involvedObject.fieldPath"),
+    ("reportingController", "reportingComponent"),
+    ("deprecatedSource.component", "source"),
+];
+
+/// Which fields of an object a write may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All but the status.
+    Main,
+    /// The status.
+    Status,
+    /// What the caller changed, and nothing else: it was made from the stored object.
+    Chosen,
+}
+
+/// Yields the selectable fields of an object.
+pub(crate) fn fields(served: &Served, object: &Value, each: &mut dyn FnMut(&str, &str)) {
+    for (name, value) in (served.rules.fields)(object) {
+        each(name, &value);
+    }
+}
+
+/// The name under which a field is stored, if selectors may ask for it.
+pub(crate) fn stored_field<'f>(served: &Served, field: &'f str) -> Option<&'f str> {
+    if served.info.group == "events.k8s.io"
+        && let Some((_, core)) = EVENT_FIELDS.iter().find(|(name, _)| *name == field)
+    {
+        return Some(core);
+    }
+    served.rules.selectable(field).then_some(field)
+}
+
+/// Brings an update into form: what the part may not change is as it was.
+pub(crate) fn prepare(served: &Served, part: Part, new: &mut Value, old: &Value) {
+    match part {
+        Part::Main => (served.rules.prepare_update)(new, old),
+        Part::Status => (served.rules.prepare_status)(new, old),
+        Part::Chosen => {}
+    }
+}
+
+/// Refuses a new object that breaks its kind's rules.
+pub(crate) fn check_new(served: &Served, new: &Value) -> Result<()> {
+    let mut errors = Errors::new();
+    served.rules.check_create(new, Some(served.info.namespaced), &mut errors);
+    errors.into_result(served.storage.group, served.storage.kind, object::name(new))
+}
+
+/// Refuses an update that breaks its kind's rules.
+pub(crate) fn check_update(served: &Served, part: Part, new: &Value, old: &Value) -> Result<()> {
+    let mut errors = Errors::new();
+    match part {
+        Part::Main => served.rules.check_update(new, old, &mut errors),
+        Part::Status => served.rules.check_status(new, old, &mut errors),
+        Part::Chosen => {
+            kinds::meta::updated(&kinds::meta::of(new), &kinds::meta::of(old), &mut errors);
+            (served.rules.validate)(new, None, &mut errors);
+        }
+    }
+    errors.into_result(served.storage.group, served.storage.kind, object::name(new))
+}

@@ -1,0 +1,67 @@
+//! What a list or watch selects, decided from the header of stored objects without decoding them.
+
+use windlass_api::selector::{Fields, Labels};
+use windlass_kernel::{
+    api::Options,
+    document::{Document, Index},
+    error::Result,
+    store::{KeyRange, Key},
+};
+
+use crate::{errors, registry::Served, rules};
+
+/// A label selector, a field selector and a namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    labels: Labels,
+    fields: Fields,
+}
+
+impl Selection {
+    /// Reads the selectors of a request.
+    pub(crate) fn parse(served: &Served, options: &Options) -> Result<Self> {
+        let labels = options.label_selector.parse::<Labels>();
+        let labels = labels.map_err(|error| errors::bad_request(error.to_string()))?;
+        let fields = options.field_selector.parse::<Fields>();
+        let fields = fields.map_err(|error| errors::bad_request(error.to_string()))?;
+        let fields = fields.map(|mut term| {
+            term.field = rules::stored_field(served, &term.field)
+                .ok_or_else(|| errors::bad_request(format!("field label not supported: {}", term.field)))?
+                .to_owned();
+            Ok(term)
+        });
+        Ok(Self { labels, fields: fields? })
+    }
+
+    /// Whether nothing is left out.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// The keys that can hold what is selected.
+    pub(crate) fn range(&self, served: &Served, namespace: &str) -> KeyRange {
+        let namespace = if namespace.is_empty() { self.fields.exact("metadata.namespace").unwrap_or_default() } else { namespace };
+        match self.fields.exact("metadata.name") {
+            Some(name) if !name.is_empty() && (!served.info.namespaced || !namespace.is_empty()) => {
+                let key = served.key(namespace, name);
+                let end = Key::from(format!("{}\0", key.as_str()));
+                KeyRange { start: key, end: Some(end) }
+            }
+            _ => KeyRange::prefix(&served.collection(namespace)),
+        }
+    }
+
+    /// Whether the object is selected.
+    pub(crate) fn matches(&self, served: &Served, document: &Document) -> bool {
+        if self.is_everything() {
+            return true;
+        }
+        let (namespace, name) = served.name_of(document.entry().key.as_str());
+        self.labels.matches_with(|label| document.label(label))
+            && self.fields.matches_with(|field| match field {
+                "metadata.name" => Some(name),
+                "metadata.namespace" => Some(namespace),
+                field => document.find(Index::Field, field),
+            })
+    }
+}

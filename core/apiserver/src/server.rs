@@ -1,0 +1,157 @@
+//! The API server itself: authorizes a request, finds what it is about and hands it to its verb.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use windlass_kernel::{
+    Admission, Api, Authenticator, Authorizer, Clock, Entropy, Keys, Result, Spawn, Store,
+    access::{Attributes, Decision},
+    api::{Events, Request, Response, Verb},
+    document::Document,
+    node::NodeAgents,
+    store::{Key, ReadAt},
+};
+
+use crate::{
+    alloc::Ranges,
+    builder::Builder,
+    errors,
+    events::EventLease,
+    registry::{Registry, Target},
+    sub, verbs,
+};
+
+/// What a server is made of.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) spawn: Option<Arc<dyn Spawn>>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
+    pub(crate) admission: Vec<Arc<dyn Admission>>,
+    pub(crate) agents: Option<Arc<dyn NodeAgents>>,
+    pub(crate) keys: Option<Arc<dyn Keys>>,
+    pub(crate) issuer: String,
+    pub(crate) registry: Registry,
+    pub(crate) ranges: Ranges,
+    pub(crate) events: EventLease,
+}
+
+/// Serves the Kubernetes API from any [`Store`], in process.
+///
+/// It opens no socket and starts no task by itself: requests run in their callers, watches in their readers.
+pub struct ApiServer {
+    pub(crate) parts: Parts,
+}
+
+impl fmt::Debug for ApiServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiServer").field("store", &self.parts.store).finish_non_exhaustive()
+    }
+}
+
+impl ApiServer {
+    /// Begins to assemble a server.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self { parts }
+    }
+
+    /// The store behind it.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.parts.store
+    }
+
+    /// The clock it goes by.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.parts.clock
+    }
+
+    /// Where its tasks run, where that was given.
+    #[must_use]
+    pub fn spawn(&self) -> Option<&Arc<dyn Spawn>> {
+        self.parts.spawn.as_ref()
+    }
+
+    /// Who decides what an identity may do.
+    #[must_use]
+    pub fn authorizer(&self) -> &Arc<dyn Authorizer> {
+        &self.parts.authorizer
+    }
+
+    /// The object of a key as it is now.
+    pub(crate) async fn read(&self, key: &Key) -> Result<Option<Document>> {
+        self.parts.store.get(key, ReadAt::Latest).await?.map(Document::stored).transpose()
+    }
+
+    async fn authorize(&self, request: &Request) -> Result<()> {
+        self.may(request, request.verb.as_str(), &request.subresource).await
+    }
+
+    /// Refuses a request whose identity may not use `verb` on what it names.
+    pub(crate) async fn may(&self, request: &Request, verb: &str, subresource: &str) -> Result<()> {
+        let attributes = Attributes {
+            verb: verb.into(),
+            group: request.resource.group.to_string(),
+            version: request.resource.version.to_string(),
+            resource: request.resource.resource.to_string(),
+            subresource: subresource.into(),
+            namespace: request.namespace.clone(),
+            name: request.name.clone(),
+            path: String::new(),
+        };
+        match self.parts.authorizer.authorize(&request.identity, &attributes).await? {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(errors::unauthorized(request, verb, &reason)),
+        }
+    }
+
+    async fn dispatch(&self, target: Target<'_>, request: Request) -> Result<Response> {
+        if let Some(subresource) = target.subresource {
+            return sub::call(self, target.served, subresource, request).await;
+        }
+        let served = target.served;
+        let verb = if request.verb == Verb::Connect { "connect" } else { request.verb.as_str() };
+        if !served.info.serves(verb) {
+            return Err(errors::no_such_verb(&request));
+        }
+        if !served.stored() {
+            return sub::review(self, served, request).await;
+        }
+        match request.verb {
+            Verb::Get => verbs::get(self, served, &request).await,
+            Verb::List => verbs::list(self, served, &request).await,
+            Verb::Create => verbs::create(self, served, request).await,
+            Verb::Update => verbs::update(self, served, request).await,
+            Verb::Patch(kind) => verbs::patch(self, served, kind, request).await,
+            Verb::Delete => verbs::delete(self, served, request).await,
+            Verb::DeleteCollection => verbs::delete_collection(self, served, request).await,
+            Verb::Watch | Verb::Connect => Err(errors::no_such_verb(&request)),
+        }
+    }
+}
+
+#[async_trait]
+impl Api for ApiServer {
+    async fn call(&self, request: Request) -> Result<Response> {
+        self.authorize(&request).await?;
+        let target = self.parts.registry.resolve(&request)?;
+        self.dispatch(target, request).await
+    }
+
+    async fn watch(&self, request: Request) -> Result<Events> {
+        self.authorize(&request).await?;
+        let target = self.parts.registry.resolve(&request)?;
+        if target.subresource.is_some() || !target.served.info.serves("watch") {
+            return Err(errors::no_such_verb(&request));
+        }
+        verbs::watch(self, target.served, &request).await
+    }
+}

@@ -1,0 +1,146 @@
+//! From a proposed object to one that exists.
+
+use serde_json::Value;
+use windlass_api::names;
+use windlass_kernel::{
+    Document, Entropy, EntropyExt,
+    api::{Answer, Request, Response},
+    error::{Error, ErrorKind, Result},
+    store::{Condition, Durability, Key, Op, Txn, TxnOutcome},
+};
+
+use super::{Owners, Proposal, admit, judge};
+use crate::{alloc, convert, errors, index, object, owners::Owner, registry::Served, rules, server::ApiServer};
+
+/// How often a generated name is drawn.
+const DRAWS: usize = 8;
+
+/// Creates the object, or says why not.
+pub(crate) async fn insert(
+    server: &ApiServer,
+    served: &Served,
+    request: &mut Request,
+    proposal: Proposal,
+) -> Result<Response> {
+    let Proposal { mut object, owners, mut warnings } = proposal;
+    let base = place(server, served, request, &mut object)?;
+    stamp(server, &mut object);
+    (served.rules.default)(&mut object);
+    (served.rules.prepare_create)(&mut object);
+    if owners == Owners::Record {
+        Owner::of(served, request, object::time(server.parts.clock.now())).record(None, &mut object);
+    }
+    if admit(server, request, None, Some(&mut object), &mut warnings).await? {
+        (served.rules.default)(&mut object);
+    }
+    let mut claims = alloc::claim(server, served, &mut object, None).await?;
+    rules::check_new(served, &object)?;
+    judge(server, request, None, Some(&mut object), &mut warnings).await?;
+    for _ in 0..DRAWS {
+        let key = served.key(&request.namespace, object::name(&object));
+        if request.options.dry_run {
+            if server.read(&key).await?.is_none() {
+                let document = index::unwritten(served, object)?;
+                return answer(served, document, warnings);
+            }
+        } else {
+            let value = index::encode(served, &object)?;
+            match put(server, served, &key, value, &claims).await? {
+                Put::Done(document) => return answer(served, document, warnings),
+                Put::Exists => {}
+                Put::Claimed => {
+                    claims = alloc::claim_again(server, served, &mut object).await?;
+                    continue;
+                }
+            }
+        }
+        let Some(base) = &base else { return Err(errors::already_exists(served.info, object::name(&object))) };
+        request.name = draw(&*server.parts.entropy, base);
+        object::set_meta(&mut object, "name", Some(request.name.as_str().into()));
+    }
+    Err(errors::names_taken(served.info, object::name(&object), DRAWS))
+}
+
+fn answer(served: &Served, document: Document, warnings: Vec<String>) -> Result<Response> {
+    Ok(Response { code: 201, warnings, answer: Answer::Object(convert::to_client(served, document)?) })
+}
+
+enum Put {
+    Done(Document),
+    Exists,
+    Claimed,
+}
+
+async fn put(
+    server: &ApiServer,
+    served: &Served,
+    key: &Key,
+    value: bytes::Bytes,
+    claims: &alloc::Claims,
+) -> Result<Put> {
+    let lease = if served.is("", "events") { Some(server.parts.events.lease().await?) } else { None };
+    let mut txn = Txn {
+        conditions: vec![Condition::Absent(key.clone())],
+        ops: vec![Op::Put { key: key.clone(), value, lease }],
+        durability: Durability::Durable,
+    };
+    claims.add_to(&mut txn);
+    match server.parts.store.txn(txn).await? {
+        TxnOutcome::Applied { written, .. } => {
+            let entry = written.into_iter().next();
+            let entry = entry.ok_or_else(|| Error::new(ErrorKind::Internal, "a store lost what it wrote"))?;
+            Document::stored(entry).map(Put::Done)
+        }
+        TxnOutcome::Refused(entries) if entries.first().is_some_and(Option::is_some) => Ok(Put::Exists),
+        TxnOutcome::Refused(_) => Ok(Put::Claimed),
+    }
+}
+
+/// Settles name and namespace; answers the base of a generated name.
+fn place(server: &ApiServer, served: &Served, request: &mut Request, object: &mut Value) -> Result<Option<String>> {
+    let namespace = object::meta_text(object, "namespace");
+    if served.info.namespaced {
+        if !namespace.is_empty() && namespace != request.namespace {
+            return Err(errors::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        if request.namespace.is_empty() {
+            return Err(errors::bad_request("an empty namespace may not be set during creation"));
+        }
+        let namespace = request.namespace.as_str().into();
+        object::set_meta(object, "namespace", Some(namespace));
+    } else if namespace.is_empty() {
+        object::set_meta(object, "namespace", None);
+    }
+    if !object::meta_text(object, "resourceVersion").is_empty() {
+        let message = "resourceVersion should not be set on objects to be created";
+        return Err(Error::new(ErrorKind::Internal, message));
+    }
+    object::set_meta(object, "resourceVersion", None);
+    let base = object::meta_text(object, "generateName").to_owned();
+    if object::name(object).is_empty() && !base.is_empty() {
+        let name = draw(&*server.parts.entropy, &base);
+        object::set_meta(object, "name", Some(name.as_str().into()));
+        request.name = name;
+        return Ok(Some(base));
+    }
+    request.name = object::name(object).to_owned();
+    Ok(None)
+}
+
+/// Sets what only the server sets.
+fn stamp(server: &ApiServer, object: &mut Value) {
+    let meta = object::meta_mut(object);
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+        meta.remove(field);
+    }
+    meta.insert("uid".into(), server.parts.entropy.uuid().into());
+    meta.insert("creationTimestamp".into(), object::time(server.parts.clock.now()).into());
+}
+
+fn draw(entropy: &dyn Entropy, base: &str) -> String {
+    let mut random = [0; names::SUFFIX_LENGTH];
+    entropy.fill(&mut random);
+    names::generate_name(base, random)
+}

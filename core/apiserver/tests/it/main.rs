@@ -1,0 +1,5 @@
+//! The API server in process, over a store in memory.
+
+mod crud;
+mod rig;
+mod watches;

@@ -1,4 +1,79 @@
-//! x
+//! The built-in admission plugins, in the order they run. Quota, pod security and webhooks are not among them.
+
+mod account;
+mod limits;
+mod namespace;
+mod pods;
+mod priority;
+mod taint;
+mod tolerations;
+
 use std::sync::Arc;
-use windlass_kernel::{Admission, Clock, Entropy, Store};
-pub(crate) fn built_in(_: &Arc<dyn Store>, _: &Arc<dyn Clock>, _: &Arc<dyn Entropy>) -> Vec<Arc<dyn Admission>> { Vec::new() }
+
+use serde_json::Value;
+use windlass_kernel::{
+    Admission, Clock, Document, Entropy, Store,
+    api::{Request, Verb},
+    error::Result,
+    store::{Key, KeyRange, ListSpec, ReadAt},
+};
+
+/// The built-in plugins.
+pub(crate) fn built_in(
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Vec<Arc<dyn Admission>> {
+    let reader = Reader { store: Arc::clone(store) };
+    vec![
+        Arc::new(namespace::NamespaceLifecycle { reader: reader.clone() }),
+        Arc::new(limits::LimitRanger { reader: reader.clone() }),
+        Arc::new(account::ServiceAccount {
+            reader: reader.clone(),
+            clock: Arc::clone(clock),
+            entropy: Arc::clone(entropy),
+        }),
+        Arc::new(taint::TaintNodesByCondition),
+        Arc::new(priority::Priority { reader }),
+        Arc::new(tolerations::DefaultTolerationSeconds),
+    ]
+}
+
+/// Reads what plugins need to know.
+#[derive(Clone, Debug)]
+struct Reader {
+    store: Arc<dyn Store>,
+}
+
+impl Reader {
+    /// An object as it is now; `resource` is a group (or `core`) and a plural.
+    async fn get(&self, resource: &str, namespace: &str, name: &str) -> Result<Option<Document>> {
+        let entry = self.store.get(&key(resource, namespace, name), ReadAt::Latest).await?;
+        entry.map(Document::stored).transpose()
+    }
+
+    /// A namespace's objects, or all.
+    async fn list(&self, resource: &str, namespace: &str) -> Result<Vec<Document>> {
+        let range = KeyRange::prefix(key(resource, namespace, "").as_str());
+        let listing = self.store.list(&ListSpec { range, at: ReadAt::Latest, limit: None }).await?;
+        listing.entries.into_iter().map(Document::stored).collect()
+    }
+}
+
+fn key(resource: &str, namespace: &str, name: &str) -> Key {
+    let slash = if namespace.is_empty() { "" } else { "/" };
+    Key::from(format!("/registry/{resource}/{namespace}{slash}{name}"))
+}
+
+/// Whether the request writes an object of the core group's resource, itself and not a sub-resource.
+fn writes(request: &Request, plural: &str) -> bool {
+    request.resource.resource == plural
+        && request.resource.group.is_empty()
+        && request.subresource.is_empty()
+        && matches!(request.verb, Verb::Create | Verb::Update | Verb::Patch(_))
+}
+
+/// The value of a field that is a list; nothing where it is absent.
+fn list<'v>(value: &'v Value, field: &str) -> impl Iterator<Item = &'v Value> {
+    value[field].as_array().into_iter().flatten()
+}

@@ -1,4 +1,81 @@
-//! x
-use windlass_kernel::error::Result;
-use crate::server::ApiServer;
-pub(crate) async fn run(_: &ApiServer) -> Result<()> { Ok(()) }
+//! The objects that every cluster has, written at the first start and left alone later.
+
+use serde_json::{Value, json};
+use windlass_kernel::{
+    EntropyExt,
+    error::{Error, ErrorKind, Result},
+    store::{Condition, Key, Op, ReadAt, Txn},
+};
+
+use crate::{access, alloc, index, object, registry::Served, server::ApiServer};
+
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// Class and value (`scheduling.k8s.io/v1`).
+const CLASSES: [(&str, i64); 2] = [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
+/// How many objects one transaction writes.
+const BATCH: usize = 64;
+
+/// Writes what is missing.
+pub(crate) async fn run(server: &ApiServer, more: Vec<Value>) -> Result<()> {
+    let mut txn = Txn::default();
+    for object in own(server).into_iter().chain(access::bootstrap::objects()).chain(more) {
+        let served = served(server, &object)?;
+        let key = served.key(object::meta_text(&object, "namespace"), object::name(&object));
+        if server.parts.store.get(&key, ReadAt::Latest).await?.is_some() {
+            continue;
+        }
+        add(server, served, key, object, &mut txn).await?;
+        if txn.ops.len() >= BATCH {
+            // Where another server was faster the condition does not hold, and its objects stand.
+            server.parts.store.txn(std::mem::take(&mut txn)).await?;
+        }
+    }
+    if !txn.ops.is_empty() {
+        server.parts.store.txn(txn).await?;
+    }
+    Ok(())
+}
+
+async fn add(server: &ApiServer, served: &Served, key: Key, mut object: Value, txn: &mut Txn) -> Result<()> {
+    (served.rules.default)(&mut object);
+    (served.rules.prepare_create)(&mut object);
+    let meta = object::meta_mut(&mut object);
+    meta.insert("uid".into(), server.parts.entropy.uuid().into());
+    meta.insert("creationTimestamp".into(), object::time(server.parts.clock.now()).into());
+    let claims = alloc::claim(server, served, &mut object, None).await?;
+    windlass_api::decode::normalize(&mut object, served.storage.message)
+        .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+    let value = index::encode(served, &object)?;
+    txn.conditions.push(Condition::Absent(key.clone()));
+    txn.ops.push(Op::Put { key, value, lease: None });
+    claims.add_to(txn);
+    Ok(())
+}
+
+fn served<'s>(server: &'s ApiServer, object: &Value) -> Result<&'s Served> {
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let info = windlass_api::resources::of_kind(group, version, kind);
+    let info = info.ok_or_else(|| Error::new(ErrorKind::Internal, format!("no resource has the kind {kind}")))?;
+    server.parts.registry.known(info.group, info.version, info.plural)
+}
+
+fn own(server: &ApiServer) -> Vec<Value> {
+    let namespaces = NAMESPACES.iter().map(|name| {
+        json!({"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+            "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}})
+    });
+    let classes = CLASSES.iter().map(|(name, value)| {
+        json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+            "value": value, "preemptionPolicy": "PreemptLowerPriority"})
+    });
+    let address = server.parts.ranges.first().to_string();
+    let service = json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "kubernetes", "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"}},
+        "spec": {"type": "ClusterIP", "clusterIP": address, "clusterIPs": [address], "sessionAffinity": "None",
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": server.parts.port}]}});
+    namespaces.chain(classes).chain([service]).collect()
+}

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Entropy, Error, ErrorKind, Keys, Result, Spawn, Store,
     node::NodeAgents,
 };
 
 use crate::{
-    admission, bootstrap,
+    admission,
     alloc::Ranges,
+    bootstrap,
     events::EventLease,
     registry::Registry,
+    review::RuleSource,
     server::{ApiServer, Parts},
 };
 
@@ -29,7 +32,10 @@ pub struct Builder {
     keys: Option<Arc<dyn Keys>>,
     ranges: Ranges,
     issuer: Option<String>,
+    rules: Option<Arc<dyn RuleSource>>,
     bare: bool,
+    port: Option<u16>,
+    initial: Vec<Value>,
 }
 
 impl Builder {
@@ -75,6 +81,13 @@ impl Builder {
         self
     }
 
+    /// Who lists what an identity may do.
+    #[must_use]
+    pub fn rules(mut self, rules: Arc<dyn RuleSource>) -> Self {
+        self.rules = Some(rules);
+        self
+    }
+
     /// One more admission plugin; runs after the built-in ones, in the order given.
     #[must_use]
     pub fn admission(mut self, plugin: Arc<dyn Admission>) -> Self {
@@ -107,6 +120,20 @@ impl Builder {
     #[must_use]
     pub fn service_ranges(mut self, ranges: Ranges) -> Self {
         self.ranges = ranges;
+        self
+    }
+
+    /// The port that the server is reached at, as the service `kubernetes` says; 6443 unless set.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Objects beyond the built-in ones to write at start where they do not exist, such as roles.
+    #[must_use]
+    pub fn initial_objects(mut self, objects: Vec<Value>) -> Self {
+        self.initial.extend(objects);
         self
     }
 
@@ -143,10 +170,12 @@ impl Builder {
             issuer: self.issuer.unwrap_or_else(|| "https://kubernetes.default.svc.cluster.local".into()),
             registry: Registry::built_in(),
             ranges: self.ranges,
+            rules: self.rules,
+            port: self.port.unwrap_or(6443),
         };
         let server = Arc::new(ApiServer::new(parts));
         if !self.bare {
-            bootstrap::run(&server).await?;
+            bootstrap::run(&server, self.initial).await?;
         }
         Ok(server)
     }

@@ -12,9 +12,11 @@ mod cursor;
 mod errors;
 mod events;
 mod index;
+mod lookup;
 mod object;
 mod owners;
 mod registry;
+mod review;
 mod rules;
 mod select;
 mod server;
@@ -22,7 +24,17 @@ mod sub;
 mod verbs;
 mod write;
 
-pub use self::{alloc::Ranges, builder::Builder, server::ApiServer};
+pub use self::{
+    alloc::Ranges,
+    builder::Builder,
+    lookup::StoreLookup,
+    review::{PolicyRules, RuleSource},
+    server::ApiServer,
+};
 
+pub mod access;
+pub mod discovery;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod kinds;
 pub mod table;

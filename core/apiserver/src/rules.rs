@@ -23,14 +23,24 @@ const EVENT_FIELDS: [(&str, &str); 9] = [
 ];
 
 /// Which fields of an object a write may change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Part {
     /// All but the status.
     Main,
     /// The status.
     Status,
+    /// What these rules say: first the fields that stay as they were, then what is wrong with the rest (new, old).
+    Special(fn(&mut Value, &Value), fn(&Value, &Value, &mut Errors)),
+}
+
+impl Part {
     /// What the caller changed, and nothing else: it was made from the stored object.
-    Chosen,
+    pub(crate) const CHOSEN: Self = Self::Special(|_, _| (), metadata);
+}
+
+/// Checks no more than the metadata (new, old).
+pub(crate) fn metadata(new: &Value, old: &Value, errors: &mut Errors) {
+    kinds::meta::updated(&kinds::meta::of(new), &kinds::meta::of(old), errors);
 }
 
 /// Yields the selectable fields of an object.
@@ -55,7 +65,7 @@ pub(crate) fn prepare(served: &Served, part: Part, new: &mut Value, old: &Value)
     match part {
         Part::Main => (served.rules.prepare_update)(new, old),
         Part::Status => (served.rules.prepare_status)(new, old),
-        Part::Chosen => {}
+        Part::Special(prepare, _) => prepare(new, old),
     }
 }
 
@@ -72,10 +82,7 @@ pub(crate) fn check_update(served: &Served, part: Part, new: &Value, old: &Value
     match part {
         Part::Main => served.rules.check_update(new, old, &mut errors),
         Part::Status => served.rules.check_status(new, old, &mut errors),
-        Part::Chosen => {
-            kinds::meta::updated(&kinds::meta::of(new), &kinds::meta::of(old), &mut errors);
-            (served.rules.validate)(new, None, &mut errors);
-        }
+        Part::Special(_, check) => check(new, old, &mut errors),
     }
     errors.into_result(served.storage.group, served.storage.kind, object::name(new))
 }

@@ -2,13 +2,19 @@
 //!
 //! Columns of custom resources come from their definitions, not from here.
 
+mod cluster;
 mod duration;
+mod network;
+mod pod;
+mod storage;
+mod text;
+mod workloads;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub use self::duration::{age, human};
-use crate::kinds::field::{lookup, text};
+use crate::kinds::field::lookup;
 
 /// One column of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +54,120 @@ pub enum IncludeObject {
     Object,
 }
 
+/// The cells of one object.
+type Cells = fn(&Value, Timestamp) -> Vec<Value>;
+
 /// The columns of a kind.
 #[must_use]
-pub fn columns(_group: &str, _kind: &str) -> &'static [Column] {
-    const { &[NAME, Column::new("Created At", "date")] }
+pub fn columns(group: &str, kind: &str) -> &'static [Column] {
+    shape(group, kind).0
 }
 
 /// The cells of an object, one for each of its kind's columns.
 #[must_use]
-pub fn cells(_group: &str, _kind: &str, object: &Value, _now: Timestamp) -> Vec<Value> {
-    vec![text(object, &["metadata", "name"]).into(), text(object, &["metadata", "creationTimestamp"]).into()]
+pub fn cells(group: &str, kind: &str, object: &Value, now: Timestamp) -> Vec<Value> {
+    shape(group, kind).1(object, now)
+}
+
+/// How the objects of a kind look; unknown kinds have a name and an age.
+fn shape(group: &str, kind: &str) -> (&'static [Column], Cells) {
+    match group {
+        "" => core_shape(kind),
+        "apps" | "batch" | "policy" | "autoscaling" => workload_shape(kind),
+        "discovery.k8s.io" | "networking.k8s.io" => network_shape(kind),
+        "storage.k8s.io" | "resource.k8s.io" => storage_shape(kind),
+        _ => cluster_shape(group, kind),
+    }
+}
+
+fn core_shape(kind: &str) -> (&'static [Column], Cells) {
+    match kind {
+        "Pod" => (pod::COLUMNS, pod::cells),
+        "PodTemplate" => (workloads::TEMPLATE, workloads::template),
+        "ReplicationController" => (workloads::REPLICAS, workloads::replicas),
+        "Service" => (network::SERVICE, network::service),
+        "Endpoints" => (network::ENDPOINTS, network::endpoints),
+        "Node" => (cluster::NODE, cluster::node),
+        "Namespace" => (cluster::NAMESPACE, cluster::namespace),
+        "Event" => (cluster::EVENT, cluster::event),
+        "Secret" => (cluster::SECRET, cluster::secret),
+        "ConfigMap" => (cluster::CONFIG, cluster::config),
+        "ServiceAccount" => (cluster::ACCOUNT, cluster::account),
+        "ResourceQuota" => (cluster::QUOTA, cluster::quota),
+        "ComponentStatus" => (cluster::COMPONENT, cluster::component),
+        "PersistentVolume" => (storage::VOLUME, storage::volume),
+        "PersistentVolumeClaim" => (storage::CLAIM, storage::claim),
+        _ => (cluster::CREATED, cluster::created),
+    }
+}
+
+fn workload_shape(kind: &str) -> (&'static [Column], Cells) {
+    match kind {
+        "ReplicaSet" => (workloads::REPLICAS, workloads::replicas),
+        "Deployment" => (workloads::DEPLOYMENT, workloads::deployment),
+        "StatefulSet" => (workloads::STATEFUL, workloads::stateful),
+        "DaemonSet" => (workloads::DAEMON, workloads::daemon),
+        "ControllerRevision" => (workloads::REVISION, workloads::revision),
+        "Job" => (workloads::JOB, workloads::job),
+        "CronJob" => (workloads::CRON, workloads::cron),
+        "PodDisruptionBudget" => (workloads::BUDGET, workloads::budget),
+        "HorizontalPodAutoscaler" => (workloads::AUTOSCALER, workloads::autoscaler),
+        "Scale" => (workloads::SCALE, workloads::scale),
+        _ => (cluster::CREATED, cluster::created),
+    }
+}
+
+fn network_shape(kind: &str) -> (&'static [Column], Cells) {
+    match kind {
+        "EndpointSlice" => (network::SLICE, network::slice),
+        "Ingress" => (network::INGRESS, network::ingress),
+        "IngressClass" => (network::INGRESS_CLASS, network::ingress_class),
+        "NetworkPolicy" => (network::POLICY, network::policy),
+        "ServiceCIDR" => (network::SERVICE_CIDR, network::service_cidr),
+        "IPAddress" => (network::IP, network::ip),
+        _ => (cluster::CREATED, cluster::created),
+    }
+}
+
+fn storage_shape(kind: &str) -> (&'static [Column], Cells) {
+    match kind {
+        "StorageClass" => (storage::CLASS, storage::class),
+        "VolumeAttachment" => (storage::ATTACHMENT, storage::attachment),
+        "VolumeAttributesClass" => (storage::ATTRIBUTES, storage::attributes),
+        "CSINode" => (storage::CSI_NODE, storage::csi_node),
+        "CSIDriver" => (storage::CSI_DRIVER, storage::csi_driver),
+        "CSIStorageCapacity" => (storage::CAPACITY, storage::capacity),
+        "ResourceClaim" => (storage::DEVICE_CLAIM, storage::device_claim),
+        "ResourceSlice" => (storage::DEVICES, storage::devices),
+        "ResourceClaimTemplate" | "DeviceClass" => (cluster::AGED, cluster::aged),
+        _ => (cluster::CREATED, cluster::created),
+    }
+}
+
+fn cluster_shape(group: &str, kind: &str) -> (&'static [Column], Cells) {
+    match (group, kind) {
+        ("events.k8s.io", "Event") => (cluster::EVENT, cluster::event),
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => (cluster::BINDING, cluster::binding),
+        ("rbac.authorization.k8s.io", _) | ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            (cluster::CREATED, cluster::created)
+        }
+        ("coordination.k8s.io", "Lease") => (cluster::LEASE, cluster::lease),
+        ("coordination.k8s.io", "LeaseCandidate") => (cluster::CANDIDATE, cluster::candidate),
+        ("certificates.k8s.io", "CertificateSigningRequest") => (cluster::SIGNING, cluster::signing),
+        ("certificates.k8s.io", "ClusterTrustBundle") => (storage::TRUST, storage::trust),
+        ("scheduling.k8s.io", "PriorityClass") => (cluster::PRIORITY, cluster::priority),
+        ("node.k8s.io", "RuntimeClass") => (cluster::RUNTIME, cluster::runtime),
+        ("apiregistration.k8s.io", "APIService") => (cluster::API_SERVICE, cluster::api_service),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => (cluster::FLOW, cluster::flow),
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => (cluster::LEVEL, cluster::level),
+        ("admissionregistration.k8s.io", kind) => match kind {
+            "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => (cluster::WEBHOOKS, cluster::webhooks),
+            "ValidatingAdmissionPolicy" => (cluster::VALIDATIONS, cluster::validations),
+            "MutatingAdmissionPolicy" => (cluster::MUTATIONS, cluster::mutations),
+            _ => (cluster::POLICY_BINDING, cluster::policy_binding),
+        },
+        _ => (cluster::AGED, cluster::aged),
+    }
 }
 
 /// A row: an object's cells and as much of the object as was asked for.
@@ -99,3 +209,6 @@ pub fn table<'a>(
         "columnDefinitions": column_definitions(group, kind), "rows": rows,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,9 +18,6 @@ use crate::{
     select::{Select, Selection, gvr},
 };
 
-/// How often [`Client::modify`] begins anew when others write in between.
-const MODIFY_ATTEMPTS: usize = 8;
-
 /// Whether an apply takes over fields that others own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Force {
@@ -183,34 +180,6 @@ impl Client {
         self.object(self.replacing(object, "status")?).await
     }
 
-    /// Reads an object, changes it, and writes it if that made a difference; again when others wrote in between.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`get`](Self::get) and [`update`](Self::update).
-    pub async fn modify<T: Resource>(
-        &self,
-        namespace: &str,
-        name: &str,
-        change: impl Fn(&mut T) + Send + Sync,
-    ) -> Result<Arc<T>> {
-        self.modify_part(namespace, name, "", change).await
-    }
-
-    /// As [`modify`](Self::modify), for the status.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`modify`](Self::modify).
-    pub async fn modify_status<T: Resource>(
-        &self,
-        namespace: &str,
-        name: &str,
-        change: impl Fn(&mut T) + Send + Sync,
-    ) -> Result<Arc<T>> {
-        self.modify_part(namespace, name, "status", change).await
-    }
-
     /// Patches an object.
     ///
     /// # Errors
@@ -353,33 +322,10 @@ impl Client {
         request
     }
 
-    fn replacing<T: Resource>(&self, object: &T, subresource: &str) -> Result<Request> {
+    pub(crate) fn replacing<T: Resource>(&self, object: &T, subresource: &str) -> Result<Request> {
         let meta = object.metadata();
         let (namespace, name) = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
         Ok(self.on::<T>(Verb::Update, &namespace).named(name).subresource(subresource).body(tree(object)?))
-    }
-
-    async fn modify_part<T: Resource>(
-        &self,
-        namespace: &str,
-        name: &str,
-        subresource: &str,
-        change: impl Fn(&mut T) + Send + Sync,
-    ) -> Result<Arc<T>> {
-        let mut attempts = 0;
-        loop {
-            let before: Arc<T> = self.get(namespace, name).await?;
-            let mut after = T::clone(&before);
-            change(&mut after);
-            if tree(&after)? == tree(before.as_ref())? {
-                return Ok(before);
-            }
-            attempts += 1;
-            match self.object(self.replacing(&after, subresource)?).await {
-                Err(error) if error.is(ErrorKind::Conflict) && attempts < MODIFY_ATTEMPTS => {}
-                done => return done,
-            }
-        }
     }
 }
 

@@ -6,8 +6,13 @@ mod backoff;
 mod client;
 mod dynamic;
 pub mod events;
+#[cfg(feature = "https")]
+pub mod https;
 pub mod informer;
+#[cfg(feature = "https")]
+pub mod kubeconfig;
 pub mod leader;
+mod modify;
 mod pods;
 pub mod queue;
 pub mod runner;

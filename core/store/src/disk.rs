@@ -6,6 +6,7 @@ mod commit;
 pub(crate) mod files;
 mod frame;
 mod log;
+mod pipeline;
 mod record;
 mod recover;
 mod snapshot;
@@ -120,7 +121,7 @@ impl DiskStore {
                 _ => unusable("cannot lock", &place, error),
             })?;
             let counters = Arc::new(Counters::default());
-            Ok((recover::recover(files, counters, &options)?, lock))
+            Ok((recover::recover(&files, counters, &options)?, lock))
         });
         let (found, lock) = recovered.await.ok_or_else(panicked)??;
         let leases = LeaseKeeper::new(clock, spawn);

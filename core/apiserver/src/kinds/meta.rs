@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use windlass_api::names;
 use windlass_api::path::Path;
 
-use super::errors::{Errors, IMMUTABLE, NEGATIVE};
+use super::errors::{Errors, IMMUTABLE};
 use super::field::{Field, same};
 
 const ANNOTATIONS_MAX: usize = 256 * 1024;

@@ -15,7 +15,7 @@ pub(super) mod volumes;
 
 use serde_json::{Value, json};
 
-pub(super) use self::affinity::{node_selector, taints};
+pub(super) use self::affinity::{node_selector, taints, tolerations};
 pub use self::update::{prepare_ephemeral, prepare_resize, validate_binding, validate_ephemeral, validate_resize};
 use super::edit::{copy, inside, remove, set};
 use super::errors::Errors;

@@ -140,7 +140,7 @@ pub(crate) async fn remove(
                     return Ok(Gone::Now(current));
                 }
                 txn.ops.push(Op::Delete { key: key.clone() });
-                alloc::Claims::release(&old).add_to(&mut txn);
+                alloc::Claims::release(served, &old).add_to(&mut txn);
                 if let TxnOutcome::Applied { revision, .. } = server.parts.store.txn(txn).await? {
                     return Document::deleted(current.entry().clone(), revision).map(Gone::Now);
                 }
@@ -240,7 +240,13 @@ fn grace_of(pod: &Value, options: &Options) -> i64 {
     let wanted = options.grace_period.or_else(|| pod["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or(0);
     let unscheduled = object::is_empty(&pod["spec"]["nodeName"]);
     let ended = matches!(pod["status"]["phase"].as_str(), Some("Failed" | "Succeeded"));
-    if unscheduled || ended { 0 } else if wanted < 0 { 1 } else { wanted }
+    if unscheduled || ended {
+        0
+    } else if wanted < 0 {
+        1
+    } else {
+        wanted
+    }
 }
 
 fn shorten(object: &mut Value, from: i64, to: i64) {

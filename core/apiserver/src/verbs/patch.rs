@@ -3,7 +3,7 @@
 use std::mem;
 
 use serde_json::Value;
-use windlass_api::{decode::Decoded, patch as patches};
+use windlass_api::{decode::Decoded, patch as patches, schema::Message};
 use windlass_kernel::{
     api::{FieldValidation, PatchType, Request, Response},
     error::{Cause, Error, ErrorKind, Result},
@@ -20,7 +20,12 @@ use crate::{
 };
 
 /// Patches the object that the request names; an apply creates what does not exist.
-pub(crate) async fn patch(server: &ApiServer, served: &Served, kind: PatchType, mut request: Request) -> Result<Response> {
+pub(crate) async fn patch(
+    server: &ApiServer,
+    served: &Served,
+    kind: PatchType,
+    mut request: Request,
+) -> Result<Response> {
     let patch = Patch::read(kind, &mut request, served.info.patches)?;
     let now = object::time(server.parts.clock.now());
     let change = Change { server, served, request: &request, part: Part::Main };
@@ -79,14 +84,19 @@ impl Patch {
             return self.apply(served, request, old, now);
         }
         let mut tree = convert::from_storage(served, old.cloned().unwrap_or_default())?;
-        let made = match self.kind {
-            PatchType::Json => patches::json(&mut tree, &self.tree),
-            PatchType::Merge | PatchType::Apply => patches::merge(&mut tree, &self.tree),
-            PatchType::Strategic => patches::strategic(&mut tree, &self.tree, served.info.message),
-        };
-        made.map_err(|error| inapplicable(&error))?;
+        self.make(&mut tree, served.info.message)?;
         let (object, warnings) = self.typed(served, tree, request.options.field_validation)?;
         Ok(Proposal { object: convert::to_storage(served, object)?, owners: Owners::Record, warnings })
+    }
+
+    /// Makes a patch that is no apply on a tree of the type.
+    pub(crate) fn make(&self, tree: &mut Value, message: &'static Message) -> Result<()> {
+        let made = match self.kind {
+            PatchType::Json => patches::json(tree, &self.tree),
+            PatchType::Merge | PatchType::Apply => patches::merge(tree, &self.tree),
+            PatchType::Strategic => patches::strategic(tree, &self.tree, message),
+        };
+        made.map_err(|error| inapplicable(&error))
     }
 
     fn apply(&self, served: &Served, request: &Request, old: Option<&Value>, now: &str) -> Result<Proposal> {

@@ -49,7 +49,7 @@ pub(crate) async fn insert(
                 Put::Done(document) => return answer(served, document, warnings),
                 Put::Exists => {}
                 Put::Claimed => {
-                    claims = alloc::claim_again(server, served, &mut object).await?;
+                    claims = alloc::claim_again(server, served, &mut object, claims).await?;
                     continue;
                 }
             }

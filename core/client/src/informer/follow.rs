@@ -174,7 +174,7 @@ impl Follower {
             };
             // Initial objects come in the order of their keys: only their end says how far one is.
             if present.is_none() {
-                progress.at = Some(revision);
+                progress.at = resumable(revision);
                 self.sinks.each(|sink| sink.progress(revision));
             }
         }
@@ -199,7 +199,7 @@ impl Follower {
             request.options.continue_token = page.continue_token;
         };
         self.sinks.each(|sink| sink.listed(&present, revision));
-        progress.at = Some(revision);
+        progress.at = resumable(revision);
         let events = self.watch(Options { resource_version: revision.to_string(), ..Options::default() }).await?;
         self.pass_on(events, progress, None).await
     }
@@ -219,6 +219,11 @@ impl Follower {
             present.remove(&key);
         }
     }
+}
+
+/// A watch cannot go on at 0, which asks servers for anything they have.
+fn resumable(revision: Revision) -> Option<Revision> {
+    Some(revision).filter(|revision| revision.0 > 0)
 }
 
 fn key(document: &Document) -> Option<ObjectKey> {

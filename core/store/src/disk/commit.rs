@@ -23,52 +23,10 @@ use super::{
     DiskOptions,
     frame::Frame,
     log::{Counters, Failure, Log},
+    pipeline::{CARRIED, Health, PROBE, Pipeline, Sender, broken, full},
     record, snapshot,
 };
 use crate::mvcc::{Applied, Head, LeaseKeeper, Mutation, Published, Reply, Tip, Writer};
-
-/// By how much revisions are reserved ahead for relaxed writes.
-const RESERVE: u64 = 10_000;
-/// How many bytes of relaxed writes wait in memory at most.
-const CARRIED: usize = 1 << 20;
-/// How many bytes of records wait for the log at most.
-const QUEUED: usize = 1 << 30;
-/// How long a full disk is believed to be full.
-const PROBE: Duration = Duration::from_secs(1);
-
-#[derive(Debug)]
-enum Health {
-    Good,
-    /// Writes are refused until that time.
-    Full(Duration),
-    Broken,
-    Closed,
-}
-
-type Sender = oneshot::Sender<Result<Reply>>;
-
-/// Everything between a call and the log.
-struct Pipeline {
-    tip: Tip,
-    /// The state that is published, with its leases.
-    shown: Tip,
-    /// The state that the sync under way leads to.
-    flying: Option<Tip>,
-    /// Records that are acknowledged but not in the log.
-    carried: Vec<u8>,
-    /// Records that wait together with their callers.
-    queued: Vec<u8>,
-    waiting: Vec<(Sender, Reply)>,
-    /// Whether somebody waits for a sync.
-    durable: bool,
-    running: bool,
-    snapshotting: bool,
-    /// Revisions up to here may be given to relaxed writes.
-    reserved: u64,
-    relaxed: bool,
-    health: Health,
-    lock: Option<Box<dyn Any + Send + Sync>>,
-}
 
 /// What a write under way waits for.
 enum Pending {
@@ -97,22 +55,7 @@ impl Committer {
         leases: LeaseKeeper,
         options: DiskOptions,
     ) -> Arc<Self> {
-        let tip = Tip::new(head, leases.clock().uptime());
-        let pipeline = Pipeline {
-            shown: tip.clone(),
-            flying: None,
-            carried: vec![],
-            queued: vec![],
-            waiting: vec![],
-            durable: false,
-            running: false,
-            snapshotting: false,
-            reserved,
-            relaxed: false,
-            health: Health::Good,
-            lock: Some(lock),
-            tip,
-        };
+        let pipeline = Pipeline::new(Tip::new(head, leases.clock().uptime()), reserved, lock);
         let committer = Arc::new_cyclic(|me| Self {
             published: Arc::new(Published::new(pipeline.tip.head.clone())),
             leases,
@@ -153,12 +96,13 @@ impl Committer {
         let Applied { reply, records } = pipeline.tip.apply(mutation, now)?;
         records.iter().for_each(|record| record::write(&mut pipeline.queued, record));
         let room = pipeline.queued.len() + pipeline.carried.len() <= CARRIED;
-        let relaxed = wants_relaxed && room && pipeline.tip.head.revision.0 <= pipeline.reserved;
+        let reserved = pipeline.tip.head.revision.0 <= pipeline.reserved;
+        let relaxed = wants_relaxed && room && reserved && matches!(pipeline.health, Health::Good);
         pipeline.relaxed |= wants_relaxed;
         let durable = !records.is_empty() && !relaxed;
         if !pipeline.running && !durable {
             pipeline.carry();
-            self.show(pipeline);
+            self.show(pipeline, now);
             return Ok(Pending::Done(reply));
         }
         let (receiver, start) = pipeline.wait(reply, durable);
@@ -170,11 +114,11 @@ impl Committer {
     }
 
     /// Publishes the newest state. Only while no writer runs.
-    fn show(&self, pipeline: &mut Pipeline) {
+    fn show(&self, pipeline: &mut Pipeline, now: Duration) {
         let (old, new) = (&pipeline.shown.head, &mut pipeline.tip.head);
         let changed = (old.revision, old.history.floor()) != (new.revision, new.history.floor());
         if changed {
-            new.history.prune(self.options.history, old.history.end());
+            new.history.prune(self.options.history, old.history.end(), now);
             self.published.publish(new.clone());
         }
         pipeline.shown = pipeline.tip.clone();
@@ -202,20 +146,17 @@ impl Committer {
 
     /// Writes what is only in memory, waits for work under way and gives the directory free. Later writes are refused.
     pub(super) async fn close(&self) -> Result<()> {
-        let (last, start) = {
+        let (answer, start) = {
             let mut pipeline = self.pipeline.lock();
             let ahead = !pipeline.carried.is_empty() || pipeline.reserved > pipeline.tip.head.revision.0;
-            let healthy = matches!(pipeline.health, Health::Good);
-            pipeline.health = Health::Closed;
-            let (last, start) =
-                if healthy && ahead { pipeline.wait(Reply::Done, true) } else { (oneshot::channel().1, false) };
-            ((healthy && ahead).then_some(last), start)
+            let good = matches!(mem::replace(&mut pipeline.health, Health::Closed), Health::Good);
+            (good && ahead).then(|| pipeline.wait(Reply::Done, true)).unzip()
         };
-        if start {
+        if start == Some(true) {
             self.start();
         }
-        let written = match last {
-            Some(last) => last.await.unwrap_or(Ok(Reply::Done)).map(drop),
+        let written = match answer {
+            Some(answer) => answer.await.unwrap_or_else(|_| Err(broken(&self.place))).map(drop),
             None => Ok(()),
         };
         loop {
@@ -255,6 +196,7 @@ impl Committer {
     }
 
     fn take(&self) -> Option<Batch> {
+        let now = self.leases.clock().uptime();
         let mut guard = self.pipeline.lock();
         let pipeline = &mut *guard;
         if pipeline.waiting.is_empty() {
@@ -263,7 +205,7 @@ impl Committer {
             return None;
         }
         let shown = pipeline.shown.head.history.end();
-        pipeline.tip.head.history.prune(self.options.history, shown);
+        pipeline.tip.head.history.prune(self.options.history, shown, now);
         pipeline.flying = Some(pipeline.tip.clone());
         let (durable, bound) = (mem::take(&mut pipeline.durable), pipeline.bound());
         let waiting = mem::take(&mut pipeline.waiting);
@@ -352,6 +294,8 @@ impl Committer {
                 snapshot::remove_older(&*files, sequence, &segments)
             });
             if let Err(error) = removed {
+                // What was written of it takes space for nothing.
+                let _ = files.remove(snapshot::TEMPORARY);
                 tracing::warn!(place = me.place, %error, "cannot write a snapshot, the log is kept");
             }
         };
@@ -365,65 +309,6 @@ struct Batch {
     frame: Option<Frame>,
     bound: u64,
     durable: bool,
-}
-
-impl Pipeline {
-    /// Whether writes are taken now.
-    fn admit(&mut self, place: &str, now: Duration) -> Result<()> {
-        match &mut self.health {
-            Health::Good if self.queued.len() > QUEUED => {
-                Err(Error::new(ErrorKind::TooManyRequests, format!("too much waits for the log in {place}")))
-            }
-            Health::Good => Ok(()),
-            Health::Full(until) if *until > now => Err(full(place)),
-            Health::Full(until) => {
-                // This one finds out; the others need not.
-                *until = now + PROBE;
-                Ok(())
-            }
-            Health::Broken => Err(broken(place)),
-            Health::Closed => Err(Error::new(ErrorKind::Unavailable, format!("the store in {place} is closed"))),
-        }
-    }
-
-    /// Up to which revision the next frame reserves.
-    fn bound(&self) -> u64 {
-        let last = self.tip.head.revision.0;
-        match self.health {
-            Health::Closed => last,
-            _ if self.relaxed && self.reserved < last + RESERVE / 2 => last + RESERVE,
-            _ => self.reserved.max(last),
-        }
-    }
-
-    fn carry(&mut self) {
-        self.carried.append(&mut self.queued);
-    }
-
-    /// Lines up for the next batch. Whether a writer must be started.
-    fn wait(&mut self, reply: Reply, durable: bool) -> (oneshot::Receiver<Result<Reply>>, bool) {
-        let (sender, receiver) = oneshot::channel();
-        self.waiting.push((sender, reply));
-        self.durable |= durable;
-        (receiver, !mem::replace(&mut self.running, true))
-    }
-
-    /// Forgets everything that is not published; those who still waited for it.
-    fn roll_back(&mut self) -> Vec<(Sender, Reply)> {
-        self.flying = None;
-        self.tip = self.shown.clone();
-        self.queued.clear();
-        self.durable = false;
-        mem::take(&mut self.waiting)
-    }
-}
-
-fn full(place: &str) -> Error {
-    Error::new(ErrorKind::Full, format!("cannot write to the log in {place}: the disk is full"))
-}
-
-fn broken(place: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("cannot write to the log in {place} until it is opened again"))
 }
 
 /// Lets nobody wait for a writer that panicked.

@@ -25,7 +25,7 @@ pub(super) struct Recovered {
     read: Option<(String, usize)>,
 }
 
-pub(super) fn recover(files: Arc<dyn Files>, counters: Arc<Counters>, options: &DiskOptions) -> Result<Recovered> {
+pub(super) fn recover(files: &Arc<dyn Files>, counters: Arc<Counters>, options: &DiskOptions) -> Result<Recovered> {
     let names = files.list().map_err(|error| failed("list", &files.place(), error))?;
     let numbered = |prefix: &str| -> Vec<u64> {
         names.iter().filter_map(|name| name.strip_prefix(prefix)?.parse().ok()).collect()
@@ -36,7 +36,7 @@ pub(super) fn recover(files: Arc<dyn Files>, counters: Arc<Counters>, options: &
     }
     let (snapshots, segments) = (numbered("snapshot-"), numbered("log-"));
     let log = Log {
-        files: Arc::clone(&files),
+        files: Arc::clone(files),
         counters,
         segments: vec![],
         open: None,
@@ -130,7 +130,7 @@ impl Recovered {
         while let Some(frame) = read(&bytes, end).filter(|frame| frame.sequence == sequence) {
             if sequence == self.log.next {
                 self.apply(frame.payload).ok_or_else(|| corrupt(&place, &name, end, "a record makes no sense"))?;
-                self.head.history.prune(options.history, self.head.history.end());
+                self.head.history.bound(options.history);
                 self.reserved = frame.bound;
                 self.log.next += 1;
                 self.log.since_snapshot += (frame.end - end) as u64;

@@ -8,7 +8,7 @@ use windlass_kernel::{
     store::{Condition, Entry, Key, LeaseId, Op, Txn, TxnOutcome},
 };
 
-use super::{Head, in_the_future};
+use super::{Head, head::Written, in_the_future};
 
 /// One call that changes the state.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl Tip {
             let found = txn.conditions.iter().map(|condition| current(condition).cloned()).collect();
             return Ok(Applied { reply: Reply::Txn(TxnOutcome::Refused(found)), records: vec![] });
         }
-        let (records, written, deleted) = self.write(txn.ops);
+        let (Written { written, deleted }, records) = self.write(txn.ops);
         let outcome = TxnOutcome::Applied { revision: self.head.revision, written, deleted };
         Ok(Applied { reply: Reply::Txn(outcome), records })
     }
@@ -129,8 +129,7 @@ impl Tip {
         Ok(())
     }
 
-    #[expect(clippy::type_complexity, reason = "the parts go different ways at once")]
-    fn write(&mut self, ops: Vec<Op>) -> (Vec<Record>, Vec<Arc<Entry>>, Vec<Arc<Entry>>) {
+    fn write(&mut self, ops: Vec<Op>) -> (Written, Vec<Record>) {
         let revision = Revision(self.head.revision.0 + 1);
         let done = self.head.write(revision, ops);
         let mut records = vec![];
@@ -138,7 +137,7 @@ impl Tip {
             let (written, deleted) = (done.written.clone(), done.deleted.clone());
             records.push(Record::Txn { revision, written, deleted });
         }
-        (records, done.written, done.deleted)
+        (done, records)
     }
 
     fn grant(&mut self, ttl: Duration, now: Duration) -> Applied {
@@ -152,7 +151,7 @@ impl Tip {
         self.disarm(lease);
         let Some(ended) = self.head.leases.get(&lease) else { return nothing() };
         let deletions = ended.keys.iter().map(|key: &Key| Op::Delete { key: key.clone() }).collect();
-        let (mut records, ..) = self.write(deletions);
+        let (_, mut records) = self.write(deletions);
         self.head.leases.remove(&lease);
         records.push(Record::End { lease });
         Applied { reply: Reply::Done, records }

@@ -1,0 +1,199 @@
+//! The roles and bindings that upstream gives every cluster, as objects to create.
+//!
+//! The facts stand in `bootstrap/*.txt`; writing them to a cluster is [`install`].
+
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use serde_json::{Value, json};
+use windlass_kernel::{
+    Api, Identity, Result,
+    api::{GroupVersionResource, Request, Verb},
+    error::ErrorKind,
+};
+
+const ROLES: &str = include_str!("bootstrap/roles.txt");
+const CONTROLLERS: &str = include_str!("bootstrap/controllers.txt");
+const GROUP: &str = "rbac.authorization.k8s.io";
+const RESOURCES: [(&str, &str); 4] = [
+    ("ClusterRole", "clusterroles"),
+    ("ClusterRoleBinding", "clusterrolebindings"),
+    ("Role", "roles"),
+    ("RoleBinding", "rolebindings"),
+];
+
+/// Every default ClusterRole, ClusterRoleBinding, Role and RoleBinding.
+#[must_use]
+pub fn objects() -> Vec<Value> {
+    let mut drafts = read(ROLES, |name| Draft::named(name));
+    drafts.extend(read(CONTROLLERS, |name| {
+        let mut draft = Draft::named(&format!("system:controller:{name}"));
+        draft.subjects.push(json!({"kind": "ServiceAccount", "name": name, "namespace": "kube-system"}));
+        draft
+    }));
+    drafts.into_iter().flat_map(Draft::finish).collect()
+}
+
+/// Creates the default roles and bindings that a cluster does not have yet. The namespaces must exist.
+///
+/// # Errors
+///
+/// Those of `api`; that something exists already is none.
+pub async fn install(api: &dyn Api, identity: Arc<Identity>) -> Result<()> {
+    try_join_all(objects().into_iter().map(|object| create(api, Arc::clone(&identity), object))).await.map(drop)
+}
+
+async fn create(api: &dyn Api, identity: Arc<Identity>, object: Value) -> Result<()> {
+    let resource = RESOURCES.iter().find(|known| object["kind"] == known.0).map_or("", |known| known.1);
+    let resource = GroupVersionResource::of(GROUP, "v1", resource);
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+    let mut request = Request::new(identity, Verb::Create, resource).in_namespace(namespace).body(object);
+    request.user_agent = "kube-apiserver".into();
+    match api.call(request).await {
+        Err(error) if error.is(ErrorKind::AlreadyExists) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+#[derive(Default)]
+struct Draft {
+    namespace: Option<String>,
+    name: String,
+    labels: Vec<String>,
+    aggregates: Option<String>,
+    rules: Vec<Value>,
+    subjects: Vec<Value>,
+}
+
+fn read(text: &str, begin: impl Fn(&str) -> Draft) -> Vec<Draft> {
+    let mut drafts: Vec<Draft> = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let is_rule = line == "events" || line.contains(" | ");
+        match drafts.last_mut() {
+            Some(draft) if is_rule || line.starts_with(['<', '>', '=']) => draft.line(line),
+            _ => drafts.push(begin(line)),
+        }
+    }
+    drafts
+}
+
+impl Draft {
+    fn named(name: &str) -> Self {
+        match name.split_once('/') {
+            Some((namespace, name)) => Self { namespace: Some(namespace.into()), name: name.into(), ..Self::default() },
+            None => Self { name: name.into(), ..Self::default() },
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["events"] => self.rules.push(rule("create update patch | core events.k8s.io | events")),
+            ["<", target] => self.aggregates = Some(target.into()),
+            [">", target] => self.labels.push(target.into()),
+            ["=", kind, name] => self.subjects.push(subject(kind, name)),
+            _ => self.rules.push(rule(line)),
+        }
+    }
+
+    fn finish(self) -> Vec<Value> {
+        let (role, binding) =
+            if self.namespace.is_some() { ("Role", "RoleBinding") } else { ("ClusterRole", "ClusterRoleBinding") };
+        let mut metadata = json!({
+            "name": self.name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
+            "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"},
+        });
+        if let Some(namespace) = &self.namespace {
+            metadata["namespace"] = namespace.as_str().into();
+        }
+        let mut out = Vec::new();
+        if !self.subjects.is_empty() {
+            out.push(json!({
+                "apiVersion": format!("{GROUP}/v1"), "kind": binding, "metadata": metadata,
+                "roleRef": {"apiGroup": GROUP, "kind": role, "name": self.name}, "subjects": self.subjects,
+            }));
+        }
+        for target in &self.labels {
+            metadata["labels"][format!("{GROUP}/aggregate-to-{target}")] = "true".into();
+        }
+        let mut object = json!({
+            "apiVersion": format!("{GROUP}/v1"), "kind": role, "metadata": metadata, "rules": self.rules,
+        });
+        if let Some(target) = &self.aggregates {
+            let label = format!("{GROUP}/aggregate-to-{target}");
+            object["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]});
+        }
+        out.push(object);
+        out
+    }
+}
+
+fn subject(kind: &str, name: &str) -> Value {
+    match name.split_once('/') {
+        Some((namespace, name)) if kind == "ServiceAccount" => {
+            json!({"kind": kind, "name": name, "namespace": namespace})
+        }
+        _ => json!({"apiGroup": GROUP, "kind": kind, "name": name}),
+    }
+}
+
+fn rule(line: &str) -> Value {
+    let mut parts = line.split('|').map(|part| part.split_whitespace().collect::<Vec<_>>());
+    let mut next = || parts.next().unwrap_or_default();
+    let (verbs, groups, resources, names) = (next(), next(), next(), next());
+    let verbs = match verbs[..] {
+        ["read"] => vec!["get", "list", "watch"],
+        ["write"] => vec!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+        _ => verbs,
+    };
+    if groups == ["url"] {
+        return json!({"verbs": verbs, "nonResourceURLs": resources});
+    }
+    let groups: Vec<&str> = groups.into_iter().map(|group| if group == "core" { "" } else { group }).collect();
+    let mut rule = json!({"verbs": verbs, "apiGroups": groups, "resources": resources});
+    if !names.is_empty() {
+        rule["resourceNames"] = json!(names);
+    }
+    rule
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn named<'o>(objects: &'o [Value], kind: &str, name: &str) -> &'o Value {
+        objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name).unwrap()
+    }
+
+    #[test]
+    fn every_default_is_a_whole_object_of_its_own_name() {
+        let all = objects();
+        let names: BTreeSet<String> = all
+            .iter()
+            .map(|o| format!("{} {} {}", o["kind"], o["metadata"]["namespace"], o["metadata"]["name"]))
+            .collect();
+        assert_eq!(names.len(), all.len());
+        for object in &all {
+            for rule in object["rules"].as_array().into_iter().flatten() {
+                assert!(!rule["verbs"].as_array().unwrap().is_empty(), "{object}");
+                let about = rule.get("nonResourceURLs").or(rule.get("resources")).unwrap();
+                assert!(!about.as_array().unwrap().is_empty(), "{object}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_well_known_roles_say_what_upstream_says() {
+        let all = objects();
+        let admin = named(&all, "ClusterRole", "admin");
+        let label = "rbac.authorization.k8s.io/aggregate-to-admin";
+        assert_eq!(admin["aggregationRule"]["clusterRoleSelectors"][0]["matchLabels"][label], "true");
+        assert_eq!(named(&all, "ClusterRole", "edit")["metadata"]["labels"][label], "true");
+        assert_eq!(named(&all, "ClusterRoleBinding", "cluster-admin")["subjects"][0]["name"], "system:masters");
+        let gc = named(&all, "ClusterRoleBinding", "system:controller:generic-garbage-collector");
+        assert_eq!(gc["subjects"][0]["namespace"], "kube-system");
+        assert_eq!(named(&all, "ClusterRoleBinding", "system:node")["subjects"][0]["name"], "system:nodes");
+    }
+}

@@ -1,0 +1,306 @@
+//! One HTTP request from its headers to its answer: who asks, for what, and how long that took.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{self, HeaderName, HeaderValue},
+};
+use windlass_kernel::{
+    Api, Authenticator, Authorizer, Clock, ClockExt, Entropy, EntropyExt, Identity, Keys, Result, Spawn, Stop,
+    access::{Attributes, Credentials, Decision},
+    error::{Error, ErrorKind},
+};
+
+use super::{
+    body::{Body, status},
+    documents::Documents,
+    health::Check,
+    metrics::{Labels, Metrics},
+    options,
+    pages::Page,
+    route::{self, Target},
+    upgrade::Connect,
+};
+use crate::{
+    access::{Impersonation, forbidden, impersonate},
+    discovery::{Catalog, Texts},
+};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const SLOW: Duration = Duration::from_millis(500);
+
+/// Who signs service-account tokens, for those who want to verify them.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// The issuer's URL.
+    pub issuer: String,
+    /// Where the keys are published.
+    pub jwks_uri: String,
+    /// The keys.
+    pub keys: Arc<dyn Keys>,
+}
+
+/// What a server is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Carries out requests.
+    pub api: Arc<dyn Api>,
+    /// Says who asks.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Says who may read pages and act as others. Requests for resources are authorized by `api`.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Knows what is served.
+    pub catalog: Arc<dyn Catalog>,
+    /// Opens sessions and forwards requests.
+    pub connector: Arc<dyn Connect>,
+    /// Knows what fields mean.
+    pub texts: Arc<dyn Texts>,
+    /// Signs tokens, where that is done.
+    pub issuer: Option<Issuer>,
+    /// What must work for the server to be ready.
+    pub checks: Vec<Arc<dyn Check>>,
+    /// Where clients reach the server, as host and port.
+    pub address: String,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where ids come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where connections run.
+    pub spawn: Arc<dyn Spawn>,
+}
+
+/// Serves an [`Api`] over HTTP.
+#[derive(Debug)]
+pub struct Server {
+    parts: Parts,
+    metrics: Metrics,
+    documents: Documents,
+    stop: Stop,
+}
+
+/// What the connection tells about its other end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peer {
+    pub(super) certificate: Option<Arc<Vec<u8>>>,
+}
+
+impl Server {
+    /// A server that ends when `stop` says so.
+    #[must_use]
+    pub fn new(parts: Parts, stop: Stop) -> Arc<Self> {
+        let metrics = Metrics::new(parts.clock.now().as_second());
+        let documents = Documents::new(Arc::clone(&parts.texts));
+        Arc::new(Self { parts, metrics, documents, stop })
+    }
+
+    pub(super) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(super) fn documents(&self) -> &Documents {
+        &self.documents
+    }
+
+    pub(super) fn issuer(&self) -> Option<&Issuer> {
+        self.parts.issuer.as_ref()
+    }
+
+    pub(super) fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Answers one request. A panic on the way is answered 500 and stays alone.
+    pub(super) async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+        let started = self.parts.clock.uptime();
+        let path = request.uri().path().to_owned();
+        let (target, method) = (route::parse(&path), request.method().clone());
+        let long = target.as_ref().is_some_and(|target| long_running(target, &request));
+        let labels = labels(target.as_ref(), &request);
+        let work = AssertUnwindSafe(self.answer(peer, target, &labels, request)).catch_unwind();
+        let done = if long { Ok(work.await) } else { self.parts.clock.timeout(LIMIT, work).await };
+        let mut out = match done {
+            Ok(Ok(Ok(out))) => out,
+            Ok(Ok(Err(error))) => {
+                if error.is(ErrorKind::Internal) || error.is(ErrorKind::Corrupt) {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::error!(%method, path, %error, cause, "request failed");
+                }
+                status(&error)
+            }
+            Ok(Err(_)) => {
+                tracing::error!(%method, path, "request panicked");
+                status(&Error::new(
+                    ErrorKind::Internal,
+                    "This request caused apiserver to panic. Look in the logs for details.",
+                ))
+            }
+            Err(_) => status(&Error::new(ErrorKind::Timeout, "request did not complete within the allotted timeout")),
+        };
+        let took = self.parts.clock.uptime().saturating_sub(started);
+        self.metrics.answered(&labels, out.status().as_u16(), (!long).then_some(took.as_secs_f64()));
+        if took > SLOW && !long {
+            let (code, millis) = (out.status().as_u16(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+            tracing::info!(%method, path, code, millis, "slow request");
+        }
+        self.finish(&mut out);
+        out
+    }
+
+    fn finish(&self, out: &mut Response<Body>) {
+        let headers = out.headers_mut();
+        if !headers.contains_key(header::CACHE_CONTROL) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+        }
+        if let Ok(id) = HeaderValue::try_from(self.parts.entropy.uuid()) {
+            headers.insert(HeaderName::from_static("audit-id"), id);
+        }
+    }
+
+    async fn answer(
+        &self,
+        peer: &Peer,
+        target: Option<Target>,
+        labels: &Labels,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>> {
+        let identity = self.identity(peer, request.headers()).await?;
+        if let Some(target) = target {
+            return self.resource(Arc::new(identity), target, labels, request).await;
+        }
+        let (path, method) = (request.uri().path(), request.method());
+        let verb = method_verb(method);
+        let ask = Attributes { verb: verb.into(), path: path.into(), ..Attributes::default() };
+        match self.parts.authorizer.authorize(&identity, &ask).await? {
+            Decision::Allow(_) => {}
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => return Err(forbidden(&identity, &ask, &reason)),
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Err(Error::new(ErrorKind::MethodNotAllowed, format!("{path} is read only")));
+        }
+        let page = Page { path, query: request.uri().query().unwrap_or_default(), headers: request.headers() };
+        Ok(match self.page(&page).await? {
+            Some(out) => out,
+            None => {
+                let mut out = super::pages::answer("text/plain; charset=utf-8", "404 page not found\n");
+                out.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+                *out.status_mut() = StatusCode::NOT_FOUND;
+                out
+            }
+        })
+    }
+
+    async fn identity(&self, peer: &Peer, headers: &HeaderMap) -> Result<Identity> {
+        let credentials = Credentials { bearer: bearer(headers)?, certificate: peer.certificate.as_deref().cloned() };
+        let own = self.parts.authenticator.authenticate(&credentials).await;
+        // Why a credential is not valid is for the log, not for whoever tries.
+        let own = own.map_err(|error| match error.kind() {
+            ErrorKind::Unauthorized => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::debug!(%error, cause, "credential refused");
+                Error::new(ErrorKind::Unauthorized, "Unauthorized")
+            }
+            _ => error,
+        })?;
+        let own = own.unwrap_or_else(Identity::anonymous);
+        let wanted = impersonation(headers);
+        if wanted.is_empty() { Ok(own) } else { impersonate(&own, wanted, &*self.parts.authorizer).await }
+    }
+}
+
+fn method_verb(method: &Method) -> &'static str {
+    match *method {
+        Method::POST => "post",
+        Method::PUT => "put",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        Method::HEAD => "head",
+        Method::OPTIONS => "options",
+        _ => "get",
+    }
+}
+
+/// The bearer token of the header, or of the WebSocket sub-protocol where a browser cannot set headers.
+fn bearer(headers: &HeaderMap) -> Result<Option<String>> {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let text = value.to_str().unwrap_or_default();
+        let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+        return Ok(scheme
+            .eq_ignore_ascii_case("bearer")
+            .then(|| token.trim().to_owned())
+            .filter(|token| !token.is_empty()));
+    }
+    let protocols = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let mut coded = protocols
+        .flat_map(|text| text.split(','))
+        .filter_map(|p| p.trim().strip_prefix("base64url.bearer.authorization.k8s.io."));
+    let Some(coded) = coded.next() else { return Ok(None) };
+    let token =
+        URL_SAFE_NO_PAD.decode(coded.trim_end_matches('=')).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    token.map(Some).ok_or_else(|| Error::new(ErrorKind::Unauthorized, "Unauthorized"))
+}
+
+fn impersonation(headers: &HeaderMap) -> Impersonation {
+    let text = |value: &HeaderValue| value.to_str().map(str::to_owned).unwrap_or_default();
+    let mut wanted = Impersonation::default();
+    for (name, value) in headers {
+        match name.as_str().strip_prefix("impersonate-") {
+            Some("user") => wanted.user = text(value),
+            Some("uid") => wanted.uid = text(value),
+            Some("group") => wanted.groups.push(text(value)),
+            Some(extra) => {
+                if let Some(key) = extra.strip_prefix("extra-") {
+                    let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy().into_owned();
+                    wanted.extra.entry(key).or_default().push(text(value));
+                }
+            }
+            None => {}
+        }
+    }
+    wanted
+}
+
+fn long_running(target: &Target, request: &Request<Incoming>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    target.connects() || target.subresource == "log" || is_watch(target, request.method(), query)
+}
+
+/// Whether a request follows changes.
+pub(super) fn is_watch(target: &Target, method: &Method, query: &str) -> bool {
+    *method == Method::GET && (target.watch || (target.name.is_empty() && options::watches(query)))
+}
+
+fn labels(target: Option<&Target>, request: &Request<Incoming>) -> Labels {
+    let Some(target) = target else {
+        return Labels { verb: request.method().to_string(), component: "apiserver".into(), ..Labels::default() };
+    };
+    let query = request.uri().query().unwrap_or_default();
+    let verb = match *request.method() {
+        _ if target.connects() => "CONNECT",
+        ref method if is_watch(target, method, query) => "WATCH",
+        Method::GET | Method::HEAD if target.name.is_empty() => "LIST",
+        Method::DELETE if target.name.is_empty() => "DELETECOLLECTION",
+        ref method => method.as_str(),
+    };
+    let scope = match (target.name.is_empty(), target.namespace.is_empty()) {
+        (false, _) => "resource",
+        (true, false) => "namespace",
+        (true, true) => "cluster",
+    };
+    Labels {
+        verb: verb.into(),
+        group: target.group.clone(),
+        version: target.version.clone(),
+        resource: target.resource.clone(),
+        subresource: target.subresource.clone(),
+        scope: scope.into(),
+        component: "apiserver".into(),
+    }
+}

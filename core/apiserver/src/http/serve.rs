@@ -1,0 +1,90 @@
+//! Connections: accepted, encrypted, served in HTTP/1.1 or HTTP/2, and drained at the end.
+
+use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+
+use hyper::{Request, body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
+};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use windlass_kernel::{Clock, ClockExt, Result, Spawn};
+
+use super::handler::{Peer, Server};
+
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Runs hyper's tasks where ours run.
+#[derive(Clone, Debug)]
+struct Tasks(Arc<dyn Spawn>);
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, future: F) {
+        self.0.start("http.stream", Box::pin(async move { drop(future.await) }));
+    }
+}
+
+impl Server {
+    /// Serves connections until the server is to stop; then ends watches, lets requests finish and returns.
+    ///
+    /// # Errors
+    ///
+    /// None so far: what fails concerns one connection.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Arc<ServerConfig>) -> Result<()> {
+        let acceptor = TlsAcceptor::from(tls);
+        let graceful = GracefulShutdown::new();
+        while let Some(accepted) = self.stop().race(listener.accept()).await {
+            match accepted {
+                Ok((stream, _)) => {
+                    let task = Arc::clone(&self).connection(stream, acceptor.clone(), graceful.watcher());
+                    self.parts().spawn.start("http.connection", Box::pin(task));
+                }
+                Err(error) => {
+                    // Most likely out of file descriptors: some will be free soon.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    self.parts().clock.sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        drop(listener);
+        if self.parts().clock.within(DRAIN, graceful.shutdown()).await.is_none() {
+            tracing::warn!("connections were still open at the end");
+        }
+        Ok(())
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, acceptor: TlsAcceptor, watcher: Watcher) {
+        // Answers are written whole; waiting for more to send only delays them.
+        let _ = stream.set_nodelay(true);
+        let clock: &dyn Clock = &*self.parts().clock;
+        let Ok(Ok(stream)) = clock.timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let peer = Peer { certificate: certificate.map(|der| Arc::new(der.to_vec())) };
+        let server = Arc::clone(&self);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (server, peer) = (Arc::clone(&server), peer.clone());
+            async move { Ok::<_, Infallible>(server.handle(&peer, request).await) }
+        });
+        let mut builder = auto::Builder::new(Tasks(Arc::clone(&self.parts().spawn)));
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(250)
+            .keep_alive_interval(Duration::from_secs(30));
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "connection ended");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The API as clients meet it: real TLS on loopback, both versions of HTTP.
+
+use http_body_util::BodyExt as _;
+use serde_json::json;
+
+use crate::rim::{self, parse};
+
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+fn config_map(name: &str, value: &str) -> String {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": value}}).to_string()
+}
+
+#[tokio::test]
+async fn objects_are_written_and_read_in_every_encoding() {
+    let rim = rim::start().await;
+    // Without a media type a body is JSON.
+    let made = rim.send(&format!("POST {CONFIG_MAPS}\n\n{}", config_map("one", "1"))).await;
+    assert_eq!((made.code, made.header("content-type")), (201, "application/json"));
+    assert!(!made.header("audit-id").is_empty());
+    assert_eq!(made.header("cache-control"), "no-cache, private");
+
+    let yaml = rim.send(&format!("GET {CONFIG_MAPS}/one\nAccept: application/yaml")).await;
+    assert_eq!(yaml.header("content-type"), "application/yaml");
+    let body = String::from_utf8(yaml.body.to_vec()).unwrap().replace("name: one", "name: two");
+    let body: String = body
+        .lines()
+        .filter(|line| !line.contains("uid:") && !line.contains("resourceVersion:"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let made = rim.send(&format!("POST {CONFIG_MAPS}\nContent-Type: application/yaml\n\n{body}")).await;
+    assert_eq!(made.code, 201, "{made:?}");
+
+    let proto =
+        rim.send(&format!("GET {CONFIG_MAPS}/one\nAccept: application/vnd.kubernetes.protobuf,application/json")).await;
+    assert_eq!(proto.header("content-type"), "application/vnd.kubernetes.protobuf");
+    assert_eq!(windlass_api::protobuf::decode(&proto.body).unwrap()["data"]["a"], "1");
+    let list = rim.send(&format!("GET {CONFIG_MAPS}\nAccept: application/vnd.kubernetes.protobuf")).await;
+    let list = windlass_api::protobuf::decode(&list.body).unwrap();
+    assert_eq!((&list["kind"], list["items"].as_array().unwrap().len()), (&json!("ConfigMapList"), 2));
+
+    let list = rim.http2(&format!("GET {CONFIG_MAPS}?limit=1")).await.json();
+    assert_eq!(list["metadata"]["remainingItemCount"], 1);
+    assert_eq!(list["items"][0]["metadata"]["name"], "one");
+
+    let patch =
+        format!("PATCH {CONFIG_MAPS}/one\nContent-Type: application/merge-patch+json\n\n{{\"data\":{{\"a\":\"2\"}}}}");
+    assert_eq!(rim.send(&patch).await.json()["data"]["a"], "2");
+    let patch = format!("PATCH {CONFIG_MAPS}/one\nContent-Type: text/plain\n\n{{}}");
+    assert_eq!(rim.send(&patch).await.code, 415);
+    let delete = format!("DELETE {CONFIG_MAPS}/one\n\n{{\"preconditions\":{{\"uid\":\"other\"}}}}");
+    assert_eq!(rim.send(&delete).await.code, 409);
+    assert_eq!(rim.send(&format!("DELETE {CONFIG_MAPS}/one")).await.code, 200);
+    let gone = rim.send(&format!("GET {CONFIG_MAPS}/one")).await;
+    assert_eq!((gone.code, &gone.json()["reason"]), (404, &json!("NotFound")));
+}
+
+#[tokio::test]
+async fn answers_take_the_shape_that_was_asked_for() {
+    let rim = rim::start().await;
+    rim.send(&format!("POST {CONFIG_MAPS}\n\n{}", config_map("one", "1"))).await;
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let rows = rim.send(&format!("GET {CONFIG_MAPS}\nAccept: {table}")).await.json();
+    assert_eq!((&rows["kind"], &rows["apiVersion"]), (&json!("Table"), &json!("meta.k8s.io/v1")));
+    assert_eq!(rows["rows"][0]["cells"][0], "one");
+    assert_eq!(rows["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    let rows = rim.send(&format!("GET {CONFIG_MAPS}/one?includeObject=Object\nAccept: {table}")).await.json();
+    assert_eq!(rows["rows"][0]["object"]["data"]["a"], "1");
+
+    let partial = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+    let list = rim.send(&format!("GET {CONFIG_MAPS}\nAccept: {partial}")).await.json();
+    assert_eq!((&list["kind"], list["items"][0].get("data")), (&json!("PartialObjectMetadataList"), None));
+
+    let review = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let refused = rim.send(&format!("POST {review}\nAccept: {table}\n\n{{}}")).await;
+    assert_eq!((refused.code, &refused.json()["reason"]), (406, &json!("NotAcceptable")));
+}
+
+#[tokio::test]
+async fn a_watch_sends_each_event_as_it_happens_and_ends_with_the_server() {
+    let rim = rim::start().await;
+    let mut sender = rim.http1(true).await;
+    let request = format!(
+        "GET {CONFIG_MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    );
+    let mut answer = sender.send_request(parse(&request)).await.unwrap().into_body();
+    let mut next = async || {
+        let frame = answer.frame().await?.unwrap().into_data().unwrap();
+        Some(serde_json::from_slice::<serde_json::Value>(&frame).unwrap())
+    };
+    let bookmark = next().await.unwrap();
+    assert_eq!(bookmark["type"], "BOOKMARK");
+    assert_eq!(bookmark["object"]["kind"], "ConfigMap");
+    assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+
+    rim.send(&format!("POST {CONFIG_MAPS}\n\n{}", config_map("one", "1"))).await;
+    let added = next().await.unwrap();
+    assert_eq!((&added["type"], &added["object"]["data"]["a"]), (&json!("ADDED"), &json!("1")));
+    rim.send(&format!("DELETE {CONFIG_MAPS}/one")).await;
+    assert_eq!(next().await.unwrap()["type"], "DELETED");
+
+    rim.stop.stop();
+    assert_eq!(next().await, None);
+    drop(sender);
+    rim.ended.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_asks_is_proven_by_certificate_or_token_and_may_be_somebody_else() {
+    let rim = rim::start().await;
+    let code = async |request: &str| rim.send_anonymous(request).await.code;
+    assert_eq!(code("GET /version").await, 200);
+    assert_eq!(code("GET /api/v1/namespaces").await, 403);
+    assert_eq!(code("GET /nowhere").await, 403);
+    assert_eq!(code("GET /api/v1/namespaces\nAuthorization: Bearer wrong").await, 401);
+    assert_eq!(code("GET /api/v1/namespaces\nAuthorization: Bearer root-token").await, 200);
+    assert_eq!(code("GET /apis\nAuthorization: Bearer user-token").await, 200);
+    assert_eq!(code("GET /api/v1/namespaces\nAuthorization: Bearer user-token").await, 403);
+    assert_eq!(code("GET /api/v1/namespaces\nAuthorization: Bearer user-token\nImpersonate-User: root").await, 403);
+    let refused = rim.send_anonymous("GET /api/v1/namespaces\nAuthorization: Bearer wrong").await.json();
+    assert_eq!((&refused["kind"], &refused["message"]), (&json!("Status"), &json!("Unauthorized")));
+
+    let acting = rim.send("GET /api/v1/namespaces\nImpersonate-User: bob\nImpersonate-Group: devs").await;
+    let message = "namespaces is forbidden: User \"bob\" cannot list resource \"namespaces\" in API group \"\" at the cluster scope";
+    assert_eq!((acting.code, &acting.json()["message"]), (403, &json!(message)));
+    assert_eq!(rim.send("GET /nowhere").await.body, "404 page not found\n");
+}
+
+#[tokio::test]
+async fn discovery_and_openapi_tell_what_is_served() {
+    let rim = rim::start().await;
+    let v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let aggregated = rim.send(&format!("GET /apis\nAccept: {v2},application/json")).await;
+    assert_eq!(aggregated.header("content-type"), v2);
+    let groups = aggregated.json();
+    let apps = groups["items"].as_array().unwrap().iter().find(|group| group["metadata"]["name"] == "apps").unwrap();
+    let resources = apps["versions"][0]["resources"].as_array().unwrap();
+    let deployments = resources.iter().find(|resource| resource["resource"] == "deployments").unwrap();
+    assert_eq!(deployments["responseKind"], json!({"group": "apps", "version": "v1", "kind": "Deployment"}));
+    assert_eq!(deployments["shortNames"], json!(["deploy"]));
+    let tag = aggregated.header("etag").to_owned();
+    let again = rim.send(&format!("GET /apis\nAccept: {v2}\nIf-None-Match: {tag}")).await;
+    assert_eq!((again.code, again.body.len()), (304, 0));
+    assert_eq!(rim.send("GET /apis").await.json()["kind"], "APIGroupList");
+    assert_eq!(rim.send("GET /api").await.json()["versions"], json!(["v1"]));
+    assert_eq!(rim.send("GET /apis/apps/v1").await.json()["groupVersion"], "apps/v1");
+    assert_eq!(rim.send("GET /apis/none/v1").await.code, 404);
+
+    let index = rim.send("GET /openapi/v3").await.json();
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+    let document = rim.send(&format!("GET {url}")).await;
+    assert_eq!(document.header("cache-control"), "public, immutable");
+    let document = document.json();
+    let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+    assert_eq!(
+        patch["x-kubernetes-group-version-kind"],
+        json!({"group": "apps", "version": "v1", "kind": "Deployment"})
+    );
+    let names: Vec<_> = patch["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"fieldValidation") && names.contains(&"dryRun"));
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(schemas["io.k8s.api.apps.v1.Deployment"]["x-kubernetes-group-version-kind"][0]["kind"], "Deployment");
+    let containers = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
+    assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
+    dangling(&document, schemas, "#/components/schemas/");
+
+    let old = rim.send("GET /openapi/v2").await;
+    let tag = old.header("etag").to_owned();
+    let document = old.json();
+    dangling(&document, &document["definitions"], "#/definitions/");
+    assert_eq!(rim.send(&format!("GET /openapi/v2\nIf-None-Match: {tag}")).await.code, 304);
+}
+
+/// Every reference of a document leads somewhere.
+fn dangling(value: &serde_json::Value, definitions: &serde_json::Value, prefix: &str) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            if let Some(name) = fields.get("$ref").and_then(|target| target.as_str()?.strip_prefix(prefix)) {
+                assert!(definitions.get(name).is_some(), "{name}");
+            }
+            fields.values().for_each(|value| dangling(value, definitions, prefix));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|value| dangling(value, definitions, prefix)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn bad_requests_are_told_why() {
+    let rim = rim::start().await;
+    let large = "x".repeat(3 * 1024 * 1024);
+    let refused = rim.http2(&format!("POST {CONFIG_MAPS}\n\n{}", config_map("big", &large))).await;
+    assert_eq!((refused.code, &refused.json()["reason"]), (413, &json!("RequestEntityTooLarge")));
+    assert_eq!(rim.send(&format!("GET {CONFIG_MAPS}?limit=many")).await.code, 400);
+    assert_eq!(rim.send(&format!("GET {CONFIG_MAPS}\nAccept: text/html")).await.code, 406);
+    assert_eq!(rim.send("GET /api/v1/nosuch").await.code, 404);
+    let exec = rim
+        .send("GET /api/v1/namespaces/default/pods/p/exec?command=ls\nConnection: Upgrade\nUpgrade: websocket")
+        .await;
+    assert_eq!((exec.code, &exec.json()["reason"]), (501, &json!("NotImplemented")));
+    assert_eq!(rim.send("GET /readyz?verbose").await.body, "[+]ping ok\nreadyz check passed\n");
+    assert_eq!(rim.send("GET /livez").await.body, "ok");
+    let metrics = rim.send("GET /metrics").await;
+    let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
+    assert!(metrics.contains("apiserver_request_total{code=\"501\""), "{metrics}");
+}
+
+#[tokio::test]
+async fn large_lists_are_whole_with_and_without_gzip() {
+    let rim = rim::start().await;
+    for number in 0..40 {
+        let made =
+            rim.send(&format!("POST {CONFIG_MAPS}\n\n{}", config_map(&format!("c{number}"), &"y".repeat(8192)))).await;
+        assert_eq!(made.code, 201);
+    }
+    let plain = rim.http2(&format!("GET {CONFIG_MAPS}")).await;
+    assert_eq!(plain.json()["items"].as_array().unwrap().len(), 40);
+    let packed = rim.send(&format!("GET {CONFIG_MAPS}\nAccept-Encoding: gzip")).await;
+    assert_eq!(packed.header("content-encoding"), "gzip");
+    assert!(packed.body.len() < plain.body.len() / 10);
+}

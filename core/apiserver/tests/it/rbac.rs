@@ -1,0 +1,155 @@
+//! Rules from roles and bindings in a store: what is written is in force for the next request.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use windlass_apiserver::access::{self, Binding, ServiceAccountTokens, StoredObjects, TokenClaims};
+use windlass_kernel::{
+    Api, Authenticator, Authorizer, Identity,
+    access::{Attributes, Credentials, Decision},
+    api::{GroupVersionResource, Request, Verb},
+    error::ErrorKind,
+};
+
+use crate::rim::{self, ISSUER, Rim};
+
+async fn create(
+    rim: &Rim,
+    who: &Identity,
+    resource: GroupVersionResource,
+    object: Value,
+) -> windlass_kernel::Result<()> {
+    let namespaced = matches!(&*resource.resource, "roles" | "rolebindings" | "serviceaccounts");
+    let mut request = Request::new(Arc::new(who.clone()), Verb::Create, resource).body(object);
+    if namespaced {
+        request.namespace = "default".into();
+    }
+    rim.server.call(request).await.map(drop)
+}
+
+fn rbac(resource: &'static str) -> GroupVersionResource {
+    GroupVersionResource::of("rbac.authorization.k8s.io", "v1", resource)
+}
+
+fn role(kind: &str, name: &str, rules: Value) -> Value {
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "rules": rules})
+}
+
+fn binding(kind: &str, name: &str, role: [&str; 2], subject: Value) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role[0], "name": role[1]}, "subjects": [subject],
+    })
+}
+
+fn user(name: &str) -> Value {
+    json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name})
+}
+
+async fn allowed(rim: &Rim, who: &Identity, text: &str) -> bool {
+    let words: Vec<&str> = text.split(' ').collect();
+    let (resource, subresource) = words[1].split_once('/').unwrap_or((words[1], ""));
+    let attributes = Attributes {
+        verb: words[0].into(),
+        resource: resource.into(),
+        subresource: subresource.into(),
+        namespace: words.get(2).unwrap_or(&"").to_string(),
+        ..Attributes::default()
+    };
+    matches!(rim.rbac.authorize(who, &attributes).await.unwrap(), Decision::Allow(_))
+}
+
+#[tokio::test]
+async fn a_binding_is_in_force_as_soon_as_it_is_written() {
+    let rim = rim::start().await;
+    let root = Identity::new("root", &["system:masters"]);
+    let alice = Identity::new("alice", &["devs"]);
+    assert!(allowed(&rim, &root, "delete nodes").await);
+    assert!(!allowed(&rim, &alice, "get pods default").await);
+
+    let bound = binding("RoleBinding", "view", ["ClusterRole", "view"], user("alice"));
+    create(&rim, &root, rbac("rolebindings"), bound).await.unwrap();
+    assert!(allowed(&rim, &alice, "get pods default").await);
+    assert!(allowed(&rim, &alice, "get pods/log default").await);
+    assert!(!allowed(&rim, &alice, "get pods kube-system").await);
+    assert!(!allowed(&rim, &alice, "get pods").await);
+    assert!(!allowed(&rim, &alice, "delete pods default").await);
+    assert!(!allowed(&rim, &alice, "get secrets default").await);
+
+    // The aggregated role gains what a newly labelled role allows.
+    let mut more = role("ClusterRole", "more", json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}]));
+    more["metadata"]["labels"] = json!({"rbac.authorization.k8s.io/aggregate-to-view": "true"});
+    create(&rim, &root, rbac("clusterroles"), more).await.unwrap();
+    assert!(allowed(&rim, &alice, "get nodes default").await);
+
+    let mut delete = Request::new(Arc::new(root), Verb::Delete, rbac("rolebindings")).in_namespace("default");
+    delete.name = "view".into();
+    rim.server.call(delete).await.unwrap();
+    assert!(!allowed(&rim, &alice, "get pods default").await);
+}
+
+#[tokio::test]
+async fn nobody_grants_more_than_they_have() {
+    let rim = rim::start().await;
+    let root = Identity::new("root", &["system:masters"]);
+    let alice = Identity::new("alice", &[]);
+    let bound = binding("ClusterRoleBinding", "alice", ["ClusterRole", "admin"], user("alice"));
+    create(&rim, &root, rbac("clusterrolebindings"), bound).await.unwrap();
+
+    let modest = role("Role", "modest", json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]));
+    create(&rim, &alice, rbac("roles"), modest).await.unwrap();
+    let greedy = role("Role", "greedy", json!([{"apiGroups": [""], "resources": ["pods", "nodes"], "verbs": ["get"]}]));
+    let refused = create(&rim, &alice, rbac("roles"), greedy).await.unwrap_err();
+    assert!(refused.is(ErrorKind::Forbidden));
+    assert!(refused.message().contains("attempting to grant RBAC permissions not currently held:\n"), "{refused}");
+    assert!(refused.message().contains(r#"{APIGroups:[""], Resources:["nodes"], Verbs:["get"]}"#), "{refused}");
+
+    let everything = binding("RoleBinding", "all", ["ClusterRole", "cluster-admin"], user("alice"));
+    assert!(create(&rim, &alice, rbac("rolebindings"), everything).await.unwrap_err().is(ErrorKind::Forbidden));
+    let own = binding("RoleBinding", "own", ["Role", "modest"], user("bob"));
+    create(&rim, &alice, rbac("rolebindings"), own).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_speaks_for_its_account_until_that_is_gone() {
+    let rim = rim::start().await;
+    let root = Identity::new("root", &["system:masters"]);
+    let accounts = GroupVersionResource::of("", "v1", "serviceaccounts");
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}});
+    create(&rim, &root, accounts.clone(), account).await.unwrap();
+    let objects = Arc::new(StoredObjects::new(Arc::clone(rim.server.store())));
+    let uid = access::Lookup::metadata(&*objects, &accounts, "default", "robot").await.unwrap().unwrap()["uid"].clone();
+
+    let issue = async |uid: &str, seconds: i64, audience: &str| {
+        let claims = TokenClaims {
+            issuer: ISSUER.into(),
+            audiences: vec![audience.into()],
+            namespace: "default".into(),
+            account: Binding { name: "robot".into(), uid: uid.into() },
+            seconds,
+            ..TokenClaims::default()
+        };
+        access::issue(claims, &*rim.keys, &*rim.clock, &rim::random()).await.unwrap().0
+    };
+    let uid = uid.as_str().unwrap();
+    let tokens = ServiceAccountTokens::new(rim.keys.clone(), rim.clock.clone(), objects, ISSUER, vec!["api".into()]);
+    let check = async |token: String| {
+        let credentials = Credentials { bearer: Some(token), certificate: None };
+        tokens.authenticate(&credentials).await.map_err(|error| error.kind())
+    };
+    let good = issue(uid, 600, "api").await;
+    let identity = check(good.clone()).await.unwrap().unwrap();
+    assert_eq!(identity.name, "system:serviceaccount:default:robot");
+    assert!(identity.belongs_to("system:serviceaccounts:default"));
+    assert_eq!(check(issue(uid, -1, "api").await).await, Err(ErrorKind::Unauthorized));
+    assert_eq!(check(issue(uid, 600, "other").await).await, Err(ErrorKind::Unauthorized));
+    assert_eq!(check(issue("another", 600, "api").await).await, Err(ErrorKind::Unauthorized));
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.{}", issue(uid, 601, "api").await.rsplit_once('.').unwrap().1);
+    assert_eq!(check(forged).await, Err(ErrorKind::Unauthorized));
+    assert_eq!(check("opaque".into()).await, Ok(None));
+
+    let delete = Request::new(Arc::new(root), Verb::Delete, accounts).in_namespace("default").named("robot");
+    rim.server.call(delete).await.unwrap();
+    assert_eq!(check(good).await, Err(ErrorKind::Unauthorized));
+}

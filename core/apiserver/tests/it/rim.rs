@@ -1,0 +1,242 @@
+//! A server on a loopback port with real time, tasks and randomness: what tests about HTTP drive.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use ring::rand::{SecureRandom, SystemRandom};
+use windlass_apiserver::{
+    ApiServer,
+    access::{self, AnyOf, ClientCertificates, EcdsaKeys, Escalation, Rbac, StaticTokens},
+    discovery::BuiltIn,
+    http::{
+        Issuer, NoSessions, Parts, Server,
+        tls::{Authority, KeyAndCertificate, server_config},
+    },
+};
+use windlass_kernel::{Api, Clock, Entropy, Identity, Spawn, Stop};
+use windlass_store::MemoryStore;
+
+#[derive(Debug)]
+pub struct WallClock(tokio::time::Instant);
+
+impl Clock for WallClock {
+    #[expect(clippy::disallowed_methods, reason = "TLS and tokens are checked against the real time")]
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::now()
+    }
+
+    fn uptime(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep_until(&self, end: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep_until(self.0 + end))
+    }
+}
+
+#[derive(Debug)]
+pub struct Tasks(tokio::runtime::Handle);
+
+impl Spawn for Tasks {
+    fn start(&self, _: &'static str, task: BoxFuture<'static, ()>) {
+        self.0.spawn(task);
+    }
+
+    fn blocking(&self, _: &'static str, work: Box<dyn FnOnce() + Send>) {
+        self.0.spawn_blocking(work);
+    }
+}
+
+#[derive(Debug)]
+pub struct Random(SystemRandom);
+
+impl Entropy for Random {
+    fn fill(&self, buffer: &mut [u8]) {
+        self.0.fill(buffer).unwrap();
+    }
+}
+
+/// A running server and what a client needs to reach it.
+pub struct Rim {
+    pub port: u16,
+    pub authority: Authority,
+    pub admin: KeyAndCertificate,
+    pub server: Arc<ApiServer>,
+    pub rbac: Arc<Rbac>,
+    pub keys: Arc<EcdsaKeys>,
+    pub clock: Arc<dyn Clock>,
+    pub stop: Stop,
+    pub ended: tokio::task::JoinHandle<windlass_kernel::Result<()>>,
+}
+
+pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// Starts a server with role-based access control and the default roles.
+pub async fn start() -> Rim {
+    let clock: Arc<dyn Clock> = Arc::new(WallClock(tokio::time::Instant::now()));
+    let spawn: Arc<dyn Spawn> = Arc::new(Tasks(tokio::runtime::Handle::current()));
+    let entropy: Arc<dyn Entropy> = Arc::new(Random(SystemRandom::new()));
+    let store = Arc::new(MemoryStore::new(Arc::clone(&clock), Arc::clone(&spawn)));
+    let rbac = Arc::new(Rbac::new(store.clone()));
+    let keys = Arc::new(EcdsaKeys::from_pkcs8(&EcdsaKeys::generate().unwrap(), &[]).unwrap());
+    let server = ApiServer::builder()
+        .store(store)
+        .clock(Arc::clone(&clock))
+        .entropy(Arc::clone(&entropy))
+        .spawn(Arc::clone(&spawn))
+        .authorizer(rbac.clone())
+        .admission(Arc::new(Escalation::new(rbac.clone(), rbac.clone())))
+        .keys(keys.clone())
+        .issuer(ISSUER)
+        .start()
+        .await
+        .unwrap();
+    let root = Arc::new(Identity::new("system:apiserver", &["system:masters"]));
+    access::bootstrap::install(&*server, root).await.unwrap();
+
+    let now = clock.now();
+    let authority = Authority::generate("test-ca", now).unwrap();
+    let own = authority.server("kube-apiserver", &["localhost", "127.0.0.1"], now).unwrap();
+    let admin = authority.client("admin", &["system:masters"], now).unwrap();
+    let tls = server_config(&own, &authority.pem().certificate).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let stop = Stop::new();
+    let tokens = StaticTokens::default().with("root-token", Identity::new("root", &["system:masters"]));
+    let tokens = tokens.with("user-token", Identity::new("alice", &[]));
+    let parts = Parts {
+        api: server.clone() as Arc<dyn Api>,
+        authenticator: Arc::new(AnyOf::new().or(Arc::new(ClientCertificates)).or(Arc::new(tokens))),
+        authorizer: rbac.clone(),
+        catalog: Arc::new(BuiltIn::new()),
+        connector: Arc::new(NoSessions),
+        texts: Arc::new(()),
+        issuer: Some(Issuer {
+            issuer: ISSUER.into(),
+            jwks_uri: format!("{ISSUER}/openid/v1/jwks"),
+            keys: keys.clone(),
+        }),
+        checks: Vec::new(),
+        address: format!("127.0.0.1:{port}"),
+        clock: Arc::clone(&clock),
+        entropy,
+        spawn,
+    };
+    let ended = tokio::runtime::Handle::current().spawn(Server::new(parts, stop.clone()).serve(listener, tls));
+    Rim { port, authority, admin, server, rbac, keys, clock, stop, ended }
+}
+
+/// One answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: u16,
+    pub headers: hyper::HeaderMap,
+    pub body: bytes::Bytes,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {:?}", self.body))
+    }
+}
+
+pub type Sender = hyper::client::conn::http1::SendRequest<http_body_util::Full<bytes::Bytes>>;
+
+impl Rim {
+    /// A client's TLS, with the administrator's certificate if wanted.
+    fn tls(&self, certificate: bool, protocol: &[u8]) -> Arc<rustls::ClientConfig> {
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+        let read = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(read(&self.authority.pem().certificate)).unwrap();
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut config = if certificate {
+            let key = PrivateKeyDer::from_pem_slice(self.admin.key.as_bytes()).unwrap();
+            builder.with_client_auth_cert(vec![read(&self.admin.certificate)], key).unwrap()
+        } else {
+            builder.with_no_client_auth()
+        };
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Arc::new(config)
+    }
+
+    async fn connect(
+        &self,
+        certificate: bool,
+        protocol: &[u8],
+    ) -> hyper_util::rt::TokioIo<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
+        let stream = tokio::net::TcpStream::from_std({
+            let stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            stream
+        })
+        .unwrap();
+        let connector = tokio_rustls::TlsConnector::from(self.tls(certificate, protocol));
+        let stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol));
+        hyper_util::rt::TokioIo::new(stream)
+    }
+
+    /// An HTTP/1.1 connection, as the administrator if `certificate`.
+    pub async fn http1(&self, certificate: bool) -> Sender {
+        let io = self.connect(certificate, b"http/1.1").await;
+        let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        tokio::runtime::Handle::current().spawn(connection);
+        sender
+    }
+
+    /// One request over HTTP/2 as the administrator.
+    pub async fn http2(&self, request: &str) -> Answer {
+        let io = self.connect(true, b"h2").await;
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+        tokio::runtime::Handle::current().spawn(connection);
+        let mut request = parse(request);
+        *request.uri_mut() = format!("https://localhost{}", request.uri()).parse().unwrap();
+        read(sender.send_request(request).await.unwrap()).await
+    }
+
+    /// One request over HTTP/1.1 as the administrator: a request line, header lines, an empty line and a body.
+    pub async fn send(&self, request: &str) -> Answer {
+        let mut sender = self.http1(true).await;
+        read(sender.send_request(parse(request)).await.unwrap()).await
+    }
+
+    /// One request over HTTP/1.1 without a certificate.
+    pub async fn send_anonymous(&self, request: &str) -> Answer {
+        let mut sender = self.http1(false).await;
+        read(sender.send_request(parse(request)).await.unwrap()).await
+    }
+}
+
+/// A request from its text.
+pub fn parse(text: &str) -> hyper::Request<http_body_util::Full<bytes::Bytes>> {
+    let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
+    let mut lines = head.lines();
+    let (method, path) = lines.next().unwrap().split_once(' ').unwrap();
+    let mut builder = hyper::Request::builder().method(method).uri(path).header("host", "localhost");
+    for line in lines {
+        let (name, value) = line.split_once(": ").unwrap();
+        builder = builder.header(name, value);
+    }
+    builder.body(http_body_util::Full::new(body.to_owned().into())).unwrap()
+}
+
+/// An answer, read whole.
+pub async fn read(answer: hyper::Response<hyper::body::Incoming>) -> Answer {
+    use http_body_util::BodyExt as _;
+    let (parts, body) = answer.into_parts();
+    Answer { code: parts.status.as_u16(), headers: parts.headers, body: body.collect().await.unwrap().to_bytes() }
+}
+
+/// Real randomness.
+pub fn random() -> Random {
+    Random(SystemRandom::new())
+}

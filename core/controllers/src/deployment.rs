@@ -155,7 +155,7 @@ impl Deployments {
         match write {
             Write::Create(set) => self.create(deployment, &set, writing).await,
             Write::Update { set, scaled } => {
-                let updated = match self.client.update(&set).await {
+                let updated = match self.client.update(&*set).await {
                     Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => return Ok(false),
                     updated => updated?,
                 };

@@ -108,18 +108,18 @@ fn txn<const N: usize>(ops: [Op; N]) -> Txn {
 
 /// Applies operations without conditions.
 async fn apply<const N: usize>(store: &Arc<dyn Store>, ops: [Op; N]) -> Revision {
-    applied(store.txn(txn(ops)).await.expect("an unconditional write applies"))
+    applied(&store.txn(txn(ops)).await.expect("an unconditional write applies"))
 }
 
 async fn relaxed<const N: usize>(store: &Arc<dyn Store>, ops: [Op; N]) -> Revision {
     let txn = Txn { durability: Durability::Relaxed, ..txn(ops) };
-    applied(store.txn(txn).await.expect("an unconditional write applies"))
+    applied(&store.txn(txn).await.expect("an unconditional write applies"))
 }
 
 #[track_caller]
-fn applied(outcome: TxnOutcome) -> Revision {
+fn applied(outcome: &TxnOutcome) -> Revision {
     let TxnOutcome::Applied { revision, .. } = outcome else { panic!("the write was refused: {outcome:?}") };
-    revision
+    *revision
 }
 
 async fn get(store: &Arc<dyn Store>, name: &str, at: ReadAt) -> Option<Arc<Entry>> {

@@ -52,7 +52,7 @@ async fn watches_resume_after_a_crash(fixture: Fixture) {
         Err(error) => assert_eq!(error.kind(), windlass_kernel::ErrorKind::Compacted),
         Ok(mut changes) => {
             while seen.len() < 2 {
-                seen.push(word(&*changes.next().await.expect("it goes on").expect("it keeps up")));
+                seen.push(word(&changes.next().await.expect("it goes on").expect("it keeps up")));
             }
             assert_eq!(seen, [format!("{second}:/a:1>2"), format!("{third}:/a:2>3")]);
         }

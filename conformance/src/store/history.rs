@@ -122,7 +122,7 @@ async fn count_up(store: &Arc<dyn Store>, times: usize) -> Vec<Revision> {
         let conditions = vec![Condition::Unchanged(key("/n"), entry.modified)];
         let outcome = store.txn(Txn { conditions, ..txn([put("/n", &more.to_string())]) }).await.unwrap();
         if !matches!(outcome, TxnOutcome::Refused(_)) {
-            revisions.push(applied(outcome));
+            revisions.push(applied(&outcome));
         }
     }
     revisions

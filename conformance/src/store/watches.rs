@@ -43,9 +43,9 @@ async fn a_watch_resumes_where_it_is_told(Fixture { store, .. }: Fixture) {
     }
     for (done, after) in revisions.iter().enumerate() {
         let mut changes = watch(&store, "/a", *after).await;
-        for round in done + 1..=5 {
+        for (round, revision) in revisions.iter().enumerate().skip(done + 1) {
             let change = next(&mut changes).await;
-            assert_eq!(change.revision, revisions[round]);
+            assert_eq!(change.revision, *revision);
             assert_eq!(change.after.as_deref().map(value), Some(round.to_string()));
             assert_eq!(change.before.is_some(), round > 1);
         }

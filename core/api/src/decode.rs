@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::fmt;
 
 pub use self::fields::unknown_fields;
-pub use self::normalize::{Notation, TypeError};
+pub use self::normalize::{Canonical, Notation, TypeError};
 
 /// How much a body may demand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,14 +82,13 @@ pub fn decode_yaml(bytes: &[u8], strictness: Strictness) -> Result<Decoded, Deco
 
 /// Leaves in the tree exactly what upstream's types would write after reading it.
 ///
-/// Unknown fields and nulls go; times, base64 and embedded numbers get their canonical notation; zero values go or come
-/// by the schema's rules. A value of the wrong type is an error in upstream's words. Quantities are only made strings;
-/// [`normalize_with`] can rewrite them.
+/// Unknown fields and nulls go; times, quantities and base64 get their canonical notation; zero values go or come by
+/// the schema's rules. A value of the wrong type is an error in upstream's words.
 pub fn normalize(value: &mut Value, of: &'static Message) -> Result<(), TypeError> {
     normalize_with(value, of, &Notation::default())
 }
 
-/// Like [`normalize`], with a notation for the values that this module does not know how to write.
+/// Like [`normalize`], with another notation for quantities, or none.
 pub fn normalize_with(value: &mut Value, of: &'static Message, notation: &Notation) -> Result<(), TypeError> {
     normalize::message(value, of, notation)
 }

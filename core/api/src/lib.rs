@@ -3,10 +3,13 @@
 //! Nothing here performs I/O, reads a clock or starts a task.
 //! Facts about the API (fields, numbers, keys, resources) come only from the tables in `data/`.
 
+#![deny(missing_docs)]
+
 pub mod apply;
 pub mod decode;
 mod r#gen;
 pub mod names;
+pub mod openapi;
 pub mod patch;
 pub mod path;
 pub mod protobuf;

@@ -38,6 +38,9 @@ impl Message {
     }
 
     /// Whether an object of this type is owned and replaced as a whole (`x-kubernetes-map-type: atomic`).
+    ///
+    /// For a field of one value ask the field's own [`Merge::list`], which has this in it and may say otherwise; ask
+    /// here for the items of lists and maps.
     #[must_use]
     pub fn is_atomic(&self) -> bool {
         tables::ATOMIC.binary_search(&self.name).is_ok()

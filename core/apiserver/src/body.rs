@@ -3,12 +3,10 @@
 //! Media types, unknown and duplicate fields, and the agreement of `apiVersion` and `kind` are checked here; what the
 //! values mean is not.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 use windlass_api::{
-    decode::{self, Decoded, Notation, Strictness},
-    protobuf, quantity,
+    decode::{self, Decoded, Strictness},
+    protobuf,
     resources::{GroupVersionKind, ResourceInfo},
     schema::Message,
 };
@@ -123,17 +121,11 @@ pub(crate) fn checked(decoded: Decoded, wanted: Wanted, validation: FieldValidat
         }
         warnings = odd;
     }
-    normalize(&mut object, wanted.message).map_err(|error| unfit(&error))?;
+    decode::normalize(&mut object, wanted.message).map_err(|error| unfit(&error))?;
     let fields = crate::object::as_map(&mut object);
     fields.insert("apiVersion".into(), expected.into());
     fields.insert("kind".into(), wanted.kind.kind.into());
     Ok(Read { object, warnings })
-}
-
-/// Leaves in a tree what its type would write.
-pub(crate) fn normalize(object: &mut Value, message: &'static Message) -> std::result::Result<(), decode::TypeError> {
-    let quantity = |text: &str| quantity::normalize(text).map(Cow::into_owned).map_err(|error| error.to_string());
-    decode::normalize_with(object, message, &Notation { quantity: Some(quantity) })
 }
 
 /// Why a body is no tree.

@@ -43,7 +43,7 @@ async fn add(server: &ApiServer, served: &Served, key: Key, mut object: Value, t
     meta.insert("uid".into(), server.parts.entropy.uuid().into());
     meta.insert("creationTimestamp".into(), object::time(server.parts.clock.now()).into());
     let claims = alloc::claim(server, served, &mut object, None).await?;
-    crate::body::normalize(&mut object, served.storage.message)
+    windlass_api::decode::normalize(&mut object, served.storage.message)
         .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
     let value = index::encode(served, &object)?;
     txn.conditions.push(Condition::Absent(key.clone()));

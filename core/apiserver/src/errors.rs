@@ -1,7 +1,5 @@
 //! Errors in the words that Kubernetes clients match on. Which error a situation calls for is decided elsewhere.
 
-use std::time::Duration;
-
 use windlass_api::resources::ResourceInfo;
 use windlass_kernel::{
     access::Attributes,
@@ -140,11 +138,6 @@ pub(crate) fn no_such_verb(request: &Request) -> Error {
         details.group = request.resource.group.to_string();
         details.kind = request.resource.resource.to_string();
     })
-}
-
-/// A budget forbids it for now.
-pub(crate) fn too_many(message: &str, retry_after: Duration) -> Error {
-    Error::new(ErrorKind::TooManyRequests, message).detailed(|details| details.retry_after = Some(retry_after))
 }
 
 /// The server does not do this.

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
+    controller::ObjectKey,
     error::{Error, ErrorKind, Result},
     store::{Entry, Key, Revision},
 };
@@ -230,6 +231,36 @@ impl Document {
         })
     }
 
+    /// Decodes the object's metadata alone, without the resource version.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](ErrorKind::Corrupt) where the metadata does not have the type's form.
+    pub fn metadata<T: DeserializeOwned>(&self) -> Result<T> {
+        let json = self.json();
+        // The splice point lies behind the brace that opens the metadata.
+        let meta = number(&self.entry.value, 1).checked_sub(1).and_then(|at| json.get(at..)).unwrap_or_default();
+        T::deserialize(&mut serde_json::Deserializer::from_slice(meta)).map_err(|error| {
+            Error::new(ErrorKind::Corrupt, format!("cannot decode the metadata of {:?}", self.entry.key))
+                .with_source(error)
+        })
+    }
+
+    /// The object's namespace and name.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](ErrorKind::Corrupt) where they are not texts.
+    pub fn object_key(&self) -> Result<ObjectKey> {
+        #[derive(Default, serde::Deserialize)]
+        #[serde(default)]
+        struct Named {
+            namespace: String,
+            name: String,
+        }
+        self.metadata().map(|Named { namespace, name }| ObjectKey { namespace, name })
+    }
+
     /// The header's lines of one kind, in their order, as name and value.
     pub fn indexed(&self, index: Index) -> impl Iterator<Item = (&str, &str)> {
         let header = &self.entry.value[PREFIX..PREFIX + number(&self.entry.value, 5)];
@@ -346,6 +377,17 @@ mod tests {
         assert_eq!(document.label("app"), Some("web"));
         assert_eq!(document.find(Index::Field, "spec.nodeName"), Some(""));
         assert_eq!(document.label("none"), None);
+    }
+
+    #[test]
+    fn the_metadata_is_decoded_alone() {
+        let object =
+            json!({"kind": "Pod", "metadata": {"labels": {"a": "b"}, "name": "x", "namespace": "n"}, "spec": 5});
+        let document = Document::stored(entry(&object, 1)).unwrap();
+        assert_eq!(document.metadata::<Value>().unwrap(), object["metadata"]);
+        assert_eq!(document.object_key().unwrap(), ObjectKey::new("n", "x"));
+        let nameless = Document::stored(entry(&json!({"metadata": {}}), 1)).unwrap();
+        assert_eq!(nameless.object_key().unwrap(), ObjectKey::default());
     }
 
     #[test]

@@ -15,7 +15,9 @@ pub mod error;
 pub mod keys;
 pub mod node;
 pub mod rules;
+pub mod runtime;
 pub mod spawn;
+pub mod spdy;
 pub mod stop;
 pub mod store;
 
@@ -30,6 +32,7 @@ pub use error::{Certainty, Error, ErrorKind, Result};
 pub use keys::Keys;
 pub use node::NodeAgent;
 pub use rules::ServiceRules;
+pub use runtime::{ContainerRuntime, ImageStore};
 pub use spawn::{Spawn, SpawnExt, Task};
 pub use stop::Stop;
 pub use store::{Revision, Store};

@@ -4,8 +4,13 @@
 //! write is acknowledged. This crate does not know what the bytes mean. Its interface beyond the kernel's
 //! [`Store`](windlass_kernel::Store) may change in any release.
 
+mod disk;
 mod memory;
 mod mvcc;
 
+pub use disk::{
+    DiskOptions, DiskStore, Stats,
+    files::{File, Files, RealFiles},
+};
 pub use memory::MemoryStore;
 pub use mvcc::HistoryLimits;

@@ -70,7 +70,7 @@ impl Inner {
         let applied = tip.apply(mutation, now)?;
         if shown != (tip.head.revision, tip.head.history.floor()) {
             let published = self.published.head().history.end();
-            tip.head.history.prune(self.limits, published);
+            tip.head.history.prune(self.limits, published, now);
             self.published.publish(tip.head.clone());
         }
         Ok(applied.reply)

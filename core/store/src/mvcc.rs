@@ -12,7 +12,7 @@ mod watch;
 
 use windlass_kernel::{Error, ErrorKind, Revision};
 
-pub(crate) use apply::{Mutation, Record, Reply, Tip};
+pub(crate) use apply::{Applied, Mutation, Record, Reply, Tip};
 pub(crate) use head::Head;
 pub(crate) use history::History;
 pub use history::HistoryLimits;

@@ -1,1 +1,18 @@
 //! Fakes that keep every contract, the virtual clock and the seeded executor.
+//!
+//! What is missing on purpose: a fake API server. The real one runs over a store in memory, under [`sim::Executor`].
+#![deny(missing_docs)]
+
+pub mod agent;
+mod clock;
+mod entropy;
+mod event_log;
+mod keys;
+pub mod pipe;
+pub mod sim;
+
+pub use agent::{FakeAgent, FakeNode};
+pub use clock::{ManualClock, SkewedClock};
+pub use entropy::SeededEntropy;
+pub use event_log::{Difference, EventLog};
+pub use keys::FakeKeys;

@@ -1,4 +1,22 @@
 //! A whole cluster in one process: assembly, re-exports, and the rim where Windlass meets the operating system.
 #![deny(missing_docs)]
 
+mod agents;
+pub mod cluster;
+mod components;
 pub mod rim;
+#[cfg(feature = "http")]
+pub mod serve;
+
+pub use self::{
+    agents::Agents,
+    cluster::{Builder, Cluster, NodeParts, NodeSource},
+};
+pub use windlass_api as api;
+pub use windlass_apiserver as apiserver;
+pub use windlass_client as client;
+pub use windlass_kernel as kernel;
+pub use windlass_node as node;
+pub use windlass_store as store;
+#[cfg(feature = "fake")]
+pub use windlass_testkit as testkit;

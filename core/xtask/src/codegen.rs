@@ -1,7 +1,9 @@
-//! `cargo xtask codegen`: the tables of `core/api/data` become the code of `core/api/src/gen`.
+//! `cargo xtask codegen`: the tables of `core/api/data` become the code of `core/api/src/gen`, and the proto files of the
+//! plugins become theirs.
 //!
 //! The code is formatted with rustfmt and checked in; `--check` compares and writes nothing.
 
+mod grpc;
 mod names;
 mod registry;
 mod schema;
@@ -47,23 +49,31 @@ pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     registry::generate(&facts, &mut files)?;
     types::generate(&facts, &mut files)?;
     files.insert("mod.rs".into(), MOD.to_owned());
-    let files = format(files)?;
+    keep("core/api/src/gen", files, check)?;
+    for (folder, files) in grpc::generate()? {
+        keep(&folder, files, check)?;
+    }
+    Ok(())
+}
 
-    let folder = root().join("core/api/src/gen");
+/// Writes a folder of generated files; with `check` compares it.
+fn keep(name: &str, files: Files, check: bool) -> anyhow::Result<()> {
+    let files = format(files)?;
+    let folder = root().join(name);
     if check {
         let stale: Vec<_> = files
             .iter()
             .filter(|(path, text)| std::fs::read_to_string(folder.join(path)).ok().as_ref() != Some(text))
             .map(|(path, _)| path.display().to_string())
             .collect();
-        ensure!(stale.is_empty(), "core/api/src/gen is stale, run `cargo xtask codegen`: {}", stale.join(", "));
+        ensure!(stale.is_empty(), "{name} is stale, run `cargo xtask codegen`: {}", stale.join(", "));
         return Ok(());
     }
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
     }
     write(&folder, &files)?;
-    println!("{} files", files.len());
+    println!("{name}: {} files", files.len());
     Ok(())
 }
 

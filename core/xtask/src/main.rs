@@ -2,7 +2,10 @@
 
 mod codegen;
 mod distill;
+mod system;
 mod tables;
+mod test;
+mod tidy;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -29,11 +32,17 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Format, tidy, lints and every test; the last line is the count.
+    Test,
+    /// Checks the rules that neither the compiler nor clippy knows.
+    Tidy,
 }
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Distill { from } => distill::run(&from),
         Command::Codegen { check } => codegen::run(check),
+        Command::Test => test::run(),
+        Command::Tidy => tidy::run(),
     }
 }

@@ -175,3 +175,41 @@ fn a_write_may_set_or_reset_the_entries_but_not_lose_them() {
     assert!(names(&with(json!([{}])), "").is_empty());
     assert!(names(&with(json!([])), "").is_empty());
 }
+
+#[test]
+fn a_pod_is_owned_as_clusters_show_it() {
+    let pod = TypeRef::message(Message::of_kind("", "v1", "Pod").unwrap());
+    let ignored = FieldSet::of_fields(&["status"]);
+    let at = |kind| Write { manager: "m", api_version: "v1", subresource: "", now: "t", kind, ignored: Some(&ignored) };
+    let new = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "nginx", "namespace": "default", "uid": "u", "creationTimestamp": "t", "labels": {"run": "nginx"}},
+        "spec": {
+            "containers": [{
+                "name": "nginx", "image": "nginx", "imagePullPolicy": "Always", "resources": {},
+                "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+            }],
+            "dnsPolicy": "ClusterFirst", "enableServiceLinks": true, "restartPolicy": "Always",
+            "schedulerName": "default-scheduler", "securityContext": {}, "terminationGracePeriodSeconds": 30,
+        },
+        "status": {"phase": "Pending", "qosClass": "BestEffort"},
+    });
+    let created = update(None, &new, Vec::new(), &at(pod));
+    let expect = r#"{"f:metadata":{"f:labels":{".":{},"f:run":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"nginx\"}":{".":{},"f:image":{},"f:imagePullPolicy":{},"f:name":{},"f:resources":{},"f:terminationMessagePath":{},"f:terminationMessagePolicy":{}}},"f:dnsPolicy":{},"f:enableServiceLinks":{},"f:restartPolicy":{},"f:schedulerName":{},"f:securityContext":{},"f:terminationGracePeriodSeconds":{}}}"#;
+    assert_eq!(created[0].fields.to_json(), expect);
+
+    let mut running = new.clone();
+    running["spec"]["nodeName"] = json!("n1");
+    running["status"] = json!({
+        "conditions": [{"type": "Ready", "status": "True", "lastProbeTime": null, "lastTransitionTime": "t"}],
+        "phase": "Running", "qosClass": "BestEffort", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}],
+        "containerStatuses": [{"name": "nginx", "ready": true}],
+    });
+    let spec = FieldSet::of_fields(&["spec"]);
+    let kubelet = Write { manager: "kubelet", subresource: "status", ignored: Some(&spec), ..at(pod) };
+    let reported = update(Some(&new), &running, created.clone(), &kubelet);
+    assert_eq!(reported.len(), 2);
+    assert_eq!((reported[1].manager.as_str(), &reported[1].fields), ("m", &created[0].fields));
+    let expect = r#"{"f:status":{"f:conditions":{".":{},"k:{\"type\":\"Ready\"}":{".":{},"f:lastProbeTime":{},"f:lastTransitionTime":{},"f:status":{},"f:type":{}}},"f:containerStatuses":{},"f:phase":{},"f:podIP":{},"f:podIPs":{".":{},"k:{\"ip\":\"10.0.0.1\"}":{".":{},"f:ip":{}}}}}"#;
+    assert_eq!(reported[0].fields.to_json(), expect);
+}

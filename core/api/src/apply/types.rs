@@ -44,7 +44,12 @@ pub(super) enum Division<'s> {
 #[derive(Clone, Copy)]
 pub(super) enum Members<'s> {
     Message(&'static Message),
-    Custom { properties: &'s Map<String, Value>, meta: Option<&'static Message> },
+    Custom {
+        properties: &'s Map<String, Value>,
+        meta: Option<&'static Message>,
+        /// Whether the schema refuses other fields.
+        closed: bool,
+    },
 }
 
 /// What is known of one field of an object.
@@ -105,6 +110,25 @@ impl<'s> TypeRef<'s> {
             }
         };
         if fits { division } else { Division::Leaf }
+    }
+
+    /// How a value with one owner is built all the same: by its fields, or by its items.
+    pub(super) fn inside(self) -> (Division<'s>, Option<Self>) {
+        let plain = |kind| match kind {
+            Kind::Message(message) if message.codec == Codec::Plain => Division::Struct(Members::Message(message)),
+            _ => Division::Leaf,
+        };
+        match self.0 {
+            Known::Message(message) => (plain(Kind::Message(message)), None),
+            Known::Item(kind) => (plain(kind), None),
+            Known::Field(field) => match field.shape {
+                Shape::One => (plain(field.of), None),
+                Shape::List => (Division::Leaf, Some(Self(Known::Item(field.of)))),
+                Shape::Map => (Division::Map(Self(Known::Item(field.of))), None),
+            },
+            Known::Custom { schema, .. } => (Division::Leaf, schema.get("items").map(Self::below)),
+            Known::Deduced => (Division::Leaf, None),
+        }
     }
 
     /// What JSON a value of this type has to be, for messages; `None` where anything goes.
@@ -182,7 +206,10 @@ fn divide_custom<'s>(schema: &'s Value, meta: Option<&'static Message>, value: &
         _ if flag("x-kubernetes-int-or-string") => Division::Leaf,
         "object" if text("x-kubernetes-map-type") == "atomic" => Division::Leaf,
         "object" => match (schema.get("properties"), schema.get("additionalProperties")) {
-            (Some(Value::Object(properties)), _) => Division::Struct(Members::Custom { properties, meta }),
+            (Some(Value::Object(properties)), values) => {
+                let closed = !flag("x-kubernetes-preserve-unknown-fields") && values.is_none();
+                Division::Struct(Members::Custom { properties, meta, closed })
+            }
             (_, Some(values @ Value::Object(_))) => Division::Map(TypeRef::below(values)),
             _ => Division::Map(TypeRef(Known::Deduced)),
         },
@@ -221,7 +248,7 @@ impl<'s> Division<'s> {
             Self::Struct(Members::Custom { meta: Some(meta), .. }) if name == "metadata" => {
                 Member { kind: TypeRef::message(meta), name: Some("metadata"), declared: true, in_zero: false }
             }
-            Self::Struct(Members::Custom { properties, meta }) => match properties.get(name) {
+            Self::Struct(Members::Custom { properties, meta, .. }) => match properties.get(name) {
                 Some(schema) => Member { kind: TypeRef::below(schema), name: None, declared: true, in_zero: false },
                 None => {
                     let builtin = meta.is_some() && matches!(name, "apiVersion" | "kind");
@@ -235,7 +262,7 @@ impl<'s> Division<'s> {
 
     /// Whether an undeclared field is an error rather than a key of a map.
     pub(super) fn is_closed(self) -> bool {
-        matches!(self, Self::Struct(Members::Message(_)))
+        matches!(self, Self::Struct(Members::Message(_) | Members::Custom { closed: true, .. }))
     }
 }
 

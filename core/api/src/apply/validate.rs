@@ -34,7 +34,12 @@ fn walk(value: &Value, kind: TypeRef<'_>, path: &mut Vec<Element>, said: &mut Ve
         let expected = kind.expected().unwrap_or_default();
         return complain(path, said, &format!("expected {expected}, got {value}"));
     }
-    match (kind.divide(value), value) {
+    let (fields, items) = kind.inside();
+    let division = match kind.divide(value) {
+        Division::Leaf => fields,
+        division => division,
+    };
+    match (division, value) {
         (division @ (Division::Struct(_) | Division::Map(_)), Value::Object(map)) => {
             for (name, value) in map {
                 let member = division.member(name);
@@ -78,6 +83,13 @@ fn walk(value: &Value, kind: TypeRef<'_>, path: &mut Vec<Element>, said: &mut Ve
                     complain(path, said, &format!("duplicate entries for key {element}"));
                 }
                 seen.insert(element);
+            }
+        }
+        (Division::Leaf, Value::Array(list)) => {
+            for (at, item) in list.iter().enumerate() {
+                path.push(Element::Index(at));
+                walk(item, items.unwrap_or(TypeRef::DEDUCED), path, said);
+                path.pop();
             }
         }
         _ => {}

@@ -135,10 +135,6 @@ fn differ(old: Old<'_>, new: Option<&Value>, kind: TypeRef<'_>, depth: Depth) ->
     };
     delta.changed.member = matches!(old, Old::Absent) && new.is_some();
     delta.removed.member = new.is_none();
-    if depth == Depth::Metadata {
-        delta.changed.member = false;
-        delta.removed.member = false;
-    }
     delta
 }
 
@@ -166,6 +162,9 @@ fn swap(old: Old<'_>, new: Option<&Value>, kind: TypeRef<'_>) -> Delta {
 fn objects(old: Old<'_>, new: Option<&Value>, division: Division<'_>, depth: Depth) -> Delta {
     let mut delta = Delta::default();
     let before = if let Old::Value(Value::Object(map)) = old { Some(map) } else { None };
+    if before.is_none() {
+        delta.changed.below.nodes.reserve_exact(new.and_then(Value::as_object).map_or(0, Map::len));
+    }
     let mut before = before.into_iter().flatten().peekable();
     let mut after = new.and_then(Value::as_object).into_iter().flatten().peekable();
     loop {
@@ -182,12 +181,19 @@ fn objects(old: Old<'_>, new: Option<&Value>, division: Division<'_>, depth: Dep
             continue;
         }
         let (a, b) = (a.map(|(_, v)| v), b.map(|(_, v)| v));
+        // Most of what an update sends is as it was; then the type need not be asked.
+        if a.is_some() && a == b {
+            continue;
+        }
         let member = division.member(name);
-        let sub = match (a, old) {
+        let mut sub = match (a, old) {
             (Some(a), _) => differ(Old::Value(a), b, member.kind, depth.of(name)),
             (None, Old::Zero) if member.in_zero => differ(Old::Zero, b, member.kind, depth.of(name)),
             (None, _) => differ(Old::Absent, b, member.kind, depth.of(name)),
         };
+        if depth.of(name) == Depth::Metadata {
+            (sub.changed.member, sub.removed.member) = (false, false);
+        }
         delta.take(|| member.element(name), sub);
     }
 }
@@ -196,7 +202,7 @@ fn lists(old: &[Value], new: &[Value], keys: Keys<'_>, kind: TypeRef<'_>) -> Del
     let mut delta = Delta::default();
     // Most writes leave the items of a list in place; then no key has to be copied.
     if old.len() == new.len() && old.iter().zip(new).all(|(a, b)| keys.same(a, b)) {
-        for (a, b) in old.iter().zip(new) {
+        for (a, b) in old.iter().zip(new).filter(|(a, b)| a != b) {
             delta.take(|| keys.lenient(b), differ(Old::Value(a), Some(b), kind, Depth::Below));
         }
         delta.changed.below.sort();

@@ -1,20 +1,32 @@
 //! Trees as upstream's types would write them after reading: checked, pruned, canonical, with their zero values.
 
 use crate::r#gen::schema::apiextensions_v1::JSON_SCHEMA_PROPS;
+use crate::quantity;
 use crate::schema::{Codec, Field, Kind, Message, Shape, Zero};
 use crate::types::{MicroTime, Time, parse_time};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::fmt;
 
 type Result<T> = std::result::Result<T, TypeError>;
 
+/// Gives a written value its canonical form, or says what is wrong with it.
+pub type Canonical = fn(&str) -> std::result::Result<String, String>;
+
 /// How values are written whose notation is another module's knowledge.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Notation {
-    /// Gives a quantity its canonical form, or says what is wrong with it.
-    pub quantity: Option<fn(&str) -> std::result::Result<String, String>>,
+    /// How quantities are written; none keeps them as they are.
+    pub quantity: Option<Canonical>,
+}
+
+impl Default for Notation {
+    fn default() -> Self {
+        let quantity = |text: &str| quantity::normalize(text).map(Cow::into_owned).map_err(|e| e.to_string());
+        Self { quantity: Some(quantity) }
+    }
 }
 
 /// A value that does not have the type of its field, in the words of upstream's decoder.
@@ -93,7 +105,7 @@ pub(super) fn message(value: &mut Value, of: &'static Message, notation: &Notati
         Codec::MicroTime => *value = MicroTime(time(value, "2006-01-02T15:04:05.000000Z07:00")?).to_string().into(),
         Codec::Duration if value.is_string() || is_null => {}
         Codec::Duration => return Err(TypeError::new(value, "string")),
-        Codec::Quantity => *value = quantity(value, notation)?.into(),
+        Codec::Quantity => *value = canonical_quantity(value, notation)?.into(),
         Codec::IntOrString => match value {
             Value::Null => *value = 0.into(),
             Value::String(_) => {}
@@ -218,7 +230,7 @@ fn time(value: &Value, layout: &str) -> Result<jiff::Timestamp> {
     })
 }
 
-fn quantity(value: &Value, notation: &Notation) -> Result<String> {
+fn canonical_quantity(value: &Value, notation: &Notation) -> Result<String> {
     let text = match value {
         Value::Null => return Ok("0".to_owned()),
         Value::String(text) => text.clone(),
@@ -313,8 +325,8 @@ mod tests {
         check(
             "",
             "ResourceQuota",
-            json!({"spec": {"hard": {"pods": 10}}}),
-            Ok(json!({"metadata": {}, "spec": {"hard": {"pods": "10"}}, "status": {}})),
+            json!({"spec": {"hard": {"pods": 10, "memory": "1024Mi"}}}),
+            Ok(json!({"metadata": {}, "spec": {"hard": {"pods": "10", "memory": "1Gi"}}, "status": {}})),
         );
     }
 

@@ -26,15 +26,21 @@ impl fmt::Display for MicroTime {
 
 /// Reads an RFC 3339 time with any offset and precision.
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
-    // RFC 3339 wants a full date, a `T`, a full time and an offset; jiff alone would accept more than that.
+    // RFC 3339 wants a full date, a `T`, a full time and an offset; jiff alone accepts more than that.
     let bytes = text.as_bytes();
-    let shape = bytes.len() >= 20
-        && bytes[4] == b'-'
-        && bytes[7] == b'-'
-        && bytes[10] == b'T'
-        && bytes[13] == b':'
-        && bytes[16] == b':';
-    if shape { text.parse().ok() } else { None }
+    let digits = bytes.len() >= 20
+        && (0..19).all(|at| match at {
+            4 | 7 => bytes[at] == b'-',
+            10 => bytes[at] == b'T',
+            13 | 16 => bytes[at] == b':',
+            _ => bytes[at].is_ascii_digit(),
+        });
+    let offset = match bytes {
+        [.., b'Z'] => true,
+        [.., b'+' | b'-', a, b, b':', c, d] => [a, b, c, d].iter().all(|d| d.is_ascii_digit()),
+        _ => false,
+    };
+    if digits && offset { text.parse().ok() } else { None }
 }
 
 macro_rules! as_text {
@@ -77,6 +83,8 @@ mod tests {
     fn times_are_written_in_utc_with_their_own_precision() {
         check("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000000Z");
         check("2026-01-02T03:04:05.123456789+02:00", "2026-01-02T01:04:05Z", "2026-01-02T01:04:05.123456Z");
-        assert_eq!(parse("2026-01-02"), None);
+        for wrong in ["2026-01-02", "2026-01-02T03:04:05", "2026-01-02T03:04:05Z[UTC]", "2026-01-02T03:04:05+02", ""] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
     }
 }

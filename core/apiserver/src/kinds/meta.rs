@@ -210,7 +210,7 @@ pub fn selector(selector: &Field<'_, '_>, errors: &mut Errors) {
             "In" | "NotIn" => {
                 errors.require(&values, "must be specified when `operator` is 'In' or 'NotIn'");
             }
-            "Exists" | "DoesNotExist" if values.len() > 0 => {
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
                 errors.forbidden(&values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
             }
             "Exists" | "DoesNotExist" => {}

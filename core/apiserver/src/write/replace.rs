@@ -174,7 +174,7 @@ pub(crate) fn may_go(served: &Served, object: &Value) -> bool {
 }
 
 /// Whether all that changes is when a lease was renewed.
-pub(crate) fn leases_only_renewed(served: &Served, old: &Value, new: &Value) -> bool {
+fn leases_only_renewed(served: &Served, old: &Value, new: &Value) -> bool {
     if !served.is("coordination.k8s.io", "leases") {
         return false;
     }

@@ -37,10 +37,12 @@ impl Spawn for Inline {
     }
 }
 
+type Test = fn(&Lab);
+
 fn main() {
     let arguments = Arguments::from_args();
     let missing = net::missing();
-    let tests: [(&str, fn(&Lab)); 8] = [
+    let tests: &[(&str, Test)] = &[
         ("a_cluster_ip_reaches_every_endpoint", a_cluster_ip_reaches_every_endpoint),
         ("a_port_without_endpoints_refuses_at_once", a_port_without_endpoints_refuses_at_once),
         ("a_node_port_is_reached_from_the_node_and_from_pods", a_node_port_is_reached_from_the_node_and_from_pods),
@@ -50,7 +52,7 @@ fn main() {
         ("a_change_touches_only_what_it_names", a_change_touches_only_what_it_names),
         ("clear_leaves_nothing", clear_leaves_nothing),
     ];
-    let trials = tests.into_iter().map(|(name, test)| {
+    let trials = tests.iter().map(|&(name, test)| {
         let kind = missing.clone().unwrap_or_default();
         let run = move || {
             let lab = Lab::new(name).map_err(|error| Failed::from(error.to_string()))?;
@@ -85,7 +87,7 @@ fn a_cluster_ip_reaches_every_endpoint(lab: &Lab) {
     block_on(rules.replace(vec![service("web", &[(lab.pod(0), true), (lab.pod(1), true)])])).unwrap();
     let mut seen = [0, 0];
     for _ in 0..40 {
-        match lab.from_pod(2, VIP, 80) {
+        match lab.pod_connects(2, VIP, 80) {
             Outcome::Answered { server, client } => {
                 seen[server] += 1;
                 assert_eq!(client, lab.pod(2), "a pod's address is kept inside the cluster");
@@ -94,31 +96,31 @@ fn a_cluster_ip_reaches_every_endpoint(lab: &Lab) {
         }
     }
     assert!(seen.iter().all(|count| *count > 0), "both endpoints serve: {seen:?}");
-    assert!(matches!(lab.from_node(VIP, 80), Outcome::Answered { .. }));
+    assert!(matches!(lab.node_connects(VIP, 80), Outcome::Answered { .. }));
 }
 
 fn a_port_without_endpoints_refuses_at_once(lab: &Lab) {
     let rules = rules(lab);
     block_on(rules.replace(vec![service("web", &[])])).unwrap();
-    assert_eq!(lab.from_pod(2, VIP, 80), Outcome::Refused);
-    assert_eq!(lab.from_node(VIP, 80), Outcome::Refused);
+    assert_eq!(lab.pod_connects(2, VIP, 80), Outcome::Refused);
+    assert_eq!(lab.node_connects(VIP, 80), Outcome::Refused);
     let change = RulesChange { put: vec![service("web", &[(lab.pod(0), true)])], gone: vec![] };
     block_on(rules.change(change)).unwrap();
-    assert!(matches!(lab.from_pod(2, VIP, 80), Outcome::Answered { server: 0, .. }));
+    assert!(matches!(lab.pod_connects(2, VIP, 80), Outcome::Answered { server: 0, .. }));
 }
 
 fn a_node_port_is_reached_from_the_node_and_from_pods(lab: &Lab) {
     let rules = rules(lab);
     block_on(rules.replace(vec![service("web", &[(lab.pod(0), true)])])).unwrap();
-    assert!(matches!(lab.from_pod(2, lab.node(), 30080), Outcome::Answered { server: 0, .. }));
-    assert!(matches!(lab.from_node(lab.node(), 30080), Outcome::Answered { server: 0, .. }));
-    assert!(matches!(lab.from_node(Ipv4Addr::LOCALHOST.into(), 30080), Outcome::Answered { server: 0, .. }));
+    assert!(matches!(lab.pod_connects(2, lab.node(), 30080), Outcome::Answered { server: 0, .. }));
+    assert!(matches!(lab.node_connects(lab.node(), 30080), Outcome::Answered { server: 0, .. }));
+    assert!(matches!(lab.node_connects(Ipv4Addr::LOCALHOST.into(), 30080), Outcome::Answered { server: 0, .. }));
 }
 
 fn a_pod_reaches_itself_through_its_service(lab: &Lab) {
     let rules = rules(lab);
     block_on(rules.replace(vec![service("web", &[(lab.pod(0), true)])])).unwrap();
-    assert!(matches!(lab.from_pod(0, VIP, 80), Outcome::Answered { server: 0, .. }));
+    assert!(matches!(lab.pod_connects(0, VIP, 80), Outcome::Answered { server: 0, .. }));
 }
 
 fn a_sticky_client_stays_with_one_endpoint(lab: &Lab) {
@@ -126,12 +128,12 @@ fn a_sticky_client_stays_with_one_endpoint(lab: &Lab) {
     let mut web = service("web", &[(lab.pod(0), true), (lab.pod(1), true)]);
     web.affinity = Some(Duration::from_secs(60));
     block_on(rules.replace(vec![web.clone()])).unwrap();
-    let first = lab.from_pod(2, VIP, 80);
+    let first = lab.pod_connects(2, VIP, 80);
     assert!(matches!(first, Outcome::Answered { .. }), "{first:?}");
-    assert!((0..10).all(|_| lab.from_pod(2, VIP, 80) == first));
+    assert!((0..10).all(|_| lab.pod_connects(2, VIP, 80) == first));
     web.affinity = None;
     block_on(rules.change(RulesChange { put: vec![web], gone: vec![] })).unwrap();
-    assert!((0..40).any(|_| lab.from_pod(2, VIP, 80) != first));
+    assert!((0..40).any(|_| lab.pod_connects(2, VIP, 80) != first));
 }
 
 fn a_local_policy_leaves_out_other_nodes(lab: &Lab) {
@@ -140,11 +142,11 @@ fn a_local_policy_leaves_out_other_nodes(lab: &Lab) {
     web.internal = Reach::Local;
     web.external = Reach::Local;
     block_on(rules.replace(vec![web.clone()])).unwrap();
-    assert!((0..10).all(|_| matches!(lab.from_pod(2, VIP, 80), Outcome::Answered { server: 0, .. })));
+    assert!((0..10).all(|_| matches!(lab.pod_connects(2, VIP, 80), Outcome::Answered { server: 0, .. })));
     web.endpoints.remove(0);
     block_on(rules.change(RulesChange { put: vec![web], gone: vec![] })).unwrap();
-    assert_eq!(lab.from_pod(2, VIP, 80), Outcome::Refused);
-    assert_eq!(lab.from_node(lab.node(), 30080), Outcome::Refused);
+    assert_eq!(lab.pod_connects(2, VIP, 80), Outcome::Refused);
+    assert_eq!(lab.node_connects(lab.node(), 30080), Outcome::Refused);
 }
 
 fn a_change_touches_only_what_it_names(lab: &Lab) {
@@ -156,14 +158,14 @@ fn a_change_touches_only_what_it_names(lab: &Lab) {
     let web = service("web", &[(lab.pod(0), true)]);
     block_on(rules.replace(vec![web.clone(), other.clone()])).unwrap();
     block_on(rules.change(RulesChange { put: vec![], gone: vec![web.key.clone()] })).unwrap();
-    assert_ne!(lab.from_pod(2, VIP, 80), Outcome::Refused, "nobody answers for an address that is not wanted");
-    assert!(matches!(lab.from_pod(2, other_vip, 80), Outcome::Answered { server: 1, .. }));
+    assert_ne!(lab.pod_connects(2, VIP, 80), Outcome::Refused, "nobody answers for an address that is not wanted");
+    assert!(matches!(lab.pod_connects(2, other_vip, 80), Outcome::Answered { server: 1, .. }));
     let broken = ServicePort { cluster_ips: vec![VIP, VIP], ..web.clone() };
     let clash = RulesChange { put: vec![ServicePort { cluster_ips: vec![other_vip], ..broken }], gone: vec![] };
     assert!(block_on(rules.change(clash)).is_err(), "two services cannot have one address");
-    assert!(matches!(lab.from_pod(2, other_vip, 80), Outcome::Answered { server: 1, .. }));
+    assert!(matches!(lab.pod_connects(2, other_vip, 80), Outcome::Answered { server: 1, .. }));
     block_on(rules.change(RulesChange { put: vec![web], gone: vec![other.key] })).unwrap();
-    assert!(matches!(lab.from_pod(2, VIP, 80), Outcome::Answered { server: 0, .. }));
+    assert!(matches!(lab.pod_connects(2, VIP, 80), Outcome::Answered { server: 0, .. }));
 }
 
 fn clear_leaves_nothing(lab: &Lab) {

@@ -12,11 +12,11 @@ use std::{
 use nix::sched::{CloneFlags, setns};
 
 /// Where the servers in the pods listen.
-pub const PORT: u16 = 8080;
+pub(crate) const PORT: u16 = 8080;
 
 /// What became of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The server in that pod answered, and saw the client under this address.
     Answered { server: usize, client: IpAddr },
     /// It was refused.
@@ -26,7 +26,7 @@ pub enum Outcome {
 }
 
 /// Why this machine cannot run the tests, if it cannot.
-pub fn missing() -> Option<String> {
+pub(crate) fn missing() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("needs root".into());
     }
@@ -34,12 +34,12 @@ pub fn missing() -> Option<String> {
 }
 
 /// The namespaces. Dropping them removes everything.
-pub struct Lab {
+pub(crate) struct Lab {
     prefix: String,
 }
 
 impl Lab {
-    pub fn new(name: &str) -> io::Result<Self> {
+    pub(crate) fn new(name: &str) -> io::Result<Self> {
         let short: String = name.split('_').filter_map(|word| word.chars().next()).collect();
         let lab = Self { prefix: format!("wl{}{short}", id()) };
         let node = lab.name("node");
@@ -74,27 +74,27 @@ impl Lab {
         Ok(())
     }
 
-    pub fn pod(&self, at: usize) -> IpAddr {
+    pub(crate) fn pod(&self, at: usize) -> IpAddr {
         Ipv4Addr::new(10, 201, 0, 10 + u8::try_from(at).unwrap()).into()
     }
 
-    pub fn node(&self) -> IpAddr {
+    pub(crate) fn node(&self) -> IpAddr {
         Ipv4Addr::new(10, 201, 0, 1).into()
     }
 
-    pub fn from_pod(&self, at: usize, ip: IpAddr, port: u16) -> Outcome {
+    pub(crate) fn pod_connects(&self, at: usize, ip: IpAddr, port: u16) -> Outcome {
         connect(&self.name(&format!("pod{at}")), (ip, port).into())
     }
 
-    pub fn from_node(&self, ip: IpAddr, port: u16) -> Outcome {
+    pub(crate) fn node_connects(&self, ip: IpAddr, port: u16) -> Outcome {
         connect(&self.name("node"), (ip, port).into())
     }
 
-    pub fn node_command(&self, program: &str) -> Vec<String> {
+    pub(crate) fn node_command(&self, program: &str) -> Vec<String> {
         ["ip", "netns", "exec", &self.name("node"), program].map(Into::into).into()
     }
 
-    pub fn node_output(&self, program: &str, arguments: &[&str]) -> String {
+    pub(crate) fn node_output(&self, program: &str, arguments: &[&str]) -> String {
         let command = self.node_command(program);
         let output = Command::new(&command[0]).args(&command[1..]).args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap()

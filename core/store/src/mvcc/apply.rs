@@ -8,7 +8,7 @@ use windlass_kernel::{
     store::{Condition, Entry, Key, LeaseId, Op, Txn, TxnOutcome},
 };
 
-use super::{Head, head::Lease, in_the_future};
+use super::{Head, head::Written, in_the_future};
 
 /// One call that changes the state.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl Tip {
             let found = txn.conditions.iter().map(|condition| current(condition).cloned()).collect();
             return Ok(Applied { reply: Reply::Txn(TxnOutcome::Refused(found)), records: vec![] });
         }
-        let (records, written, deleted) = self.write(txn.ops);
+        let (Written { written, deleted }, records) = self.write(txn.ops);
         let outcome = TxnOutcome::Applied { revision: self.head.revision, written, deleted };
         Ok(Applied { reply: Reply::Txn(outcome), records })
     }
@@ -129,8 +129,7 @@ impl Tip {
         Ok(())
     }
 
-    #[expect(clippy::type_complexity, reason = "the parts go different ways at once")]
-    fn write(&mut self, ops: Vec<Op>) -> (Vec<Record>, Vec<Arc<Entry>>, Vec<Arc<Entry>>) {
+    fn write(&mut self, ops: Vec<Op>) -> (Written, Vec<Record>) {
         let revision = Revision(self.head.revision.0 + 1);
         let done = self.head.write(revision, ops);
         let mut records = vec![];
@@ -138,13 +137,12 @@ impl Tip {
             let (written, deleted) = (done.written.clone(), done.deleted.clone());
             records.push(Record::Txn { revision, written, deleted });
         }
-        (records, done.written, done.deleted)
+        (done, records)
     }
 
     fn grant(&mut self, ttl: Duration, now: Duration) -> Applied {
-        self.head.last_lease += 1;
-        let lease = LeaseId(self.head.last_lease);
-        self.head.leases.insert(lease, Lease { ttl, keys: OrdSet::new() });
+        let lease = LeaseId(self.head.last_lease + 1);
+        self.head.restore_lease(lease, ttl);
         self.arm(lease, now.saturating_add(ttl));
         Applied { reply: Reply::Granted(lease), records: vec![Record::Grant { lease, ttl }] }
     }
@@ -153,7 +151,7 @@ impl Tip {
         self.disarm(lease);
         let Some(ended) = self.head.leases.get(&lease) else { return nothing() };
         let deletions = ended.keys.iter().map(|key: &Key| Op::Delete { key: key.clone() }).collect();
-        let (mut records, ..) = self.write(deletions);
+        let (_, mut records) = self.write(deletions);
         self.head.leases.remove(&lease);
         records.push(Record::End { lease });
         Applied { reply: Reply::Done, records }
@@ -170,15 +168,6 @@ impl Tip {
     /// The lease that ends first, and when.
     pub(crate) fn next_due(&self) -> Option<(Duration, LeaseId)> {
         self.due.get_min().copied()
-    }
-
-    /// Goes back to an earlier state. Leases that come back with it end as they would have.
-    pub(crate) fn roll_back(&mut self, head: Head, now: Duration) {
-        self.head = head;
-        let gone: Vec<_> = self.deadlines.keys().filter(|id| !self.head.leases.contains_key(*id)).copied().collect();
-        gone.into_iter().for_each(|lease| self.disarm(lease));
-        let back: Vec<_> = self.head.leases.keys().filter(|id| !self.deadlines.contains_key(*id)).copied().collect();
-        back.into_iter().for_each(|lease| self.arm(lease, now));
     }
 
     fn arm(&mut self, lease: LeaseId, end: Duration) {

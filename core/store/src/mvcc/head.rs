@@ -123,6 +123,12 @@ impl Head {
         self.account(before.as_deref(), Some(&entry));
     }
 
+    /// Adds a lease as a log or snapshot holds it.
+    pub(crate) fn restore_lease(&mut self, lease: LeaseId, ttl: Duration) {
+        self.last_lease = self.last_lease.max(lease.0);
+        self.leases.insert(lease, Lease { ttl, keys: OrdSet::new() });
+    }
+
     fn account(&mut self, before: Option<&Entry>, after: Option<&Entry>) {
         let size = |entry: Option<&Entry>| entry.map_or(0, |e| (e.key.as_str().len() + e.value.len()) as u64);
         self.bytes = self.bytes + size(after) - size(before);

@@ -2,7 +2,7 @@
 //!
 //! Older states are not kept as such: they are read by undoing the changes after them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use imbl::Vector;
 use windlass_kernel::{Revision, store::Change};
@@ -14,11 +14,13 @@ pub struct HistoryLimits {
     pub changes: usize,
     /// At most so many bytes that nothing but the history holds: old values, and what a change itself takes.
     pub bytes: usize,
+    /// Nothing much older than this, once later writes come.
+    pub age: Duration,
 }
 
 impl Default for HistoryLimits {
     fn default() -> Self {
-        Self { changes: 100_000, bytes: 32 << 20 }
+        Self { changes: 100_000, bytes: 32 << 20, age: Duration::from_secs(300) }
     }
 }
 
@@ -32,7 +34,12 @@ pub(crate) struct History {
     floor: Revision,
     changes: Vector<Arc<Change>>,
     bytes: usize,
+    /// Moments with the sequence number that the next change then had.
+    marks: Vector<(Duration, u64)>,
 }
+
+/// How many marks there are within the age limit.
+const MARKS: u32 = 16;
 
 impl History {
     /// A history that begins after `floor`.
@@ -91,8 +98,29 @@ impl History {
     }
 
     /// Drops the oldest revisions until the limits hold, but nothing from `keep` on.
-    pub(crate) fn prune(&mut self, limits: HistoryLimits, keep: u64) {
-        while (self.changes.len() > limits.changes || self.bytes > limits.bytes) && self.first < keep {
+    pub(crate) fn prune(&mut self, limits: HistoryLimits, keep: u64, now: Duration) {
+        if self.marks.back().is_none_or(|(last, _)| *last + limits.age / MARKS <= now) {
+            self.marks.push_back((now, self.end()));
+        }
+        let mut old = 0;
+        while let Some((moment, end)) = self.marks.front()
+            && *moment + limits.age <= now
+        {
+            old = *end;
+            self.marks.pop_front();
+        }
+        let old = old.min(keep);
+        self.shrink(limits, keep, old);
+    }
+
+    /// Drops the oldest revisions until the limits of count and size hold.
+    pub(crate) fn bound(&mut self, limits: HistoryLimits) {
+        self.shrink(limits, self.end(), 0);
+    }
+
+    fn shrink(&mut self, limits: HistoryLimits, keep: u64, old: u64) {
+        let too_much = |now: &Self| now.changes.len() > limits.changes || now.bytes > limits.bytes;
+        while self.first < old || too_much(self) && self.first < keep {
             let Some(oldest) = self.changes.front() else { return };
             self.compact(oldest.revision);
         }

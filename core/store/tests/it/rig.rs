@@ -1,67 +1,54 @@
-//! A clock that moves by hand and tasks on a few threads: what the tests run the stores on.
+//! Tasks on a few threads, and blocking work where a test wants it: what the tests run the stores on.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use event_listener::Event;
-use futures::{executor::ThreadPool, future::BoxFuture};
+use futures::{FutureExt, executor::ThreadPool, future::BoxFuture};
 use parking_lot::Mutex;
-use windlass_kernel::{Clock, Spawn};
+use windlass_kernel::Spawn;
 
-/// A clock that stands still until it is moved.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct HandClock(Arc<Hand>);
-
-#[derive(Debug, Default)]
-struct Hand {
-    now: Mutex<Duration>,
-    moved: Event,
+/// Where blocking work runs.
+#[derive(Clone)]
+enum Blocking {
+    /// On the pool.
+    Pool,
+    /// Inside the call that starts it, as a single-threaded simulator may do.
+    Inline,
+    /// When the test says so.
+    Later(Arc<Mutex<Vec<Work>>>),
 }
 
-impl HandClock {
-    pub(crate) fn advance(&self, span: Duration) {
-        *self.0.now.lock() += span;
-        self.0.moved.notify(usize::MAX);
-    }
-}
+type Work = Box<dyn FnOnce() + Send>;
 
-impl Clock for HandClock {
-    fn now(&self) -> jiff::Timestamp {
-        jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(self.uptime()).unwrap()
-    }
-
-    fn uptime(&self) -> Duration {
-        *self.0.now.lock()
-    }
-
-    fn sleep_until(&self, end: Duration) -> BoxFuture<'static, ()> {
-        let hand = Arc::clone(&self.0);
-        Box::pin(async move {
-            loop {
-                let listener = hand.moved.listen();
-                if *hand.now.lock() >= end {
-                    return;
-                }
-                listener.await;
-            }
-        })
-    }
-}
-
-/// Tasks on a pool; blocking work on the pool too, or at once on the caller's thread.
+/// Tasks on a pool.
 #[derive(Clone)]
 pub(crate) struct Pool {
     threads: ThreadPool,
-    inline: bool,
+    blocking: Blocking,
 }
 
 impl Pool {
-    pub(crate) fn new() -> Self {
-        Self { threads: ThreadPool::builder().pool_size(2).create().unwrap(), inline: false }
+    fn with(blocking: Blocking) -> Self {
+        Self { threads: ThreadPool::builder().pool_size(3).create().unwrap(), blocking }
     }
 
-    /// Blocking work runs inside the call that starts it, as a single-threaded simulator may do.
+    pub(crate) fn new() -> Self {
+        Self::with(Blocking::Pool)
+    }
+
     pub(crate) fn inline() -> Self {
-        Self { inline: true, ..Self::new() }
+        Self::with(Blocking::Inline)
+    }
+
+    pub(crate) fn later() -> Self {
+        Self::with(Blocking::Later(Arc::default()))
+    }
+
+    /// Runs blocking work that was started until none is left.
+    pub(crate) fn run_blocking_work(&self) {
+        while let Blocking::Later(works) = &self.blocking {
+            let Some(work) = works.lock().pop() else { return };
+            work();
+        }
     }
 }
 
@@ -76,11 +63,22 @@ impl Spawn for Pool {
         self.threads.spawn_ok(task);
     }
 
-    fn blocking(&self, _: &'static str, work: Box<dyn FnOnce() + Send>) {
-        if self.inline {
-            work();
-        } else {
-            self.threads.spawn_ok(async move { work() });
+    fn blocking(&self, _: &'static str, work: Work) {
+        match &self.blocking {
+            Blocking::Inline => work(),
+            Blocking::Pool => self.threads.spawn_ok(async move { work() }),
+            Blocking::Later(works) => works.lock().push(work),
         }
+    }
+}
+
+/// Polls a future to its end, with the blocking work that it starts.
+pub(crate) fn drive<F: Future>(pool: &Pool, future: F) -> F::Output {
+    let mut future = Box::pin(future);
+    loop {
+        if let Some(done) = (&mut future).now_or_never() {
+            return done;
+        }
+        pool.run_blocking_work();
     }
 }

@@ -2,7 +2,8 @@
 
 use super::names::{group_version, snake, split};
 use super::{Facts, Files};
-use crate::tables::{Field, Resource, Type};
+use crate::tables::{Field, Resource, Type, root};
+use anyhow::ensure;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -33,6 +34,7 @@ pub(crate) fn generate(facts: &Facts, files: &mut Files) -> anyhow::Result<()> {
         files.insert(format!("types/{group}/mod.rs").into(), list);
     }
     files.insert("types/mod.rs".into(), index);
+    let manifest = std::fs::read_to_string(root().join("core/api/Cargo.toml"))?;
     let needs = groups.iter().map(|(group, versions)| {
         let fields = versions.values().flatten().flat_map(|t| facts.fields_of(&t.name));
         let other = fields.filter(|f| f.kind.contains('.') && codec(facts, f) == "Plain");
@@ -41,7 +43,10 @@ pub(crate) fn generate(facts: &Facts, files: &mut Files) -> anyhow::Result<()> {
         (group, set)
     });
     for (group, needs) in needs.filter(|(_, needs)| !needs.is_empty()) {
-        println!("feature {group} needs {needs:?}");
+        let line = manifest.lines().find(|l| l.starts_with(&format!("{group} = ["))).unwrap_or_default();
+        for need in needs {
+            ensure!(line.contains(&format!("\"{need}\"")), "core/api/Cargo.toml: feature {group} needs {need}");
+        }
     }
     Ok(())
 }
@@ -82,10 +87,24 @@ fn module(facts: &Facts, types: &[&Type]) -> anyhow::Result<String> {
     }
     out += &import("serde_json", &["Value"]);
     out += &import("std::collections", &["BTreeMap"]);
-    out += &import(
-        "crate::types",
-        &["ByteString", "IntOrString", "List", "MicroTime", "Quantity", "Resource", "Time", "is_zero", "null_as_empty"],
-    );
+    // The meta module re-exports the times that are written by hand, since upstream has them there.
+    let meta = types.iter().any(|t| t.name.ends_with(".meta.v1.ObjectMeta"));
+    let mut own = vec![
+        "ByteString",
+        "IntOrString",
+        "List",
+        "MicroTime",
+        "Quantity",
+        "Resource",
+        "Time",
+        "is_zero",
+        "null_as_empty",
+    ];
+    own.retain(|name| !(meta && ["List", "MicroTime", "Time"].contains(name)));
+    out += &import("crate::types", &own);
+    if meta {
+        out.push_str("\npub use crate::types::{List, MicroTime, Time};\n");
+    }
     out.push('\n');
     out += &body;
     Ok(out)

@@ -140,8 +140,12 @@ impl Distiller<'_> {
             self.types.insert(kind.clone(), row);
         }
         let text = |key: &str| p[key].as_str().unwrap_or_default().to_owned();
+        // A field may say `granular` of a type that is atomic elsewhere.
         let mut list = text("x-kubernetes-list-type") + &text("x-kubernetes-map-type");
-        if shape == "one" && self.definitions.get(&kind).is_some_and(|d| d["x-kubernetes-map-type"] == "atomic") {
+        if shape == "one"
+            && list.is_empty()
+            && self.definitions.get(&kind).is_some_and(|d| d["x-kubernetes-map-type"] == "atomic")
+        {
             list = "atomic".to_owned();
         }
         let default = match &p["default"] {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{FieldSet, World, changed, deployment, fields_of};
+use super::{Changes, FieldSet, World, changed, deployment, fields_of};
 
 fn labels() -> impl Strategy<Value = Value> {
     let map = proptest::collection::btree_map("[abc]", "[xy]", 0..4);
@@ -56,6 +56,40 @@ fn configs() -> impl Strategy<Value = Value> {
     )
 }
 
+/// Any JSON at all, under names that mean something to a deployment.
+fn anything() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (0..3).prop_map(Value::from),
+        "[ab]?".prop_map(Value::from)
+    ];
+    let name = prop_oneof![
+        Just("metadata"),
+        Just("spec"),
+        Just("template"),
+        Just("containers"),
+        Just("ports"),
+        Just("name"),
+        Just("labels"),
+        Just("finalizers"),
+        Just("selector"),
+        Just("containerPort"),
+        Just("strategy"),
+        Just("status"),
+    ];
+    leaf.prop_recursive(6, 40, 4, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::btree_map(name.clone(), inner, 0..4).prop_map(|map| map
+                .into_iter()
+                .map(|(k, v)| (k.to_owned(), v))
+                .collect::<Map<_, _>>()
+                .into()),
+        ]
+    })
+}
+
 fn bare() -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}})
 }
@@ -65,6 +99,24 @@ fn sets() -> impl Strategy<Value = FieldSet> {
 }
 
 proptest! {
+    #[test]
+    fn no_json_is_too_odd(live in anything(), new in anything(), config in anything()) {
+        let mut world = World::new(deployment());
+        world.update("one", &live);
+        let Changes { changed: added, removed } = changed(Some(&live), &new, deployment());
+        prop_assert!(added.is_empty() && removed.is_empty() || live != new);
+        world.update("two", &new);
+        let before = world.clone();
+        if world.apply("three", true, &config).is_ok() {
+            prop_assert!(!world.apply("three", true, &config).unwrap());
+            let _ = world.apply("three", true, &bare());
+        } else {
+            prop_assert_eq!(before.object, world.object);
+        }
+        let set = fields_of(&config, deployment());
+        prop_assert_eq!(FieldSet::from_value(&set.to_value()).unwrap(), set);
+    }
+
     #[test]
     fn applying_twice_changes_nothing_the_second_time(one in configs(), two in configs()) {
         let mut world = World::new(deployment());

@@ -167,6 +167,13 @@ fn misfits_are_refused_with_their_path() {
             "{head}errors:\n  .spec.paused: expected boolean, got \"yes\"\n  .spec.replicas: expected numeric (int or float), got \"2\""
         )
     );
+    let deep = json!({"selector": {"matchLabel": {}}, "template": {"spec": {"tolerations": [{"keys": "a"}]}}});
+    assert_eq!(
+        say(config(deep)),
+        format!(
+            "{head}errors:\n  .spec.selector.matchLabel: field not declared in schema\n  .spec.template.spec.tolerations[0].keys: field not declared in schema"
+        )
+    );
     assert_eq!(say(json!({"metadata": {"managedFields": []}})), "metadata.managedFields must be nil");
 }
 

@@ -50,106 +50,112 @@ fn patched(original: &Value, patch: &Value) -> Result<Value, Error> {
 }
 
 #[track_caller]
-fn check(original: Value, patch: Value, expect: Value) {
+fn check([original, patch, expect]: [Value; 3]) {
     assert_eq!(patched(&original, &patch).unwrap(), expect);
 }
 
 #[track_caller]
-fn refused(original: Value, patch: Value, message: &str) {
+fn refused([original, patch]: [Value; 2], message: &str) {
     assert_eq!(patched(&original, &patch).unwrap_err().to_string(), message);
 }
 
 #[test]
 fn lists_of_objects_merge_by_their_key() {
-    check(
+    check([
         json!({"containers": [{"name": "a", "image": "1", "args": ["x"]}, {"name": "b", "image": "2"}]}),
         json!({"containers": [{"name": "b", "image": "3"}, {"name": "c", "image": "4", "args": null}]}),
         json!({"containers": [{"name": "a", "image": "1", "args": ["x"]}, {"name": "b", "image": "3"}, {"name": "c", "image": "4"}]}),
-    );
-    check(
+    ]);
+    check([
         json!({"containers": [{"name": "a", "args": ["x"], "ports": [{"port": 80}]}]}),
         json!({"containers": [{"name": "a", "args": ["y"], "ports": [{"port": 81}]}]}),
         json!({"containers": [{"name": "a", "args": ["y"], "ports": [{"port": 81}, {"port": 80}]}]}),
-    );
+    ]);
 }
 
 #[test]
 fn nulls_remove_and_maps_merge() {
-    check(
+    check([
         json!({"labels": {"a": "1", "b": "2"}, "finalizers": ["x"]}),
         json!({"labels": {"a": null, "c": "3"}, "finalizers": null, "strategy": null}),
         json!({"labels": {"b": "2", "c": "3"}}),
-    );
+    ]);
 }
 
 #[test]
 fn scalars_of_merging_lists_are_united_and_deleted() {
-    check(json!({"finalizers": ["a", "b"]}), json!({"finalizers": ["b", "c"]}), json!({"finalizers": ["a", "b", "c"]}));
-    check(
+    check([
+        json!({"finalizers": ["a", "b"]}),
+        json!({"finalizers": ["b", "c"]}),
+        json!({"finalizers": ["a", "b", "c"]}),
+    ]);
+    check([
         json!({"finalizers": ["a", "b", "c"]}),
         json!({"$deleteFromPrimitiveList/finalizers": ["b"], "finalizers": ["d"]}),
         json!({"finalizers": ["d", "a", "c"]}),
-    );
-    check(json!({}), json!({"$deleteFromPrimitiveList/finalizers": ["b"]}), json!({}));
+    ]);
+    check([json!({}), json!({"$deleteFromPrimitiveList/finalizers": ["b"]}), json!({})]);
 }
 
 #[test]
 fn the_patch_directive_replaces_or_deletes() {
     let original = json!({"labels": {"a": "1"}, "containers": [{"name": "a"}, {"name": "b"}]});
-    check(
+    check([
         original.clone(),
         json!({"labels": {"$patch": "replace", "b": "2"}}),
         json!({"labels": {"b": "2"}, "containers": [{"name": "a"}, {"name": "b"}]}),
-    );
-    check(
+    ]);
+    check([
         original.clone(),
         json!({"labels": {"$patch": "delete"}}),
         json!({"labels": {}, "containers": [{"name": "a"}, {"name": "b"}]}),
-    );
-    check(
+    ]);
+    check([
         original.clone(),
         json!({"containers": [{"$patch": "delete", "name": "a"}]}),
         json!({"labels": {"a": "1"}, "containers": [{"name": "b"}]}),
-    );
-    check(
+    ]);
+    check([
         original,
         json!({"containers": [{"name": "c"}, {"$patch": "replace"}]}),
         json!({"labels": {"a": "1"}, "containers": [{"name": "c"}]}),
-    );
+    ]);
 }
 
 #[test]
 fn retain_keys_clears_what_it_does_not_list() {
     let original = json!({"strategy": {"name": "a", "port": 1}});
-    check(
+    check([
         original.clone(),
         json!({"strategy": {"$retainKeys": ["name"], "name": "b"}}),
         json!({"strategy": {"name": "b"}}),
+    ]);
+    refused(
+        [original, json!({"strategy": {"$retainKeys": ["name"], "port": 2}})],
+        "invalid patch format of retainKeys",
     );
-    refused(original, json!({"strategy": {"$retainKeys": ["name"], "port": 2}}), "invalid patch format of retainKeys");
 }
 
 #[test]
 fn element_order_arranges_the_merged_list() {
     let original = json!({"containers": [{"name": "a"}, {"name": "s"}, {"name": "b"}]});
-    check(
+    check([
         original.clone(),
         json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}]}),
         json!({"containers": [{"name": "s"}, {"name": "b"}, {"name": "a"}]}),
-    );
-    check(
+    ]);
+    check([
         original.clone(),
         json!({"$setElementOrder/containers": [{"name": "c"}, {"name": "b"}], "containers": [{"name": "c"}, {"$patch": "delete", "name": "a"}]}),
         json!({"containers": [{"name": "c"}, {"name": "s"}, {"name": "b"}]}),
-    );
-    check(
+    ]);
+    check([
         json!({"finalizers": ["a", "b"]}),
         json!({"$setElementOrder/finalizers": ["c", "a"], "finalizers": ["c"], "$deleteFromPrimitiveList/finalizers": ["b"]}),
         json!({"finalizers": ["c", "a"]}),
-    );
+    ]);
     refused(
-        original,
-        json!({"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "z"}]}),
+        [original, json!({"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "z"}]})],
         "The order in patch list:\n[map[name:z]]\n doesn't match $setElementOrder list:\n[map[name:a]]\n",
     );
 }
@@ -158,35 +164,55 @@ fn element_order_arranges_the_merged_list() {
 fn what_cannot_be_merged_is_refused() {
     let original = json!({"containers": [{"name": "a"}], "keyless": [{"port": 1}], "finalizers": ["a"]});
     refused(
-        original.clone(),
-        json!({"containers": [{"image": "x"}]}),
+        [original.clone(), json!({"containers": [{"image": "x"}]})],
         "map: map[image:x] does not contain declared merge key: name",
     );
     refused(
-        original.clone(),
-        json!({"containers": [{"$patch": "merge", "name": "a"}]}),
+        [original.clone(), json!({"containers": [{"$patch": "merge", "name": "a"}]})],
         "merging lists cannot yet be specified in the patch",
     );
     refused(
-        json!({"labels": {"a": "1"}}),
-        json!({"labels": {"$patch": "eat"}}),
+        [json!({"labels": {"a": "1"}}), json!({"labels": {"$patch": "eat"}})],
         "unknown patch type: eat in map: map[$patch:eat]",
     );
     refused(
-        original.clone(),
-        json!({"keyless": [{"port": 2}]}),
+        [original.clone(), json!({"keyless": [{"port": 2}]})],
         "cannot merge lists without merge key for type struct",
     );
-    refused(original, json!({"finalizers": [["b"]]}), "lists of lists are not supported");
+    refused([original, json!({"finalizers": [["b"]]})], "lists of lists are not supported");
 }
 
 #[test]
 fn directives_never_reach_the_document() {
-    check(
+    check([
         json!({}),
         json!({"labels": {"$retainKeys": ["a"], "a": "1", "b": null}, "containers": [{"$patch": "delete", "name": "x"}, {"name": "y"}], "$setElementOrder/containers": [{"name": "y"}]}),
         json!({"labels": {"a": "1"}, "containers": [{"name": "y"}]}),
+    ]);
+}
+
+#[test]
+fn a_deployment_is_patched_as_kubectl_patches_it() {
+    let kind = Message::of_kind("apps", "v1", "Deployment").unwrap();
+    let pod = |containers: Value, tolerations: Value, strategy: Value| json!({"spec": {"strategy": strategy, "template": {"spec": {"containers": containers, "tolerations": tolerations}}}});
+    let mut original = pod(
+        json!([{"name": "web", "image": "web:1", "env": [{"name": "A", "value": "1"}], "ports": [{"containerPort": 80, "protocol": "TCP"}]}, {"name": "side"}]),
+        json!([{"key": "a"}]),
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}),
     );
+    let mut patch = pod(
+        json!([{"name": "web", "image": "web:2", "env": [{"name": "A", "$patch": "delete"}, {"name": "B", "value": "2"}]}]),
+        json!([{"key": "b"}]),
+        json!({"$retainKeys": ["type"], "type": "Recreate"}),
+    );
+    patch["spec"]["template"]["spec"]["$setElementOrder/containers"] = json!([{"name": "side"}, {"name": "web"}]);
+    strategic(&mut original, &patch, kind).unwrap();
+    let expect = pod(
+        json!([{"name": "side"}, {"name": "web", "image": "web:2", "env": [{"name": "B", "value": "2"}], "ports": [{"containerPort": 80, "protocol": "TCP"}]}]),
+        json!([{"key": "b"}]),
+        json!({"type": "Recreate"}),
+    );
+    assert_eq!(original, expect);
 }
 
 fn documents() -> impl Strategy<Value = Value> {

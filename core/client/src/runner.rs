@@ -1,0 +1,128 @@
+//! Runs controllers: their watches feed a queue of keys, and workers reconcile one key each.
+//!
+//! A controller that fails or panics is retried with back-off and disturbs no other. Decides nothing itself.
+
+use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc};
+
+use futures::{FutureExt, future::join_all};
+use tracing::Instrument;
+use windlass_kernel::{
+    Controller, Error, SpawnExt, Stop, Task,
+    controller::{ObjectKey, Requeue, Watched},
+};
+
+use crate::{
+    informer::{Cache, Informers},
+    queue::Queue,
+    select::Select,
+};
+
+/// How many keys of one controller are worked on at once, unless told otherwise.
+const WORKERS: usize = 4;
+
+type Keys = Cache<Arc<[ObjectKey]>>;
+
+/// Runs one controller.
+#[derive(Clone, Debug)]
+pub struct Runner {
+    informers: Informers,
+    workers: usize,
+}
+
+impl Runner {
+    /// A runner whose controllers share `informers`.
+    #[must_use]
+    pub fn new(informers: Informers) -> Self {
+        Self { informers, workers: WORKERS }
+    }
+
+    /// Works on so many keys at once; at least one.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Runs `controller` until `stop`: waits for what it watches, then reconciles what changes.
+    ///
+    /// Dropping the call is like being killed.
+    pub async fn run(&self, controller: Arc<dyn Controller>, stop: Stop) {
+        let queue = Queue::new(Arc::clone(&self.informers.parts().clock));
+        let watches: Vec<Keys> = controller.watches().into_iter().map(|watched| self.feed(watched, &queue)).collect();
+        if stop.race(join_all(watches.iter().map(Cache::synced))).await.is_some() {
+            tracing::info!(controller = controller.name(), "a controller works");
+            let workers: Vec<Task> = (0..self.workers).map(|_| self.worker(&controller, &queue)).collect();
+            stop.wait().await;
+            queue.shut_down();
+            join_all(workers.iter().map(Task::ended)).await;
+        }
+    }
+
+    /// Puts the keys that each change concerns, before and after it, into the queue.
+    fn feed(&self, watched: Watched, queue: &Queue<ObjectKey>) -> Keys {
+        let selection = Select::all().of(watched.resource);
+        let keys: Keys = self.informers.cache(&selection, Vec::new(), move |document| {
+            let keys = (watched.keys)(document);
+            (!keys.is_empty()).then(|| Arc::from(keys))
+        });
+        let queue = queue.clone();
+        keys.on_change(move |update| {
+            let both = [update.before, update.after].into_iter().flatten().flat_map(|keys| keys.iter());
+            both.collect::<BTreeSet<_>>().into_iter().for_each(|key| queue.add(key.clone()));
+        });
+        keys
+    }
+
+    fn worker(&self, controller: &Arc<dyn Controller>, queue: &Queue<ObjectKey>) -> Task {
+        let (controller, queue) = (Arc::clone(controller), queue.clone());
+        self.informers.parts().spawn.spawn(controller.name(), async move {
+            while let Some(job) = queue.next().await {
+                work(controller.as_ref(), &queue, job.key()).await;
+            }
+        })
+    }
+}
+
+/// Reconciles one key and decides when it is looked at again.
+async fn work(controller: &dyn Controller, queue: &Queue<ObjectKey>, key: &ObjectKey) {
+    let name = controller.name();
+    let span = tracing::debug_span!("controller.reconcile", controller = name, %key);
+    let reconciled = async { AssertUnwindSafe(controller.reconcile(key)).catch_unwind().await }.instrument(span).await;
+    match reconciled {
+        Ok(Ok(requeue)) => {
+            queue.forget(key);
+            if let Requeue::After(delay) = requeue {
+                queue.add_after(key.clone(), delay);
+            }
+        }
+        Ok(Err(error)) => {
+            let attempt = queue.failures(key) + 1;
+            tracing::warn!(controller = name, %key, attempt, error = %chain(&error), "a reconcile failed, trying again");
+            let asked = error.details().and_then(|details| details.retry_after).unwrap_or_default();
+            queue.retry_not_before(key.clone(), asked);
+        }
+        Err(_) => {
+            tracing::error!(controller = name, %key, "a reconcile panicked, trying again");
+            queue.retry(key.clone());
+        }
+    }
+}
+
+fn chain(error: &Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Runs controllers side by side until `stop`.
+pub async fn run_controllers(controllers: Vec<Arc<dyn Controller>>, informers: &Informers, stop: Stop) {
+    let runner = Runner::new(informers.clone());
+    let spawn = Arc::clone(&informers.parts().spawn);
+    let tasks: Vec<Task> = controllers
+        .into_iter()
+        .map(|controller| {
+            let (runner, stop) = (runner.clone(), stop.clone());
+            spawn.spawn("client.controller", async move { runner.run(controller, stop).await })
+        })
+        .collect();
+    join_all(tasks.iter().map(Task::ended)).await;
+}

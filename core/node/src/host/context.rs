@@ -1,0 +1,78 @@
+//! What an agent may ask of the cluster, asked as the node.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::json;
+use windlass_api::{Value, core::v1::Pod, types::Time};
+use windlass_client::{
+    Informers,
+    events::{Recorder, Severity, reference},
+    informer::Parts,
+};
+use windlass_kernel::{
+    Error, ErrorKind, Result,
+    api::{GroupVersionResource, Verb},
+    controller::ObjectKey,
+    node::{NodeContext, Notice, Token},
+};
+
+use super::place;
+
+/// The cluster, as a node's agent sees it.
+#[derive(Debug)]
+pub struct ClusterContext {
+    parts: Parts,
+    recorder: Recorder,
+}
+
+impl ClusterContext {
+    /// Asks as the identity of `informers`; events come from the kubelet on `node`.
+    #[must_use]
+    pub fn new(informers: &Informers, node: &str) -> Self {
+        let parts = informers.parts().clone();
+        let recorder = Recorder::start(&parts, "kubelet", node);
+        Self { parts, recorder }
+    }
+}
+
+#[async_trait]
+impl NodeContext for ClusterContext {
+    async fn read(&self, resource: &'static str, key: &ObjectKey) -> Result<Option<Value>> {
+        let request = self.parts.client.request(Verb::Get, GroupVersionResource::of("", "v1", resource));
+        let request = request.in_namespace(key.namespace.clone()).named(key.name.clone());
+        match self.parts.client.value(request).await {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.is(ErrorKind::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn token(&self, pod: &Pod, audiences: &[String], expiry: Duration) -> Result<Token> {
+        let key = place(pod);
+        let account = pod.spec.service_account_name.clone().unwrap_or_else(|| "default".into());
+        let body = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {},
+            "spec": {
+                "audiences": audiences, "expirationSeconds": expiry.as_secs(),
+                "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": key.name, "uid": pod.metadata.uid},
+            },
+        });
+        let request = self.parts.client.request(Verb::Create, GroupVersionResource::of("", "v1", "serviceaccounts"));
+        let request = request.in_namespace(key.namespace.clone()).named(account.clone()).subresource("token");
+        let answer = self.parts.client.value(request.body(body)).await?;
+        let broken =
+            || Error::new(ErrorKind::Internal, format!("the token of service account {account:?} is unreadable"));
+        let status = &answer["status"];
+        let token = status["token"].as_str().ok_or_else(broken)?.to_owned();
+        let expires: Time = serde_json::from_value(status["expirationTimestamp"].clone()).map_err(|_| broken())?;
+        Ok(Token { token, expires: expires.0 })
+    }
+
+    fn notice(&self, notice: Notice) {
+        let mut about = reference(&*notice.pod);
+        about.field_path = Some(notice.field_path).filter(|path| !path.is_empty());
+        let severity = if notice.kind == "Warning" { Severity::Warning } else { Severity::Normal };
+        self.recorder.event_on(about, severity, &notice.reason, notice.message);
+    }
+}

@@ -1,0 +1,163 @@
+//! The node object: created once, renewed by a lease, and written again only when it changed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use windlass_api::{
+    coordination::v1::{Lease, LeaseSpec},
+    core::v1::{Node, NodeCondition, NodeStatus, Taint},
+    meta::v1::{ObjectMeta, OwnerReference},
+    types::{MicroTime, Time},
+};
+use windlass_client::Client;
+use windlass_kernel::{Clock, ClockExt, ErrorKind, NodeAgent, Result};
+
+use super::Registration;
+
+/// Where nodes' leases are kept (KEP-589).
+const LEASES: &str = "kube-node-lease";
+
+#[derive(Debug)]
+pub(super) struct Heartbeat<'a> {
+    registration: &'a Registration,
+    client: &'a Client,
+    clock: &'a Arc<dyn Clock>,
+    agent: &'a Arc<dyn NodeAgent>,
+}
+
+impl<'a> Heartbeat<'a> {
+    pub(super) fn new(
+        registration: &'a Registration,
+        client: &'a Client,
+        clock: &'a Arc<dyn Clock>,
+        agent: &'a Arc<dyn NodeAgent>,
+    ) -> Self {
+        Self { registration, client, clock, agent }
+    }
+
+    /// Creates the node where there is none, and writes its status.
+    pub(super) async fn register(&self) -> Result<()> {
+        let status = self.agent.describe().await?;
+        let node = self.node(&status);
+        match self.client.create(&node).await {
+            Ok(_) => {}
+            Err(error) if error.is(ErrorKind::AlreadyExists) => {
+                let wanted = &node.metadata.labels;
+                let relabel = |node: &mut Node| node.metadata.labels.extend(wanted.clone());
+                self.client.modify::<Node>("", &self.registration.name, relabel).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        self.renew().await?;
+        self.report(status).await
+    }
+
+    /// Renews the lease in time, and looks whether the node changed.
+    pub(super) async fn run(&self) {
+        loop {
+            self.clock.sleep(self.registration.renewal).await;
+            let beat = async {
+                self.renew().await?;
+                self.report(self.agent.describe().await?).await
+            };
+            if let Err(error) = beat.await {
+                tracing::warn!(node = self.registration.name, %error, "cannot renew the node's lease or status");
+                if error.is(ErrorKind::NotFound)
+                    && let Err(error) = self.register().await
+                {
+                    tracing::warn!(node = self.registration.name, %error, "cannot register the node again");
+                }
+            }
+        }
+    }
+
+    async fn renew(&self) -> Result<()> {
+        let name = &self.registration.name;
+        let now = MicroTime(self.clock.now());
+        let renewed = self.client.modify::<Lease>(LEASES, name, |lease| lease.spec.renew_time = Some(now)).await;
+        match renewed {
+            Err(error) if error.is(ErrorKind::NotFound) => {}
+            other => return other.map(drop),
+        }
+        // The lease belongs to the node, so that it goes when the node does.
+        let node = self.client.get::<Node>("", name).await?;
+        let owner = OwnerReference {
+            api_version: "v1".into(),
+            kind: "Node".into(),
+            name: name.clone(),
+            uid: node.metadata.uid.clone().unwrap_or_default(),
+            ..OwnerReference::default()
+        };
+        let seconds = i32::try_from(self.registration.lease.as_secs()).unwrap_or(i32::MAX);
+        let lease = Lease {
+            metadata: ObjectMeta {
+                namespace: Some(LEASES.into()),
+                name: Some(name.clone()),
+                owner_references: vec![owner],
+                ..ObjectMeta::default()
+            },
+            spec: LeaseSpec {
+                holder_identity: Some(name.clone()),
+                lease_duration_seconds: Some(seconds),
+                renew_time: Some(now),
+                ..LeaseSpec::default()
+            },
+        };
+        match self.client.create(&lease).await {
+            Err(error) if error.is(ErrorKind::AlreadyExists) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Writes the status where it differs from what is known; times of unchanged conditions are kept.
+    async fn report(&self, status: NodeStatus) -> Result<()> {
+        let now = Time(self.clock.now());
+        let change = |node: &mut Node| {
+            let kept = std::mem::take(&mut node.status);
+            let mut next = NodeStatus {
+                volumes_attached: kept.volumes_attached.clone(),
+                phase: kept.phase.clone(),
+                ..status.clone()
+            };
+            for condition in &mut next.conditions {
+                settle(condition, kept.conditions.iter().find(|old| old.type_ == condition.type_), &now);
+            }
+            let others = kept.conditions.iter().filter(|old| next.conditions.iter().all(|new| new.type_ != old.type_));
+            let others: Vec<_> = others.cloned().collect();
+            next.conditions.extend(others);
+            node.status = next;
+        };
+        self.client.modify_status::<Node>("", &self.registration.name, change).await.map(drop)
+    }
+
+    fn node(&self, status: &NodeStatus) -> Node {
+        let info = &status.node_info;
+        let known = [
+            ("kubernetes.io/hostname", &self.registration.name),
+            ("kubernetes.io/arch", &info.architecture),
+            ("kubernetes.io/os", &info.operating_system),
+        ];
+        let mut labels: BTreeMap<String, String> =
+            known.map(|(key, value)| (key.to_owned(), value.clone())).into_iter().collect();
+        labels.extend(self.registration.labels.clone());
+        let taints = self.registration.taints.iter().map(|(key, value, effect)| Taint {
+            key: key.clone(),
+            value: Some(value.clone()).filter(|value| !value.is_empty()),
+            effect: effect.clone(),
+            ..Taint::default()
+        });
+        let mut node = Node {
+            metadata: ObjectMeta { name: Some(self.registration.name.clone()), labels, ..ObjectMeta::default() },
+            ..Node::default()
+        };
+        node.spec.taints = taints.collect();
+        node
+    }
+}
+
+/// Gives a condition the times that it should carry. A heartbeat time alone never makes a status differ.
+fn settle(condition: &mut NodeCondition, old: Option<&NodeCondition>, now: &Time) {
+    let same = old.filter(|old| old.status == condition.status);
+    condition.last_transition_time = same.and_then(|old| old.last_transition_time).or(Some(*now));
+    let unchanged = same.filter(|old| old.reason == condition.reason && old.message == condition.message);
+    condition.last_heartbeat_time = unchanged.and_then(|old| old.last_heartbeat_time).or(Some(*now));
+}

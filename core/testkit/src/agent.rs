@@ -1,0 +1,280 @@
+//! A node agent without containers: pods run by script, in whatever time the clock says it is.
+
+mod behaviour;
+mod pod;
+mod sessions;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::{StreamExt, channel::mpsc, stream::BoxStream};
+use parking_lot::Mutex;
+use windlass_api::core::v1::{
+    NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus, NodeSystemInfo, Pod, PodStatus,
+};
+use windlass_kernel::{
+    Clock, ClockExt, Error, ErrorKind, NodeAgent, Result, Spawn, SpawnExt, Task,
+    api::Chunks,
+    controller::ObjectKey,
+    node::{LogRequest, Report, Session, SessionRequest},
+};
+
+pub use self::behaviour::{Behaviour, End};
+use self::pod::Running;
+
+/// What a fake node is and how its pods behave.
+#[derive(Clone, Debug)]
+pub struct FakeNode {
+    /// The node's name.
+    pub name: String,
+    /// What it can hold, such as `cpu`, `memory` and `pods`.
+    pub capacity: BTreeMap<String, String>,
+    /// The node's own address.
+    pub address: String,
+    /// The first two or three octets of its pods' addresses, such as `10.244.7`.
+    pub pod_prefix: String,
+    /// How a pod behaves. The default starts at once and runs until it is ended.
+    pub behaviour: fn(&Pod) -> Behaviour,
+}
+
+impl FakeNode {
+    /// A node of that name with 32 CPUs, 256 GiB and room for 110 pods. `at` tells its addresses from other nodes'.
+    #[must_use]
+    pub fn new(name: impl Into<String>, at: u16) -> Self {
+        let capacity = [("cpu", "32"), ("memory", "256Gi"), ("pods", "110"), ("ephemeral-storage", "1Ti")];
+        let [high, low] = at.to_be_bytes();
+        Self {
+            name: name.into(),
+            capacity: capacity.map(|(name, amount)| (name.to_owned(), amount.to_owned())).into(),
+            address: format!("172.16.{high}.{low}"),
+            // 100.64.0.0/10 (RFC 6598) is wide enough for a /24 for each of 16,384 nodes.
+            pod_prefix: format!("100.{}.{low}", 64 + (high & 0x3f)),
+            behaviour: |_| Behaviour::default(),
+        }
+    }
+}
+
+/// Runs pods by script. Clones share the pods.
+#[derive(Clone, Debug)]
+pub struct FakeAgent(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    node: FakeNode,
+    clock: Arc<dyn Clock>,
+    spawn: Arc<dyn Spawn>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pods: BTreeMap<ObjectKey, Running>,
+    listeners: Vec<mpsc::UnboundedSender<Report>>,
+    addresses: u32,
+}
+
+impl FakeAgent {
+    /// An agent that knows no pods yet.
+    #[must_use]
+    pub fn new(node: FakeNode, clock: Arc<dyn Clock>, spawn: Arc<dyn Spawn>) -> Self {
+        Self(Arc::new(Inner { node, clock, spawn, state: Mutex::default() }))
+    }
+
+    /// The pods that are known, with their statuses.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<(ObjectKey, PodStatus)> {
+        let state = self.0.state.lock();
+        state.pods.iter().map(|(key, pod)| (key.clone(), pod.status.clone())).collect()
+    }
+
+    /// Makes a pod's containers end with an exit code, as if their process had.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) where no such pod runs here.
+    pub fn exit(&self, key: &ObjectKey, code: i32) -> Result<()> {
+        let uid = self.running(key, "")?.uid;
+        self.0.step(key, &uid, &mut |running, now| running.exited(code, now));
+        Ok(())
+    }
+
+    fn running(&self, key: &ObjectKey, uid: &str) -> Result<Running> {
+        let state = self.0.state.lock();
+        let running = state.pods.get(key).filter(|running| uid.is_empty() || running.uid == uid);
+        running.cloned().ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("pod {key} does not run on node {}", self.0.node.name))
+        })
+    }
+}
+
+impl Inner {
+    /// Changes a pod's state and reports it.
+    fn step(&self, key: &ObjectKey, uid: &str, change: &mut dyn FnMut(&mut Running, jiff::Timestamp)) {
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        let Some(running) = state.pods.get_mut(key).filter(|running| running.uid == uid) else { return };
+        change(running, now);
+        let report = running.report(key);
+        state.listeners.retain(|listener| listener.unbounded_send(report.clone()).is_ok());
+        if report.released {
+            state.pods.remove(key);
+        }
+    }
+
+    /// Begins to run a pod; its script is a task of its own.
+    fn begin(self: &Arc<Self>, key: &ObjectKey, pod: &Arc<Pod>, state: &mut State) {
+        let behaviour = (self.node.behaviour)(pod);
+        state.addresses += 1;
+        let ip = format!("{}.{}", self.node.pod_prefix, 1 + state.addresses % 254);
+        let mut running = Running::new(pod, &self.node.address, ip);
+        let (inner, script) = (Arc::downgrade(self), (key.clone(), running.uid.clone(), behaviour));
+        let clock = Arc::clone(&self.clock);
+        running.script = Some(Arc::new(self.spawn.spawn("fake.pod", play(inner, clock, script))));
+        state.pods.insert(key.clone(), running);
+    }
+
+    /// Begins to end a pod.
+    fn end(self: &Arc<Self>, key: &ObjectKey, running: &mut Running, grace: Duration) {
+        if running.ending {
+            return;
+        }
+        running.ending = true;
+        let stop = running.stop_delay((self.node.behaviour)(&running.pod).stop, grace);
+        let (inner, key, uid) = (Arc::downgrade(self), key.clone(), running.uid.clone());
+        let clock = Arc::clone(&self.clock);
+        let ending = async move {
+            clock.sleep(stop).await;
+            if let Some(inner) = inner.upgrade() {
+                inner.step(&key, &uid, &mut Running::released);
+            }
+        };
+        running.script = Some(Arc::new(self.spawn.spawn("fake.pod.end", ending)));
+    }
+}
+
+/// Plays a pod's script: start, readiness, ends and restarts.
+async fn play(inner: Weak<Inner>, clock: Arc<dyn Clock>, (key, uid, behaviour): (ObjectKey, String, Behaviour)) {
+    let step = |change: &mut dyn FnMut(&mut Running, jiff::Timestamp)| {
+        let Some(inner) = inner.upgrade() else { return };
+        inner.step(&key, &uid, change);
+    };
+    clock.sleep(behaviour.start).await;
+    let mut pause = behaviour.restart;
+    loop {
+        step(&mut Running::started);
+        clock.sleep(behaviour.ready).await;
+        step(&mut Running::ready);
+        let Some(End { after, code }) = behaviour.end else { return };
+        clock.sleep(after).await;
+        let mut again = false;
+        step(&mut |running, now| {
+            running.exited(code, now);
+            again = running.restarts(code);
+        });
+        if !again {
+            return;
+        }
+        clock.sleep(pause).await;
+        pause = (pause * 2).min(behaviour.restart * 30);
+    }
+}
+
+#[async_trait]
+impl NodeAgent for FakeAgent {
+    async fn describe(&self) -> Result<NodeStatus> {
+        let node = &self.0.node;
+        let amounts: BTreeMap<_, _> =
+            node.capacity.iter().map(|(name, amount)| (name.clone(), amount.as_str().into())).collect();
+        let condition = |type_: &str, status: &str, reason: &str| NodeCondition {
+            type_: type_.into(),
+            status: status.into(),
+            reason: Some(reason.into()),
+            ..NodeCondition::default()
+        };
+        let address = |type_: &str, address: &str| NodeAddress { type_: type_.into(), address: address.into() };
+        Ok(NodeStatus {
+            capacity: amounts.clone(),
+            allocatable: amounts,
+            addresses: vec![address("InternalIP", &node.address), address("Hostname", &node.name)],
+            conditions: vec![
+                condition("MemoryPressure", "False", "KubeletHasSufficientMemory"),
+                condition("DiskPressure", "False", "KubeletHasNoDiskPressure"),
+                condition("PIDPressure", "False", "KubeletHasSufficientPID"),
+                condition("Ready", "True", "KubeletReady"),
+            ],
+            daemon_endpoints: NodeDaemonEndpoints::default(),
+            node_info: NodeSystemInfo {
+                architecture: "amd64".into(),
+                operating_system: "linux".into(),
+                container_runtime_version: "fake://1".into(),
+                kubelet_version: format!("v1.36.0+windlass-{}", env!("CARGO_PKG_VERSION")),
+                ..NodeSystemInfo::default()
+            },
+            ..NodeStatus::default()
+        })
+    }
+
+    async fn sync(&self, pods: Vec<Arc<Pod>>) -> Result<()> {
+        let mut state = self.0.state.lock();
+        let wanted: BTreeMap<ObjectKey, Arc<Pod>> = pods.into_iter().map(|pod| (pod::key(&pod), pod)).collect();
+        let known: Vec<ObjectKey> = state.pods.keys().cloned().collect();
+        for key in known {
+            let Some(mut running) = state.pods.remove(&key) else { continue };
+            match wanted.get(&key).filter(|pod| pod::uid(pod) == running.uid) {
+                None => self.0.end(&key, &mut running, Duration::from_secs(30)),
+                Some(pod) => {
+                    running.pod = Arc::clone(pod);
+                    if let Some(grace) = pod::ending(pod) {
+                        self.0.end(&key, &mut running, grace);
+                    }
+                }
+            }
+            state.pods.insert(key, running);
+        }
+        for (key, pod) in &wanted {
+            // A pod of the same name that is still ending is let end first; its report brings the next sync.
+            if state.pods.contains_key(key) || pod::ended(pod) && pod::ending(pod).is_none() {
+                continue;
+            }
+            self.0.begin(key, pod, &mut state);
+            if let (Some(grace), Some(mut running)) = (pod::ending(pod), state.pods.remove(key)) {
+                self.0.end(key, &mut running, grace);
+                state.pods.insert(key.clone(), running);
+            }
+        }
+        Ok(())
+    }
+
+    fn reports(&self) -> BoxStream<'static, Report> {
+        let (sender, receiver) = mpsc::unbounded();
+        let mut state = self.0.state.lock();
+        for (key, running) in &state.pods {
+            // The receiver is in our hands, so it listens.
+            let _ = sender.unbounded_send(running.report(key));
+        }
+        state.listeners.push(sender);
+        receiver.boxed()
+    }
+
+    async fn logs(&self, request: LogRequest) -> Result<Chunks> {
+        let running = self.running(&request.pod, &request.uid)?;
+        Ok(sessions::logs(&running, &request))
+    }
+
+    async fn open(&self, request: SessionRequest) -> Result<Session> {
+        let (pod, uid) = match &request {
+            SessionRequest::Exec { pod, uid, .. }
+            | SessionRequest::Attach { pod, uid, .. }
+            | SessionRequest::PortForward { pod, uid } => (pod, uid),
+        };
+        let running = self.running(pod, uid)?;
+        Ok(sessions::open(&running, request, &self.0.spawn))
+    }
+}
+
+/// The task of a script, which ends with the last copy of its pod.
+type Script = Option<Arc<Task>>;

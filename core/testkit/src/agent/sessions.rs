@@ -1,0 +1,120 @@
+//! What a scripted pod says: a log of its steps, a few commands, and ports that echo.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use bytes::Bytes;
+use futures::{
+    AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt,
+    channel::{mpsc, oneshot},
+    future::BoxFuture,
+    io::Cursor,
+    stream,
+};
+use windlass_kernel::{
+    Result, Spawn, SpawnExt,
+    api::Chunks,
+    dial::ByteStream,
+    node::{Exit, LogRequest, Ports, Process, Session, SessionRequest, Streams},
+};
+
+use super::pod::Running;
+use crate::pipe;
+
+/// One line for each container that has started.
+pub(super) fn logs(running: &Running, request: &LogRequest) -> Chunks {
+    let mut text = String::new();
+    let statuses = running.status.init_container_statuses.iter().chain(&running.status.container_statuses);
+    for status in statuses.filter(|status| request.container.is_empty() || status.name == request.container) {
+        let started = status.state.running.as_ref().and_then(|running| running.started_at);
+        let started = started.or(status.state.terminated.as_ref().and_then(|ended| ended.started_at));
+        if let Some(at) = started {
+            if request.timestamps {
+                let _ = write!(text, "{} ", at.0);
+            }
+            let _ = writeln!(text, "{} runs {}", status.name, status.image);
+        }
+    }
+    if request.tail_lines == Some(0) {
+        text.clear();
+    }
+    text.truncate(
+        request.limit_bytes.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(text.len()).min(text.len()),
+    );
+    let said = stream::iter((!text.is_empty()).then(|| Ok(Bytes::from(text))));
+    // A follower waits for more, which a script never says.
+    if request.follow { Chunks(said.chain(stream::pending()).boxed()) } else { Chunks(said.boxed()) }
+}
+
+pub(super) fn open(running: &Running, request: SessionRequest, spawn: &Arc<dyn Spawn>) -> Session {
+    match request {
+        SessionRequest::Exec { command, streams, .. } => exec(&command, streams, spawn),
+        SessionRequest::Attach { streams, .. } => {
+            let name = running.pod.spec.containers.first().map(|container| container.name.clone()).unwrap_or_default();
+            exec(&["echo".into(), name], streams, spawn)
+        }
+        SessionRequest::PortForward { .. } => Session::Ports(Box::new(Echo(Arc::clone(spawn)))),
+    }
+}
+
+/// `echo`, `cat`, `true`, `false` and `exit N` do what they do everywhere; other commands are not found.
+fn exec(command: &[String], streams: Streams, spawn: &Arc<dyn Spawn>) -> Session {
+    let words: Vec<&str> = command.iter().map(String::as_str).collect();
+    let words = match words[..] {
+        ["sh" | "/bin/sh", "-c", line] => line.split_whitespace().collect(),
+        _ => words,
+    };
+    let (mut out, mut err, mut exit) = (String::new(), String::new(), Exit::Code(0));
+    match words[..] {
+        ["cat"] if streams.stdin => return cat(spawn),
+        ["echo", ..] => out = format!("{}\n", words[1..].join(" ")),
+        ["true" | "cat"] => {}
+        ["false"] => exit = Exit::Code(1),
+        ["exit", code] => exit = Exit::Code(code.parse().unwrap_or(2)),
+        _ => {
+            err = format!("{}: not found\n", words.first().unwrap_or(&""));
+            exit = Exit::Code(127);
+        }
+    }
+    Session::Process(Process {
+        stdin: streams.stdin.then(|| Box::new(futures::io::sink()) as _),
+        stdout: streams.stdout.then(|| Box::new(Cursor::new(out.into_bytes())) as _),
+        stderr: streams.stderr.then(|| Box::new(Cursor::new(err.into_bytes())) as _),
+        resize: streams.tty.then(|| mpsc::channel(1).0),
+        exit: async move { exit }.boxed(),
+    })
+}
+
+/// Gives back what comes in, until that ends.
+fn cat(spawn: &Arc<dyn Spawn>) -> Session {
+    let (stdin, mut from) = pipe::pipe();
+    let (mut to, stdout) = pipe::pipe();
+    let (done, ended) = oneshot::channel();
+    let copying = async move {
+        let _ = futures::io::copy(&mut from, &mut to).await;
+        let _ = to.close().await;
+        let _ = done.send(());
+    };
+    spawn.spawn("fake.cat", copying).detach();
+    Session::Process(Process {
+        stdin: Some(Box::new(stdin)),
+        stdout: Some(Box::new(stdout)),
+        stderr: Some(Box::new(Cursor::new(Vec::new()))),
+        resize: None,
+        exit: ended.map(|_| Exit::Code(0)).boxed(),
+    })
+}
+
+struct Echo(Arc<dyn Spawn>);
+
+impl Ports for Echo {
+    fn connect(&self, _: u16) -> BoxFuture<'static, Result<ByteStream>> {
+        let (near, far) = pipe::duplex();
+        let echoing = async move {
+            let (mut from, mut to) = far.split();
+            let _ = futures::io::copy(&mut from, &mut to).await;
+            let _ = to.close().await;
+        };
+        self.0.spawn("fake.port", echoing).detach();
+        async move { Ok(Box::new(near) as ByteStream) }.boxed()
+    }
+}

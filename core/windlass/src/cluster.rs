@@ -1,0 +1,130 @@
+//! A cluster: a store, an API server, controllers, a scheduler and nodes, assembled in one process.
+
+mod builder;
+mod node;
+
+use std::sync::Arc;
+
+use windlass_apiserver::ApiServer;
+use windlass_client::{Client, Informers, informer::Parts};
+use windlass_kernel::{Api, Clock, Entropy, Identity, NodeAgent, Result, Spawn, Stop, Store, Task};
+
+pub use self::{
+    builder::Builder,
+    node::{NodeParts, NodeSource},
+};
+use crate::agents::Agents;
+
+/// A running cluster. Dropping it stops its components; pods of real nodes go on running.
+#[derive(Debug)]
+pub struct Cluster {
+    server: Arc<ApiServer>,
+    agents: Arc<Agents>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    spawn: Arc<dyn Spawn>,
+    stop: Stop,
+    tasks: Vec<Task>,
+}
+
+impl Cluster {
+    /// Begins to assemble a cluster. Without further words: a store in memory, all controllers, the scheduler, no node.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The API, in process.
+    #[must_use]
+    pub fn api(&self) -> Arc<dyn Api> {
+        Arc::clone(&self.server) as _
+    }
+
+    /// The API server itself, for those who serve it.
+    #[must_use]
+    pub fn server(&self) -> &Arc<ApiServer> {
+        &self.server
+    }
+
+    /// The store that holds the cluster's state.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        self.server.store()
+    }
+
+    /// A client that may do everything (`kubernetes-admin`, group `system:masters`).
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client_as(Identity::new("kubernetes-admin", &["system:masters", "system:authenticated"]))
+    }
+
+    /// A client with an identity of one's own, which RBAC applies to.
+    #[must_use]
+    pub fn client_as(&self, identity: Identity) -> Client {
+        Client::new(self.api(), Arc::new(identity))
+    }
+
+    /// Informers over a client, on this cluster's clock and tasks.
+    #[must_use]
+    pub fn informers(&self, client: Client) -> Informers {
+        Informers::new(Parts {
+            client,
+            spawn: Arc::clone(&self.spawn),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+        })
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Where tasks run.
+    #[must_use]
+    pub fn spawn(&self) -> &Arc<dyn Spawn> {
+        &self.spawn
+    }
+
+    /// Asked for when the cluster is to end.
+    #[must_use]
+    pub fn stopping(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Adds a node.
+    ///
+    /// # Errors
+    ///
+    /// Those of the node's source, such as a runtime that does not answer.
+    pub async fn add_node(&mut self, source: impl NodeSource) -> Result<()> {
+        let task = node::run(self, &source).await?;
+        self.tasks.push(task);
+        Ok(())
+    }
+
+    /// Stops every component and waits until they have ended. What was acknowledged is in the store.
+    pub async fn shut_down(self) {
+        self.stop.stop();
+        for task in &self.tasks {
+            task.ended().await;
+        }
+    }
+
+    /// Randomness.
+    #[must_use]
+    pub fn entropy(&self) -> &Arc<dyn Entropy> {
+        &self.entropy
+    }
+
+    /// Keeps a task until the cluster ends.
+    #[cfg(feature = "http")]
+    pub(crate) fn keep(&mut self, task: Task) {
+        self.tasks.push(task);
+    }
+
+    fn add_agent(&self, name: &str, agent: Arc<dyn NodeAgent>) {
+        self.agents.insert(name, agent);
+    }
+}

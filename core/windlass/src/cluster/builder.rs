@@ -1,0 +1,208 @@
+//! What a cluster is to be made of.
+
+use std::{fmt, sync::Arc};
+
+use serde_json::{Value, json};
+use windlass_apiserver::{
+    ApiServer, Ranges,
+    access::{self, Escalation, Rbac},
+};
+use windlass_kernel::{
+    Admission, Authenticator, Authorizer, Clock, Controller, Entropy, Keys, Result, Spawn, Stop, Store,
+};
+use windlass_store::MemoryStore;
+
+use super::{Cluster, NodeSource};
+use crate::{
+    agents::Agents,
+    rim::{SystemClock, SystemEntropy, TokioSpawn},
+};
+
+/// Assembles a [`Cluster`]. Every part has a sensible default.
+#[derive(Default)]
+pub struct Builder {
+    store: Option<Arc<dyn Store>>,
+    clock: Option<Arc<dyn Clock>>,
+    entropy: Option<Arc<dyn Entropy>>,
+    spawn: Option<Arc<dyn Spawn>>,
+    keys: Option<Arc<dyn Keys>>,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    authorizer: Option<Arc<dyn Authorizer>>,
+    admission: Vec<Arc<dyn Admission>>,
+    controllers: Vec<Arc<dyn Controller>>,
+    nodes: Vec<Box<dyn NodeSource>>,
+    ranges: Option<Ranges>,
+    bare: bool,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("store", &self.store).field("nodes", &self.nodes.len()).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Where the state lives. The default is a [`MemoryStore`].
+    #[must_use]
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// As [`store`](Self::store), for one that is shared.
+    #[must_use]
+    pub fn shared_store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// The time. The default is the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Randomness. The default is the operating system's.
+    #[must_use]
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = Some(entropy);
+        self
+    }
+
+    /// Where tasks run. The default is the tokio runtime that [`start`](Self::start) is called on.
+    #[must_use]
+    pub fn spawn(mut self, spawn: Arc<dyn Spawn>) -> Self {
+        self.spawn = Some(spawn);
+        self
+    }
+
+    /// Who signs service-account tokens. Without it, asking for a token is refused.
+    #[must_use]
+    pub fn keys(mut self, keys: Arc<dyn Keys>) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// Who knows the identities behind credentials, for TokenReview.
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.authenticator = Some(authenticator);
+        self
+    }
+
+    /// Who decides what an identity may do. The default is RBAC.
+    #[must_use]
+    pub fn authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
+        self.authorizer = Some(authorizer);
+        self
+    }
+
+    /// Adds an admission plugin behind the built-in ones.
+    #[must_use]
+    pub fn admission(mut self, plugin: impl Admission) -> Self {
+        self.admission.push(Arc::new(plugin));
+        self
+    }
+
+    /// Adds a controller beside the built-in ones.
+    #[must_use]
+    pub fn controller(mut self, controller: impl Controller) -> Self {
+        self.controllers.push(Arc::new(controller));
+        self
+    }
+
+    /// The addresses and node ports that services are given.
+    #[must_use]
+    pub fn service_ranges(mut self, ranges: Ranges) -> Self {
+        self.ranges = Some(ranges);
+        self
+    }
+
+    /// Adds a node.
+    #[must_use]
+    pub fn node(mut self, node: impl NodeSource + 'static) -> Self {
+        self.nodes.push(Box::new(node));
+        self
+    }
+
+    /// Starts the API server alone: no controllers, no scheduler.
+    #[must_use]
+    pub fn without_controllers(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
+    /// Starts the cluster. It answers when this returns; nodes register soon after.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store and of the nodes' sources.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, where no [`spawn`](Self::spawn) was given.
+    pub async fn start(self) -> Result<Cluster> {
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let entropy = self.entropy.unwrap_or_else(|| Arc::new(SystemEntropy));
+        let spawn = self.spawn.unwrap_or_else(|| Arc::new(TokioSpawn::current()));
+        let memory = || Arc::new(MemoryStore::new(Arc::clone(&clock), Arc::clone(&spawn))) as _;
+        let store: Arc<dyn Store> = self.store.unwrap_or_else(memory);
+        let agents = Arc::new(Agents::default());
+
+        let mut server = ApiServer::builder()
+            .store(Arc::clone(&store))
+            .clock(Arc::clone(&clock))
+            .entropy(Arc::clone(&entropy))
+            .spawn(Arc::clone(&spawn))
+            .node_agents(Arc::clone(&agents) as _)
+            .initial_objects(access::bootstrap::objects())
+            .initial_objects(vec![nodes_role_binding()]);
+        server = match self.authorizer {
+            Some(own) => server.authorizer(own),
+            None => {
+                let rbac = Arc::new(Rbac::new(store));
+                let escalation = Escalation::new(Arc::clone(&rbac), Arc::clone(&rbac) as _);
+                server.rules(Arc::clone(&rbac) as _).authorizer(rbac).admission(Arc::new(escalation))
+            }
+        };
+        if let Some(keys) = self.keys {
+            server = server.keys(keys);
+        }
+        if let Some(authenticator) = self.authenticator {
+            server = server.authenticator(authenticator);
+        }
+        if let Some(ranges) = self.ranges {
+            server = server.service_ranges(ranges);
+        }
+        for plugin in self.admission {
+            server = server.admission(plugin);
+        }
+        let server = server.start().await?;
+
+        let (stop, tasks) = (Stop::new(), Vec::new());
+        let mut cluster = Cluster { server, agents, clock, entropy, spawn, stop, tasks };
+        if !self.bare {
+            let components = crate::components::start(&cluster, self.controllers);
+            cluster.tasks.extend(components);
+        }
+        for node in &self.nodes {
+            let task = super::node::run(&cluster, node.as_ref()).await?;
+            cluster.tasks.push(task);
+        }
+        tracing::info!(nodes = self.nodes.len(), "cluster started");
+        Ok(cluster)
+    }
+}
+
+/// Gives every node's agent the role `system:node`.
+///
+/// Upstream's Node authorizer narrows this to what a node's own pods refer to.
+fn nodes_role_binding() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": "windlass:nodes"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:node"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nodes"}],
+    })
+}

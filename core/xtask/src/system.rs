@@ -1,0 +1,78 @@
+//! What the commands need from the operating system, and how they get it: Debian packages, announced first.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// A tool, and the package that holds it.
+pub(crate) struct Tool {
+    pub(crate) program: &'static str,
+    pub(crate) package: &'static str,
+}
+
+/// What real containers, networks and services need on a node.
+pub(crate) const NODE: &[Tool] = &[
+    Tool { program: "containerd", package: "containerd" },
+    Tool { program: "runc", package: "runc" },
+    Tool { program: "/usr/lib/cni/bridge", package: "containernetworking-plugins" },
+    Tool { program: "iptables", package: "iptables" },
+    Tool { program: "nft", package: "nftables" },
+    Tool { program: "conntrack", package: "conntrack" },
+    Tool { program: "ip", package: "iproute2" },
+    Tool { program: "busybox", package: "busybox-static" },
+];
+
+/// What the example images and tests are made of.
+pub(crate) const EXAMPLES: &[Tool] = &[
+    Tool { program: "cc", package: "gcc" },
+    Tool { program: "redis-server", package: "redis-server" },
+    Tool { program: "/usr/sbin/nginx", package: "nginx-light" },
+];
+
+/// Installs what is missing. Says what and how before it does, and does nothing where all is there.
+pub(crate) fn install(tools: &[&[Tool]]) -> Result<()> {
+    let missing: Vec<&str> =
+        tools.iter().copied().flatten().filter(|tool| !present(tool.program)).map(|tool| tool.package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("missing system packages: {}", missing.join(" "));
+    if !present("apt-get") {
+        bail!("cannot install them without apt-get: install them by hand, or use --runtime fake");
+    }
+    let mut sudo: Vec<&str> = if root() { vec![] } else { vec!["sudo"] };
+    if !root() && !present("sudo") {
+        bail!("cannot install them without root or sudo: run as root, or use --runtime fake");
+    }
+    sudo.extend(["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "-q", "-y"]);
+    run(&[&sudo[..], &["update"]].concat())?;
+    run(&[&sudo[..], &["install", "--no-install-recommends"], &missing[..]].concat())
+}
+
+/// Whether the process may do everything.
+pub(crate) fn root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+/// Whether a program is on the path, or a file is there.
+pub(crate) fn present(program: &str) -> bool {
+    if program.starts_with('/') {
+        return std::path::Path::new(program).exists();
+    }
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    // Daemons live where users' paths do not always look.
+    let extra = ["/usr/sbin", "/sbin"].map(Into::into);
+    std::env::split_paths(&paths).chain(extra).any(|folder| folder.join(program).is_file())
+}
+
+/// Runs a command, shown first, and fails where it does.
+pub(crate) fn run(command: &[&str]) -> Result<()> {
+    println!("$ {}", command.join(" "));
+    let status =
+        Command::new(command[0]).args(&command[1..]).status().with_context(|| format!("cannot run {}", command[0]))?;
+    if !status.success() {
+        bail!("{} ended with {status}", command.join(" "));
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! `cargo xtask test`: format, tidy, lints and every test, and at the very end how many passed.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{system, tidy};
+
+/// Runs everything that must pass.
+pub(crate) fn run() -> Result<()> {
+    if system::root() {
+        system::install(&[system::NODE, system::EXAMPLES])?;
+    } else {
+        println!("not root: tests that need containers or network namespaces will be listed as ignored");
+    }
+    system::run(&["cargo", "fmt", "--all", "--check"])?;
+    tidy::run()?;
+    system::run(&["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    tests()
+}
+
+/// Counts of the runners' closing lines.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Counts {
+    /// Adds what a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; …` says.
+    fn add(&mut self, line: &str) {
+        let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else {
+            return;
+        };
+        for part in counts.split("; ") {
+            let Some((number, what)) = part.split_once(' ') else { continue };
+            let number: u64 = number.parse().unwrap_or(0);
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn tests() -> Result<()> {
+    let command = ["cargo", "test", "--workspace", "--no-fail-fast"];
+    println!("$ {}", command.join(" "));
+    let mut child =
+        Command::new(command[0]).args(&command[1..]).stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
+    let mut counts = Counts::default();
+    let output = child.stdout.take().context("cargo has an output")?;
+    for line in BufReader::new(output).lines() {
+        let line = line.context("cannot read what the tests print")?;
+        counts.add(&line);
+        println!("{line}");
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    println!();
+    println!("total: {} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.ignored);
+    if !status.success() {
+        bail!("the tests failed");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_are_added_up() {
+        let mut counts = Counts::default();
+        counts.add("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s");
+        counts.add("test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out");
+        counts.add("test something ... ok");
+        assert_eq!(counts, Counts { passed: 7, failed: 2, ignored: 1 });
+    }
+}

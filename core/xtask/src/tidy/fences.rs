@@ -1,0 +1,57 @@
+//! Who may depend on whom: the picture in `docs/architecture.md`, checked against the manifests.
+
+use std::{collections::BTreeMap, path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::Problem;
+
+/// What each crate may depend on, of this workspace.
+const FENCES: &[(&str, &[&str])] = &[
+    ("windlass-api", &[]),
+    ("windlass-kernel", &["api"]),
+    ("windlass-store", &["api", "kernel"]),
+    ("windlass-client", &["api", "kernel"]),
+    ("windlass-apiserver", &["api", "kernel"]),
+    ("windlass-scheduler", &["api", "client", "kernel"]),
+    ("windlass-controllers", &["api", "client", "kernel"]),
+    ("windlass-node", &["api", "client", "kernel"]),
+    ("windlass-proxy", &["api", "client", "kernel"]),
+    ("windlass-dns", &["api", "client", "kernel"]),
+    ("windlass-testkit", &["api", "kernel"]),
+    ("windlass-conformance", &["api", "client", "kernel", "testkit"]),
+    ("windlass-cri", &["api", "kernel"]),
+];
+
+/// What the crates at the bottom never use.
+const PURE: &[&str] = &["windlass-api", "windlass-kernel"];
+const IMPURE: &[&str] = &["async-std", "hyper", "smol", "tokio", "tonic"];
+
+pub(super) fn check(root: &Path) -> Result<Vec<Problem>> {
+    let output = Command::new("cargo")
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(root)
+        .output()
+        .context("cannot run cargo metadata")?;
+    if !output.status.success() {
+        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let metadata: Value = serde_json::from_slice(&output.stdout).context("cannot read cargo metadata")?;
+    let fences: BTreeMap<_, _> = FENCES.iter().copied().collect();
+    let mut problems = Vec::new();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        let name = package["name"].as_str().unwrap_or_default();
+        let own = package["dependencies"].as_array().into_iter().flatten().filter(|d| d["kind"].is_null());
+        for dependency in own.filter_map(|d| d["name"].as_str()) {
+            if PURE.contains(&name) && IMPURE.contains(&dependency) {
+                problems.push(format!("{name} performs no I/O, so it may not depend on {dependency}"));
+            }
+            let Some(short) = dependency.strip_prefix("windlass-") else { continue };
+            if fences.get(name).is_some_and(|allowed| !allowed.contains(&short)) {
+                problems.push(format!("{name} may not depend on {dependency} (docs/architecture.md)"));
+            }
+        }
+    }
+    Ok(problems)
+}

@@ -70,6 +70,15 @@ impl Served {
         self.info.group_version().api_version()
     }
 
+    /// What users of a deprecated resource are told.
+    pub(crate) fn deprecation(&self) -> Option<&'static str> {
+        match (self.info.group, self.info.plural) {
+            ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+            ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+            _ => None,
+        }
+    }
+
     /// Whether it is this resource of the core group (or of the group given).
     pub(crate) fn is(&self, group: &str, plural: &str) -> bool {
         self.storage.group == group && self.storage.plural == plural

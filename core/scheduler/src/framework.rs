@@ -11,14 +11,14 @@ use std::{
 
 use async_trait::async_trait;
 use windlass_kernel::{
-    Entropy, Error, ErrorKind, Result, Scheduler,
+    Error, ErrorKind, Result, Scheduler,
     scheduler::{
-        Change, Cycle, Decision, Explanation, Extender, Filter, Fit, Nodes, Nominated, Nowhere, Placement, PodView,
+        Change, Cycle, Decision, Explanation, Extender, Filter, Fit, NodeView, Nominated, Nowhere, Placement, PodView,
         PostFilter, PreFilter, Prepared, Reason, Reasons, Recheck, Refusal, Relevance, ScorePlugin, Turn,
     },
 };
 
-use self::pick::{best, enough};
+use self::pick::{below, best, enough};
 use crate::plugins;
 
 /// A scheduler made of plugins. The default has upstream's default plugins and weights.
@@ -349,19 +349,13 @@ fn first_refusal(
     filters: &[&dyn Filter],
     cycle: &Cycle,
     pod: &PodView,
-    node: &windlass_kernel::scheduler::NodeView,
+    node: &NodeView,
 ) -> Option<(&'static str, Fit)> {
     filters.iter().find_map(|filter| {
         at.set(filter.name());
         let fit = filter.filter(cycle, pod, node);
         (!fit.fits()).then(|| (filter.name(), fit))
     })
-}
-
-fn below(entropy: &dyn Entropy, limit: usize) -> usize {
-    use windlass_kernel::EntropyExt;
-    let drawn = entropy.below(u64::try_from(limit).unwrap_or(u64::MAX));
-    usize::try_from(drawn).unwrap_or_default()
 }
 
 struct WhatIf<'a> {
@@ -371,7 +365,7 @@ struct WhatIf<'a> {
 }
 
 impl Recheck for WhatIf<'_> {
-    fn recheck(&self, cycle: &Cycle, pod: &PodView, node: &windlass_kernel::scheduler::NodeView) -> bool {
+    fn recheck(&self, cycle: &Cycle, pod: &PodView, node: &NodeView) -> bool {
         first_refusal(self.at, self.filters, cycle, pod, node).is_none()
     }
 
@@ -380,7 +374,7 @@ impl Recheck for WhatIf<'_> {
         cycle: &mut Cycle,
         pod: &PodView,
         other: &PodView,
-        node: &mut windlass_kernel::scheduler::NodeView,
+        node: &mut NodeView,
     ) {
         node.remove(&other.uid);
         self.framework.pre_filters.iter().for_each(|plugin| plugin.removed(cycle, pod, other, node));
@@ -391,17 +385,11 @@ impl Recheck for WhatIf<'_> {
         cycle: &mut Cycle,
         pod: &PodView,
         other: &Arc<PodView>,
-        node: &mut windlass_kernel::scheduler::NodeView,
+        node: &mut NodeView,
     ) {
         node.add(Arc::clone(other));
         self.framework.pre_filters.iter().for_each(|plugin| plugin.added(cycle, pod, other, node));
     }
-}
-
-/// All nodes, as a batch.
-#[cfg(test)]
-pub(crate) fn everything(nodes: &[windlass_kernel::scheduler::NodeView]) -> windlass_kernel::scheduler::NodeIndex {
-    windlass_kernel::scheduler::NodeIndex::of(nodes)
 }
 
 #[cfg(test)]

@@ -139,8 +139,11 @@ impl Launcher {
     /// The process that runs on our configuration.
     fn pid(&self) -> Option<i32> {
         if let Some(child) = self.child.lock().as_mut() {
-            // Takes the exit status, so that an ended child does not look as if it ran.
-            let _ = child.try_wait();
+            // Our own child is known without a look at its command line, which is empty for a moment at its start. This
+            // also takes the exit status, so that an ended child does not look as if it ran.
+            if matches!(child.try_wait(), Ok(None)) {
+                return i32::try_from(child.id()).ok();
+            }
         }
         let pid: i32 = fs::read_to_string(self.layout.pid()).ok()?.trim().parse().ok()?;
         // The number may have gone to another process since.

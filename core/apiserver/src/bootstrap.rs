@@ -7,7 +7,7 @@ use windlass_kernel::{
     store::{Condition, Key, Op, ReadAt, Txn},
 };
 
-use crate::{alloc, index, object, registry::Served, server::ApiServer};
+use crate::{access, alloc, index, object, registry::Served, server::ApiServer};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 /// Class and value (`scheduling.k8s.io/v1`).
@@ -18,7 +18,7 @@ const BATCH: usize = 64;
 /// Writes what is missing.
 pub(crate) async fn run(server: &ApiServer, more: Vec<Value>) -> Result<()> {
     let mut txn = Txn::default();
-    for object in own(server).into_iter().chain(more) {
+    for object in own(server).into_iter().chain(access::bootstrap::objects()).chain(more) {
         let served = served(server, &object)?;
         let key = served.key(object::meta_text(&object, "namespace"), object::name(&object));
         if server.parts.store.get(&key, ReadAt::Latest).await?.is_some() {
@@ -43,7 +43,7 @@ async fn add(server: &ApiServer, served: &Served, key: Key, mut object: Value, t
     meta.insert("uid".into(), server.parts.entropy.uuid().into());
     meta.insert("creationTimestamp".into(), object::time(server.parts.clock.now()).into());
     let claims = alloc::claim(server, served, &mut object, None).await?;
-    crate::body::normalize(&mut object, served.storage.message)
+    windlass_api::decode::normalize(&mut object, served.storage.message)
         .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
     let value = index::encode(served, &object)?;
     txn.conditions.push(Condition::Absent(key.clone()));

@@ -9,8 +9,9 @@ use windlass_kernel::{
 };
 
 use crate::{
-    admission, bootstrap,
+    admission,
     alloc::Ranges,
+    bootstrap,
     events::EventLease,
     registry::Registry,
     review::RuleSource,

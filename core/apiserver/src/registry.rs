@@ -126,7 +126,10 @@ impl Registry {
         let GroupVersionResource { group, version, resource } = &request.resource;
         let served = self.find(group, version, resource).ok_or_else(unknown)?;
         if served.info.namespaced && request.namespace.is_empty() && !request.name.is_empty() {
-            return Err(Error::new(ErrorKind::BadRequest, "the server does not allow access to a namespaced resource without a namespace"));
+            return Err(Error::new(
+                ErrorKind::BadRequest,
+                "the server does not allow access to a namespaced resource without a namespace",
+            ));
         }
         if !served.info.namespaced && !request.namespace.is_empty() {
             return Err(unknown());
@@ -150,14 +153,22 @@ mod tests {
     fn check(group: &str, version: &str, plural: &str, expect: &str) {
         let registry = Registry::built_in();
         let served = registry.find(group, version, plural).unwrap();
-        assert_eq!(format!("{} {}", served.storage.group_version().api_version(), served.key("ns", "x").as_str()), expect);
+        assert_eq!(
+            format!("{} {}", served.storage.group_version().api_version(), served.key("ns", "x").as_str()),
+            expect
+        );
     }
 
     #[test]
     fn a_resource_is_stored_in_its_preferred_version() {
         check("", "v1", "pods", "v1 /registry/core/pods/ns/x");
         check("", "v1", "nodes", "v1 /registry/core/nodes/x");
-        check("autoscaling", "v1", "horizontalpodautoscalers", "autoscaling/v2 /registry/autoscaling/horizontalpodautoscalers/ns/x");
+        check(
+            "autoscaling",
+            "v1",
+            "horizontalpodautoscalers",
+            "autoscaling/v2 /registry/autoscaling/horizontalpodautoscalers/ns/x",
+        );
         check("events.k8s.io", "v1", "events", "v1 /registry/core/events/ns/x");
     }
 

@@ -9,7 +9,7 @@ mod replace;
 pub(crate) use self::{
     admit::{admit, judge},
     insert::insert,
-    replace::{Change, edit, leases_only_renewed, may_go},
+    replace::{Change, edit, may_go},
 };
 
 use serde_json::Value;

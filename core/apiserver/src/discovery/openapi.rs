@@ -105,7 +105,12 @@ fn write_paths(resources: &[&Resource], dialect: Dialect, out: &mut dyn Write) -
     Ok(())
 }
 
-fn write_definitions(resources: &[&Resource], dialect: Dialect, texts: &dyn Texts, out: &mut dyn Write) -> io::Result<()> {
+fn write_definitions(
+    resources: &[&Resource],
+    dialect: Dialect,
+    texts: &dyn Texts,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut types = Types::default();
     let mut kinds: BTreeMap<&'static str, Vec<Value>> = BTreeMap::new();
     for name in ["DeleteOptions", "ObjectMeta", "ListMeta", "Patch", "Status", "WatchEvent"] {

@@ -197,13 +197,17 @@ pub(super) fn custom_definition(resource: &Resource, schema: &Value, dialect: Di
         _ => json!({"x-kubernetes-preserve-unknown-fields": true}),
     };
     out["type"] = "object".into();
-    if !(dialect == Dialect::V2 && out["x-kubernetes-preserve-unknown-fields"] == true && out.get("properties").is_none()) {
+    if !(dialect == Dialect::V2
+        && out["x-kubernetes-preserve-unknown-fields"] == true
+        && out.get("properties").is_none())
+    {
         let properties = &mut out["properties"];
         properties["apiVersion"] = json!({"type": "string"});
         properties["kind"] = json!({"type": "string"});
         properties["metadata"] = dialect.embed(META);
     }
-    out["x-kubernetes-group-version-kind"] = json!([{"group": resource.group, "version": resource.version, "kind": resource.kind}]);
+    out["x-kubernetes-group-version-kind"] =
+        json!([{"group": resource.group, "version": resource.version, "kind": resource.kind}]);
     out
 }
 

@@ -9,7 +9,8 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 use windlass_kernel::{
-    Api, Authenticator, Authorizer, Clock, ClockExt, Entropy, EntropyExt, Identity, Keys, Result, Spawn, Stop,
+    Api, Authenticator, Authorizer, Clock, ClockExt, Entropy, EntropyExt, Identity, Keys, Result, Spawn, SpawnExt,
+    Stop,
     access::{Attributes, Credentials, Decision},
     error::{Error, ErrorKind},
 };
@@ -77,7 +78,7 @@ pub struct Parts {
 pub struct Server {
     parts: Parts,
     metrics: Metrics,
-    documents: Documents,
+    documents: Arc<Documents>,
     stop: Stop,
 }
 
@@ -92,7 +93,7 @@ impl Server {
     #[must_use]
     pub fn new(parts: Parts, stop: Stop) -> Arc<Self> {
         let metrics = Metrics::new(parts.clock.now().as_second());
-        let documents = Documents::new(Arc::clone(&parts.texts));
+        let documents = Arc::new(Documents::new(Arc::clone(&parts.texts)));
         Arc::new(Self { parts, metrics, documents, stop })
     }
 
@@ -104,8 +105,18 @@ impl Server {
         &self.metrics
     }
 
-    pub(super) fn documents(&self) -> &Documents {
+    pub(super) fn documents(&self) -> &Arc<Documents> {
         &self.documents
+    }
+
+    /// Runs work that computes for long where it delays nobody.
+    pub(super) async fn apart<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let done = self.parts.spawn.run_blocking(name, work).await;
+        done.unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, format!("{name} panicked"))))
     }
 
     pub(super) fn issuer(&self) -> Option<&Issuer> {
@@ -124,11 +135,7 @@ impl Server {
         let long = target.as_ref().is_some_and(|target| long_running(target, &request));
         let labels = labels(target.as_ref(), &request);
         let work = AssertUnwindSafe(self.answer(peer, target, &labels, request)).catch_unwind();
-        let done = if long {
-            Ok(work.await)
-        } else {
-            self.parts.clock.timeout(LIMIT, work).await
-        };
+        let done = if long { Ok(work.await) } else { self.parts.clock.timeout(LIMIT, work).await };
         let mut out = match done {
             Ok(Ok(Ok(out))) => out,
             Ok(Ok(Err(error))) => {
@@ -140,7 +147,10 @@ impl Server {
             }
             Ok(Err(_)) => {
                 tracing::error!(%method, path, "request panicked");
-                status(&Error::new(ErrorKind::Internal, "This request caused apiserver to panic. Look in the logs for details."))
+                status(&Error::new(
+                    ErrorKind::Internal,
+                    "This request caused apiserver to panic. Look in the logs for details.",
+                ))
             }
             Err(_) => status(&Error::new(ErrorKind::Timeout, "request did not complete within the allotted timeout")),
         };
@@ -233,12 +243,18 @@ fn bearer(headers: &HeaderMap) -> Result<Option<String>> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let text = value.to_str().unwrap_or_default();
         let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-        return Ok(scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned()).filter(|token| !token.is_empty()));
+        return Ok(scheme
+            .eq_ignore_ascii_case("bearer")
+            .then(|| token.trim().to_owned())
+            .filter(|token| !token.is_empty()));
     }
     let protocols = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    let mut coded = protocols.flat_map(|text| text.split(',')).filter_map(|p| p.trim().strip_prefix("base64url.bearer.authorization.k8s.io."));
+    let mut coded = protocols
+        .flat_map(|text| text.split(','))
+        .filter_map(|p| p.trim().strip_prefix("base64url.bearer.authorization.k8s.io."));
     let Some(coded) = coded.next() else { return Ok(None) };
-    let token = URL_SAFE_NO_PAD.decode(coded.trim_end_matches('=')).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let token =
+        URL_SAFE_NO_PAD.decode(coded.trim_end_matches('=')).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     token.map(Some).ok_or_else(|| Error::new(ErrorKind::Unauthorized, "Unauthorized"))
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use windlass_api::names;
 use windlass_api::path::Path;
 
-use super::errors::{Errors, IMMUTABLE, NEGATIVE};
+use super::errors::{Errors, IMMUTABLE};
 use super::field::{Field, same};
 
 const ANNOTATIONS_MAX: usize = 256 * 1024;
@@ -210,7 +210,7 @@ pub fn selector(selector: &Field<'_, '_>, errors: &mut Errors) {
             "In" | "NotIn" => {
                 errors.require(&values, "must be specified when `operator` is 'In' or 'NotIn'");
             }
-            "Exists" | "DoesNotExist" if values.len() > 0 => {
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
                 errors.forbidden(&values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
             }
             "Exists" | "DoesNotExist" => {}

@@ -36,7 +36,7 @@ pub(crate) async fn bind(server: &ApiServer, served: &Served, mut request: Reque
         return Err(errors::bad_request("name in URL does not match name in Binding object"));
     }
     let now = server.parts.clock.now();
-    let change = Change { server, served, request: &request, part: Part::Chosen };
+    let change = Change { server, served, request: &request, part: Part::CHOSEN };
     let assign = |pod: &Value| {
         let object = assigned(pod, &binding, now).map_err(|why| refuse(&request.name, &why))?;
         Ok(Proposal { object, owners: Owners::Settled, warnings: Vec::new() })

@@ -2,11 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use futures::{
-    FutureExt, StreamExt,
-    future::BoxFuture,
-    stream,
-};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use windlass_kernel::{
     Clock, Document,
     api::{Events, Options, Request, VersionMatch, WatchEvent},
@@ -70,7 +66,9 @@ pub(crate) async fn watch(server: &ApiServer, served: &Served, request: &Request
         selection,
         served: served.clone(),
         end: end.map(|end| clock.sleep_until(end)),
-        farewell: end.filter(|_| options.bookmarks).map(|end| clock.sleep_until(end.saturating_sub(BOOKMARK_BEFORE_END))),
+        farewell: end
+            .filter(|_| options.bookmarks)
+            .map(|end| clock.sleep_until(end.saturating_sub(BOOKMARK_BEFORE_END))),
         bookmark: options.bookmarks.then(|| clock.sleep(BOOKMARK_EVERY)),
         clock,
         said: after,

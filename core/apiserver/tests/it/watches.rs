@@ -19,7 +19,11 @@ fn map(name: &str, label: &str) -> Value {
 fn next(events: &mut Events) -> String {
     let named = |document: windlass_kernel::Document| {
         let value = document.value().unwrap();
-        format!("{} {}", value["metadata"]["name"].as_str().unwrap(), value["metadata"]["labels"]["app"].as_str().unwrap())
+        format!(
+            "{} {}",
+            value["metadata"]["name"].as_str().unwrap(),
+            value["metadata"]["labels"]["app"].as_str().unwrap()
+        )
     };
     match wait(events.next()) {
         None => "end".into(),

@@ -27,7 +27,7 @@ pub(in crate::kinds) fn template(template: &Field<'_, '_>, errors: &mut Errors) 
     meta::annotations(&template.get("metadata").get("annotations").renamed(&template.get("annotations")), errors);
     let spec = template.get("spec");
     check(&spec, Of::Template, errors);
-    if spec.get("ephemeralContainers").len() > 0 {
+    if !spec.get("ephemeralContainers").is_empty() {
         errors.forbidden(&spec.get("ephemeralContainers"), "ephemeral containers not allowed in pod template");
     }
 }

@@ -43,13 +43,7 @@ impl FakeRuntime {
     pub fn new(clock: Arc<dyn Clock>, spawn: Arc<dyn Spawn>) -> Self {
         let closed =
             |_: &SandboxConfig, port| Err(Error::new(ErrorKind::Unavailable, format!("nothing is at port {port}")));
-        Self {
-            clock,
-            spawn,
-            script: Arc::new(|launch| Act::of_words(launch)),
-            ports: Arc::new(closed),
-            state: Arc::default(),
-        }
+        Self { clock, spawn, script: Arc::new(Act::of_words), ports: Arc::new(closed), state: Arc::default() }
     }
 
     /// Lets `script` say what processes do.

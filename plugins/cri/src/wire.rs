@@ -479,7 +479,7 @@ pub(crate) fn sandbox_status(wire: Option<wire::PodSandboxStatus>) -> Result<San
     let namespaces = wire.linux.and_then(|linux| linux.namespaces).and_then(|namespaces| namespaces.options);
     Ok(SandboxStatus {
         ips: ips.filter_map(|ip| ip.parse::<IpAddr>().ok()).collect(),
-        namespaces: namespaces_from_wire(namespaces.unwrap_or_default()),
+        namespaces: namespaces_from_wire(&namespaces.unwrap_or_default()),
         sandbox: Sandbox {
             state,
             id: wire.id.into(),
@@ -492,7 +492,7 @@ pub(crate) fn sandbox_status(wire: Option<wire::PodSandboxStatus>) -> Result<San
     })
 }
 
-fn namespaces_from_wire(wire: wire::NamespaceOption) -> Namespaces {
+fn namespaces_from_wire(wire: &wire::NamespaceOption) -> Namespaces {
     let namespace = |mode: wire::NamespaceMode| match mode {
         wire::NamespaceMode::Pod => Namespace::Pod,
         wire::NamespaceMode::Container => Namespace::Container,
@@ -697,4 +697,132 @@ pub(crate) fn containerd_filters() -> Vec<String> {
     .iter()
     .map(|topic| format!("namespace==k8s.io,topic==\"{topic}\""))
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use windlass_kernel::runtime::ContainerId;
+
+    use super::*;
+
+    fn word() -> impl Strategy<Value = String> {
+        "[a-z]{0,6}"
+    }
+
+    fn number() -> impl Strategy<Value = Option<i64>> {
+        prop::option::of(1i64..1 << 40)
+    }
+
+    fn mappings() -> impl Strategy<Value = Vec<IdMapping>> {
+        let mapping = any::<(u32, u32, u32)>();
+        prop::collection::vec(mapping.prop_map(|(host, container, length)| IdMapping { host, container, length }), 0..3)
+    }
+
+    prop_compose! {
+        fn any_resources()(
+            numbers in prop::array::uniform6(number()),
+            cpus in word(),
+            mems in word(),
+            hugepages in prop::collection::btree_map(word(), any::<u64>(), 0..3),
+            unified in prop::collection::btree_map(word(), word(), 0..3),
+        ) -> Resources {
+            let [cpu_period, cpu_quota, cpu_shares, memory_limit, memory_swap_limit, oom_score_adj] = numbers;
+            Resources {
+                cpu_period, cpu_quota, cpu_shares, memory_limit, memory_swap_limit, oom_score_adj,
+                cpuset_cpus: cpus, cpuset_mems: mems, hugepages, unified,
+            }
+        }
+    }
+
+    prop_compose! {
+        fn any_mount()(
+            (container_path, host_path, image, image_sub_path) in (word(), word(), prop::option::of("[a-z]{1,6}"), word()),
+            flags in prop::array::uniform3(any::<bool>()),
+            propagation in prop::sample::select(&[Propagation::Private, Propagation::FromHost, Propagation::Both][..]),
+            (uid_mappings, gid_mappings) in (mappings(), mappings()),
+        ) -> Mount {
+            let [readonly, recursive_readonly, selinux_relabel] = flags;
+            Mount {
+                container_path, host_path, image: image.map(Into::into), image_sub_path, readonly, recursive_readonly,
+                selinux_relabel, propagation, uid_mappings, gid_mappings,
+            }
+        }
+    }
+
+    fn namespace() -> impl Strategy<Value = Namespace> {
+        prop_oneof![Just(Namespace::Pod), Just(Namespace::Container), Just(Namespace::Node)]
+    }
+
+    prop_compose! {
+        fn any_namespaces()(
+            network in namespace(),
+            pid in prop_oneof![namespace(), "[a-z]{1,6}".prop_map(|id| Namespace::Target(ContainerId::from(id)))],
+            ipc in namespace(),
+            users in prop::option::of(mappings()),
+        ) -> Namespaces {
+            Namespaces { network, pid, ipc, users }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_sent_is_read_back(
+            limits in any_resources(),
+            place in any_mount(),
+            spaces in any_namespaces(),
+            (uid, name, attempt) in (word(), word(), any::<u32>()),
+        ) {
+            prop_assert_eq!(resources_from_wire(resources(&limits)), limits);
+            prop_assert_eq!(mount_from_wire(mount(&place)), place);
+            prop_assert_eq!(namespaces_from_wire(&namespaces(&spaces)), spaces);
+            let key = SandboxKey { name: name.clone(), namespace: name, uid, attempt };
+            prop_assert_eq!(sandbox_key_from_wire(Some(sandbox_key(&key))), key);
+        }
+    }
+
+    #[test]
+    fn states_keep_their_meaning() {
+        use ContainerState::{Created, Exited, Running, Unknown};
+        for state in [Created, Running, Exited, Unknown] {
+            assert_eq!(state_from_wire(container_state(state)), state);
+        }
+    }
+
+    #[test]
+    fn signals_have_their_names() {
+        for (name, expect) in [
+            ("", Some(wire::Signal::RuntimeDefault)),
+            ("SIGTERM", Some(wire::Signal::Sigterm)),
+            ("SIGRTMIN+3", Some(wire::Signal::Sigrtminplus3)),
+            ("SIGRTMAX-3", Some(wire::Signal::Sigrtmaxminus3)),
+            ("SIGNONE", None),
+        ] {
+            assert_eq!(stop_signal(name).ok(), expect, "{name}");
+        }
+    }
+
+    #[test]
+    fn waits_are_never_shorter_than_asked_for() {
+        for (millis, expect) in [(0, 0), (1, 1), (1000, 1), (1001, 2)] {
+            assert_eq!(seconds(Duration::from_millis(millis)), expect);
+        }
+    }
+
+    #[test]
+    fn only_the_end_of_a_containers_own_process_is_its_exit() {
+        let event = |topic: &str, id: &str| {
+            let subject = events::Subject { container_id: "c".into(), id: id.into() };
+            let value = prost::Message::encode_to_vec(&subject);
+            let event = Some(prost_types::Any { type_url: String::new(), value });
+            containerd_event(&events::Envelope { topic: topic.into(), event, ..events::Envelope::default() })
+        };
+        let exited = RuntimeEvent::Changed { subject: Subject::Either("c".into()), what: Change::Exited };
+        assert_eq!(event("/tasks/exit", "c"), Some(exited));
+        assert_eq!(event("/tasks/exit", "exec-1"), None);
+        assert_eq!(event("/images/create", ""), Some(RuntimeEvent::Images));
+        assert_eq!(event("/snapshot/prepare", ""), None);
+    }
 }

@@ -39,7 +39,7 @@ impl ImageStore for FakeRuntime {
         let id = state.find_image(image.as_str()).map(|image| image.id.clone());
         if let Some(id) = id {
             state.images.remove(&id);
-            state.tell(RuntimeEvent::Images);
+            state.tell(&RuntimeEvent::Images);
         }
         Ok(())
     }

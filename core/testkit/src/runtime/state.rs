@@ -99,7 +99,7 @@ impl State {
             pinned: false,
         };
         self.images.insert(image.id.clone(), image);
-        self.tell(RuntimeEvent::Images);
+        self.tell(&RuntimeEvent::Images);
         id.into()
     }
 
@@ -110,16 +110,16 @@ impl State {
         self.images.values().find(named)
     }
 
-    pub(super) fn tell(&mut self, event: RuntimeEvent) {
+    pub(super) fn tell(&mut self, event: &RuntimeEvent) {
         self.listeners.retain(|listener| listener.unbounded_send(event.clone()).is_ok());
     }
 
     pub(super) fn tell_container(&mut self, id: &ContainerId, what: Change) {
-        self.tell(RuntimeEvent::Changed { subject: Subject::Container(id.clone()), what });
+        self.tell(&RuntimeEvent::Changed { subject: Subject::Container(id.clone()), what });
     }
 
     pub(super) fn tell_sandbox(&mut self, id: &SandboxId, what: Change) {
-        self.tell(RuntimeEvent::Changed { subject: Subject::Sandbox(id.clone()), what });
+        self.tell(&RuntimeEvent::Changed { subject: Subject::Sandbox(id.clone()), what });
     }
 
     /// Ends a running container; nothing happens otherwise.

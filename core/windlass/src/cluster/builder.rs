@@ -7,6 +7,7 @@ use windlass_apiserver::{
     ApiServer, Ranges,
     access::{self, Escalation, Rbac},
 };
+use windlass_controllers::Config;
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Controller, Entropy, Keys, Result, Spawn, Stop, Store,
 };
@@ -31,6 +32,7 @@ pub struct Builder {
     admission: Vec<Arc<dyn Admission>>,
     controllers: Vec<Arc<dyn Controller>>,
     nodes: Vec<Box<dyn NodeSource>>,
+    config: Config,
     ranges: Option<Ranges>,
     bare: bool,
 }
@@ -112,6 +114,13 @@ impl Builder {
         self
     }
 
+    /// The certificate (PEM) that pods trust the API server by: every namespace gets it as `kube-root-ca.crt`.
+    #[must_use]
+    pub fn root_certificate(mut self, pem: impl Into<String>) -> Self {
+        self.config.root_certificate = pem.into();
+        self
+    }
+
     /// The addresses and node ports that services are given.
     #[must_use]
     pub fn service_ranges(mut self, ranges: Ranges) -> Self {
@@ -183,7 +192,7 @@ impl Builder {
         let (stop, tasks) = (Stop::new(), Vec::new());
         let mut cluster = Cluster { server, agents, clock, entropy, spawn, stop, tasks };
         if !self.bare {
-            let components = crate::components::start(&cluster, self.controllers);
+            let components = crate::components::start(&cluster, self.controllers, &self.config);
             cluster.tasks.extend(components);
         }
         for node in &self.nodes {

@@ -41,6 +41,12 @@ enum Command {
         /// Where the archives go.
         folder: PathBuf,
     },
+    /// Runs the simulation of one seed and prints its history.
+    Sim {
+        /// The seed.
+        #[arg(long)]
+        seed: u64,
+    },
     /// Format, tidy, lints and every test; the last line is the count.
     Test,
     /// Checks the rules that neither the compiler nor clippy knows.
@@ -53,6 +59,10 @@ fn main() -> anyhow::Result<()> {
         Command::Distill { from } => distill::run(&from),
         Command::Codegen { check } => codegen::run(check),
         Command::Images { folder } => images::run(&folder),
+        Command::Sim { seed } => {
+            let seed = seed.to_string();
+            system::run(&["cargo", "run", "--quiet", "--package", "windlass-sim", "--", &seed])
+        }
         Command::Test => test::run(),
         Command::Tidy => tidy::run(),
     }

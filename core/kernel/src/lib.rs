@@ -14,9 +14,11 @@ pub mod entropy;
 pub mod error;
 pub mod keys;
 pub mod node;
+pub mod pipe;
 pub mod rules;
 pub mod runtime;
 pub mod spawn;
+pub mod spdy;
 pub mod stop;
 pub mod store;
 

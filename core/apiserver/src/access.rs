@@ -15,8 +15,6 @@ mod token;
 mod x509;
 
 #[cfg(feature = "http")]
-pub use self::{keys::EcdsaKeys, x509::ClientCertificates};
-#[cfg(feature = "http")]
 pub(crate) use self::impersonation::forbidden;
 pub use self::{
     authenticators::{AnyOf, StaticTokens},
@@ -24,5 +22,7 @@ pub use self::{
     impersonation::{Impersonation, impersonate},
     oidc::{jwks, openid_configuration},
     rbac::{PolicyRule, Rbac, Scope},
-    token::{Binding, Lookup, ServiceAccountTokens, StoredObjects, TokenClaims, issue},
+    token::{Binding, Lookup, ServiceAccountTokens, TokenClaims, issue},
 };
+#[cfg(feature = "http")]
+pub use self::{keys::EcdsaKeys, x509::ClientCertificates};

@@ -3,12 +3,10 @@
 //! Media types, unknown and duplicate fields, and the agreement of `apiVersion` and `kind` are checked here; what the
 //! values mean is not.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 use windlass_api::{
-    decode::{self, Decoded, Notation, Strictness},
-    protobuf, quantity,
+    decode::{self, Decoded, Strictness},
+    protobuf,
     resources::{GroupVersionKind, ResourceInfo},
     schema::Message,
 };
@@ -115,23 +113,19 @@ pub(crate) fn checked(decoded: Decoded, wanted: Wanted, validation: FieldValidat
     let mut warnings = Vec::new();
     if validation != FieldValidation::Ignore {
         let mut odd: Vec<String> = duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();
-        odd.extend(decode::unknown_fields(&object, wanted.message).iter().map(|path| format!("unknown field {path:?}")));
+        odd.extend(
+            decode::unknown_fields(&object, wanted.message).iter().map(|path| format!("unknown field {path:?}")),
+        );
         if validation == FieldValidation::Strict && !odd.is_empty() {
             return Err(unfit(&format!("strict decoding error: {}", odd.join(", "))));
         }
         warnings = odd;
     }
-    normalize(&mut object, wanted.message).map_err(|error| unfit(&error))?;
+    decode::normalize(&mut object, wanted.message).map_err(|error| unfit(&error))?;
     let fields = crate::object::as_map(&mut object);
     fields.insert("apiVersion".into(), expected.into());
     fields.insert("kind".into(), wanted.kind.kind.into());
     Ok(Read { object, warnings })
-}
-
-/// Leaves in a tree what its type would write.
-pub(crate) fn normalize(object: &mut Value, message: &'static Message) -> std::result::Result<(), decode::TypeError> {
-    let quantity = |text: &str| quantity::normalize(text).map(Cow::into_owned).map_err(|error| error.to_string());
-    decode::normalize_with(object, message, &Notation { quantity: Some(quantity) })
 }
 
 /// Why a body is no tree.
@@ -155,7 +149,10 @@ pub(crate) fn tree(body: Body) -> std::result::Result<Decoded, Refused> {
     }
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
-        "" | JSON | "application/json-patch+json" | "application/merge-patch+json"
+        ""
+        | JSON
+        | "application/json-patch+json"
+        | "application/merge-patch+json"
         | "application/strategic-merge-patch+json" => decode::decode_json(&bytes, Strictness::default())
             .map_err(|error| Refused::Syntax(format!("json parse error: {error}"))),
         YAML | "application/apply-patch+yaml" => decode::decode_yaml(&bytes, Strictness::default())
@@ -194,7 +191,11 @@ fn kind_of(value: &Value) -> &'static str {
 /// The beginning of a body, for messages.
 fn summarize(body: &Body) -> String {
     const SHOWN: usize = 30;
-    let Body::Bytes { bytes, .. } = body else { return "<value>".into() };
+    let bytes = match body {
+        Body::None => return "<empty>".into(),
+        Body::Value(_) => return "<value>".into(),
+        Body::Bytes { bytes, .. } => bytes,
+    };
     let cut = &bytes[..bytes.len().min(SHOWN)];
     let more = if bytes.len() > SHOWN { " ..." } else { "" };
     match bytes.first() {
@@ -234,9 +235,25 @@ mod tests {
     }
 
     #[test]
+    fn a_body_in_protobuf_is_read_like_one_in_json() {
+        let info = resources::find("", "v1", "configmaps").unwrap();
+        let map =
+            serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"k": "v"}});
+        let bytes = protobuf::encode(&map, info.message).unwrap().into();
+        let body = Body::Bytes { media_type: PROTOBUF.into(), bytes };
+        let read = object(body, Wanted::object_of(info), FieldValidation::Strict).unwrap();
+        assert_eq!((&read.object["data"], &read.object["metadata"]["name"]), (&map["data"], &map["metadata"]["name"]));
+        assert_eq!(
+            read.object,
+            object(Body::Value(map), Wanted::object_of(info), FieldValidation::Strict).unwrap().object
+        );
+    }
+
+    #[test]
     fn unknown_fields_are_refused_or_dropped_as_asked() {
         let pod = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"x"},"spec":{"foo":1}}"#;
-        let refused = r#"400 Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.foo""#;
+        let refused =
+            r#"400 Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.foo""#;
         check("", pod, FieldValidation::Strict, refused);
         check("", pod, FieldValidation::Warn, r#"{"name":"x"} ["unknown field \"spec.foo\""]"#);
         check("", pod, FieldValidation::Ignore, r#"{"name":"x"} []"#);

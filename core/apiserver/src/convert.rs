@@ -8,9 +8,10 @@ mod devices;
 mod events;
 
 use serde_json::Value;
+use windlass_api::decode;
 use windlass_kernel::{Document, error::Result};
 
-use crate::{body, errors, index, object, registry::Served};
+use crate::{errors, index, object, registry::Served};
 
 /// An object as it is stored, from what a client sent.
 pub(crate) fn to_storage(served: &Served, mut value: Value) -> Result<Value> {
@@ -23,7 +24,7 @@ pub(crate) fn to_storage(served: &Served, mut value: Value) -> Result<Value> {
             ("resource.k8s.io", "v1beta1", _) => devices::to_v1(&mut value),
             _ => {}
         }
-        let normalized = body::normalize(&mut value, served.storage.message);
+        let normalized = decode::normalize(&mut value, served.storage.message);
         normalized.map_err(|error| errors::bad_request(error.to_string()))?;
     }
     Ok(value)
@@ -40,7 +41,7 @@ pub(crate) fn from_storage(served: &Served, mut value: Value) -> Result<Value> {
             ("resource.k8s.io", "v1beta1", _) => devices::from_v1(&mut value),
             _ => {}
         }
-        let normalized = body::normalize(&mut value, served.info.message);
+        let normalized = decode::normalize(&mut value, served.info.message);
         normalized.map_err(|error| errors::bad_request(error.to_string()))?;
     }
     Ok(value)

@@ -10,8 +10,6 @@ mod paths;
 mod schema;
 mod version;
 
-#[cfg(feature = "http")]
-pub(crate) use self::{catalog::api_version, openapi::fingerprint};
 pub use self::{
     aggregated::{AggregatedVersion, aggregated},
     catalog::{BuiltIn, Catalog, Resource, Schema, Snapshot, Subresource},
@@ -19,3 +17,5 @@ pub use self::{
     openapi::{Texts, index, v2, v3},
     version::{GIT_VERSION, version},
 };
+#[cfg(feature = "http")]
+pub(crate) use self::{catalog::api_version, openapi::fingerprint};

@@ -1,9 +1,8 @@
 //! Errors in the words that Kubernetes clients match on. Which error a situation calls for is decided elsewhere.
 
-use std::time::Duration;
-
 use windlass_api::resources::ResourceInfo;
 use windlass_kernel::{
+    access::Attributes,
     api::Request,
     error::{Cause, Error, ErrorKind},
 };
@@ -49,11 +48,7 @@ pub(crate) fn conflict(info: &ResourceInfo, name: &str, why: &str) -> Error {
 
 /// The object was written since it was read.
 pub(crate) fn modified(info: &ResourceInfo, name: &str) -> Error {
-    conflict(
-        info,
-        name,
-        "the object has been modified; please apply your changes to the latest version and try again",
-    )
+    conflict(info, name, "the object has been modified; please apply your changes to the latest version and try again")
 }
 
 /// The uid of a write is not that of the object.
@@ -76,30 +71,22 @@ pub(crate) fn forbidden(info: &ResourceInfo, name: &str, why: &str) -> Error {
 }
 
 /// The identity may not do this.
-pub(crate) fn unauthorized(request: &Request, verb: &str, reason: &str) -> Error {
-    let resource = &request.resource;
-    let path = if request.subresource.is_empty() {
-        resource.resource.to_string()
-    } else {
-        format!("{}/{}", resource.resource, request.subresource)
-    };
-    let group = &resource.group;
-    let qualified = if group.is_empty() { resource.resource.to_string() } else { format!("{}.{group}", resource.resource) };
-    let named = if request.name.is_empty() { String::new() } else { format!(" {:?}", request.name) };
-    let place = if request.namespace.is_empty() {
-        "at the cluster scope".to_owned()
-    } else {
-        format!("in the namespace {:?}", request.namespace)
-    };
-    let user = &request.identity.name;
+pub(crate) fn unauthorized(wanted: &Attributes, user: &str, reason: &str) -> Error {
+    let Attributes { verb, group, resource, subresource, namespace, name, .. } = wanted;
+    let slash = if subresource.is_empty() { "" } else { "/" };
+    let dot = if group.is_empty() { "" } else { "." };
+    let named = if name.is_empty() { String::new() } else { format!(" {name:?}") };
+    let place =
+        if namespace.is_empty() { "at the cluster scope".into() } else { format!("in the namespace {namespace:?}") };
     let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let message = format!(
-        "{qualified}{named} is forbidden: User {user:?} cannot {verb} resource {path:?} in API group \"{group}\" {place}{because}"
+        "{resource}{dot}{group}{named} is forbidden: User {user:?} cannot {verb} resource \"{resource}{slash}{subresource}\" \
+         in API group \"{group}\" {place}{because}"
     );
     Error::new(ErrorKind::Forbidden, message).detailed(|details| {
-        details.name = request.name.clone();
-        details.group = group.to_string();
-        details.kind = resource.resource.to_string();
+        details.name.clone_from(name);
+        details.group.clone_from(group);
+        details.kind.clone_from(resource);
     })
 }
 
@@ -144,17 +131,13 @@ pub(crate) fn bad_request(message: impl Into<String>) -> Error {
 
 /// The resource does not serve the verb.
 pub(crate) fn no_such_verb(request: &Request) -> Error {
-    let error = Error::new(ErrorKind::MethodNotAllowed, "the server does not allow this method on the requested resource");
+    let error =
+        Error::new(ErrorKind::MethodNotAllowed, "the server does not allow this method on the requested resource");
     error.detailed(|details| {
         details.name = request.name.clone();
         details.group = request.resource.group.to_string();
         details.kind = request.resource.resource.to_string();
     })
-}
-
-/// A budget forbids it for now.
-pub(crate) fn too_many(message: &str, retry_after: Duration) -> Error {
-    Error::new(ErrorKind::TooManyRequests, message).detailed(|details| details.retry_after = Some(retry_after))
 }
 
 /// The server does not do this.

@@ -3,19 +3,23 @@
 //! Everything is a pure function over JSON trees; storage, admission and allocation of addresses are elsewhere.
 
 mod apps;
+mod cluster;
 pub mod core;
+mod diff;
 mod edit;
 pub mod errors;
 pub mod field;
 mod lease;
 pub mod meta;
+mod network;
 pub mod pod;
+mod policy;
 mod prepare;
 mod rbac;
 pub mod scale;
+mod storage;
 
 use serde_json::Value;
-use windlass_kernel::Error;
 
 pub use self::errors::Errors;
 pub use self::field::Field;
@@ -79,7 +83,20 @@ const WITH_STATUS: Kind = Kind {
     ..BASE
 };
 
-/// A custom resource; `has_status` is for its definition to say, so it is `true` in one and `false` in the other.
+/// A built-in kind of which no more is known than that its status, if it has one, is written apart.
+pub static BUILT_IN: Kind = Kind {
+    prepare_create: |new| {
+        edit::remove(new, "status");
+    },
+    prepare_update: |new, old| {
+        if old.get("status").is_some() || new.get("status").is_some() {
+            prepare::keep_status(new, old);
+        }
+    },
+    ..BASE
+};
+
+/// A custom resource of a version without the status sub-resource.
 pub static CUSTOM: Kind = Kind {
     prepare_create: prepare::count,
     prepare_update: prepare::count_any_change,
@@ -87,10 +104,10 @@ pub static CUSTOM: Kind = Kind {
     ..BASE
 };
 
-/// A custom resource whose version has the status sub-resource.
+/// A custom resource of a version with the status sub-resource.
 pub static CUSTOM_WITH_STATUS: Kind = Kind {
     prepare_create: |new| {
-        _ = edit::remove(new, "status");
+        edit::remove(new, "status");
         prepare::count(new);
     },
     prepare_update: |new, old| {
@@ -99,10 +116,9 @@ pub static CUSTOM_WITH_STATUS: Kind = Kind {
     },
     prepare_status: prepare::only_status_without_metadata,
     has_status: true,
-    ..CUSTOM_BASE
+    unconditional_update: false,
+    ..BASE
 };
-
-const CUSTOM_BASE: Kind = Kind { unconditional_update: false, ..BASE };
 
 impl Kind {
     /// Checks a new object whole; `namespaced` is the resource's scope, where the caller knows it.
@@ -133,43 +149,90 @@ impl Kind {
 /// What the kind adds; [`GENERIC`] for one of which nothing is known.
 #[must_use]
 pub fn of(group: &str, kind: &str) -> &'static Kind {
+    match group {
+        "" => of_core(kind),
+        "apps" | "batch" | "autoscaling" | "policy" => of_workloads(kind),
+        _ => of_cluster(group, kind),
+    }
+}
+
+fn of_core(kind: &str) -> &'static Kind {
+    match kind {
+        "Pod" => &pod::POD,
+        "PodTemplate" => &pod::TEMPLATE,
+        "Service" => &core::service::SERVICE,
+        "Endpoints" => &core::endpoints::ENDPOINTS,
+        "ConfigMap" => &core::config::CONFIG_MAP,
+        "Secret" => &core::config::SECRET,
+        "ServiceAccount" => &core::config::SERVICE_ACCOUNT,
+        "Namespace" => &core::namespace::NAMESPACE,
+        "Node" => &core::node::NODE,
+        "Event" => &core::event::CORE,
+        "ResourceQuota" => &core::quota::QUOTA,
+        "LimitRange" => &core::quota::LIMITS,
+        "PersistentVolume" => &core::volume::VOLUME,
+        "PersistentVolumeClaim" => &core::volume::CLAIM,
+        "ReplicationController" => &apps::replicas::CONTROLLER,
+        _ => &BUILT_IN,
+    }
+}
+
+fn of_workloads(kind: &str) -> &'static Kind {
+    match kind {
+        "ReplicaSet" => &apps::replicas::SET,
+        "Deployment" => &apps::deployment::DEPLOYMENT,
+        "StatefulSet" => &apps::statefulset::STATEFUL_SET,
+        "DaemonSet" => &apps::daemonset::DAEMON_SET,
+        "ControllerRevision" => &apps::revision::REVISION,
+        "Job" => &apps::job::JOB,
+        "CronJob" => &apps::job::CRON_JOB,
+        "HorizontalPodAutoscaler" => &policy::AUTOSCALER,
+        "PodDisruptionBudget" => &policy::BUDGET,
+        _ => &BUILT_IN,
+    }
+}
+
+fn of_cluster(group: &str, kind: &str) -> &'static Kind {
     match (group, kind) {
-        ("", "Pod") => &pod::POD,
-        ("", "PodTemplate") => &pod::TEMPLATE,
-        ("", "Service") => &core::service::SERVICE,
-        ("", "Endpoints") => &core::endpoints::ENDPOINTS,
         ("discovery.k8s.io", "EndpointSlice") => &core::endpoints::SLICE,
-        ("", "ConfigMap") => &core::config::CONFIG_MAP,
-        ("", "Secret") => &core::config::SECRET,
-        ("", "ServiceAccount") => &core::config::SERVICE_ACCOUNT,
-        ("", "Namespace") => &core::namespace::NAMESPACE,
-        ("", "Node") => &core::node::NODE,
-        ("", "Event") => &core::event::CORE,
         ("events.k8s.io", "Event") => &core::event::EVENTS,
-        ("", "ResourceQuota") => &core::quota::QUOTA,
-        ("", "LimitRange") => &core::quota::LIMITS,
-        ("", "PersistentVolume") => &core::volume::VOLUME,
-        ("", "PersistentVolumeClaim") => &core::volume::CLAIM,
-        ("", "ReplicationController") => &apps::replicas::CONTROLLER,
-        ("apps", "ReplicaSet") => &apps::replicas::SET,
-        ("apps", "Deployment") => &apps::deployment::DEPLOYMENT,
-        ("apps", "StatefulSet") => &apps::statefulset::STATEFUL_SET,
-        ("apps", "DaemonSet") => &apps::daemonset::DAEMON_SET,
-        ("apps", "ControllerRevision") => &apps::revision::REVISION,
-        ("batch", "Job") => &apps::job::JOB,
-        ("batch", "CronJob") => &apps::job::CRON_JOB,
         ("coordination.k8s.io", "Lease") => &lease::LEASE,
         ("rbac.authorization.k8s.io", "Role") => &rbac::ROLE,
         ("rbac.authorization.k8s.io", "ClusterRole") => &rbac::CLUSTER_ROLE,
         ("rbac.authorization.k8s.io", "RoleBinding") => &rbac::BINDING,
         ("rbac.authorization.k8s.io", "ClusterRoleBinding") => &rbac::CLUSTER_BINDING,
+        ("scheduling.k8s.io", "PriorityClass") => &policy::PRIORITY,
+        ("storage.k8s.io", "StorageClass") => &storage::CLASS,
+        ("storage.k8s.io", "CSIDriver") => &storage::DRIVER,
+        ("storage.k8s.io", "VolumeAttachment") => &storage::ATTACHMENT,
+        ("networking.k8s.io", "Ingress") => &network::INGRESS,
+        ("networking.k8s.io", "IngressClass") => &network::INGRESS_CLASS,
+        ("networking.k8s.io", "NetworkPolicy") => &network::POLICY,
+        ("networking.k8s.io", "IPAddress") => &network::ADDRESS,
+        ("networking.k8s.io", "ServiceCIDR") => &network::SERVICE_CIDR,
+        ("node.k8s.io", "RuntimeClass") => &cluster::runtime::RUNTIME,
+        ("certificates.k8s.io", "CertificateSigningRequest") => &cluster::certificates::SIGNING,
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => &cluster::admission::VALIDATING,
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => &cluster::admission::MUTATING,
+        ("admissionregistration.k8s.io", kind) if kind.ends_with("Policy") => &cluster::admission::POLICY,
+        ("admissionregistration.k8s.io", _) => &cluster::admission::BINDING,
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => &cluster::flow::SCHEMA,
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => &cluster::flow::LEVEL,
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => &cluster::extensions::DEFINITION,
+        ("apiregistration.k8s.io", "APIService") => &cluster::extensions::API_SERVICE,
+        (
+            "storage.k8s.io"
+            | "resource.k8s.io"
+            | "certificates.k8s.io"
+            | "coordination.k8s.io"
+            | "scheduling.k8s.io"
+            | "internal.apiserver.k8s.io"
+            | "storagemigration.k8s.io",
+            _,
+        ) => &BUILT_IN,
         _ => &GENERIC,
     }
 }
 
-/// Checks an object as a create would, and answers as a client is answered.
-pub fn check(group: &str, kind: &str, object: &Value) -> Result<(), Error> {
-    let mut errors = Errors::new();
-    of(group, kind).check_create(object, None, &mut errors);
-    errors.into_result(group, kind, field::text(object, &["metadata", "name"]))
-}
+#[cfg(test)]
+mod tests;

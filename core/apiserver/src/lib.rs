@@ -12,6 +12,7 @@ mod cursor;
 mod errors;
 mod events;
 mod index;
+mod lookup;
 mod object;
 mod owners;
 mod registry;
@@ -26,6 +27,7 @@ mod write;
 pub use self::{
     alloc::Ranges,
     builder::Builder,
+    lookup::StoreLookup,
     review::{PolicyRules, RuleSource},
     server::ApiServer,
 };

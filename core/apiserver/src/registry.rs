@@ -27,7 +27,10 @@ impl Served {
     fn new(info: &'static ResourceInfo) -> Self {
         let storage = storage_of(info);
         let group = if storage.group.is_empty() { "core" } else { storage.group };
-        let rules = kinds::of(storage.group, storage.kind);
+        let known = kinds::of(storage.group, storage.kind);
+        // A kind without rules of its own keeps its status apart all the same.
+        let apart = storage.subresource("status").is_some() && !known.has_status;
+        let rules = if apart { &kinds::CUSTOM_WITH_STATUS } else { known };
         Self { info, storage, rules, prefix: format!("/registry/{group}/{}/", storage.plural) }
     }
 
@@ -68,6 +71,15 @@ impl Served {
     /// The group and version as objects state it.
     pub(crate) fn api_version(&self) -> String {
         self.info.group_version().api_version()
+    }
+
+    /// What users of a deprecated resource are told.
+    pub(crate) fn deprecation(&self) -> Option<&'static str> {
+        match (self.info.group, self.info.plural) {
+            ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+            ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+            _ => None,
+        }
     }
 
     /// Whether it is this resource of the core group (or of the group given).
@@ -126,7 +138,10 @@ impl Registry {
         let GroupVersionResource { group, version, resource } = &request.resource;
         let served = self.find(group, version, resource).ok_or_else(unknown)?;
         if served.info.namespaced && request.namespace.is_empty() && !request.name.is_empty() {
-            return Err(Error::new(ErrorKind::BadRequest, "the server does not allow access to a namespaced resource without a namespace"));
+            return Err(Error::new(
+                ErrorKind::BadRequest,
+                "the server does not allow access to a namespaced resource without a namespace",
+            ));
         }
         if !served.info.namespaced && !request.namespace.is_empty() {
             return Err(unknown());
@@ -150,15 +165,31 @@ mod tests {
     fn check(group: &str, version: &str, plural: &str, expect: &str) {
         let registry = Registry::built_in();
         let served = registry.find(group, version, plural).unwrap();
-        assert_eq!(format!("{} {}", served.storage.group_version().api_version(), served.key("ns", "x").as_str()), expect);
+        assert_eq!(
+            format!("{} {}", served.storage.group_version().api_version(), served.key("ns", "x").as_str()),
+            expect
+        );
     }
 
     #[test]
     fn a_resource_is_stored_in_its_preferred_version() {
         check("", "v1", "pods", "v1 /registry/core/pods/ns/x");
         check("", "v1", "nodes", "v1 /registry/core/nodes/x");
-        check("autoscaling", "v1", "horizontalpodautoscalers", "autoscaling/v2 /registry/autoscaling/horizontalpodautoscalers/ns/x");
+        check(
+            "autoscaling",
+            "v1",
+            "horizontalpodautoscalers",
+            "autoscaling/v2 /registry/autoscaling/horizontalpodautoscalers/ns/x",
+        );
         check("events.k8s.io", "v1", "events", "v1 /registry/core/events/ns/x");
+    }
+
+    #[test]
+    fn what_has_a_status_of_its_own_keeps_it_apart() {
+        for served in Registry::built_in().served {
+            let apart = served.info.subresource("status").is_some();
+            assert!(!apart || served.rules.has_status, "{}", served.info.plural);
+        }
     }
 
     #[test]

@@ -29,10 +29,18 @@ pub(crate) enum Part {
     Main,
     /// The status.
     Status,
-    /// What the caller changed, and nothing else: it was made from the stored object.
-    Chosen,
     /// What these rules say: first the fields that stay as they were, then what is wrong with the rest (new, old).
     Special(fn(&mut Value, &Value), fn(&Value, &Value, &mut Errors)),
+}
+
+impl Part {
+    /// What the caller changed, and nothing else: it was made from the stored object.
+    pub(crate) const CHOSEN: Self = Self::Special(|_, _| (), metadata);
+}
+
+/// Checks no more than the metadata (new, old).
+pub(crate) fn metadata(new: &Value, old: &Value, errors: &mut Errors) {
+    kinds::meta::updated(&kinds::meta::of(new), &kinds::meta::of(old), errors);
 }
 
 /// Yields the selectable fields of an object.
@@ -58,7 +66,6 @@ pub(crate) fn prepare(served: &Served, part: Part, new: &mut Value, old: &Value)
         Part::Main => (served.rules.prepare_update)(new, old),
         Part::Status => (served.rules.prepare_status)(new, old),
         Part::Special(prepare, _) => prepare(new, old),
-        Part::Chosen => {}
     }
 }
 
@@ -76,10 +83,6 @@ pub(crate) fn check_update(served: &Served, part: Part, new: &Value, old: &Value
         Part::Main => served.rules.check_update(new, old, &mut errors),
         Part::Status => served.rules.check_status(new, old, &mut errors),
         Part::Special(_, check) => check(new, old, &mut errors),
-        Part::Chosen => {
-            kinds::meta::updated(&kinds::meta::of(new), &kinds::meta::of(old), &mut errors);
-            (served.rules.validate)(new, None, &mut errors);
-        }
     }
     errors.into_result(served.storage.group, served.storage.kind, object::name(new))
 }

@@ -5,7 +5,7 @@ use windlass_kernel::{
     api::Options,
     document::{Document, Index},
     error::Result,
-    store::{KeyRange, Key},
+    store::{Key, KeyRange},
 };
 
 use crate::{errors, registry::Served, rules};
@@ -40,7 +40,8 @@ impl Selection {
 
     /// The keys that can hold what is selected.
     pub(crate) fn range(&self, served: &Served, namespace: &str) -> KeyRange {
-        let namespace = if namespace.is_empty() { self.fields.exact("metadata.namespace").unwrap_or_default() } else { namespace };
+        let namespace =
+            if namespace.is_empty() { self.fields.exact("metadata.namespace").unwrap_or_default() } else { namespace };
         match self.fields.exact("metadata.name") {
             Some(name) if !name.is_empty() && (!served.info.namespaced || !namespace.is_empty()) => {
                 let key = served.key(namespace, name);

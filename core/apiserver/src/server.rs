@@ -3,11 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use windlass_api::selector::Fields;
 use windlass_kernel::{
     Admission, Api, Authenticator, Authorizer, Clock, Entropy, Keys, Result, Spawn, Store,
     access::{Attributes, Decision},
     api::{Events, Request, Response, Verb},
     document::Document,
+    error::Cause,
     node::NodeAgents,
     store::{Key, ReadAt},
 };
@@ -21,6 +23,8 @@ use crate::{
     review::{self, RuleSource},
     sub, verbs,
 };
+
+const MANAGER_MAX: usize = 128;
 
 /// What a server is made of.
 pub(crate) struct Parts {
@@ -100,7 +104,7 @@ impl ApiServer {
 
     /// Refuses a request whose identity may not use `verb` on what it names.
     pub(crate) async fn may(&self, request: &Request, verb: &str, subresource: &str) -> Result<()> {
-        let attributes = Attributes {
+        let mut attributes = Attributes {
             verb: verb.into(),
             group: request.resource.group.to_string(),
             version: request.resource.version.to_string(),
@@ -110,9 +114,12 @@ impl ApiServer {
             name: request.name.clone(),
             path: String::new(),
         };
+        narrow(&mut attributes, request);
         match self.parts.authorizer.authorize(&request.identity, &attributes).await? {
             Decision::Allow(_) => Ok(()),
-            Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(errors::unauthorized(request, verb, &reason)),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+                Err(errors::unauthorized(&attributes, &request.identity.name, &reason))
+            }
         }
     }
 
@@ -141,16 +148,62 @@ impl ApiServer {
     }
 }
 
+/// Says of a request all that its URL implies.
+fn narrow(attributes: &mut Attributes, request: &Request) {
+    if attributes.resource == "namespaces" && attributes.group.is_empty() && !attributes.name.is_empty() {
+        // A namespace is its own namespace: roles inside it can speak of it.
+        attributes.namespace.clone_from(&attributes.name);
+    }
+    let collection = matches!(request.verb, Verb::List | Verb::Watch | Verb::DeleteCollection);
+    if collection && attributes.name.is_empty() && request.options.field_selector.contains("metadata.name") {
+        let fields = request.options.field_selector.parse::<Fields>().unwrap_or_default();
+        attributes.name = fields.exact("metadata.name").unwrap_or_default().to_owned();
+    }
+}
+
+/// Takes away the namespace that a request for a namespace may carry: its own name.
+fn home(request: &mut Request) {
+    if request.resource.resource == "namespaces" && request.resource.group.is_empty() {
+        request.namespace.clear();
+    }
+}
+
+/// Refuses names of field managers that cannot be written down.
+fn check_manager(request: &Request) -> Result<()> {
+    let manager = request.options.field_manager.as_str();
+    let options = match request.verb {
+        Verb::Create => "CreateOptions",
+        Verb::Update => "UpdateOptions",
+        Verb::Patch(_) => "PatchOptions",
+        _ => return Ok(()),
+    };
+    let cause = if manager.len() > MANAGER_MAX {
+        let message = format!("Too long: may not be more than {MANAGER_MAX} bytes");
+        Cause { reason: "FieldValueTooLong".into(), message, field: "fieldManager".into() }
+    } else if manager.chars().any(char::is_control) {
+        errors::bad_value("fieldManager", format!("{manager:?}"), "should only contain printable characters")
+    } else {
+        return Ok(());
+    };
+    Err(errors::invalid("meta.k8s.io", options, "", vec![cause]))
+}
+
 #[async_trait]
 impl Api for ApiServer {
-    async fn call(&self, request: Request) -> Result<Response> {
+    async fn call(&self, mut request: Request) -> Result<Response> {
         self.authorize(&request).await?;
+        check_manager(&request)?;
+        home(&mut request);
         let target = self.parts.registry.resolve(&request)?;
-        self.dispatch(target, request).await
+        let deprecation = target.served.deprecation();
+        let mut response = self.dispatch(target, request).await?;
+        response.warnings.extend(deprecation.map(str::to_owned));
+        Ok(response)
     }
 
-    async fn watch(&self, request: Request) -> Result<Events> {
+    async fn watch(&self, mut request: Request) -> Result<Events> {
         self.authorize(&request).await?;
+        home(&mut request);
         let target = self.parts.registry.resolve(&request)?;
         if target.subresource.is_some() || !target.served.info.serves("watch") {
             return Err(errors::no_such_verb(&request));

@@ -11,7 +11,7 @@ mod watch;
 
 pub(crate) use self::{
     create::{create, proposal},
-    delete::{Gone, delete, read_options, remove},
+    delete::{delete, read_options, remove},
     get::{get, read},
     list::list,
     patch::{Patch, patch, patched},

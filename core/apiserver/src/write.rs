@@ -9,7 +9,7 @@ mod replace;
 pub(crate) use self::{
     admit::{admit, judge},
     insert::insert,
-    replace::{Change, edit, leases_only_renewed, may_go},
+    replace::{Change, edit, may_go},
 };
 
 use serde_json::Value;
@@ -24,7 +24,7 @@ pub(crate) enum Owners {
 }
 
 /// What a client wants an object to be, in its stored version.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Proposal {
     /// The object.
     pub(crate) object: Value,

@@ -76,16 +76,16 @@ impl std::str::FromStr for Runtime {
 mod tests {
     use super::*;
 
-    fn check(text: &str, expect: Option<Runtime>) {
-        assert_eq!(text.parse().ok(), expect, "{text}");
+    fn check(text: &str, expect: Option<&Runtime>) {
+        assert_eq!(text.parse().ok().as_ref(), expect, "{text}");
     }
 
     #[test]
     fn a_runtime_is_a_word_or_a_socket() {
-        check("auto", Some(Runtime::Auto));
-        check("fake", Some(Runtime::Fake));
-        check("cri:/run/x.sock", Some(Runtime::Cri("/run/x.sock".into())));
-        check("cri:unix:///run/x.sock", Some(Runtime::Cri("/run/x.sock".into())));
+        check("auto", Some(&Runtime::Auto));
+        check("fake", Some(&Runtime::Fake));
+        check("cri:/run/x.sock", Some(&Runtime::Cri("/run/x.sock".into())));
+        check("cri:unix:///run/x.sock", Some(&Runtime::Cri("/run/x.sock".into())));
         check("cri:", None);
         check("docker", None);
     }

@@ -8,23 +8,15 @@
 //! then only the connection's own back pressure holds a sender. As a receiver, what was read is always granted again, and
 //! a stream that nobody reads stops the whole connection once it holds [`RECEIVE_LIMIT`] bytes.
 //!
-//! ```
-//! use futures::{AsyncReadExt, AsyncWriteExt, executor::block_on, future::join3};
-//! use windlass_kernel::spdy::{Connection, Headers, Role};
-//! # let (near, far) = windlass_kernel::pipe::pipe(1024);
-//! let (client, client_driver) = Connection::new(near, Role::Client);
-//! let (server, server_driver) = Connection::new(far, Role::Server);
-//! let talk = async {
-//!     let (opened, accepted) = futures::join!(client.open(&Headers::of(&[("streamtype", "data")])), server.accept());
-//!     let (mut opened, mut accepted) = (opened.unwrap(), accepted.unwrap());
-//!     opened.write_all(b"hello").await.unwrap();
-//!     opened.close().await.unwrap();
-//!     let mut heard = String::new();
-//!     accepted.read_to_string(&mut heard).await.unwrap();
-//!     assert_eq!((accepted.headers().get("streamType"), heard.as_str()), (Some("data"), "hello"));
-//!     client.close();
-//! };
-//! let _ = block_on(join3(talk, client_driver, server_driver));
+//! ```no_run
+//! use futures::{AsyncReadExt, AsyncWriteExt};
+//! use windlass_kernel::{dial::ByteStream, spdy::{Connection, Headers, Role}};
+//! # async fn example(near: ByteStream) -> windlass_kernel::Result<()> {
+//! let (client, driver) = Connection::new(near, Role::Client); // Run `driver` as a task.
+//! let mut stream = client.open(&Headers::of(&[("streamType", "stdin")])).await?;
+//! stream.write_all(b"hello").await.unwrap();
+//! stream.close().await.unwrap(); // Our half is over; the peer's goes on.
+//! # Ok(()) }
 //! ```
 
 mod connection;
@@ -32,6 +24,8 @@ mod dictionary;
 mod driver;
 mod frame;
 mod headers;
+#[cfg(test)]
+mod pipe;
 mod state;
 mod stream;
 #[cfg(test)]

@@ -7,9 +7,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::net::TcpListener;
 use windlass_apiserver::{
-    access::{AnyOf, ClientCertificates, EcdsaKeys, ServiceAccountTokens, StoredObjects},
+    StoreLookup,
+    access::{AnyOf, ClientCertificates, EcdsaKeys, ServiceAccountTokens},
     discovery::{BuiltIn, Texts},
-    http::{Connect, Issuer, Parts, Server, tls},
+    http::{Connect, Issuer, Parts, Server, StoreCheck, tls},
 };
 use windlass_kernel::{Authenticator, Clock, Error, ErrorKind, Keys, Result, SpawnExt, Store};
 
@@ -22,7 +23,7 @@ pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 /// Knows client certificates, and the service-account tokens that `keys` signed over objects of `store`.
 #[must_use]
 pub fn authenticator(keys: Arc<dyn Keys>, clock: Arc<dyn Clock>, store: Arc<dyn Store>) -> Arc<dyn Authenticator> {
-    let lookup = Arc::new(StoredObjects::new(store));
+    let lookup = Arc::new(StoreLookup::new(store));
     let tokens = ServiceAccountTokens::new(keys, clock, lookup, ISSUER, vec![ISSUER.into()]);
     Arc::new(AnyOf::new().or(Arc::new(ClientCertificates)).or(Arc::new(tokens)))
 }
@@ -72,7 +73,7 @@ impl Cluster {
             connector,
             texts,
             issuer: Some(issuer),
-            checks: vec![],
+            checks: vec![Arc::new(StoreCheck::new(Arc::clone(self.store())))],
             address: bound.to_string(),
             clock: Arc::clone(self.clock()),
             entropy: Arc::clone(self.entropy()),

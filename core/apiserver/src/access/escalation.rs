@@ -96,7 +96,10 @@ impl Escalation {
         let missing: Vec<String> = missing.iter().map(PolicyRule::describe).collect();
         let message = format!(
             "{}.{GROUP} \"{name}\" is forbidden: user \"{}\" (groups={:?}) is attempting to grant RBAC permissions not currently held:\n{}",
-            request.resource.resource, identity.name, identity.groups, missing.join("\n")
+            request.resource.resource,
+            identity.name,
+            identity.groups,
+            missing.join("\n")
         );
         Err(Error::new(ErrorKind::Forbidden, message).detailed(|details| {
             details.name = name.into();

@@ -59,10 +59,8 @@ pub async fn impersonate(own: &Identity, wanted: Impersonation, authorizer: &dyn
         check(own, authorizer, &ask("authentication.k8s.io", "uids", "", "", &wanted.uid)).await?;
     }
     let mut groups = wanted.groups;
-    if groups.is_empty() {
-        if let Some((namespace, _)) = account {
-            groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
-        }
+    if let (true, Some((namespace, _))) = (groups.is_empty(), account) {
+        groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
     }
     let by_default = if wanted.user == "system:anonymous" { "system:unauthenticated" } else { AUTHENTICATED };
     if !groups.iter().any(|group| group == AUTHENTICATED || group == "system:unauthenticated") {
@@ -105,8 +103,11 @@ pub(crate) fn forbidden(own: &Identity, ask: &Attributes, reason: &str) -> Error
         let full = if ask.group.is_empty() { ask.resource.clone() } else { format!("{}.{}", ask.resource, ask.group) };
         let slash = if ask.subresource.is_empty() { String::new() } else { format!("/{}", ask.subresource) };
         let what = if ask.name.is_empty() { String::new() } else { format!(" \"{}\"", ask.name) };
-        let place =
-            if ask.namespace.is_empty() { "at the cluster scope".to_owned() } else { format!("in the namespace \"{}\"", ask.namespace) };
+        let place = if ask.namespace.is_empty() {
+            "at the cluster scope".to_owned()
+        } else {
+            format!("in the namespace \"{}\"", ask.namespace)
+        };
         format!(
             "{full}{what} is forbidden: User \"{user}\" cannot {} resource \"{}{slash}\" in API group \"{}\" {place}",
             ask.verb, ask.resource, ask.group

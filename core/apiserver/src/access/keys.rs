@@ -87,7 +87,8 @@ impl Keys for EcdsaKeys {
         let publish = |(id, point): &(String, Vec<u8>)| {
             // An uncompressed point is 4, x and y (SEC 1, 2.3.3).
             let (x, y) = point[1..].split_at(32);
-            let jwk = json!({"kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y)});
+            let jwk =
+                json!({"kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y)});
             PublicKey { id: id.clone(), algorithm: ALGORITHM.into(), jwk }
         };
         self.public.iter().map(publish).collect()

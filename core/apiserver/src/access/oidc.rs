@@ -18,14 +18,18 @@ pub fn openid_configuration(issuer: &str, jwks_uri: &str, keys: &dyn Keys) -> Va
 /// `/openid/v1/jwks` (RFC 7517).
 #[must_use]
 pub fn jwks(keys: &dyn Keys) -> Value {
-    let keys: Vec<Value> = keys.public().into_iter().map(|key| {
-        let mut jwk = key.jwk;
-        if let Some(fields) = jwk.as_object_mut() {
-            fields.insert("use".into(), "sig".into());
-            fields.insert("kid".into(), key.id.into());
-            fields.insert("alg".into(), key.algorithm.into());
-        }
-        jwk
-    }).collect();
+    let keys: Vec<Value> = keys
+        .public()
+        .into_iter()
+        .map(|key| {
+            let mut jwk = key.jwk;
+            if let Some(fields) = jwk.as_object_mut() {
+                fields.insert("use".into(), "sig".into());
+                fields.insert("kid".into(), key.id.into());
+                fields.insert("alg".into(), key.algorithm.into());
+            }
+            jwk
+        })
+        .collect();
     json!({"keys": keys})
 }

@@ -56,9 +56,7 @@ impl Admission for ServiceAccount {
         spec.insert("serviceAccount".into(), name.as_str().into());
         let account = self.account(&namespace, &name).await?;
         let Some(account) = account else {
-            let why = format!(
-                "error looking up service account {namespace}/{name}: serviceaccount {name:?} not found"
-            );
+            let why = format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
             return Err(pods::refuse(pod, &why));
         };
         let account = account.value()?;

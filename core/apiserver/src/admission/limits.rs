@@ -135,7 +135,9 @@ fn bounds(resources: &Value, limit: &Value, kind: &str, said: &mut Vec<String>) 
         let ratio = ratio(given, request);
         if ratio > allowed {
             let bound = shown(&most);
-            said.push(format!("{name} max limit to request ratio per {kind} is {bound}, but provided ratio is {ratio:.6}"));
+            said.push(format!(
+                "{name} max limit to request ratio per {kind} is {bound}, but provided ratio is {ratio:.6}"
+            ));
         }
     }
 }
@@ -185,7 +187,8 @@ mod tests {
 
     #[test]
     fn bounds_are_checked_against_requests_and_limits() {
-        let pod = json!({"spec": {"containers": [{"resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "2"}}}]}});
+        let pod =
+            json!({"spec": {"containers": [{"resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "2"}}}]}});
         let limit = json!({"type": "Container", "min": {"cpu": "200m"}, "max": {"cpu": "1"}, "maxLimitRequestRatio": {"cpu": "4"}});
         check(
             &pod,

@@ -39,7 +39,8 @@ impl Admission for Priority {
             }
         };
         let value = class.as_ref().map_or(0, |class| class["value"].as_i64().unwrap_or_default());
-        let policy = class.as_ref().and_then(|class| class["preemptionPolicy"].as_str()).unwrap_or("PreemptLowerPriority");
+        let policy =
+            class.as_ref().and_then(|class| class["preemptionPolicy"].as_str()).unwrap_or("PreemptLowerPriority");
         if pod["spec"]["priority"].as_i64().is_some_and(|given| given != value) {
             let given = &pod["spec"]["priority"];
             let why = format!(

@@ -83,8 +83,14 @@ pub(super) fn families(service: &mut Value) -> Result<()> {
     }
     let headless = spec.get("clusterIPs").is_some_and(|ips| ips[0] == NONE);
     let adrift = headless && object::is_empty(spec.get("selector").unwrap_or(&Value::Null));
-    let asked: Vec<String> = spec.get("ipFamilies").and_then(Value::as_array).into_iter().flatten()
-        .filter_map(Value::as_str).map(str::to_owned).collect();
+    let asked: Vec<String> = spec
+        .get("ipFamilies")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
     let mut causes = Vec::new();
     if !adrift {
         if policy == "RequireDualStack" {
@@ -92,7 +98,11 @@ pub(super) fn families(service: &mut Value) -> Result<()> {
             causes.push(errors::bad_value("spec.ipFamilyPolicy", json!(policy), why));
         }
         for (at, family) in asked.iter().enumerate().filter(|(_, family)| *family == "IPv6") {
-            causes.push(errors::bad_value(&format!("spec.ipFamilies[{at}]"), json!(family), "not configured on this cluster"));
+            causes.push(errors::bad_value(
+                &format!("spec.ipFamilies[{at}]"),
+                json!(family),
+                "not configured on this cluster",
+            ));
         }
     }
     if !causes.is_empty() {
@@ -151,12 +161,15 @@ fn ports(spec: &Value) -> impl Iterator<Item = &Value> {
 mod tests {
     use super::*;
 
-    fn check(spec: Value, expect: &str) {
+    fn check(spec: &Value, expect: &str) {
         let mut service = json!({"metadata": {"name": "s"}, "spec": spec});
         let said = match families(&mut service) {
             Ok(()) => {
                 let Wanted { ip, ports, health } = Wanted::of(&service);
-                format!("{} {} {ip} {ports:?} {health}", service["spec"]["ipFamilyPolicy"], service["spec"]["ipFamilies"])
+                format!(
+                    "{} {} {ip} {ports:?} {health}",
+                    service["spec"]["ipFamilyPolicy"], service["spec"]["ipFamilies"]
+                )
             }
             Err(error) => error.message().to_owned(),
         };
@@ -165,15 +178,18 @@ mod tests {
 
     #[test]
     fn a_service_needs_what_its_type_says() {
-        check(json!({"ports": [{"port": 1}]}), r#""SingleStack" ["IPv4"] true [] false"#);
-        check(json!({"clusterIP": "None", "selector": {"a": "b"}}), r#""SingleStack" ["IPv4"] false [] false"#);
-        check(json!({"clusterIP": "None"}), r#""RequireDualStack" ["IPv4","IPv6"] false [] false"#);
-        check(json!({"type": "NodePort", "ports": [{"nodePort": 30001}, {}]}), r#""SingleStack" ["IPv4"] true [1] false"#);
-        let local = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"});
-        check(local, r#""SingleStack" ["IPv4"] true [] true"#);
-        check(json!({"type": "ExternalName"}), "null null false [] false");
+        check(&json!({"ports": [{"port": 1}]}), r#""SingleStack" ["IPv4"] true [] false"#);
+        check(&json!({"clusterIP": "None", "selector": {"a": "b"}}), r#""SingleStack" ["IPv4"] false [] false"#);
+        check(&json!({"clusterIP": "None"}), r#""RequireDualStack" ["IPv4","IPv6"] false [] false"#);
         check(
-            json!({"ipFamilyPolicy": "RequireDualStack"}),
+            &json!({"type": "NodePort", "ports": [{"nodePort": 30001}, {}]}),
+            r#""SingleStack" ["IPv4"] true [1] false"#,
+        );
+        let local = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"});
+        check(&local, r#""SingleStack" ["IPv4"] true [] true"#);
+        check(&json!({"type": "ExternalName"}), "null null false [] false");
+        check(
+            &json!({"ipFamilyPolicy": "RequireDualStack"}),
             r#"Service "s" is invalid: spec.ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services"#,
         );
     }

@@ -37,14 +37,25 @@ impl AggregatedVersion {
 #[must_use]
 pub fn aggregated(snapshot: &Snapshot, core: bool, version: AggregatedVersion) -> Value {
     let groups = snapshot.groups();
-    let items: Vec<Value> = groups.iter().filter(|group| group.0.is_empty() == core).map(|(group, versions)| {
-        let versions: Vec<Value> = versions.iter().map(|version| {
-            let resources: Vec<Value> = snapshot.of(group, version).map(|resource| entry(resource)).collect();
-            json!({"version": version, "resources": resources, "freshness": "Current"})
-        }).collect();
-        let metadata = if group.is_empty() { json!({"creationTimestamp": null}) } else { json!({"name": group, "creationTimestamp": null}) };
-        json!({"metadata": metadata, "versions": versions})
-    }).collect();
+    let items: Vec<Value> = groups
+        .iter()
+        .filter(|group| group.0.is_empty() == core)
+        .map(|(group, versions)| {
+            let versions: Vec<Value> = versions
+                .iter()
+                .map(|version| {
+                    let resources: Vec<Value> = snapshot.of(group, version).map(|resource| entry(resource)).collect();
+                    json!({"version": version, "resources": resources, "freshness": "Current"})
+                })
+                .collect();
+            let metadata = if group.is_empty() {
+                json!({"creationTimestamp": null})
+            } else {
+                json!({"name": group, "creationTimestamp": null})
+            };
+            json!({"metadata": metadata, "versions": versions})
+        })
+        .collect();
     json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{}", version.as_str()),
         "metadata": {}, "items": items,
@@ -64,13 +75,17 @@ fn entry(resource: &Resource) -> Value {
         }
     }
     if !resource.subresources.is_empty() {
-        entry["subresources"] = resource.subresources.iter().map(|sub| {
-            let [group, version, kind] = &sub.kind;
-            json!({
-                "subresource": sub.name, "verbs": sub.verbs,
-                "responseKind": {"group": group, "version": version, "kind": kind},
+        entry["subresources"] = resource
+            .subresources
+            .iter()
+            .map(|sub| {
+                let [group, version, kind] = &sub.kind;
+                json!({
+                    "subresource": sub.name, "verbs": sub.verbs,
+                    "responseKind": {"group": group, "version": version, "kind": kind},
+                })
             })
-        }).collect();
+            .collect();
     }
     entry
 }

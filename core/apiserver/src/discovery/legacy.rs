@@ -17,8 +17,12 @@ pub fn api_versions(snapshot: &Snapshot, address: &str) -> Value {
 /// `/apis`: all groups but the core one.
 #[must_use]
 pub fn api_group_list(snapshot: &Snapshot) -> Value {
-    let groups: Vec<Value> =
-        snapshot.groups().iter().filter(|g| !g.0.is_empty()).map(|(group, versions)| group_value(group, versions)).collect();
+    let groups: Vec<Value> = snapshot
+        .groups()
+        .iter()
+        .filter(|g| !g.0.is_empty())
+        .map(|(group, versions)| group_value(group, versions))
+        .collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 

@@ -105,11 +105,29 @@ fn write_paths(resources: &[&Resource], dialect: Dialect, out: &mut dyn Write) -
     Ok(())
 }
 
-fn write_definitions(resources: &[&Resource], dialect: Dialect, texts: &dyn Texts, out: &mut dyn Write) -> io::Result<()> {
+fn write_definitions(
+    resources: &[&Resource],
+    dialect: Dialect,
+    texts: &dyn Texts,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut types = Types::default();
     let mut kinds: BTreeMap<&'static str, Vec<Value>> = BTreeMap::new();
     for name in ["DeleteOptions", "ObjectMeta", "ListMeta", "Patch", "Status", "WatchEvent"] {
         types.add_named(&format!("io.k8s.apimachinery.pkg.apis.meta.v1.{name}"));
+    }
+    // The core group has these kinds, and every group and version knows the first two as its own.
+    for kind in ["DeleteOptions", "WatchEvent", "Status"] {
+        let name = format!("io.k8s.apimachinery.pkg.apis.meta.v1.{kind}");
+        let Some(message) = windlass_api::schema::Message::named(&name) else { continue };
+        let all = kinds.entry(message.name).or_default();
+        all.push(json!({"group": "", "version": "v1", "kind": kind}));
+        for resource in resources.iter().filter(|_| kind != "Status") {
+            let own = json!({"group": resource.group, "version": resource.version, "kind": kind});
+            if !all.contains(&own) {
+                all.push(own);
+            }
+        }
     }
     let mut first = true;
     for resource in resources {

@@ -110,7 +110,8 @@ impl Operations<'_> {
         let resource = self.resource;
         let own = [resource.group.clone(), resource.version.clone(), resource.kind.clone()];
         let kind = sub.map_or(&own, |sub| &sub.kind);
-        let connects = sub.is_some_and(|sub| kind[2].ends_with("Options") && kind[2] != "DeleteOptions" && sub.name != "status");
+        let connects =
+            sub.is_some_and(|sub| kind[2].ends_with("Options") && kind[2] != "DeleteOptions" && sub.name != "status");
         let action = if connects { "connect" } else { action };
         let definition = self.definition(sub, action == "list");
         let mut parameters: Vec<Value> = match action {
@@ -128,7 +129,8 @@ impl Operations<'_> {
             "delete" | "deletecollection" => Some(format!("{META}.DeleteOptions")),
             _ => None,
         };
-        let answer = if action == "deletecollection" || action == "delete" { format!("{META}.Status") } else { definition };
+        let answer =
+            if action == "deletecollection" || action == "delete" { format!("{META}.Status") } else { definition };
         let codes: &[&str] = match action {
             "post" => &["200", "201", "202"],
             "put" | "patch" => &["200", "201"],
@@ -258,16 +260,23 @@ impl Operations<'_> {
     }
 }
 
-fn operation_id(resource: &Resource, id: &str, scope: &str, sub: Option<&Subresource>, method: &str, connects: bool) -> String {
+fn operation_id(
+    resource: &Resource,
+    id: &str,
+    scope: &str,
+    sub: Option<&Subresource>,
+    method: &str,
+    connects: bool,
+) -> String {
     let group = if resource.group.is_empty() { "Core".into() } else { camel(&resource.group, true) };
     let version = camel(&resource.version, true);
     let sub = sub.map(|sub| camel(&sub.name, true)).unwrap_or_default();
     let kind = &resource.kind;
     let id = if connects { format!("connect{}", camel(method, true)) } else { id.to_owned() };
-    if scope == "ForAllNamespaces" {
-        format!("{id}{group}{version}{kind}ForAllNamespaces")
-    } else {
-        format!("{id}{group}{version}{scope}{kind}{sub}")
+    match (scope, &*id) {
+        ("ForAllNamespaces", _) => format!("{id}{group}{version}{kind}ForAllNamespaces"),
+        (_, "deleteCollection") => format!("delete{group}{version}Collection{scope}{kind}"),
+        _ => format!("{id}{group}{version}{scope}{kind}{sub}"),
     }
 }
 

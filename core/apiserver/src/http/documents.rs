@@ -44,14 +44,18 @@ impl Documents {
     pub(super) fn v2(&self, snapshot: &Snapshot) -> Result<Packed> {
         self.get(snapshot, "v2", || {
             let parts = snapshot.versions.iter().map(|(g, v)| discovery::fingerprint(snapshot, g, v));
-            let tag = parts.fold(0_u64, |sum, part| {
-                sum.rotate_left(5) ^ u64::from_str_radix(&part, 16).unwrap_or_default()
-            });
+            let tag =
+                parts.fold(0_u64, |sum, part| sum.rotate_left(5) ^ u64::from_str_radix(&part, 16).unwrap_or_default());
             (format!("{tag:016X}"), gzip::pack(|out| discovery::v2(snapshot, &*self.texts, out)))
         })
     }
 
-    fn get(&self, snapshot: &Snapshot, path: &str, make: impl FnOnce() -> (String, std::io::Result<Bytes>)) -> Result<Packed> {
+    fn get(
+        &self,
+        snapshot: &Snapshot,
+        path: &str,
+        make: impl FnOnce() -> (String, std::io::Result<Bytes>),
+    ) -> Result<Packed> {
         {
             let mut kept = self.kept.lock();
             if kept.0 != snapshot.generation {
@@ -62,7 +66,8 @@ impl Documents {
             }
         }
         let (tag, gzip) = make();
-        let gzip = gzip.map_err(|error| Error::new(ErrorKind::Internal, "cannot write a document").with_source(error))?;
+        let gzip =
+            gzip.map_err(|error| Error::new(ErrorKind::Internal, "cannot write a document").with_source(error))?;
         let packed = Packed { tag, gzip };
         let mut kept = self.kept.lock();
         if kept.0 == snapshot.generation {

@@ -41,7 +41,11 @@ impl Iterator for Chunks {
             return None;
         }
         let waiting = self.items.as_slice().iter().take(8).map(Document::len).sum::<usize>();
-        let mut out = BytesMut::with_capacity(if waiting < CHUNK / 8 && self.items.len() <= 8 { waiting + 512 } else { CHUNK + CHUNK / 4 });
+        let mut out = BytesMut::with_capacity(if waiting < CHUNK / 8 && self.items.len() <= 8 {
+            waiting + 512
+        } else {
+            CHUNK + CHUNK / 4
+        });
         if let Some(head) = self.head.take() {
             out.put_slice(head.as_bytes());
         }

@@ -51,9 +51,17 @@ impl Metrics {
         let durations: Family<Labels, Histogram> = Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let long_running = Family::default();
         let mut registry = Registry::default();
-        registry.register("apiserver_request", "Requests, by what they asked for and their answer's code", requests.clone());
+        registry.register(
+            "apiserver_request",
+            "Requests, by what they asked for and their answer's code",
+            requests.clone(),
+        );
         registry.register("apiserver_request_duration_seconds", "How long requests took", durations.clone());
-        registry.register("apiserver_longrunning_requests", "Watches, logs and sessions that are open", long_running.clone());
+        registry.register(
+            "apiserver_longrunning_requests",
+            "Watches, logs and sessions that are open",
+            long_running.clone(),
+        );
         let start: Gauge<i64, AtomicI64> = Gauge::default();
         start.set(started);
         registry.register("process_start_time_seconds", "When the server started, as Unix time", start);

@@ -90,7 +90,10 @@ pub(super) fn choose(headers: &HeaderMap, offer: Offer) -> Result<(Encoding, Sha
     clauses.iter().find_map(|clause| fits(clause, offer)).ok_or_else(|| {
         let known = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
         let known = if offer.protobuf { &known[..] } else { &known[..2] };
-        Error::new(ErrorKind::NotAcceptable, format!("only the following media types are accepted: {}", known.join(", ")))
+        Error::new(
+            ErrorKind::NotAcceptable,
+            format!("only the following media types are accepted: {}", known.join(", ")),
+        )
     })
 }
 
@@ -141,9 +144,17 @@ mod tests {
         check("*/*", ALL, Some((Encoding::Json, Shape::Whole)));
         check("application/vnd.kubernetes.protobuf,application/json", ALL, Some((Encoding::Protobuf, Shape::Whole)));
         let no_protobuf = Offer { protobuf: false, ..ALL };
-        check("application/vnd.kubernetes.protobuf,application/json", no_protobuf, Some((Encoding::Json, Shape::Whole)));
+        check(
+            "application/vnd.kubernetes.protobuf,application/json",
+            no_protobuf,
+            Some((Encoding::Json, Shape::Whole)),
+        );
         check(&format!("{table},application/json"), ALL, Some((Encoding::Json, Shape::Table("v1"))));
-        check(&format!("{table},application/json"), Offer { shapes: false, ..ALL }, Some((Encoding::Json, Shape::Whole)));
+        check(
+            &format!("{table},application/json"),
+            Offer { shapes: false, ..ALL },
+            Some((Encoding::Json, Shape::Whole)),
+        );
         check(table, Offer { shapes: false, ..ALL }, None);
         check("application/json;q=0.5,application/yaml", ALL, Some((Encoding::Yaml, Shape::Whole)));
         check("application/yaml", Offer { stream: true, ..ALL }, None);

@@ -100,7 +100,9 @@ fn field_validation(value: &str) -> Result<FieldValidation> {
         "Strict" => Ok(FieldValidation::Strict),
         _ => Err(Error::new(
             ErrorKind::Invalid,
-            format!("fieldValidation: Unsupported value: {value:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""),
+            format!(
+                "fieldValidation: Unsupported value: {value:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
+            ),
         )),
     }
 }
@@ -113,7 +115,9 @@ fn propagation(value: &str) -> Result<Option<Propagation>> {
         "Foreground" => Ok(Some(Propagation::Foreground)),
         _ => Err(Error::new(
             ErrorKind::Invalid,
-            format!("propagationPolicy: Unsupported value: {value:?}: supported values: \"Foreground\", \"Background\", \"Orphan\""),
+            format!(
+                "propagationPolicy: Unsupported value: {value:?}: supported values: \"Foreground\", \"Background\", \"Orphan\""
+            ),
         )),
     }
 }
@@ -188,7 +192,9 @@ mod tests {
     fn a_query_becomes_options() {
         check("limit=500&labelSelector=a%3Db", |o| o.limit == 500 && o.label_selector == "a=b");
         check("timeoutSeconds=7", |o| o.timeout == Some(Duration::from_secs(7)));
-        check("allowWatchBookmarks=true&sendInitialEvents=false", |o| o.bookmarks && o.send_initial_events == Some(false));
+        check("allowWatchBookmarks=true&sendInitialEvents=false", |o| {
+            o.bookmarks && o.send_initial_events == Some(false)
+        });
         check("force=1", |o| o.force);
         check("force=false", |o| !o.force);
         check("command=a&command=b", |o| o.query.len() == 2 && o.parameter("command") == Some("a"));

@@ -90,12 +90,25 @@ mod tests {
         check("/api/v1/watch/namespaces/a/pods", " v1 a pods    watch");
         check("/api/v1/watch/pods", " v1  pods    watch");
         check("/apis/apps/v1/namespaces/a/deployments/d/scale", "apps v1 a deployments d scale ");
-        check("/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode", "rbac.authorization.k8s.io v1  clusterroles system:node  ");
+        check(
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
+            "rbac.authorization.k8s.io v1  clusterroles system:node  ",
+        );
     }
 
     #[test]
     fn other_paths_name_none() {
-        for path in ["/", "/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/apis/apps/v1/", "/version", "/api/v1/pods/x/log/y"] {
+        for path in [
+            "/",
+            "/api",
+            "/api/v1",
+            "/apis",
+            "/apis/apps",
+            "/apis/apps/v1",
+            "/apis/apps/v1/",
+            "/version",
+            "/api/v1/pods/x/log/y",
+        ] {
             check(path, "");
         }
     }

@@ -53,13 +53,22 @@ impl Format {
         }
     }
 
-    /// The page of a list in the shape asked for, where that is not the whole one.
-    pub(super) fn list(&self, list: &List, now: Timestamp) -> Result<Value> {
+    /// The page of a list in the shape and encoding asked for.
+    pub(super) fn page(&self, list: &List, now: Timestamp) -> Result<Bytes> {
+        if self.encoding == Encoding::Protobuf && self.shape == Shape::Whole {
+            return list_protobuf(list);
+        }
+        self.encode(&self.list(list, now)?)
+    }
+
+    fn list(&self, list: &List, now: Timestamp) -> Result<Value> {
         let items = list.items.iter().map(|document| document.value());
         let items: Vec<Value> = items.collect::<Result<_>>()?;
         let meta = list_meta(list);
         Ok(match self.shape {
-            Shape::Whole => json!({"kind": list.kind, "apiVersion": list.api_version, "metadata": meta, "items": items}),
+            Shape::Whole => {
+                json!({"kind": list.kind, "apiVersion": list.api_version, "metadata": meta, "items": items})
+            }
             Shape::Metadata(version) => {
                 let items: Vec<Value> = items.iter().map(|item| partial(item, version)).collect();
                 json!({
@@ -71,7 +80,13 @@ impl Format {
         })
     }
 
-    fn table<'v>(&self, items: impl IntoIterator<Item = &'v Value>, meta: Value, version: &str, now: Timestamp) -> Value {
+    fn table<'v>(
+        &self,
+        items: impl IntoIterator<Item = &'v Value>,
+        meta: Value,
+        version: &str,
+        now: Timestamp,
+    ) -> Value {
         let mut table = table::table(&self.group, &self.kind, items, meta, self.include, now);
         table["apiVersion"] = format!("meta.k8s.io/{version}").into();
         if let Some(rows) = table["rows"].as_array_mut() {
@@ -100,7 +115,10 @@ fn encode_protobuf(value: &Value) -> Result<Bytes> {
     let text = |key: &str| value[key].as_str().unwrap_or_default();
     let message = protobuf::message_of(text("apiVersion"), text("kind"));
     let message = message.ok_or_else(|| {
-        Error::new(ErrorKind::NotAcceptable, "only the following media types are accepted: application/json, application/yaml")
+        Error::new(
+            ErrorKind::NotAcceptable,
+            "only the following media types are accepted: application/json, application/yaml",
+        )
     })?;
     match protobuf::encode(value, message) {
         Ok(bytes) => Ok(bytes.into()),
@@ -109,7 +127,7 @@ fn encode_protobuf(value: &Value) -> Result<Bytes> {
 }
 
 /// A whole list in protobuf, item by item, so that no tree of all items is ever held.
-pub(super) fn list_protobuf(list: &List) -> Result<Bytes> {
+fn list_protobuf(list: &List) -> Result<Bytes> {
     let message = protobuf::message_of(&list.api_version, &list.kind);
     let parts = message.and_then(|message| Some((field(message, "metadata")?, field(message, "items")?)));
     let Some(((meta_number, meta), (item_number, item))) = parts else {

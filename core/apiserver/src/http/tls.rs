@@ -56,7 +56,8 @@ impl Authority {
     pub fn generate(name: &str, now: Timestamp) -> Result<Self> {
         let mut params = params(name, &[], now, CA_DAYS)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
+        params.key_usages =
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
         let key = new_key()?;
         let certificate = params.self_signed(&key).map_err(cannot("sign a certificate authority"))?;
         let pem = KeyAndCertificate { certificate: certificate.pem(), key: key.serialize_pem() };
@@ -69,7 +70,8 @@ impl Authority {
     ///
     /// [`Invalid`](ErrorKind::Invalid) where it is not a certificate authority with its key.
     pub fn from_pem(pem: KeyAndCertificate) -> Result<Self> {
-        let invalid = |error| Error::new(ErrorKind::Invalid, "cannot read the certificate authority").with_source(error);
+        let invalid =
+            |error| Error::new(ErrorKind::Invalid, "cannot read the certificate authority").with_source(error);
         let key = KeyPair::from_pem(&pem.key).map_err(invalid)?;
         let issuer = Issuer::from_ca_cert_pem(&pem.certificate, key).map_err(invalid)?;
         Ok(Self { issuer, pem })
@@ -92,10 +94,9 @@ impl Authority {
         for place in reached_at {
             params.subject_alt_names.push(match place.parse() {
                 Ok(address) => SanType::IpAddress(address),
-                Err(_) => SanType::DnsName(
-                    Ia5String::try_from(*place)
-                        .map_err(|error| Error::new(ErrorKind::Invalid, format!("{place:?} is no host name")).with_source(error))?,
-                ),
+                Err(_) => SanType::DnsName(Ia5String::try_from(*place).map_err(|error| {
+                    Error::new(ErrorKind::Invalid, format!("{place:?} is no host name")).with_source(error)
+                })?),
             });
         }
         self.sign(params)
@@ -164,7 +165,8 @@ pub fn server_config(own: &KeyAndCertificate, clients: &str) -> Result<Arc<Serve
     for root in CertificateDer::pem_slice_iter(clients.as_bytes()) {
         roots.add(root.map_err(bad)?).map_err(bad)?;
     }
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(own.certificate.as_bytes()).collect::<Result<_, _>>().map_err(bad)?;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(own.certificate.as_bytes()).collect::<Result<_, _>>().map_err(bad)?;
     let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).map_err(bad)?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
     let verifier = verifier.allow_unauthenticated().build().map_err(bad)?;
@@ -172,4 +174,35 @@ pub fn server_config(own: &KeyAndCertificate, clients: &str) -> Result<Arc<Serve
     let mut config = config.with_client_cert_verifier(verifier).with_single_cert(chain, key).map_err(bad)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls::pki_types::UnixTime;
+
+    use super::*;
+
+    #[test]
+    fn an_authority_read_back_signs_what_its_certificate_verifies() {
+        let now: Timestamp = "2027-03-04T05:06:07Z".parse().unwrap();
+        let made = Authority::generate("ca", now).unwrap();
+        let again = Authority::from_pem(made.pem().clone()).unwrap();
+        let client = again.client("alice", &["devs"], now).unwrap();
+        let certificate = CertificateDer::from_pem_slice(client.certificate.as_bytes()).unwrap();
+
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(made.pem().certificate.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let at = |seconds: i64| UnixTime::since_unix_epoch(Duration::from_secs(seconds.unsigned_abs()));
+        let valid = |seconds| verifier.verify_client_cert(&certificate, &[], at(seconds)).is_ok();
+        assert!(valid(now.as_second()));
+        assert!(!valid(now.as_second() + 400 * 86_400));
+
+        let own = again.server("server", &["localhost", "::1", "10.0.0.1"], now).unwrap();
+        assert!(server_config(&own, &made.pem().certificate).is_ok());
+        assert!(made.client("alice", &["a", "b"], now).is_err());
+    }
 }

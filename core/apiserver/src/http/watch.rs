@@ -38,12 +38,9 @@ impl Frames {
         let stop = stop.clone();
         let stopped = async move { stop.wait().await };
         let mut ended = false;
-        let frames = events.map(move |event| {
-            let frame = match event {
-                Ok(event) => self.frame(event).unwrap_or_else(|error| self.failure(&error)),
-                Err(error) => self.failure(&error),
-            };
-            frame
+        let frames = events.map(move |event| match event {
+            Ok(event) => self.frame(event).unwrap_or_else(|error| self.failure(&error)),
+            Err(error) => self.failure(&error),
         });
         // An error is the last thing that a watch says.
         let frames = frames.scan((), move |(), (frame, last)| {
@@ -66,7 +63,9 @@ impl Frames {
     fn failure(&mut self, error: &Error) -> (Bytes, bool) {
         let status = error.to_status();
         let frame = match self.format.encoding {
-            Encoding::Protobuf => self.format.encode(&status).map(|bytes| protobuf::encode_watch_event("ERROR", &bytes).into()),
+            Encoding::Protobuf => {
+                self.format.encode(&status).map(|bytes| protobuf::encode_watch_event("ERROR", &bytes).into())
+            }
             _ => Ok(line("ERROR", &status)),
         };
         (frame.unwrap_or_default(), true)
@@ -120,7 +119,10 @@ fn line(event: &str, object: &Value) -> Bytes {
 }
 
 /// A body that ends when the server stops.
-pub(super) fn until_stopped<S: Stream + Send + 'static>(stream: S, stop: &Stop) -> impl Stream<Item = S::Item> + Send + 'static
+pub(super) fn until_stopped<S: Stream + Send + 'static>(
+    stream: S,
+    stop: &Stop,
+) -> impl Stream<Item = S::Item> + Send + 'static
 where
     S::Item: Send,
 {

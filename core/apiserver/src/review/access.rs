@@ -114,12 +114,7 @@ fn subject(spec: &Value) -> Identity {
         .flatten()
         .map(|(key, values)| (key.to_lowercase(), strings(values)))
         .collect();
-    Identity {
-        name: text(spec, "user").into(),
-        uid: text(spec, "uid").into(),
-        groups: strings(&spec["groups"]),
-        extra,
-    }
+    Identity { name: text(spec, "user").into(), uid: text(spec, "uid").into(), groups: strings(&spec["groups"]), extra }
 }
 
 fn text<'v>(value: &'v Value, field: &str) -> &'v str {

@@ -4,9 +4,13 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use windlass_kernel::{Identity, api::Request, error::Result};
+use windlass_kernel::{
+    Identity,
+    api::Request,
+    error::{Error, ErrorKind, Result},
+};
 
-use crate::{errors, server::ApiServer};
+use crate::{access::Rbac, errors, server::ApiServer};
 
 /// Rules in the form of `rbac.authorization.k8s.io/v1` PolicyRule.
 pub type PolicyRules = Vec<Value>;
@@ -16,6 +20,18 @@ pub type PolicyRules = Vec<Value>;
 pub trait RuleSource: Debug + Send + Sync + 'static {
     /// The rules that hold for `identity` in `namespace`.
     async fn rules(&self, identity: &Identity, namespace: &str) -> Result<PolicyRules>;
+}
+
+#[async_trait]
+impl RuleSource for Rbac {
+    async fn rules(&self, identity: &Identity, namespace: &str) -> Result<PolicyRules> {
+        let rules = self.rules_for(identity, namespace).await?;
+        rules
+            .iter()
+            .map(serde_json::to_value)
+            .collect::<Result<_, _>>()
+            .map_err(|error| Error::new(ErrorKind::Internal, "cannot write a rule as JSON").with_source(error))
+    }
 }
 
 pub(super) async fn answer(server: &ApiServer, request: &Request, review: &Value) -> Result<Value> {

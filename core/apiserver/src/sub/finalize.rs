@@ -7,19 +7,17 @@ use windlass_kernel::{
 };
 
 use crate::{
-    errors,
-    kinds::{Errors, meta},
-    object,
+    errors, object,
     registry::Served,
-    rules::Part,
+    rules::{Part, metadata},
     server::ApiServer,
     verbs,
 };
 
 /// Writes the finalizers of a namespace's spec.
 pub(super) async fn finalize(server: &ApiServer, served: &Served, mut request: Request) -> Result<Response> {
-    let given = verbs::proposal(served, &mut request)?;
-    let response = verbs::replace(server, served, &request, Part::Special(keep, check), &given).await?;
+    let mut given = Some(verbs::proposal(served, &mut request)?);
+    let response = verbs::replace(server, served, &request, Part::Special(keep, metadata), &mut given).await?;
     response.ok_or_else(|| errors::not_found(served.info, &request.name))
 }
 
@@ -33,8 +31,4 @@ fn keep(new: &mut Value, old: &Value) {
     let fields = object::as_map(new);
     fields.insert("spec".into(), spec);
     fields.insert("status".into(), old["status"].clone());
-}
-
-fn check(new: &Value, old: &Value, errors: &mut Errors) {
-    meta::updated(&meta::of(new), &meta::of(old), errors);
 }

@@ -14,8 +14,8 @@ use crate::{errors, registry::Served, server::ApiServer};
 /// Reads the log that the request asks for.
 pub(super) async fn logs(server: &ApiServer, served: &Served, request: &Request) -> Result<Response> {
     let now = server.parts.clock.now();
-    let asked = parse(&request.options, now)
-        .map_err(|causes| errors::invalid("", "PodLogOptions", &request.name, causes))?;
+    let asked =
+        parse(&request.options, now).map_err(|causes| errors::invalid("", "PodLogOptions", &request.name, causes))?;
     let reached = Reached::read(server, served, request).await?;
     let container = reached.container(request.options.parameter("container"))?;
     let chunks = if reached.node().is_empty() {

@@ -105,7 +105,8 @@ mod tests {
         check(&one, "i", Ok("i"));
         check(&one, "x", Err("container x is not valid for pod p"));
         let two = json!({"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]});
-        let why = "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]";
+        let why =
+            "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]";
         check(&two, "", Err(why));
     }
 }

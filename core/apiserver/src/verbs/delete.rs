@@ -240,7 +240,13 @@ fn grace_of(pod: &Value, options: &Options) -> i64 {
     let wanted = options.grace_period.or_else(|| pod["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or(0);
     let unscheduled = object::is_empty(&pod["spec"]["nodeName"]);
     let ended = matches!(pod["status"]["phase"].as_str(), Some("Failed" | "Succeeded"));
-    if unscheduled || ended { 0 } else if wanted < 0 { 1 } else { wanted }
+    if unscheduled || ended {
+        0
+    } else if wanted < 0 {
+        1
+    } else {
+        wanted
+    }
 }
 
 fn shorten(object: &mut Value, from: i64, to: i64) {

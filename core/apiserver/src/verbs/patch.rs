@@ -20,7 +20,12 @@ use crate::{
 };
 
 /// Patches the object that the request names; an apply creates what does not exist.
-pub(crate) async fn patch(server: &ApiServer, served: &Served, kind: PatchType, mut request: Request) -> Result<Response> {
+pub(crate) async fn patch(
+    server: &ApiServer,
+    served: &Served,
+    kind: PatchType,
+    mut request: Request,
+) -> Result<Response> {
     let patch = Patch::read(kind, &mut request, served.info.patches)?;
     let now = object::time(server.parts.clock.now());
     let change = Change { server, served, request: &request, part: Part::Main };

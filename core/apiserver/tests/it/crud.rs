@@ -43,7 +43,10 @@ fn an_update_that_changes_nothing_writes_nothing() {
     assert_eq!(rig.update("configmaps", made.clone()).unwrap(), made);
     let mut bare = map("a");
     bare["data"]["k"] = "v".into();
-    assert_eq!(rig.update("configmaps", bare).unwrap()["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+    assert_eq!(
+        rig.update("configmaps", bare).unwrap()["metadata"]["resourceVersion"],
+        made["metadata"]["resourceVersion"]
+    );
 }
 
 #[test]
@@ -74,7 +77,8 @@ fn patches_of_every_type_change_the_latest_state() {
     let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"z": "1"}});
     let applied = patch(PatchType::Apply, config);
     assert_eq!(applied["data"], json!({"k": "v", "z": "1"}));
-    let managers: Vec<_> = applied["metadata"]["managedFields"].as_array().unwrap().iter().map(|m| m["manager"].clone()).collect();
+    let managers: Vec<_> =
+        applied["metadata"]["managedFields"].as_array().unwrap().iter().map(|m| m["manager"].clone()).collect();
     assert_eq!(managers, ["me", "rig"]);
 }
 

@@ -1,7 +1,14 @@
 //! The API as clients meet it: real TLS on loopback, both versions of HTTP.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use http_body_util::BodyExt as _;
 use serde_json::json;
+use windlass_kernel::{
+    Api, Result,
+    api::{Events, Request, Response, Verb},
+};
 
 use crate::rim::{self, parse};
 
@@ -23,11 +30,16 @@ async fn objects_are_written_and_read_in_every_encoding() {
     let yaml = rim.send(&format!("GET {CONFIG_MAPS}/one\nAccept: application/yaml")).await;
     assert_eq!(yaml.header("content-type"), "application/yaml");
     let body = String::from_utf8(yaml.body.to_vec()).unwrap().replace("name: one", "name: two");
-    let body: String = body.lines().filter(|line| !line.contains("uid:") && !line.contains("resourceVersion:")).map(|line| format!("{line}\n")).collect();
+    let body: String = body
+        .lines()
+        .filter(|line| !line.contains("uid:") && !line.contains("resourceVersion:"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     let made = rim.send(&format!("POST {CONFIG_MAPS}\nContent-Type: application/yaml\n\n{body}")).await;
     assert_eq!(made.code, 201, "{made:?}");
 
-    let proto = rim.send(&format!("GET {CONFIG_MAPS}/one\nAccept: application/vnd.kubernetes.protobuf,application/json")).await;
+    let proto =
+        rim.send(&format!("GET {CONFIG_MAPS}/one\nAccept: application/vnd.kubernetes.protobuf,application/json")).await;
     assert_eq!(proto.header("content-type"), "application/vnd.kubernetes.protobuf");
     assert_eq!(windlass_api::protobuf::decode(&proto.body).unwrap()["data"]["a"], "1");
     let list = rim.send(&format!("GET {CONFIG_MAPS}\nAccept: application/vnd.kubernetes.protobuf")).await;
@@ -38,7 +50,8 @@ async fn objects_are_written_and_read_in_every_encoding() {
     assert_eq!(list["metadata"]["remainingItemCount"], 1);
     assert_eq!(list["items"][0]["metadata"]["name"], "one");
 
-    let patch = format!("PATCH {CONFIG_MAPS}/one\nContent-Type: application/merge-patch+json\n\n{{\"data\":{{\"a\":\"2\"}}}}");
+    let patch =
+        format!("PATCH {CONFIG_MAPS}/one\nContent-Type: application/merge-patch+json\n\n{{\"data\":{{\"a\":\"2\"}}}}");
     assert_eq!(rim.send(&patch).await.json()["data"]["a"], "2");
     let patch = format!("PATCH {CONFIG_MAPS}/one\nContent-Type: text/plain\n\n{{}}");
     assert_eq!(rim.send(&patch).await.code, 415);
@@ -74,7 +87,9 @@ async fn answers_take_the_shape_that_was_asked_for() {
 async fn a_watch_sends_each_event_as_it_happens_and_ends_with_the_server() {
     let rim = rim::start().await;
     let mut sender = rim.http1(true).await;
-    let request = format!("GET {CONFIG_MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true");
+    let request = format!(
+        "GET {CONFIG_MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    );
     let mut answer = sender.send_request(parse(&request)).await.unwrap().into_body();
     let mut next = async || {
         let frame = answer.frame().await?.unwrap().into_data().unwrap();
@@ -144,7 +159,10 @@ async fn discovery_and_openapi_tell_what_is_served() {
     assert_eq!(document.header("cache-control"), "public, immutable");
     let document = document.json();
     let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
-    assert_eq!(patch["x-kubernetes-group-version-kind"], json!({"group": "apps", "version": "v1", "kind": "Deployment"}));
+    assert_eq!(
+        patch["x-kubernetes-group-version-kind"],
+        json!({"group": "apps", "version": "v1", "kind": "Deployment"})
+    );
     let names: Vec<_> = patch["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"fieldValidation") && names.contains(&"dryRun"));
     let schemas = &document["components"]["schemas"];
@@ -183,9 +201,11 @@ async fn bad_requests_are_told_why() {
     assert_eq!(rim.send(&format!("GET {CONFIG_MAPS}?limit=many")).await.code, 400);
     assert_eq!(rim.send(&format!("GET {CONFIG_MAPS}\nAccept: text/html")).await.code, 406);
     assert_eq!(rim.send("GET /api/v1/nosuch").await.code, 404);
-    let exec = rim.send("GET /api/v1/namespaces/default/pods/p/exec?command=ls\nConnection: Upgrade\nUpgrade: websocket").await;
+    let exec = rim
+        .send("GET /api/v1/namespaces/default/pods/p/exec?command=ls\nConnection: Upgrade\nUpgrade: websocket")
+        .await;
     assert_eq!((exec.code, &exec.json()["reason"]), (501, &json!("NotImplemented")));
-    assert_eq!(rim.send("GET /readyz?verbose").await.body, "[+]ping ok\nreadyz check passed\n");
+    assert_eq!(rim.send("GET /readyz?verbose").await.body, "[+]ping ok\n[+]store ok\nreadyz check passed\n");
     assert_eq!(rim.send("GET /livez").await.body, "ok");
     let metrics = rim.send("GET /metrics").await;
     let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
@@ -196,7 +216,8 @@ async fn bad_requests_are_told_why() {
 async fn large_lists_are_whole_with_and_without_gzip() {
     let rim = rim::start().await;
     for number in 0..40 {
-        let made = rim.send(&format!("POST {CONFIG_MAPS}\n\n{}", config_map(&format!("c{number}"), &"y".repeat(8192)))).await;
+        let made =
+            rim.send(&format!("POST {CONFIG_MAPS}\n\n{}", config_map(&format!("c{number}"), &"y".repeat(8192)))).await;
         assert_eq!(made.code, 201);
     }
     let plain = rim.http2(&format!("GET {CONFIG_MAPS}")).await;
@@ -204,4 +225,56 @@ async fn large_lists_are_whole_with_and_without_gzip() {
     let packed = rim.send(&format!("GET {CONFIG_MAPS}\nAccept-Encoding: gzip")).await;
     assert_eq!(packed.header("content-encoding"), "gzip");
     assert!(packed.body.len() < plain.body.len() / 10);
+}
+
+/// Breaks when it is to delete, and passes on the rest.
+#[derive(Debug)]
+struct Fragile(Arc<dyn Api>);
+
+#[async_trait]
+impl Api for Fragile {
+    async fn call(&self, request: Request) -> Result<Response> {
+        assert!(request.verb != Verb::Delete, "nothing is deleted here");
+        self.0.call(request).await
+    }
+
+    async fn watch(&self, request: Request) -> Result<Events> {
+        self.0.watch(request).await
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_panics_is_answered_and_hurts_nobody_else() {
+    let rim = rim::start_with(|api| Arc::new(Fragile(api))).await;
+    let mut sender = rim.http1(true).await;
+    let broken = sender.send_request(parse("DELETE /api/v1/namespaces/default")).await.unwrap();
+    let broken = rim::read(broken).await;
+    assert_eq!((broken.code, &broken.json()["reason"]), (500, &json!("InternalError")));
+    let next = rim::read(sender.send_request(parse("GET /api/v1/namespaces/default")).await.unwrap()).await;
+    assert_eq!(next.code, 200);
+}
+
+#[tokio::test]
+async fn a_minted_token_opens_the_door_and_its_keys_are_published() {
+    let rim = rim::start().await;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}});
+    rim.send(&format!("POST /api/v1/namespaces/default/serviceaccounts\n\n{account}")).await;
+    let wanted =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}});
+    let minted = rim.send(&format!("POST /api/v1/namespaces/default/serviceaccounts/robot/token\n\n{wanted}")).await;
+    assert_eq!(minted.code, 201, "{minted:?}");
+    let minted = minted.json();
+    let token = minted["status"]["token"].as_str().unwrap();
+
+    let who = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let who = format!("POST /apis/authentication.k8s.io/v1/selfsubjectreviews\nAuthorization: Bearer {token}\n\n{who}");
+    let who = rim.send_anonymous(&who).await.json();
+    assert_eq!(who["status"]["userInfo"]["username"], "system:serviceaccount:default:robot", "{who}");
+
+    let keys = rim.send_anonymous(&format!("GET /openid/v1/jwks\nAuthorization: Bearer {token}")).await;
+    assert_eq!((keys.code, keys.header("content-type")), (200, "application/jwk-set+json"));
+    assert_eq!(keys.json()["keys"][0]["alg"], "ES256");
+    let about =
+        rim.send_anonymous(&format!("GET /.well-known/openid-configuration\nAuthorization: Bearer {token}")).await;
+    assert_eq!(about.json()["issuer"], rim::ISSUER);
 }

@@ -1,8 +1,16 @@
 //! The API server in process, over a store in memory.
 
+mod agents;
 mod crud;
+#[cfg(feature = "http")]
 mod http;
+mod messages;
+mod others;
+mod pods;
+#[cfg(feature = "http")]
 mod rbac;
-mod rim;
 mod rig;
+#[cfg(feature = "http")]
+mod rim;
+mod services;
 mod watches;

@@ -122,8 +122,12 @@ impl Rig {
     /// A server with the objects that every cluster has.
     pub(crate) fn new() -> Self {
         let clock = HandClock::default();
-        let server = wait(builder(&clock).start()).unwrap();
-        Self { server, clock, identity: Arc::new(Identity::new("tester", &["system:masters"])) }
+        Self::over(&clock, wait(builder(&clock).start()).unwrap())
+    }
+
+    /// A server that was assembled elsewhere.
+    pub(crate) fn over(clock: &HandClock, server: Arc<ApiServer>) -> Self {
+        Self { server, clock: clock.clone(), identity: Arc::new(Identity::new("tester", &["system:masters"])) }
     }
 
     /// A request for a resource such as `pods` or `apps/v1/deployments`, in `default` unless it has no namespace.

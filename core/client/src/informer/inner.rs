@@ -109,7 +109,6 @@ impl<P: Clone + Send + Sync + 'static> Inner<P> {
 
 impl<P: Clone> State<P> {
     fn set(&mut self, indexes: &[Index<P>], key: &ObjectKey, after: Option<&P>, revision: Revision) -> Option<P> {
-        self.revision = self.revision.max(revision);
         if let Some(projection) = after {
             for (index, found) in indexes.iter().zip(&mut self.indexes) {
                 for value in (index.values)(key, projection) {

@@ -1,85 +1,113 @@
-//! Every store, and every fork of one, runs the suite.
+//! Every store, and every fork of one, runs the suite: on threads, and in virtual time.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, executor::block_on, future::BoxFuture};
 use windlass_conformance::store::{self as suite, Advance, Fixture};
-use windlass_kernel::Store;
+use windlass_kernel::{Clock, ClockExt, Spawn, Store};
 use windlass_store::{DiskOptions, DiskStore, MemoryStore};
+use windlass_testkit::{ManualClock, sim::Executor};
 
 use crate::{
     faulty::{Dice, FaultyFiles},
-    rig::{HandClock, Pool},
+    rig::Pool,
 };
 
-fn advance(clock: HandClock) -> Advance {
-    Arc::new(move |span| {
-        clock.advance(span);
-        Box::pin(async {})
-    })
+/// What a store runs on.
+#[derive(Clone)]
+struct World {
+    clock: Arc<dyn Clock>,
+    spawn: Arc<dyn Spawn>,
+    advance: Advance,
 }
 
-fn memory(clock: &HandClock) -> Arc<dyn Store> {
-    Arc::new(MemoryStore::new(Arc::new(clock.clone()), Arc::new(Pool::new())))
-}
-
-fn fixture(store: Arc<dyn Store>, clock: HandClock) -> Fixture {
-    Fixture { store, advance: advance(clock), restart: None }
-}
-
-/// A store on a disk in memory that loses what is not durable when it is restarted.
-fn disk(files: FaultyFiles, clock: HandClock, spawn: Pool, options: DiskOptions) -> BoxFuture<'static, Fixture> {
-    async move {
-        let opened =
-            DiskStore::open_on(Arc::new(files.clone()), Arc::new(clock.clone()), Arc::new(spawn.clone()), options);
-        let store: Arc<dyn Store> = Arc::new(opened.await.unwrap());
-        let advance = advance(clock.clone());
-        let restart = move |store| {
-            drop(store);
-            disk(files.after_crash(&mut Dice(1)), clock, spawn, options)
+impl World {
+    fn threads(spawn: Pool) -> Self {
+        let clock = ManualClock::default();
+        let hand = clock.clone();
+        let advance = move |span| -> BoxFuture<'static, ()> {
+            hand.advance(span);
+            Box::pin(async {})
         };
-        Fixture { store, advance, restart: Some(Box::new(restart)) }
+        Self { clock: Arc::new(clock), spawn: Arc::new(spawn), advance: Arc::new(advance) }
     }
-    .boxed()
+
+    fn virtual_time(executor: &Executor) -> Self {
+        let clock = executor.clock();
+        let advance: Advance = Arc::new(move |span: Duration| clock.sleep(span));
+        Self { clock: executor.clock(), spawn: executor.spawn(), advance }
+    }
+
+    fn memory(self) -> Fixture {
+        let store = Arc::new(MemoryStore::new(self.clock, self.spawn));
+        Fixture { store, advance: self.advance, restart: None }
+    }
+
+    /// A store on a disk in memory that loses what is not durable when it is restarted.
+    fn disk(self, files: FaultyFiles, options: DiskOptions) -> BoxFuture<'static, Fixture> {
+        async move {
+            let (clock, spawn) = (Arc::clone(&self.clock), Arc::clone(&self.spawn));
+            let opened = DiskStore::open_on(Arc::new(files.clone()), clock, spawn, options);
+            let store: Arc<dyn Store> = Arc::new(opened.await.unwrap());
+            let advance = Arc::clone(&self.advance);
+            let restart = move |store| {
+                drop(store);
+                self.disk(files.after_crash(&mut Dice(1)), options)
+            };
+            Fixture { store, advance, restart: Some(Box::new(restart)) }
+        }
+        .boxed()
+    }
+}
+
+/// Segments and snapshots so small that every check has several.
+const SMALL: fn() -> DiskOptions = || DiskOptions { segment_bytes: 600, snapshot_bytes: 300, ..DiskOptions::default() };
+
+async fn forked(origin: Fixture) -> Fixture {
+    let store = origin.store.snapshots().unwrap().fork().await.unwrap();
+    Fixture { store, advance: origin.advance, restart: None }
+}
+
+#[test]
+fn the_memory_store_keeps_the_contract() {
+    block_on(suite::run(|| async { World::threads(Pool::new()).memory() }));
+}
+
+#[test]
+fn a_fork_of_the_memory_store_keeps_the_contract() {
+    block_on(suite::run(|| forked(World::threads(Pool::new()).memory())));
 }
 
 #[test]
 fn the_disk_store_keeps_the_contract() {
     for spawn in [Pool::new(), Pool::inline()] {
-        block_on(suite::run(|| {
-            disk(FaultyFiles::default(), HandClock::default(), spawn.clone(), DiskOptions::default())
-        }));
+        block_on(suite::run(|| World::threads(spawn.clone()).disk(FaultyFiles::default(), DiskOptions::default())));
     }
 }
 
 #[test]
 fn the_disk_store_keeps_the_contract_while_it_takes_snapshots() {
-    let options = DiskOptions { segment_bytes: 600, snapshot_bytes: 300, ..DiskOptions::default() };
-    block_on(suite::run(|| disk(FaultyFiles::default(), HandClock::default(), Pool::new(), options)));
+    block_on(suite::run(|| World::threads(Pool::new()).disk(FaultyFiles::default(), SMALL())));
 }
 
 #[test]
 fn a_fork_of_the_disk_store_keeps_the_contract() {
     block_on(suite::run(|| async {
-        let clock = HandClock::default();
-        let origin = disk(FaultyFiles::default(), clock.clone(), Pool::new(), DiskOptions::default()).await;
-        fixture(origin.store.snapshots().unwrap().fork().await.unwrap(), clock)
+        forked(World::threads(Pool::new()).disk(FaultyFiles::default(), DiskOptions::default()).await).await
     }));
 }
 
 #[test]
-fn the_memory_store_keeps_the_contract() {
-    block_on(suite::run(|| async {
-        let clock = HandClock::default();
-        fixture(memory(&clock), clock)
-    }));
-}
-
-#[test]
-fn a_fork_of_the_memory_store_keeps_the_contract() {
-    block_on(suite::run(|| async {
-        let clock = HandClock::default();
-        let fork = memory(&clock).snapshots().unwrap().fork().await.unwrap();
-        fixture(fork, clock)
-    }));
+fn both_stores_keep_the_contract_in_virtual_time_and_do_the_same_for_the_same_seed() {
+    let run = |seed| {
+        let executor = Executor::new(seed);
+        executor.run_until(async {
+            suite::run(|| async { World::virtual_time(&executor).memory() }).await;
+            suite::run(|| World::virtual_time(&executor).disk(FaultyFiles::default(), SMALL())).await;
+        });
+        executor.trace_hash()
+    };
+    for seed in 0..5 {
+        assert_eq!(run(seed), run(seed), "seed {seed}");
+    }
 }

@@ -8,10 +8,11 @@ use windlass_kernel::{
     store::{Durability, KeyRange, LeaseId, ListSpec, Op, ReadAt, Txn, TxnOutcome},
 };
 use windlass_store::{DiskOptions, DiskStore};
+use windlass_testkit::ManualClock;
 
 use crate::{
     faulty::{Dice, FaultyFiles},
-    rig::{HandClock, Pool, drive},
+    rig::{Pool, drive},
 };
 
 /// Segments and snapshots so small that a short history has several of each.
@@ -36,7 +37,7 @@ struct Past {
 }
 
 pub(crate) fn open(files: &FaultyFiles, pool: &Pool, options: DiskOptions) -> windlass_kernel::Result<DiskStore> {
-    let (files, clock) = (Arc::new(files.clone()), Arc::new(HandClock::default()));
+    let (files, clock) = (Arc::new(files.clone()), Arc::new(ManualClock::default()));
     drive(pool, DiskStore::open_on(files, clock, Arc::new(pool.clone()), options))
 }
 

@@ -8,11 +8,12 @@ use windlass_kernel::{
     store::{Durability, Key, Op, ReadAt, Txn, TxnOutcome},
 };
 use windlass_store::{DiskOptions, DiskStore, Files};
+use windlass_testkit::ManualClock;
 
 use crate::{
     crash::open,
     faulty::{Dice, FaultyFiles},
-    rig::{HandClock, Pool, drive},
+    rig::{Pool, drive},
 };
 
 fn put(store: &dyn Store, name: &str, size: usize, durability: Durability) -> Result<Revision, Error> {
@@ -38,7 +39,7 @@ fn refusal(files: &FaultyFiles) -> Error {
 
 #[test]
 fn a_full_disk_refuses_writes_and_heals() {
-    let (files, clock, pool) = (FaultyFiles::default(), HandClock::default(), Pool::inline());
+    let (files, clock, pool) = (FaultyFiles::default(), ManualClock::default(), Pool::inline());
     let opened = || {
         let (clock, pool): (Arc<dyn Clock>, _) = (Arc::new(clock.clone()), Arc::new(pool.clone()));
         let options = DiskOptions { segment_bytes: 100_000, ..DiskOptions::default() };
@@ -82,7 +83,7 @@ fn a_full_disk_refuses_writes_and_heals() {
 
 #[test]
 fn leases_of_a_full_disk_end_when_it_heals() {
-    let (files, clock) = (FaultyFiles::default(), HandClock::default());
+    let (files, clock) = (FaultyFiles::default(), ManualClock::default());
     let (hand, pool): (Arc<dyn Clock>, _) = (Arc::new(clock.clone()), Arc::new(Pool::new()));
     let options = DiskOptions { segment_bytes: 1, ..DiskOptions::default() };
     block_on(async {
@@ -237,7 +238,7 @@ fn snapshots_keep_the_log_in_proportion_to_the_state() {
 fn a_real_directory_has_one_owner() {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("owner-{}", std::process::id()));
     let open = || {
-        let (clock, pool) = (Arc::new(HandClock::default()), Arc::new(Pool::inline()));
+        let (clock, pool) = (Arc::new(ManualClock::default()), Arc::new(Pool::inline()));
         block_on(DiskStore::open(path.clone(), clock, pool))
     };
     let store = open().unwrap();

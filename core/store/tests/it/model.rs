@@ -9,10 +9,11 @@ use windlass_kernel::{
     store::{Change, Condition, Entry, KeyRange, ListSpec, Op, ReadAt, Txn, TxnOutcome, WatchStream},
 };
 use windlass_store::{DiskOptions, DiskStore, HistoryLimits, MemoryStore};
+use windlass_testkit::ManualClock;
 
 use crate::{
     faulty::{Dice, FaultyFiles},
-    rig::{HandClock, Pool},
+    rig::Pool,
 };
 
 const KEYS: [&str; 6] = ["/a", "/a/x", "/a/y", "/b", "/b/x", "/c"];
@@ -142,7 +143,7 @@ impl Bench {
             Step::Reopen | Step::Crash => {
                 let Some(reopen) = &self.reopen else { return };
                 self.watches.clear();
-                self.store = Arc::new(MemoryStore::new(Arc::new(HandClock::default()), Arc::new(Pool::inline())));
+                self.store = Arc::new(MemoryStore::new(Arc::new(ManualClock::default()), Arc::new(Pool::inline())));
                 self.store = reopen(matches!(step, Step::Reopen));
             }
         }
@@ -251,7 +252,7 @@ proptest! {
     #[test]
     fn the_memory_store_answers_as_the_model_does(steps in prop::collection::vec(step(), 1..60)) {
         let pool = Arc::new(Pool::inline());
-        run(Arc::new(MemoryStore::with_limits(Arc::new(HandClock::default()), pool, LIMITS)), None, steps);
+        run(Arc::new(MemoryStore::with_limits(Arc::new(ManualClock::default()), pool, LIMITS)), None, steps);
     }
 
     #[test]
@@ -260,7 +261,7 @@ proptest! {
         let (files, pool) = (FaultyFiles::default(), Pool::inline());
         let open = move |files: &FaultyFiles, pool: &Pool| {
             let pool = Arc::new(pool.clone());
-            let opened = DiskStore::open_on(Arc::new(files.clone()), Arc::new(HandClock::default()), pool, options);
+            let opened = DiskStore::open_on(Arc::new(files.clone()), Arc::new(ManualClock::default()), pool, options);
             opened.now_or_never().expect("blocking work runs at once").unwrap()
         };
         // Nothing here is relaxed, so what a crash leaves is all there was.

@@ -1,51 +1,10 @@
-//! A clock that moves by hand and tasks on a few threads: what the tests run the stores on.
+//! Tasks on a few threads, and blocking work where a test wants it: what the tests run the stores on.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use event_listener::Event;
 use futures::{FutureExt, executor::ThreadPool, future::BoxFuture};
 use parking_lot::Mutex;
-use windlass_kernel::{Clock, Spawn};
-
-/// A clock that stands still until it is moved.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct HandClock(Arc<Hand>);
-
-#[derive(Debug, Default)]
-struct Hand {
-    now: Mutex<Duration>,
-    moved: Event,
-}
-
-impl HandClock {
-    pub(crate) fn advance(&self, span: Duration) {
-        *self.0.now.lock() += span;
-        self.0.moved.notify(usize::MAX);
-    }
-}
-
-impl Clock for HandClock {
-    fn now(&self) -> jiff::Timestamp {
-        jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(self.uptime()).unwrap()
-    }
-
-    fn uptime(&self) -> Duration {
-        *self.0.now.lock()
-    }
-
-    fn sleep_until(&self, end: Duration) -> BoxFuture<'static, ()> {
-        let hand = Arc::clone(&self.0);
-        Box::pin(async move {
-            loop {
-                let listener = hand.moved.listen();
-                if *hand.now.lock() >= end {
-                    return;
-                }
-                listener.await;
-            }
-        })
-    }
-}
+use windlass_kernel::Spawn;
 
 /// Where blocking work runs.
 #[derive(Clone)]

@@ -16,8 +16,9 @@ use windlass_kernel::{
     store::{KeyRange, Op, Txn, WatchStream},
 };
 use windlass_store::{HistoryLimits, MemoryStore};
+use windlass_testkit::ManualClock;
 
-use crate::rig::{HandClock, Pool};
+use crate::rig::Pool;
 
 #[derive(Default)]
 struct Count(AtomicUsize);
@@ -29,10 +30,10 @@ impl Wake for Count {
 }
 
 fn store() -> MemoryStore {
-    store_at(&HandClock::default())
+    store_at(&ManualClock::default())
 }
 
-fn store_at(clock: &HandClock) -> MemoryStore {
+fn store_at(clock: &ManualClock) -> MemoryStore {
     let limits = HistoryLimits { changes: 10, bytes: 1 << 20, age: Duration::from_secs(300) };
     MemoryStore::with_limits(Arc::new(clock.clone()), Arc::new(Pool::inline()), limits)
 }
@@ -91,7 +92,7 @@ fn a_watch_that_missed_a_change_ends_even_if_little_followed() {
 
 #[test]
 fn history_grows_old() {
-    let clock = HandClock::default();
+    let clock = ManualClock::default();
     let store = store_at(&clock);
     (0..3).for_each(|name| put(&store, &format!("/{name}")));
     let from = |revision| store.watch(KeyRange::prefix("/"), Revision(revision)).now_or_never().unwrap();

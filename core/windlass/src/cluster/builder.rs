@@ -2,7 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use windlass_apiserver::{ApiServer, Ranges, access::Rbac};
+use serde_json::{Value, json};
+use windlass_apiserver::{
+    ApiServer, Ranges,
+    access::{self, Escalation, Rbac},
+};
+use windlass_controllers::Config;
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Controller, Entropy, Keys, Result, Spawn, Stop, Store,
 };
@@ -27,6 +32,7 @@ pub struct Builder {
     admission: Vec<Arc<dyn Admission>>,
     controllers: Vec<Arc<dyn Controller>>,
     nodes: Vec<Box<dyn NodeSource>>,
+    config: Config,
     ranges: Option<Ranges>,
     bare: bool,
 }
@@ -108,6 +114,13 @@ impl Builder {
         self
     }
 
+    /// The certificate (PEM) that pods trust the API server by: every namespace gets it as `kube-root-ca.crt`.
+    #[must_use]
+    pub fn root_certificate(mut self, pem: impl Into<String>) -> Self {
+        self.config.root_certificate = pem.into();
+        self
+    }
+
     /// The addresses and node ports that services are given.
     #[must_use]
     pub fn service_ranges(mut self, ranges: Ranges) -> Self {
@@ -152,7 +165,16 @@ impl Builder {
             .entropy(Arc::clone(&entropy))
             .spawn(Arc::clone(&spawn))
             .node_agents(Arc::clone(&agents) as _)
-            .authorizer(self.authorizer.unwrap_or_else(|| Arc::new(Rbac::new(store))));
+            .initial_objects(access::bootstrap::objects())
+            .initial_objects(vec![nodes_role_binding()]);
+        server = match self.authorizer {
+            Some(own) => server.authorizer(own),
+            None => {
+                let rbac = Arc::new(Rbac::new(store));
+                let escalation = Escalation::new(Arc::clone(&rbac), Arc::clone(&rbac) as _);
+                server.rules(Arc::clone(&rbac) as _).authorizer(rbac).admission(Arc::new(escalation))
+            }
+        };
         if let Some(keys) = self.keys {
             server = server.keys(keys);
         }
@@ -170,7 +192,7 @@ impl Builder {
         let (stop, tasks) = (Stop::new(), Vec::new());
         let mut cluster = Cluster { server, agents, clock, entropy, spawn, stop, tasks };
         if !self.bare {
-            let components = crate::components::start(&cluster, self.controllers);
+            let components = crate::components::start(&cluster, self.controllers, &self.config);
             cluster.tasks.extend(components);
         }
         for node in &self.nodes {
@@ -180,4 +202,16 @@ impl Builder {
         tracing::info!(nodes = self.nodes.len(), "cluster started");
         Ok(cluster)
     }
+}
+
+/// Gives every node's agent the role `system:node`.
+///
+/// Upstream's Node authorizer narrows this to what a node's own pods refer to.
+fn nodes_role_binding() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": "windlass:nodes"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:node"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nodes"}],
+    })
 }

@@ -140,7 +140,12 @@ pub(super) struct Index {
 
 impl Index {
     /// Makes the index hold exactly `entries`; those that have not changed are not read again.
-    pub(super) fn replace(&mut self, at: Revision, entries: &[Arc<Entry>], parse: impl Fn(&Arc<Entry>) -> Option<Object>) {
+    pub(super) fn replace(
+        &mut self,
+        at: Revision,
+        entries: &[Arc<Entry>],
+        parse: impl Fn(&Arc<Entry>) -> Option<Object>,
+    ) {
         let present: BTreeSet<&Key> = entries.iter().map(|entry| &entry.key).collect();
         let gone: Vec<Key> = self.seen.keys().filter(|key| !present.contains(key)).cloned().collect();
         for key in gone {
@@ -236,7 +241,10 @@ impl Index {
 
     pub(super) fn rules_for(&self, identity: &Identity, namespace: &str) -> Vec<PolicyRule> {
         let bound = self.bound_to(identity, namespace);
-        bound.flat_map(|(name, bound, _)| self.role_rules(&name.0, &bound.role).into_iter().flatten()).cloned().collect()
+        bound
+            .flat_map(|(name, bound, _)| self.role_rules(&name.0, &bound.role).into_iter().flatten())
+            .cloned()
+            .collect()
     }
 
     pub(super) fn rules_of(&self, scope: &Scope, name: &str) -> Option<Vec<PolicyRule>> {
@@ -245,7 +253,11 @@ impl Index {
     }
 
     /// The bindings of an identity that hold cluster-wide or in the namespace, and whom of the identity they name.
-    fn bound_to<'i>(&'i self, identity: &'i Identity, namespace: &'i str) -> impl Iterator<Item = (&'i Name, &'i Bound, Who)> {
+    fn bound_to<'i>(
+        &'i self,
+        identity: &'i Identity,
+        namespace: &'i str,
+    ) -> impl Iterator<Item = (&'i Name, &'i Bound, Who)> {
         let user = std::iter::once(Who::User(identity.name.clone()));
         let who = user.chain(identity.groups.iter().cloned().map(Who::Group));
         who.flat_map(move |who| {
@@ -277,7 +289,8 @@ impl Index {
                 continue;
             }
             for ((scope, name), other) in &self.roles {
-                let selected = *scope == Scope::Cluster && selectors.iter().any(|selector| selector.matches(&other.labels));
+                let selected =
+                    *scope == Scope::Cluster && selectors.iter().any(|selector| selector.matches(&other.labels));
                 if selected && taken.insert(name) {
                     roles.push(other);
                 }

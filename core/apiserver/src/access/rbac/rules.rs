@@ -57,7 +57,9 @@ impl PolicyRule {
     }
 
     fn allows_path(&self, path: &str) -> bool {
-        self.non_resource_urls.iter().any(|url| url == path || url.strip_suffix('*').is_some_and(|start| path.starts_with(start)))
+        self.non_resource_urls
+            .iter()
+            .any(|url| url == path || url.strip_suffix('*').is_some_and(|start| path.starts_with(start)))
     }
 
     fn allows_resource(&self, resource: &str, subresource: &str) -> bool {
@@ -102,7 +104,8 @@ impl PolicyRule {
             has(&self.resources, wanted) || (!sub.is_empty() && self.resources.contains(&format!("*/{sub}")))
         };
         let names = self.resource_names.is_empty()
-            || (!atom.resource_names.is_empty() && atom.resource_names.iter().all(|name| self.resource_names.contains(name)));
+            || (!atom.resource_names.is_empty()
+                && atom.resource_names.iter().all(|name| self.resource_names.contains(name)));
         all(&self.verbs, &atom.verbs)
             && all(&self.api_groups, &atom.api_groups)
             && atom.resources.iter().all(resource)

@@ -1,7 +1,7 @@
-//! A two-way stream of bytes within the process, for sessions and tests. It reaches nothing outside.
+//! A two-way stream of bytes within the process, for this module's tests.
 
 use std::{
-    fmt, io,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 /// One end of a [`pipe`]. Dropping it ends both directions: the other end reads what was written and then the end, and
 /// cannot write any more.
-pub struct Pipe {
+pub(super) struct Pipe {
     incoming: Arc<Mutex<Half>>,
     outgoing: Arc<Mutex<Half>>,
 }
@@ -29,8 +29,7 @@ struct Half {
 }
 
 /// Two ends: what is written to one is read from the other. A writer waits while `capacity` bytes are unread.
-#[must_use]
-pub fn pipe(capacity: usize) -> (Pipe, Pipe) {
+pub(super) fn pipe(capacity: usize) -> (Pipe, Pipe) {
     let half = || Arc::new(Mutex::new(Half { capacity: capacity.max(1), ..Half::default() }));
     let (there, back) = (half(), half());
     let near = Pipe { incoming: Arc::clone(&back), outgoing: Arc::clone(&there) };
@@ -99,32 +98,5 @@ impl Drop for Pipe {
 fn wake(waker: &mut Option<Waker>) {
     if let Some(waker) = waker.take() {
         waker.wake();
-    }
-}
-
-impl fmt::Debug for Pipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipe").finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::{AsyncReadExt, AsyncWriteExt, executor::block_on, join};
-
-    #[test]
-    fn bytes_go_through_and_the_end_is_seen() {
-        let (mut near, mut far) = super::pipe(3);
-        let mut heard = String::new();
-        block_on(async {
-            let write = async {
-                near.write_all(b"more than fits").await.unwrap();
-                near.close().await.unwrap();
-            };
-            join!(write, async { far.read_to_string(&mut heard).await.unwrap() });
-            drop(far);
-            assert!(near.write_all(b"x").await.is_err());
-        });
-        assert_eq!(heard, "more than fits");
     }
 }

@@ -1,0 +1,140 @@
+//! Namespaces, scales, versions, reviews and refusals.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use windlass_kernel::{
+    ErrorKind, Identity,
+    api::{PatchType, Verb},
+};
+
+use crate::rig::{Rig, names, value};
+
+fn deployment(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "x"}},
+        "template": {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}})
+}
+
+#[test]
+fn the_first_objects_are_there() {
+    let rig = Rig::new();
+    let namespaces = rig.list("namespaces", |_| ()).unwrap();
+    assert_eq!(names(&namespaces), ["default", "kube-node-lease", "kube-public", "kube-system"]);
+    let classes = rig.list("scheduling.k8s.io/v1/priorityclasses", |_| ()).unwrap();
+    assert_eq!(names(&classes), ["system-cluster-critical", "system-node-critical"]);
+    rig.get("rbac.authorization.k8s.io/v1/clusterroles", "cluster-admin").unwrap();
+}
+
+#[test]
+fn a_namespace_ends_when_its_finalizer_is_taken_away() {
+    let rig = Rig::new();
+    rig.create("namespaces", json!({"metadata": {"name": "n"}})).unwrap();
+    let mut going = rig.delete("namespaces", "n").unwrap();
+    assert_eq!(going["status"]["phase"], "Terminating");
+    let late = rig.request(Verb::Create, "configmaps").in_namespace("n").body(json!({"metadata": {"name": "c"}}));
+    let error = rig.call(late).unwrap_err();
+    assert_eq!(
+        error.message(),
+        "configmaps \"c\" is forbidden: unable to create new content in namespace n because it is being terminated"
+    );
+    assert_eq!(error.details().unwrap().causes[0].reason, "NamespaceTerminating");
+    assert!(rig.delete("namespaces", "n").unwrap_err().is(ErrorKind::Conflict));
+    going["spec"]["finalizers"] = json!([]);
+    rig.call(rig.request(Verb::Update, "namespaces:finalize").named("n").body(going)).unwrap();
+    assert!(rig.get("namespaces", "n").unwrap_err().is(ErrorKind::NotFound));
+    let kept = rig.delete("namespaces", "kube-system").unwrap_err();
+    assert_eq!(kept.message(), "namespaces \"kube-system\" is forbidden: this namespace may not be deleted");
+}
+
+#[test]
+fn a_scale_is_read_and_written() {
+    let rig = Rig::new();
+    rig.create("apps/v1/deployments", deployment("d")).unwrap();
+    let scale = rig.get("apps/v1/deployments:scale", "d").unwrap();
+    assert_eq!((&scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!(2), &json!("app=x")));
+    let patch = rig.request(Verb::Patch(PatchType::Merge), "apps/v1/deployments:scale").named("d");
+    let scaled = value(rig.call(patch.body(json!({"spec": {"replicas": 5}}))).unwrap());
+    assert_eq!((&scaled["kind"], &scaled["spec"]["replicas"]), (&json!("Scale"), &json!(5)));
+    let deployment = rig.get("apps/v1/deployments", "d").unwrap();
+    assert_eq!((&deployment["spec"]["replicas"], &deployment["metadata"]["generation"]), (&json!(5), &json!(2)));
+}
+
+#[test]
+fn one_object_is_seen_in_every_version() {
+    let rig = Rig::new();
+    let v1 = "autoscaling/v1/horizontalpodautoscalers";
+    let v2 = "autoscaling/v2/horizontalpodautoscalers";
+    let target = json!({"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"});
+    let object = json!({"metadata": {"name": "h"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3, "targetCPUUtilizationPercentage": 70}});
+    let made = rig.create(v1, object).unwrap();
+    assert_eq!(
+        (&made["apiVersion"], &made["spec"]["targetCPUUtilizationPercentage"]),
+        (&json!("autoscaling/v1"), &json!(70))
+    );
+    let newer = rig.get(v2, "h").unwrap();
+    assert_eq!(newer["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 70);
+    assert_eq!(newer["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+
+    let event = json!({"metadata": {"name": "e"}, "regarding": {"kind": "Pod", "name": "p", "namespace": "default"},
+        "note": "n", "reason": "R", "type": "Normal", "action": "A", "eventTime": "1970-01-01T00:00:00.000000Z",
+        "reportingController": "c.io/x", "reportingInstance": "i"});
+    rig.create("events.k8s.io/v1/events", event).unwrap();
+    let core = rig.list("events", |request| request.options.field_selector = "involvedObject.name=p".into()).unwrap();
+    assert_eq!(core.items[0].value().unwrap()["message"], "n");
+    let newer =
+        rig.list("events.k8s.io/v1/events", |request| request.options.field_selector = "regarding.name=p".into());
+    assert_eq!(newer.unwrap().items[0].value().unwrap()["note"], "n");
+}
+
+#[test]
+fn reviews_answer_and_store_nothing() {
+    let rig = Rig::new();
+    let ask = json!({"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}});
+    let answer = rig.create("authorization.k8s.io/v1/selfsubjectaccessreviews", ask).unwrap();
+    assert_eq!(answer["status"]["allowed"], true);
+    let other = json!({"spec": {"user": "nobody", "resourceAttributes": {"verb": "get", "resource": "pods"}}});
+    let answer = rig.create("authorization.k8s.io/v1/subjectaccessreviews", other).unwrap();
+    assert_eq!(answer["status"], json!({"allowed": false}));
+    let me = rig.create("authentication.k8s.io/v1/selfsubjectreviews", json!({})).unwrap();
+    assert_eq!(me["status"]["userInfo"]["username"], "tester");
+}
+
+#[test]
+fn an_identity_without_rights_is_told_what_it_may_not_do() {
+    let rig = Rig::new();
+    let mut request = rig.request(Verb::List, "pods");
+    request.identity = Arc::new(Identity::new("nobody", &[]));
+    assert_eq!(
+        rig.call(request).unwrap_err().message(),
+        "pods is forbidden: User \"nobody\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\""
+    );
+}
+
+#[test]
+fn every_listable_resource_is_listed() {
+    let rig = Rig::new();
+    for info in windlass_api::resources::all().iter().filter(|info| info.serves("list")) {
+        let group = if info.group.is_empty() {
+            info.plural.to_owned()
+        } else {
+            format!("{}/{}/{}", info.group, info.version, info.plural)
+        };
+        let list = rig.list(&group, |_| ()).unwrap();
+        assert_eq!(list.kind, format!("{}List", info.kind));
+    }
+}
+
+#[test]
+fn a_server_says_where_it_is_and_corrects_it_at_the_next_start() {
+    let clock = crate::rig::HandClock::default();
+    let first = crate::rig::wait(crate::rig::builder(&clock).advertise([10, 0, 0, 1].into()).start()).unwrap();
+    let again = crate::rig::builder(&clock).store(Arc::clone(first.store())).port(7443).advertise([10, 0, 0, 2].into());
+    let rig = Rig::over(&clock, crate::rig::wait(again.start()).unwrap());
+    let slice = rig.get("discovery.k8s.io/v1/endpointslices", "kubernetes").unwrap();
+    assert_eq!(
+        (&slice["endpoints"][0]["addresses"][0], &slice["ports"][0]["port"]),
+        (&json!("10.0.0.2"), &json!(7443))
+    );
+    let endpoints = rig.get("endpoints", "kubernetes").unwrap();
+    assert_eq!(endpoints["subsets"][0]["addresses"][0]["ip"], "10.0.0.2");
+}

@@ -16,5 +16,9 @@ pub(crate) fn start(cluster: &Cluster, own: Vec<Arc<dyn Controller>>, config: &C
     let mut controllers = windlass_controllers::all(&informers, config);
     controllers.extend(own);
     let controllers = async move { run_controllers(controllers, &informers, stop).await };
-    vec![cluster.spawn().spawn("controllers", controllers)]
+
+    let client = cluster.client_as(windlass_scheduler::identity()).with_user_agent("kube-scheduler");
+    let scheduler = windlass_scheduler::Host::new(&cluster.informers(client), windlass_scheduler::Config::default());
+    let scheduler = scheduler.run(cluster.stopping().clone());
+    vec![cluster.spawn().spawn("controllers", controllers), cluster.spawn().spawn("scheduler", scheduler)]
 }

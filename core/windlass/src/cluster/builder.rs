@@ -2,10 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use serde_json::{Value, json};
 use windlass_apiserver::{
     ApiServer, Ranges,
-    access::{self, Escalation, Rbac},
+    access::{Escalation, Rbac},
 };
 use windlass_controllers::Config;
 use windlass_kernel::{
@@ -164,9 +163,7 @@ impl Builder {
             .clock(Arc::clone(&clock))
             .entropy(Arc::clone(&entropy))
             .spawn(Arc::clone(&spawn))
-            .node_agents(Arc::clone(&agents) as _)
-            .initial_objects(access::bootstrap::objects())
-            .initial_objects(vec![nodes_role_binding()]);
+            .node_agents(Arc::clone(&agents) as _);
         server = match self.authorizer {
             Some(own) => server.authorizer(own),
             None => {
@@ -202,16 +199,4 @@ impl Builder {
         tracing::info!(nodes = self.nodes.len(), "cluster started");
         Ok(cluster)
     }
-}
-
-/// Gives every node's agent the role `system:node`.
-///
-/// Upstream's Node authorizer narrows this to what a node's own pods refer to.
-fn nodes_role_binding() -> Value {
-    json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-        "metadata": {"name": "windlass:nodes"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:node"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nodes"}],
-    })
 }

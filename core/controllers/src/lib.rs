@@ -3,11 +3,15 @@
 //! [`run`] runs them all; [`all`] hands them out for a runner of one's own. Each acts under its own upstream identity.
 
 mod claim;
+pub mod collector;
 pub mod deployment;
+pub mod namespace;
+pub mod podgc;
 mod pods;
 mod registry;
 pub mod replicaset;
+mod resources;
 mod sets;
 mod written;
 
-pub use registry::{NAMES, all, identity, run};
+pub use registry::{all, collector, identity, names, run};

@@ -14,4 +14,4 @@ mod resources;
 mod sets;
 mod written;
 
-pub use registry::{all, collector, identity, names, run};
+pub use registry::{Config, all, collector, identity, names, run};

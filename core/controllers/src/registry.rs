@@ -15,6 +15,13 @@ use crate::{
     replicaset::ReplicaSets, sets::Sets,
 };
 
+/// What controllers are told beside what the API says.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The certificate (PEM) that pods trust the API server by; empty publishes none.
+    pub root_certificate: String,
+}
+
 /// Who owns the fields that controllers write, as upstream's do.
 const FIELD_MANAGER: &str = "kube-controller-manager";
 
@@ -40,6 +47,7 @@ pub(crate) struct Tools {
     pub(crate) client: Client,
     pub(crate) pods: Pods,
     pub(crate) sets: Sets,
+    pub(crate) config: Config,
 }
 
 impl Tools {
@@ -67,7 +75,7 @@ pub fn identity(name: &str) -> Identity {
 
 /// All controllers that keys drive. `informers` read for all of them; each writes as itself.
 #[must_use]
-pub fn all(informers: &Informers) -> Vec<Arc<dyn Controller>> {
+pub fn all(informers: &Informers, config: &Config) -> Vec<Arc<dyn Controller>> {
     let (pods, sets) = (Pods::new(informers), Sets::new(informers));
     let tools = |name: &'static str| Tools {
         name,
@@ -75,6 +83,7 @@ pub fn all(informers: &Informers) -> Vec<Arc<dyn Controller>> {
         client: client(informers, name),
         pods: pods.clone(),
         sets: sets.clone(),
+        config: config.clone(),
     };
     CONTROLLERS.iter().map(|(name, make)| make(&tools(name))).collect()
 }
@@ -88,9 +97,9 @@ pub fn collector(informers: &Informers) -> Collector {
 }
 
 /// Runs all controllers until `stop`.
-pub async fn run(informers: &Informers, stop: Stop) {
+pub async fn run(informers: &Informers, config: &Config, stop: Stop) {
     let collecting = collector(informers).run(stop.clone());
-    futures::join!(run_controllers(all(informers), informers, stop), collecting);
+    futures::join!(run_controllers(all(informers, config), informers, stop), collecting);
 }
 
 /// The names of all controllers, each of which has an [`identity`].

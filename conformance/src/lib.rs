@@ -5,4 +5,5 @@
 //! of their own: they run on whatever the caller polls them with.
 #![deny(missing_docs)]
 
+pub mod runtime;
 pub mod store;

@@ -22,7 +22,7 @@ pub use self::{
     impersonation::{Impersonation, impersonate},
     oidc::{jwks, openid_configuration},
     rbac::{PolicyRule, Rbac, Scope},
-    token::{Binding, Lookup, ServiceAccountTokens, StoredObjects, TokenClaims, issue},
+    token::{Binding, Lookup, ServiceAccountTokens, TokenClaims, issue},
 };
 #[cfg(feature = "http")]
 pub use self::{keys::EcdsaKeys, x509::ClientCertificates};

@@ -24,6 +24,6 @@ mod watch;
 pub use self::{
     body::{Body, empty, full, status},
     handler::{Issuer, Parts, Server},
-    health::Check,
-    upgrade::{Connect, Connecting, NoSessions},
+    health::{Check, StoreCheck},
+    upgrade::{Connect, Connecting, Held, NoSessions},
 };

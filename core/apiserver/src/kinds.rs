@@ -5,6 +5,7 @@
 mod apps;
 mod cluster;
 pub mod core;
+mod diff;
 mod edit;
 pub mod errors;
 pub mod field;
@@ -19,7 +20,6 @@ pub mod scale;
 mod storage;
 
 use serde_json::Value;
-use windlass_kernel::Error;
 
 pub use self::errors::Errors;
 pub use self::field::Field;
@@ -86,7 +86,7 @@ const WITH_STATUS: Kind = Kind {
 /// A built-in kind of which no more is known than that its status, if it has one, is written apart.
 pub static BUILT_IN: Kind = Kind {
     prepare_create: |new| {
-        _ = edit::remove(new, "status");
+        edit::remove(new, "status");
     },
     prepare_update: |new, old| {
         if old.get("status").is_some() || new.get("status").is_some() {
@@ -96,7 +96,7 @@ pub static BUILT_IN: Kind = Kind {
     ..BASE
 };
 
-/// A custom resource; `has_status` is for its definition to say, so it is `true` in one and `false` in the other.
+/// A custom resource of a version without the status sub-resource.
 pub static CUSTOM: Kind = Kind {
     prepare_create: prepare::count,
     prepare_update: prepare::count_any_change,
@@ -104,10 +104,10 @@ pub static CUSTOM: Kind = Kind {
     ..BASE
 };
 
-/// A custom resource whose version has the status sub-resource.
+/// A custom resource of a version with the status sub-resource.
 pub static CUSTOM_WITH_STATUS: Kind = Kind {
     prepare_create: |new| {
-        _ = edit::remove(new, "status");
+        edit::remove(new, "status");
         prepare::count(new);
     },
     prepare_update: |new, old| {
@@ -116,10 +116,9 @@ pub static CUSTOM_WITH_STATUS: Kind = Kind {
     },
     prepare_status: prepare::only_status_without_metadata,
     has_status: true,
-    ..CUSTOM_BASE
+    unconditional_update: false,
+    ..BASE
 };
-
-const CUSTOM_BASE: Kind = Kind { unconditional_update: false, ..BASE };
 
 impl Kind {
     /// Checks a new object whole; `namespaced` is the resource's scope, where the caller knows it.
@@ -235,9 +234,5 @@ fn of_cluster(group: &str, kind: &str) -> &'static Kind {
     }
 }
 
-/// Checks an object as a create would, and answers as a client is answered.
-pub fn check(group: &str, kind: &str, object: &Value) -> Result<(), Error> {
-    let mut errors = Errors::new();
-    of(group, kind).check_create(object, None, &mut errors);
-    errors.into_result(group, kind, field::text(object, &["metadata", "name"]))
-}
+#[cfg(test)]
+mod tests;

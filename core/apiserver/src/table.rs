@@ -6,6 +6,7 @@ mod cluster;
 mod duration;
 mod network;
 mod pod;
+mod setup;
 mod storage;
 mod text;
 mod workloads;
@@ -157,14 +158,14 @@ fn cluster_shape(group: &str, kind: &str) -> (&'static [Column], Cells) {
         ("certificates.k8s.io", "ClusterTrustBundle") => (storage::TRUST, storage::trust),
         ("scheduling.k8s.io", "PriorityClass") => (cluster::PRIORITY, cluster::priority),
         ("node.k8s.io", "RuntimeClass") => (cluster::RUNTIME, cluster::runtime),
-        ("apiregistration.k8s.io", "APIService") => (cluster::API_SERVICE, cluster::api_service),
-        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => (cluster::FLOW, cluster::flow),
-        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => (cluster::LEVEL, cluster::level),
+        ("apiregistration.k8s.io", "APIService") => (setup::API_SERVICE, setup::api_service),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => (setup::FLOW, setup::flow),
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => (setup::LEVEL, setup::level),
         ("admissionregistration.k8s.io", kind) => match kind {
-            "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => (cluster::WEBHOOKS, cluster::webhooks),
-            "ValidatingAdmissionPolicy" => (cluster::VALIDATIONS, cluster::validations),
-            "MutatingAdmissionPolicy" => (cluster::MUTATIONS, cluster::mutations),
-            _ => (cluster::POLICY_BINDING, cluster::policy_binding),
+            "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => (setup::WEBHOOKS, setup::webhooks),
+            "ValidatingAdmissionPolicy" => (setup::VALIDATIONS, setup::validations),
+            "MutatingAdmissionPolicy" => (setup::MUTATIONS, setup::mutations),
+            _ => (setup::POLICY_BINDING, setup::policy_binding),
         },
         _ => (cluster::AGED, cluster::aged),
     }
@@ -204,10 +205,11 @@ pub fn table<'a>(
     now: Timestamp,
 ) -> Value {
     let rows: Vec<Value> = items.into_iter().map(|item| row(group, kind, item, include, now)).collect();
-    json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": list_meta,
-        "columnDefinitions": column_definitions(group, kind), "rows": rows,
-    })
+    let mut table = json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1"});
+    table["metadata"] = list_meta;
+    table["columnDefinitions"] = column_definitions(group, kind);
+    table["rows"] = rows.into();
+    table
 }
 
 #[cfg(test)]

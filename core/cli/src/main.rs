@@ -1,3 +1,29 @@
-//! The windlass binary.
+//! The `windlass` binary: a Kubernetes cluster in one process.
 
-fn main() {}
+mod args;
+mod data;
+mod exit;
+mod up;
+
+use std::{process::ExitCode, time::Instant};
+
+use clap::Parser;
+
+use self::args::{Args, Command};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[allow(clippy::disallowed_methods, reason = "the ready file counts from here, before any clock is there")]
+fn main() -> ExitCode {
+    let started = Instant::now();
+    let args = Args::parse();
+    let done = match args.command {
+        Command::Up(up) => up::run(&up, started),
+        Command::Version => {
+            println!("windlass {} (Kubernetes 1.36)", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    };
+    exit::code(done)
+}

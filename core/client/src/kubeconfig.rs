@@ -4,12 +4,12 @@
 //! `insecure-skip-tls-verify`) is refused by name.
 
 use std::{
-    fmt, fs,
+    env, fmt, fs,
     path::{Path, PathBuf},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use windlass_kernel::{Error, ErrorKind, Result, error::Cause};
 
@@ -83,8 +83,11 @@ impl fmt::Debug for Access {
 #[serde(default, rename_all = "kebab-case")]
 struct Content {
     current_context: String,
+    #[serde(deserialize_with = "null_as_empty")]
     clusters: Vec<Named<Cluster>>,
+    #[serde(deserialize_with = "null_as_empty")]
     users: Vec<Named<User>>,
+    #[serde(deserialize_with = "null_as_empty")]
     contexts: Vec<Named<Context>>,
 }
 
@@ -137,6 +140,42 @@ struct Context {
     cluster: String,
     user: String,
     namespace: String,
+}
+
+/// Reads a list; kubectl writes null for an empty one.
+fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
+impl Access {
+    /// How a program in a pod reaches its own cluster: by its service account.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) where this process runs in no pod.
+    pub fn in_cluster() -> Result<Self> {
+        let folder = Path::new("/var/run/secrets/kubernetes.io/serviceaccount");
+        let variable = |name: &str| {
+            env::var(name).map_err(|error| {
+                Error::new(ErrorKind::NotFound, format!("cannot read the variable {name}")).with_source(error)
+            })
+        };
+        let file = |name: &str| {
+            fs::read(folder.join(name)).map_err(|error| {
+                let message = format!("cannot read the service account's {name}");
+                Error::new(ErrorKind::NotFound, message).with_source(error)
+            })
+        };
+        let (host, port) = (variable("KUBERNETES_SERVICE_HOST")?, variable("KUBERNETES_SERVICE_PORT")?);
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        Ok(Self {
+            server: format!("https://{host}:{port}"),
+            server_name: None,
+            authority: file("ca.crt")?,
+            credential: Credential::TokenFile(folder.join("token")),
+            namespace: String::from_utf8_lossy(&file("namespace")?).trim().to_owned(),
+        })
+    }
 }
 
 impl Kubeconfig {
@@ -327,6 +366,15 @@ users:
         assert_eq!(robot.namespace, "apps");
         assert!(matches!(robot.credential, Credential::Token(token) if token == "abc"));
         assert!(matches!(access("nobody").unwrap().credential, Credential::Anonymous));
+    }
+
+    #[test]
+    fn an_empty_file_has_no_contexts() {
+        for text in ["{}", "{clusters: null, contexts: null, users: null}"] {
+            let error = Kubeconfig::parse(text, "empty").unwrap().access("").unwrap_err();
+            assert_eq!(error.details().unwrap().causes[0].field, "contexts");
+        }
+        assert!(Kubeconfig::parse("[", "broken").unwrap_err().is(ErrorKind::Invalid));
     }
 
     #[test]

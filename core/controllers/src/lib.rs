@@ -5,12 +5,15 @@
 mod claim;
 pub mod collector;
 pub mod deployment;
+pub mod endpoints;
 pub mod namespace;
 pub mod podgc;
 mod pods;
 mod registry;
 pub mod replicaset;
 mod resources;
+pub mod root_ca;
+pub mod service_account;
 mod sets;
 mod written;
 

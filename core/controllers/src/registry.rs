@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use windlass_client::{
-    Client, Informers,
-    events::Recorder,
-    informer::Parts,
-    run_controllers,
-};
+use windlass_client::{Client, Informers, events::Recorder, informer::Parts, run_controllers};
 use windlass_kernel::{Controller, Identity, Stop};
 
 use crate::{
-    collector::Collector, deployment::Deployments, namespace::Namespaces, podgc::PodCollector, pods::Pods,
-    replicaset::ReplicaSets, sets::Sets,
+    collector::Collector,
+    deployment::Deployments,
+    endpoints::{EndpointSlices, LegacyEndpoints},
+    namespace::Namespaces,
+    podgc::PodCollector,
+    pods::Pods,
+    replicaset::ReplicaSets,
+    root_ca::RootCas,
+    service_account::ServiceAccounts,
+    sets::Sets,
 };
 
 /// What controllers are told beside what the API says.
@@ -31,9 +34,13 @@ type Make = fn(&Tools) -> Arc<dyn Controller>;
 /// The controllers that keys drive, one line each, by the name of their service account.
 const CONTROLLERS: &[(&str, Make)] = &[
     ("deployment-controller", |tools| Arc::new(Deployments::new(tools))),
+    ("endpoint-controller", |tools| Arc::new(LegacyEndpoints::new(tools))),
+    ("endpointslice-controller", |tools| Arc::new(EndpointSlices::new(tools))),
     ("namespace-controller", |tools| Arc::new(Namespaces::new(tools))),
     ("pod-garbage-collector", |tools| Arc::new(PodCollector::new(tools))),
     ("replicaset-controller", |tools| Arc::new(ReplicaSets::new(tools))),
+    ("root-ca-cert-publisher", |tools| Arc::new(RootCas::new(tools))),
+    ("service-account-controller", |tools| Arc::new(ServiceAccounts::new(tools))),
 ];
 
 const COLLECTOR: &str = "generic-garbage-collector";

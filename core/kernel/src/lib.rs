@@ -16,7 +16,9 @@ pub mod keys;
 pub mod node;
 pub mod rules;
 pub mod runtime;
+pub mod scheduler;
 pub mod spawn;
+pub mod spdy;
 pub mod stop;
 pub mod store;
 
@@ -32,6 +34,7 @@ pub use keys::Keys;
 pub use node::NodeAgent;
 pub use rules::ServiceRules;
 pub use runtime::{ContainerRuntime, ImageStore};
+pub use scheduler::Scheduler;
 pub use spawn::{Spawn, SpawnExt, Task};
 pub use stop::Stop;
 pub use store::{Revision, Store};

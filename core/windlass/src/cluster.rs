@@ -112,6 +112,18 @@ impl Cluster {
         }
     }
 
+    /// Randomness.
+    #[must_use]
+    pub fn entropy(&self) -> &Arc<dyn Entropy> {
+        &self.entropy
+    }
+
+    /// Keeps a task until the cluster ends.
+    #[cfg(feature = "http")]
+    pub(crate) fn keep(&mut self, task: Task) {
+        self.tasks.push(task);
+    }
+
     fn add_agent(&self, name: &str, agent: Arc<dyn NodeAgent>) {
         self.agents.insert(name, agent);
     }

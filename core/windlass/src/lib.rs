@@ -5,6 +5,8 @@ mod agents;
 pub mod cluster;
 mod components;
 pub mod rim;
+#[cfg(feature = "http")]
+pub mod serve;
 
 pub use self::{
     agents::Agents,

@@ -2,6 +2,7 @@
 
 mod codegen;
 mod distill;
+mod images;
 mod system;
 mod tables;
 mod test;
@@ -32,6 +33,17 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Builds the images that need no registry: pause and busybox.
+    Images {
+        /// Where the archives go.
+        folder: PathBuf,
+    },
+    /// Runs the simulation of one seed and prints its history.
+    Sim {
+        /// The seed.
+        #[arg(long)]
+        seed: u64,
+    },
     /// Format, tidy, lints and every test; the last line is the count.
     Test,
     /// Checks the rules that neither the compiler nor clippy knows.
@@ -42,6 +54,11 @@ fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Distill { from } => distill::run(&from),
         Command::Codegen { check } => codegen::run(check),
+        Command::Images { folder } => images::run(&folder),
+        Command::Sim { seed } => {
+            let seed = seed.to_string();
+            system::run(&["cargo", "run", "--quiet", "--package", "windlass-sim", "--", &seed])
+        }
         Command::Test => test::run(),
         Command::Tidy => tidy::run(),
     }

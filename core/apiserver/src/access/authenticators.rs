@@ -82,8 +82,14 @@ impl Authenticator for StaticTokens {
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Identity>> {
         let Some(given) = &credentials.bearer else { return Ok(None) };
         // Every token is compared in full, so that time tells nothing about how much of one was right.
-        let known = self.0.iter().filter(|(token, _)| same(token.as_bytes(), given.as_bytes())).last();
-        Ok(known.map(|(_, identity)| identity.clone()))
+        let known =
+            self.0.iter().fold(
+                None,
+                |known, (token, identity)| {
+                    if same(token.as_bytes(), given.as_bytes()) { Some(identity) } else { known }
+                },
+            );
+        Ok(known.cloned())
     }
 }
 

@@ -1,58 +1,23 @@
 //! The roles and bindings that upstream gives every cluster, as objects to create.
 //!
-//! The facts stand in `bootstrap/*.txt`; writing them to a cluster is [`install`].
+//! The facts stand in `bootstrap/*.txt`; writing them to a store is the server's business.
 
-use std::sync::Arc;
-
-use futures::future::try_join_all;
 use serde_json::{Value, json};
-use windlass_kernel::{
-    Api, Identity, Result,
-    api::{GroupVersionResource, Request, Verb},
-    error::ErrorKind,
-};
 
 const ROLES: &str = include_str!("bootstrap/roles.txt");
 const CONTROLLERS: &str = include_str!("bootstrap/controllers.txt");
 const GROUP: &str = "rbac.authorization.k8s.io";
-const RESOURCES: [(&str, &str); 4] = [
-    ("ClusterRole", "clusterroles"),
-    ("ClusterRoleBinding", "clusterrolebindings"),
-    ("Role", "roles"),
-    ("RoleBinding", "rolebindings"),
-];
 
 /// Every default ClusterRole, ClusterRoleBinding, Role and RoleBinding.
 #[must_use]
 pub fn objects() -> Vec<Value> {
-    let mut drafts = read(ROLES, |name| Draft::named(name));
+    let mut drafts = read(ROLES, Draft::named);
     drafts.extend(read(CONTROLLERS, |name| {
         let mut draft = Draft::named(&format!("system:controller:{name}"));
         draft.subjects.push(json!({"kind": "ServiceAccount", "name": name, "namespace": "kube-system"}));
         draft
     }));
     drafts.into_iter().flat_map(Draft::finish).collect()
-}
-
-/// Creates the default roles and bindings that a cluster does not have yet. The namespaces must exist.
-///
-/// # Errors
-///
-/// Those of `api`; that something exists already is none.
-pub async fn install(api: &dyn Api, identity: Arc<Identity>) -> Result<()> {
-    try_join_all(objects().into_iter().map(|object| create(api, Arc::clone(&identity), object))).await.map(drop)
-}
-
-async fn create(api: &dyn Api, identity: Arc<Identity>, object: Value) -> Result<()> {
-    let resource = RESOURCES.iter().find(|known| object["kind"] == known.0).map_or("", |known| known.1);
-    let resource = GroupVersionResource::of(GROUP, "v1", resource);
-    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
-    let mut request = Request::new(identity, Verb::Create, resource).in_namespace(namespace).body(object);
-    request.user_agent = "kube-apiserver".into();
-    match api.call(request).await {
-        Err(error) if error.is(ErrorKind::AlreadyExists) => Ok(()),
-        other => other.map(drop),
-    }
 }
 
 #[derive(Default)]

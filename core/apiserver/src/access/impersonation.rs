@@ -59,10 +59,8 @@ pub async fn impersonate(own: &Identity, wanted: Impersonation, authorizer: &dyn
         check(own, authorizer, &ask("authentication.k8s.io", "uids", "", "", &wanted.uid)).await?;
     }
     let mut groups = wanted.groups;
-    if groups.is_empty() {
-        if let Some((namespace, _)) = account {
-            groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
-        }
+    if let (true, Some((namespace, _))) = (groups.is_empty(), account) {
+        groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
     }
     let by_default = if wanted.user == "system:anonymous" { "system:unauthenticated" } else { AUTHENTICATED };
     if !groups.iter().any(|group| group == AUTHENTICATED || group == "system:unauthenticated") {

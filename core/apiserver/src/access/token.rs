@@ -7,12 +7,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use windlass_kernel::{
-    Authenticator, Clock, Document, Entropy, EntropyExt, Identity, Keys, Result, Store,
+    Authenticator, Clock, Entropy, EntropyExt, Identity, Keys, Result,
     access::Credentials,
     api::GroupVersionResource,
     error::{Error, ErrorKind},
     keys::Signature,
-    store::ReadAt,
 };
 
 /// An object's name and uid inside a token.
@@ -281,29 +280,5 @@ impl Authenticator for ServiceAccountTokens {
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Identity>> {
         let Some(token) = &credentials.bearer else { return Ok(None) };
         Ok(self.review(token, &self.audiences).await?.map(|(identity, _)| identity))
-    }
-}
-
-/// Reads objects where the API server keeps them.
-#[derive(Clone, Debug)]
-pub struct StoredObjects(Arc<dyn Store>);
-
-impl StoredObjects {
-    /// Reads from `store`.
-    #[must_use]
-    pub fn new(store: Arc<dyn Store>) -> Self {
-        Self(store)
-    }
-}
-
-#[async_trait]
-impl Lookup for StoredObjects {
-    async fn metadata(&self, resource: &GroupVersionResource, namespace: &str, name: &str) -> Result<Option<Value>> {
-        let group = if resource.group.is_empty() { "core" } else { &resource.group };
-        let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
-        let key = format!("/registry/{group}/{}/{place}{name}", resource.resource);
-        let Some(entry) = self.0.get(&key.into(), ReadAt::Latest).await? else { return Ok(None) };
-        let mut object = Document::stored(entry)?.value()?;
-        Ok(Some(object["metadata"].take()))
     }
 }

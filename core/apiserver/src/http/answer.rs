@@ -24,8 +24,8 @@ use super::{
     negotiate::{self, Encoding, Offer, Shape},
     options,
     route::Target,
-    shape::{Format, list_protobuf},
-    upgrade::Connecting,
+    shape::Format,
+    upgrade::{Connecting, Held},
     watch::{Frames, holding, until_stopped},
 };
 use crate::{
@@ -33,6 +33,8 @@ use crate::{
     table::IncludeObject,
 };
 
+/// Decoding more objects than this is not done between other requests.
+const MANY: usize = 100;
 const PATCHES: [PatchType; 4] = [PatchType::Json, PatchType::Merge, PatchType::Strategic, PatchType::Apply];
 
 impl Server {
@@ -66,7 +68,7 @@ impl Server {
             }
         }
         let answered = self.parts().api.call(request).await?;
-        let mut out = self.write(answered.answer, &format, packs, labels)?;
+        let mut out = self.write(answered.answer, &format, packs, labels).await?;
         *out.status_mut() = StatusCode::from_u16(answered.code).unwrap_or(StatusCode::OK);
         for warning in &answered.warnings {
             if let Some(value) = warning_header(warning) {
@@ -85,7 +87,6 @@ impl Server {
     ) -> Response<Body> {
         request.verb = Verb::Connect;
         let parts = self.parts();
-        let running = self.metrics().running(labels);
         let connecting = Connecting {
             request,
             rest: target.rest,
@@ -95,10 +96,9 @@ impl Server {
             clock: Arc::clone(&parts.clock),
             spawn: Arc::clone(&parts.spawn),
             stop: self.stop().clone(),
+            held: Held(self.metrics().running(labels)),
         };
-        let out = parts.connector.connect(connecting).await;
-        drop(running);
-        out
+        parts.connector.connect(connecting).await
     }
 
     fn verb(&self, target: &Target, http: &Request<Incoming>, media_type: &str) -> Result<Verb> {
@@ -132,6 +132,10 @@ impl Server {
             negotiate::choose(http.headers(), Offer { protobuf, shapes, stream })?
         };
         let mut format = Format::new(encoding, shape, resource);
+        let sub = resource.and_then(|own| own.subresources.iter().find(|sub| sub.name == request.subresource.as_str()));
+        if let Some([group, _, kind]) = sub.map(|sub| &sub.kind) {
+            (format.group, format.kind) = (group.to_string(), kind.to_string());
+        }
         format.pretty = options::parameter(query, "pretty").is_some_and(|value| !matches!(&*value, "false" | "0"));
         format.include = match options::parameter(query, "includeObject").as_deref() {
             Some("None") => IncludeObject::None,
@@ -159,7 +163,7 @@ impl Server {
         Ok(out)
     }
 
-    fn write(&self, answer: Answer, format: &Format, packs: bool, labels: &Labels) -> Result<Response<Body>> {
+    async fn write(&self, answer: Answer, format: &Format, packs: bool, labels: &Labels) -> Result<Response<Body>> {
         let now = self.parts().clock.now();
         let media_type = format.encoding.media_type();
         let bytes: Bytes = match answer {
@@ -167,10 +171,11 @@ impl Server {
             Answer::Object(document) => format.encode(&format.object(document.value()?, now))?,
             Answer::Value(value) => format.encode(&format.object(value, now))?,
             Answer::List(list) if format.verbatim() => return Ok(stream_list(list, packs)),
-            Answer::List(list) if format.encoding == Encoding::Protobuf && format.shape == Shape::Whole => {
-                list_protobuf(&list)?
+            Answer::List(list) if list.items.len() > MANY => {
+                let format = format.clone();
+                self.apart("http.list", move || format.page(&list, now)).await?
             }
-            Answer::List(list) => format.encode(&format.list(&list, now)?)?,
+            Answer::List(list) => format.page(&list, now)?,
             Answer::Stream(chunks) => {
                 let running = self.metrics().running(labels);
                 let chunks = Box::pin(until_stopped(chunks.0, self.stop()));

@@ -1,9 +1,12 @@
 //! `/healthz`, `/livez` and `/readyz`.
 
-use std::fmt::{Debug, Write as _};
+use std::{
+    fmt::{Debug, Write as _},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
-use windlass_kernel::Result;
+use windlass_kernel::{Result, Store};
 
 /// Something that must work for the server to be ready.
 #[async_trait]
@@ -13,6 +16,29 @@ pub trait Check: Debug + Send + Sync + 'static {
 
     /// Whether it works.
     async fn check(&self) -> Result<()>;
+}
+
+/// Checks that the store answers.
+#[derive(Clone, Debug)]
+pub struct StoreCheck(Arc<dyn Store>);
+
+impl StoreCheck {
+    /// Asks `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self(store)
+    }
+}
+
+#[async_trait]
+impl Check for StoreCheck {
+    fn name(&self) -> &str {
+        "store"
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.0.latest().await.map(drop)
+    }
 }
 
 /// What the checks found: whether all is well, and the text to answer.

@@ -1,6 +1,6 @@
 //! Everything that is served and is not a resource: discovery, OpenAPI, health, metrics, keys and the version.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use hyper::{
     HeaderMap, Response, StatusCode,
@@ -55,10 +55,10 @@ impl Server {
             ["api", version] => document(discovery::api_resource_list(&snapshot, "", version)),
             ["apis", group] => document(discovery::api_group(&snapshot, group)),
             ["apis", group, version] => document(discovery::api_resource_list(&snapshot, group, version)),
-            ["openapi", "v2"] => Some(self.openapi_v2(&snapshot, page)?),
+            ["openapi", "v2"] => Some(self.openapi_v2(&snapshot, page).await?),
             ["openapi", "v3"] => Some(tagged(page, "application/json", &discovery::index(&snapshot))),
-            ["openapi", "v3", "api", version] => self.openapi_v3(&snapshot, "", version, page)?,
-            ["openapi", "v3", "apis", group, version] => self.openapi_v3(&snapshot, group, version, page)?,
+            ["openapi", "v3", "api", version] => self.openapi_v3(&snapshot, "", version, page).await?,
+            ["openapi", "v3", "apis", group, version] => self.openapi_v3(&snapshot, group, version, page).await?,
             [".well-known", "openid-configuration"] => self.issuer().map(|issuer| {
                 let document = access::openid_configuration(&issuer.issuer, &issuer.jwks_uri, &*issuer.keys);
                 cached(answer("application/json", document.to_string()))
@@ -140,19 +140,21 @@ impl Server {
         Some(out)
     }
 
-    fn openapi_v2(&self, snapshot: &Snapshot, page: &Page<'_>) -> Result<Response<Body>> {
+    async fn openapi_v2(&self, snapshot: &Arc<Snapshot>, page: &Page<'_>) -> Result<Response<Body>> {
         let clauses = clauses(page.headers);
         let takes = |media: &str| matches!(media, "*/*" | "application/*" | "application/json");
         if !clauses.is_empty() && !clauses.iter().any(|clause| takes(&clause.media_type)) {
             let message = "only the following media types are accepted: application/json";
             return Err(Error::new(ErrorKind::NotAcceptable, message));
         }
-        Ok(vary(packed(page, &self.documents().v2(snapshot)?)?))
+        let (documents, snapshot) = (Arc::clone(self.documents()), Arc::clone(snapshot));
+        let document = self.apart("http.openapi", move || documents.v2(&snapshot)).await?;
+        Ok(vary(packed(page, &document)?))
     }
 
-    fn openapi_v3(
+    async fn openapi_v3(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         group: &str,
         version: &str,
         page: &Page<'_>,
@@ -160,7 +162,9 @@ impl Server {
         if !snapshot.serves(group, version) {
             return Ok(None);
         }
-        let document = self.documents().v3(snapshot, group, version)?;
+        let (documents, snapshot) = (Arc::clone(self.documents()), Arc::clone(snapshot));
+        let (group, version) = (group.to_owned(), version.to_owned());
+        let document = self.apart("http.openapi", move || documents.v3(&snapshot, &group, &version)).await?;
         let asked = options::parameter(page.query, "hash");
         if let Some(stale) = asked.as_ref().filter(|hash| **hash != document.tag) {
             // Old names lead to the new document (kube-openapi's handler3).

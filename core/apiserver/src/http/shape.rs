@@ -53,8 +53,15 @@ impl Format {
         }
     }
 
-    /// The page of a list in the shape asked for, where that is not the whole one.
-    pub(super) fn list(&self, list: &List, now: Timestamp) -> Result<Value> {
+    /// The page of a list in the shape and encoding asked for.
+    pub(super) fn page(&self, list: &List, now: Timestamp) -> Result<Bytes> {
+        if self.encoding == Encoding::Protobuf && self.shape == Shape::Whole {
+            return list_protobuf(list);
+        }
+        self.encode(&self.list(list, now)?)
+    }
+
+    fn list(&self, list: &List, now: Timestamp) -> Result<Value> {
         let items = list.items.iter().map(|document| document.value());
         let items: Vec<Value> = items.collect::<Result<_>>()?;
         let meta = list_meta(list);
@@ -120,7 +127,7 @@ fn encode_protobuf(value: &Value) -> Result<Bytes> {
 }
 
 /// A whole list in protobuf, item by item, so that no tree of all items is ever held.
-pub(super) fn list_protobuf(list: &List) -> Result<Bytes> {
+fn list_protobuf(list: &List) -> Result<Bytes> {
     let message = protobuf::message_of(&list.api_version, &list.kind);
     let parts = message.and_then(|message| Some((field(message, "metadata")?, field(message, "items")?)));
     let Some(((meta_number, meta), (item_number, item))) = parts else {

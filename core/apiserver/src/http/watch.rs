@@ -38,12 +38,9 @@ impl Frames {
         let stop = stop.clone();
         let stopped = async move { stop.wait().await };
         let mut ended = false;
-        let frames = events.map(move |event| {
-            let frame = match event {
-                Ok(event) => self.frame(event).unwrap_or_else(|error| self.failure(&error)),
-                Err(error) => self.failure(&error),
-            };
-            frame
+        let frames = events.map(move |event| match event {
+            Ok(event) => self.frame(event).unwrap_or_else(|error| self.failure(&error)),
+            Err(error) => self.failure(&error),
         });
         // An error is the last thing that a watch says.
         let frames = frames.scan((), move |(), (frame, last)| {

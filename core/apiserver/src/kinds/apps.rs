@@ -37,9 +37,7 @@ fn template(spec: &Field<'_, '_>, kind: &str, errors: &mut Errors) {
         && !parsed.is_everything()
         && !parsed.matches_json(Some(labels.value()))
     {
-        let none = Value::Object(serde_json::Map::new());
-        let shown = if labels.present() { labels.value() } else { &none };
-        errors.invalid(&labels.with(shown), "`selector` does not match template `labels`");
+        errors.invalid(&labels, "`selector` does not match template `labels`");
     }
     pod::spec::template(&template, errors);
     forever(&template, kind, errors);

@@ -76,7 +76,7 @@ impl Errors {
 
     /// A value occurs twice where it must be unique.
     pub fn duplicate(&mut self, field: &Field<'_, '_>) {
-        self.push("FieldValueDuplicate", field, format!("Duplicate value: {}", shown(field.value())), "");
+        self.push("FieldValueDuplicate", field, format!("Duplicate value: {}", word(field.value())), "");
     }
 
     /// A text, shown in place of the field's value, occurs twice where it must be unique.
@@ -91,7 +91,7 @@ impl Errors {
             detail.push_str(if at == 0 { "supported values: " } else { ", " });
             _ = write!(detail, "{value:?}");
         }
-        self.push("FieldValueNotSupported", field, format!("Unsupported value: {}", shown(field.value())), &detail);
+        self.push("FieldValueNotSupported", field, format!("Unsupported value: {}", word(field.value())), &detail);
     }
 
     /// A value is well formed but may not be set here.
@@ -114,7 +114,7 @@ impl Errors {
 
     /// A value names something that does not exist.
     pub fn not_found(&mut self, field: &Field<'_, '_>) {
-        self.push("FieldValueNotFound", field, format!("Not found: {}", shown(field.value())), "");
+        self.push("FieldValueNotFound", field, format!("Not found: {}", word(field.value())), "");
     }
 
     /// The check itself failed.
@@ -236,6 +236,11 @@ impl Errors {
             details.causes = self.causes;
         }))
     }
+}
+
+/// A value that would be a text as messages show it: what is absent is an empty one.
+fn word(value: &Value) -> String {
+    if value.is_null() { "\"\"".into() } else { shown(value) }
 }
 
 /// A value as messages show it.

@@ -4,6 +4,7 @@ mod affinity;
 mod container;
 pub(super) mod defaults;
 mod env;
+mod keys;
 mod mounts;
 mod probe;
 pub(super) mod qos;
@@ -49,7 +50,7 @@ pub(super) static POD: Kind = Kind {
 };
 
 pub(super) static TEMPLATE: Kind = Kind {
-    default: defaults::template,
+    default: |template| defaults::template(template),
     prepare_create: prepare::count,
     prepare_update: |new, old| prepare::count_changes(new, old, &["template"]),
     validate: |new, _, errors| spec::template(&Field::top(new, "template"), errors),
@@ -58,6 +59,7 @@ pub(super) static TEMPLATE: Kind = Kind {
 
 fn prepare_create(pod: &mut Value) {
     prepare::count(pod);
+    keys::resolve(pod);
     let mut status = json!({"phase": "Pending", "qosClass": qos::class(pod)});
     if items(pod, &["spec", "schedulingGates"]).next().is_some() {
         status["conditions"] = json!([{
@@ -88,10 +90,10 @@ fn validate(new: &Value, old: Option<&Value>, errors: &mut Errors) {
     common(new, errors);
     let spec = Field::top(new, "spec");
     let Some(old) = old else {
-        if spec.get("ephemeralContainers").len() > 0 {
+        if !spec.get("ephemeralContainers").is_empty() {
             errors.forbidden(&spec.get("ephemeralContainers"), "cannot be set on create");
         }
-        if !spec.get("nodeName").is_empty() && spec.get("schedulingGates").len() > 0 {
+        if !spec.get("nodeName").is_empty() && !spec.get("schedulingGates").is_empty() {
             errors.forbidden(&spec.get("nodeName"), "cannot be set until all schedulingGates have been cleared");
         }
         return;

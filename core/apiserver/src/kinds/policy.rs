@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::apps::{at_most_all, number_or_percent};
-use super::edit::{default_to, inside, set};
+use super::edit::{default_to, inside, set, within};
 use super::errors::Errors;
 use super::field::{Field, lookup, text};
 use super::{BASE, Kind, WITH_STATUS, meta};
@@ -48,7 +48,7 @@ pub(super) static AUTOSCALER: Kind = Kind {
 
 fn autoscaler_default(scaler: &mut Value) {
     let second = text(scaler, &["apiVersion"]) == "autoscaling/v2";
-    inside(scaler, "spec", |spec| {
+    within(scaler, "spec", |spec| {
         default_to(spec, "minReplicas", 1);
         if !second {
             return;

@@ -48,11 +48,10 @@ pub(super) fn count_changes(new: &mut Value, old: &Value, fields: &[&str]) {
     });
 }
 
-/// Counts every change but those of metadata and status, as custom resources do.
+/// Counts every change but those of metadata, as custom resources do.
 pub(super) fn count_any_change(new: &mut Value, old: &Value) {
     let fields = new.as_object().into_iter().chain(old.as_object()).flat_map(|fields| fields.keys());
-    let mut fields: Vec<String> = fields.filter(|f| !matches!(f.as_str(), "metadata" | "status")).cloned().collect();
-    fields.dedup();
+    let fields: Vec<String> = fields.filter(|field| *field != "metadata").cloned().collect();
     let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
     count_changes(new, old, &fields);
 }

@@ -51,11 +51,11 @@ fn rules(role: &Value, namespaced: bool, errors: &mut Errors) {
     for rule in Field::top(role, "rules").items() {
         errors.require(&rule.get("verbs"), "verbs must contain at least one value");
         let (urls, groups, resources) = (rule.get("nonResourceURLs"), rule.get("apiGroups"), rule.get("resources"));
-        if urls.len() > 0 {
+        if !urls.is_empty() {
             if namespaced {
                 errors.invalid(&urls, "namespaced rules cannot apply to non-resource URLs");
             }
-            if groups.len() > 0 || resources.len() > 0 || rule.get("resourceNames").len() > 0 {
+            if !groups.is_empty() || !resources.is_empty() || !rule.get("resourceNames").is_empty() {
                 errors.invalid(&urls, "rules cannot apply to both regular resources and non-resource URLs");
             }
             continue;

@@ -169,31 +169,31 @@ mod tests {
     use serde_json::json;
 
     #[track_caller]
-    fn check(pod: Value, expect: &str) {
+    fn check(pod: &Value, expect: &str) {
         let now: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
-        let cells = cells(&pod, now);
+        let cells = cells(pod, now);
         let shown: Vec<&str> = cells[1..4].iter().filter_map(Value::as_str).collect();
         assert_eq!(shown.join(" "), expect);
     }
 
-    fn with(spec: Value, status: Value) -> Value {
+    fn with(spec: &Value, status: &Value) -> Value {
         json!({"metadata": {"name": "p"}, "spec": spec, "status": status})
     }
 
     #[test]
     fn a_pod_is_what_its_containers_are() {
         let one = json!({"containers": [{"name": "c"}]});
-        check(with(one.clone(), json!({"phase": "Pending"})), "0/1 Pending 0");
+        check(&with(&one, &json!({"phase": "Pending"})), "0/1 Pending 0");
         let state = |state: Value, ready: bool| json!({"phase": "Running", "containerStatuses": [{"name": "c", "ready": ready, "restartCount": 2, "state": state, "lastState": {"terminated": {"finishedAt": "2026-01-01T00:55:00Z"}}}]});
-        check(with(one.clone(), state(json!({"running": {}}), true)), "1/1 Running 2 (5m ago)");
+        check(&with(&one, &state(json!({"running": {}}), true)), "1/1 Running 2 (5m ago)");
         check(
-            with(one.clone(), state(json!({"waiting": {"reason": "CrashLoopBackOff"}}), false)),
+            &with(&one, &state(json!({"waiting": {"reason": "CrashLoopBackOff"}}), false)),
             "0/1 CrashLoopBackOff 2 (5m ago)",
         );
-        check(with(one.clone(), state(json!({"terminated": {"exitCode": 3}}), false)), "0/1 ExitCode:3 2 (5m ago)");
-        let mut leaving = with(one, state(json!({"running": {}}), true));
+        check(&with(&one, &state(json!({"terminated": {"exitCode": 3}}), false)), "0/1 ExitCode:3 2 (5m ago)");
+        let mut leaving = with(&one, &state(json!({"running": {}}), true));
         leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-        check(leaving, "1/1 Terminating 2 (5m ago)");
+        check(&leaving, "1/1 Terminating 2 (5m ago)");
     }
 
     #[test]
@@ -201,10 +201,10 @@ mod tests {
         let spec = json!({"containers": [{"name": "c"}], "initContainers": [{"name": "a"}, {"name": "b"}]});
         let status = json!({"phase": "Pending", "initContainerStatuses": [
             {"name": "a", "state": {"terminated": {"exitCode": 0}}}, {"name": "b", "state": {"running": {}}}]});
-        check(with(spec.clone(), status), "0/1 Init:1/2 0");
+        check(&with(&spec, &status), "0/1 Init:1/2 0");
         let status = json!({"phase": "Pending", "initContainerStatuses": [
             {"name": "a", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}]});
-        check(with(spec, status), "0/1 Init:Error 0");
+        check(&with(&spec, &status), "0/1 Init:Error 0");
     }
 
     #[test]
@@ -213,6 +213,6 @@ mod tests {
         let status = json!({"phase": "Running",
             "initContainerStatuses": [{"name": "s", "started": true, "ready": true, "state": {"running": {}}}],
             "containerStatuses": [{"name": "c", "ready": true, "state": {"running": {}}}]});
-        check(with(spec, status), "2/2 Running 0");
+        check(&with(&spec, &status), "2/2 Running 0");
     }
 }

@@ -1,7 +1,14 @@
 //! The API as clients meet it: real TLS on loopback, both versions of HTTP.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use http_body_util::BodyExt as _;
 use serde_json::json;
+use windlass_kernel::{
+    Api, Result,
+    api::{Events, Request, Response, Verb},
+};
 
 use crate::rim::{self, parse};
 
@@ -198,7 +205,7 @@ async fn bad_requests_are_told_why() {
         .send("GET /api/v1/namespaces/default/pods/p/exec?command=ls\nConnection: Upgrade\nUpgrade: websocket")
         .await;
     assert_eq!((exec.code, &exec.json()["reason"]), (501, &json!("NotImplemented")));
-    assert_eq!(rim.send("GET /readyz?verbose").await.body, "[+]ping ok\nreadyz check passed\n");
+    assert_eq!(rim.send("GET /readyz?verbose").await.body, "[+]ping ok\n[+]store ok\nreadyz check passed\n");
     assert_eq!(rim.send("GET /livez").await.body, "ok");
     let metrics = rim.send("GET /metrics").await;
     let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
@@ -218,4 +225,56 @@ async fn large_lists_are_whole_with_and_without_gzip() {
     let packed = rim.send(&format!("GET {CONFIG_MAPS}\nAccept-Encoding: gzip")).await;
     assert_eq!(packed.header("content-encoding"), "gzip");
     assert!(packed.body.len() < plain.body.len() / 10);
+}
+
+/// Breaks when it is to delete, and passes on the rest.
+#[derive(Debug)]
+struct Fragile(Arc<dyn Api>);
+
+#[async_trait]
+impl Api for Fragile {
+    async fn call(&self, request: Request) -> Result<Response> {
+        assert!(request.verb != Verb::Delete, "nothing is deleted here");
+        self.0.call(request).await
+    }
+
+    async fn watch(&self, request: Request) -> Result<Events> {
+        self.0.watch(request).await
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_panics_is_answered_and_hurts_nobody_else() {
+    let rim = rim::start_with(|api| Arc::new(Fragile(api))).await;
+    let mut sender = rim.http1(true).await;
+    let broken = sender.send_request(parse("DELETE /api/v1/namespaces/default")).await.unwrap();
+    let broken = rim::read(broken).await;
+    assert_eq!((broken.code, &broken.json()["reason"]), (500, &json!("InternalError")));
+    let next = rim::read(sender.send_request(parse("GET /api/v1/namespaces/default")).await.unwrap()).await;
+    assert_eq!(next.code, 200);
+}
+
+#[tokio::test]
+async fn a_minted_token_opens_the_door_and_its_keys_are_published() {
+    let rim = rim::start().await;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}});
+    rim.send(&format!("POST /api/v1/namespaces/default/serviceaccounts\n\n{account}")).await;
+    let wanted =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}});
+    let minted = rim.send(&format!("POST /api/v1/namespaces/default/serviceaccounts/robot/token\n\n{wanted}")).await;
+    assert_eq!(minted.code, 201, "{minted:?}");
+    let minted = minted.json();
+    let token = minted["status"]["token"].as_str().unwrap();
+
+    let who = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let who = format!("POST /apis/authentication.k8s.io/v1/selfsubjectreviews\nAuthorization: Bearer {token}\n\n{who}");
+    let who = rim.send_anonymous(&who).await.json();
+    assert_eq!(who["status"]["userInfo"]["username"], "system:serviceaccount:default:robot", "{who}");
+
+    let keys = rim.send_anonymous(&format!("GET /openid/v1/jwks\nAuthorization: Bearer {token}")).await;
+    assert_eq!((keys.code, keys.header("content-type")), (200, "application/jwk-set+json"));
+    assert_eq!(keys.json()["keys"][0]["alg"], "ES256");
+    let about =
+        rim.send_anonymous(&format!("GET /.well-known/openid-configuration\nAuthorization: Bearer {token}")).await;
+    assert_eq!(about.json()["issuer"], rim::ISSUER);
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use windlass_apiserver::access::{self, Binding, ServiceAccountTokens, StoredObjects, TokenClaims};
+use windlass_apiserver::{
+    StoreLookup,
+    access::{self, Binding, ServiceAccountTokens, TokenClaims},
+};
 use windlass_kernel::{
     Api, Authenticator, Authorizer, Identity,
     access::{Attributes, Credentials, Decision},
@@ -31,11 +34,11 @@ fn rbac(resource: &'static str) -> GroupVersionResource {
     GroupVersionResource::of("rbac.authorization.k8s.io", "v1", resource)
 }
 
-fn role(kind: &str, name: &str, rules: Value) -> Value {
+fn role(kind: &str, name: &str, rules: &Value) -> Value {
     json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "rules": rules})
 }
 
-fn binding(kind: &str, name: &str, role: [&str; 2], subject: Value) -> Value {
+fn binding(kind: &str, name: &str, role: [&str; 2], subject: &Value) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": name},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role[0], "name": role[1]}, "subjects": [subject],
@@ -67,7 +70,7 @@ async fn a_binding_is_in_force_as_soon_as_it_is_written() {
     assert!(allowed(&rim, &root, "delete nodes").await);
     assert!(!allowed(&rim, &alice, "get pods default").await);
 
-    let bound = binding("RoleBinding", "view", ["ClusterRole", "view"], user("alice"));
+    let bound = binding("RoleBinding", "view", ["ClusterRole", "view"], &user("alice"));
     create(&rim, &root, rbac("rolebindings"), bound).await.unwrap();
     assert!(allowed(&rim, &alice, "get pods default").await);
     assert!(allowed(&rim, &alice, "get pods/log default").await);
@@ -77,7 +80,7 @@ async fn a_binding_is_in_force_as_soon_as_it_is_written() {
     assert!(!allowed(&rim, &alice, "get secrets default").await);
 
     // The aggregated role gains what a newly labelled role allows.
-    let mut more = role("ClusterRole", "more", json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}]));
+    let mut more = role("ClusterRole", "more", &json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}]));
     more["metadata"]["labels"] = json!({"rbac.authorization.k8s.io/aggregate-to-view": "true"});
     create(&rim, &root, rbac("clusterroles"), more).await.unwrap();
     assert!(allowed(&rim, &alice, "get nodes default").await);
@@ -93,20 +96,21 @@ async fn nobody_grants_more_than_they_have() {
     let rim = rim::start().await;
     let root = Identity::new("root", &["system:masters"]);
     let alice = Identity::new("alice", &[]);
-    let bound = binding("ClusterRoleBinding", "alice", ["ClusterRole", "admin"], user("alice"));
+    let bound = binding("ClusterRoleBinding", "alice", ["ClusterRole", "admin"], &user("alice"));
     create(&rim, &root, rbac("clusterrolebindings"), bound).await.unwrap();
 
-    let modest = role("Role", "modest", json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]));
+    let modest = role("Role", "modest", &json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]));
     create(&rim, &alice, rbac("roles"), modest).await.unwrap();
-    let greedy = role("Role", "greedy", json!([{"apiGroups": [""], "resources": ["pods", "nodes"], "verbs": ["get"]}]));
+    let greedy =
+        role("Role", "greedy", &json!([{"apiGroups": [""], "resources": ["pods", "nodes"], "verbs": ["get"]}]));
     let refused = create(&rim, &alice, rbac("roles"), greedy).await.unwrap_err();
     assert!(refused.is(ErrorKind::Forbidden));
     assert!(refused.message().contains("attempting to grant RBAC permissions not currently held:\n"), "{refused}");
     assert!(refused.message().contains(r#"{APIGroups:[""], Resources:["nodes"], Verbs:["get"]}"#), "{refused}");
 
-    let everything = binding("RoleBinding", "all", ["ClusterRole", "cluster-admin"], user("alice"));
+    let everything = binding("RoleBinding", "all", ["ClusterRole", "cluster-admin"], &user("alice"));
     assert!(create(&rim, &alice, rbac("rolebindings"), everything).await.unwrap_err().is(ErrorKind::Forbidden));
-    let own = binding("RoleBinding", "own", ["Role", "modest"], user("bob"));
+    let own = binding("RoleBinding", "own", ["Role", "modest"], &user("bob"));
     create(&rim, &alice, rbac("rolebindings"), own).await.unwrap();
 }
 
@@ -117,7 +121,7 @@ async fn a_token_speaks_for_its_account_until_that_is_gone() {
     let accounts = GroupVersionResource::of("", "v1", "serviceaccounts");
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}});
     create(&rim, &root, accounts.clone(), account).await.unwrap();
-    let objects = Arc::new(StoredObjects::new(Arc::clone(rim.server.store())));
+    let objects = Arc::new(StoreLookup::new(Arc::clone(rim.server.store())));
     let uid = access::Lookup::metadata(&*objects, &accounts, "default", "robot").await.unwrap().unwrap()["uid"].clone();
 
     let issue = async |uid: &str, seconds: i64, audience: &str| {

@@ -5,19 +5,19 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use ring::rand::{SecureRandom, SystemRandom};
 use windlass_apiserver::{
-    ApiServer,
-    access::{self, AnyOf, ClientCertificates, EcdsaKeys, Escalation, Rbac, StaticTokens},
+    ApiServer, StoreLookup,
+    access::{AnyOf, ClientCertificates, EcdsaKeys, Escalation, Rbac, ServiceAccountTokens, StaticTokens},
     discovery::BuiltIn,
     http::{
-        Issuer, NoSessions, Parts, Server,
+        Issuer, NoSessions, Parts, Server, StoreCheck,
         tls::{Authority, KeyAndCertificate, server_config},
     },
 };
-use windlass_kernel::{Api, Clock, Entropy, Identity, Spawn, Stop};
+use windlass_kernel::{Api, Authenticator, Clock, Entropy, Identity, Spawn, Stop};
 use windlass_store::MemoryStore;
 
 #[derive(Debug)]
-pub struct WallClock(tokio::time::Instant);
+pub(crate) struct WallClock(tokio::time::Instant);
 
 impl Clock for WallClock {
     #[expect(clippy::disallowed_methods, reason = "TLS and tokens are checked against the real time")]
@@ -35,7 +35,7 @@ impl Clock for WallClock {
 }
 
 #[derive(Debug)]
-pub struct Tasks(tokio::runtime::Handle);
+pub(crate) struct Tasks(tokio::runtime::Handle);
 
 impl Spawn for Tasks {
     fn start(&self, _: &'static str, task: BoxFuture<'static, ()>) {
@@ -48,7 +48,7 @@ impl Spawn for Tasks {
 }
 
 #[derive(Debug)]
-pub struct Random(SystemRandom);
+pub(crate) struct Random(SystemRandom);
 
 impl Entropy for Random {
     fn fill(&self, buffer: &mut [u8]) {
@@ -57,29 +57,42 @@ impl Entropy for Random {
 }
 
 /// A running server and what a client needs to reach it.
-pub struct Rim {
-    pub port: u16,
-    pub authority: Authority,
-    pub admin: KeyAndCertificate,
-    pub server: Arc<ApiServer>,
-    pub rbac: Arc<Rbac>,
-    pub keys: Arc<EcdsaKeys>,
-    pub clock: Arc<dyn Clock>,
-    pub stop: Stop,
-    pub ended: tokio::task::JoinHandle<windlass_kernel::Result<()>>,
+pub(crate) struct Rim {
+    pub(crate) port: u16,
+    pub(crate) authority: Authority,
+    pub(crate) admin: KeyAndCertificate,
+    pub(crate) server: Arc<ApiServer>,
+    pub(crate) rbac: Arc<Rbac>,
+    pub(crate) keys: Arc<EcdsaKeys>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stop: Stop,
+    pub(crate) ended: tokio::task::JoinHandle<windlass_kernel::Result<()>>,
 }
 
-pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// Starts a server with role-based access control and the default roles.
-pub async fn start() -> Rim {
+pub(crate) async fn start() -> Rim {
+    start_with(|api| api).await
+}
+
+/// Starts a server whose requests go through what `wrap` makes of it.
+pub(crate) async fn start_with(wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>) -> Rim {
     let clock: Arc<dyn Clock> = Arc::new(WallClock(tokio::time::Instant::now()));
     let spawn: Arc<dyn Spawn> = Arc::new(Tasks(tokio::runtime::Handle::current()));
     let entropy: Arc<dyn Entropy> = Arc::new(Random(SystemRandom::new()));
     let store = Arc::new(MemoryStore::new(Arc::clone(&clock), Arc::clone(&spawn)));
     let rbac = Arc::new(Rbac::new(store.clone()));
     let keys = Arc::new(EcdsaKeys::from_pkcs8(&EcdsaKeys::generate().unwrap(), &[]).unwrap());
+    let tokens = StaticTokens::default().with("root-token", Identity::new("root", &["system:masters"]));
+    let tokens = tokens.with("user-token", Identity::new("alice", &[]));
+    let lookup = Arc::new(StoreLookup::new(store.clone()));
+    let accounts = ServiceAccountTokens::new(keys.clone(), Arc::clone(&clock), lookup, ISSUER, vec![ISSUER.to_owned()]);
+    let authenticator = AnyOf::new().or(Arc::new(ClientCertificates)).or(Arc::new(tokens)).or(Arc::new(accounts));
+    let authenticator: Arc<dyn Authenticator> = Arc::new(authenticator);
     let server = ApiServer::builder()
+        .authenticator(Arc::clone(&authenticator))
+        .rules(rbac.clone())
         .store(store)
         .clock(Arc::clone(&clock))
         .entropy(Arc::clone(&entropy))
@@ -91,9 +104,8 @@ pub async fn start() -> Rim {
         .start()
         .await
         .unwrap();
-    let root = Arc::new(Identity::new("system:apiserver", &["system:masters"]));
-    access::bootstrap::install(&*server, root).await.unwrap();
 
+    let api: Arc<dyn Api> = wrap(server.clone());
     let now = clock.now();
     let authority = Authority::generate("test-ca", now).unwrap();
     let own = authority.server("kube-apiserver", &["localhost", "127.0.0.1"], now).unwrap();
@@ -102,11 +114,9 @@ pub async fn start() -> Rim {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let stop = Stop::new();
-    let tokens = StaticTokens::default().with("root-token", Identity::new("root", &["system:masters"]));
-    let tokens = tokens.with("user-token", Identity::new("alice", &[]));
     let parts = Parts {
-        api: server.clone() as Arc<dyn Api>,
-        authenticator: Arc::new(AnyOf::new().or(Arc::new(ClientCertificates)).or(Arc::new(tokens))),
+        api,
+        authenticator,
         authorizer: rbac.clone(),
         catalog: Arc::new(BuiltIn::new()),
         connector: Arc::new(NoSessions),
@@ -116,7 +126,7 @@ pub async fn start() -> Rim {
             jwks_uri: format!("{ISSUER}/openid/v1/jwks"),
             keys: keys.clone(),
         }),
-        checks: Vec::new(),
+        checks: vec![Arc::new(StoreCheck::new(Arc::clone(server.store())))],
         address: format!("127.0.0.1:{port}"),
         clock: Arc::clone(&clock),
         entropy,
@@ -128,23 +138,23 @@ pub async fn start() -> Rim {
 
 /// One answer, read whole.
 #[derive(Debug)]
-pub struct Answer {
-    pub code: u16,
-    pub headers: hyper::HeaderMap,
-    pub body: bytes::Bytes,
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) headers: hyper::HeaderMap,
+    pub(crate) body: bytes::Bytes,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {:?}", self.body))
     }
 }
 
-pub type Sender = hyper::client::conn::http1::SendRequest<http_body_util::Full<bytes::Bytes>>;
+pub(crate) type Sender = hyper::client::conn::http1::SendRequest<http_body_util::Full<bytes::Bytes>>;
 
 impl Rim {
     /// A client's TLS, with the administrator's certificate if wanted.
@@ -185,7 +195,7 @@ impl Rim {
     }
 
     /// An HTTP/1.1 connection, as the administrator if `certificate`.
-    pub async fn http1(&self, certificate: bool) -> Sender {
+    pub(crate) async fn http1(&self, certificate: bool) -> Sender {
         let io = self.connect(certificate, b"http/1.1").await;
         let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
         tokio::runtime::Handle::current().spawn(connection);
@@ -193,7 +203,7 @@ impl Rim {
     }
 
     /// One request over HTTP/2 as the administrator.
-    pub async fn http2(&self, request: &str) -> Answer {
+    pub(crate) async fn http2(&self, request: &str) -> Answer {
         let io = self.connect(true, b"h2").await;
         let executor = hyper_util::rt::TokioExecutor::new();
         let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
@@ -204,20 +214,20 @@ impl Rim {
     }
 
     /// One request over HTTP/1.1 as the administrator: a request line, header lines, an empty line and a body.
-    pub async fn send(&self, request: &str) -> Answer {
+    pub(crate) async fn send(&self, request: &str) -> Answer {
         let mut sender = self.http1(true).await;
         read(sender.send_request(parse(request)).await.unwrap()).await
     }
 
     /// One request over HTTP/1.1 without a certificate.
-    pub async fn send_anonymous(&self, request: &str) -> Answer {
+    pub(crate) async fn send_anonymous(&self, request: &str) -> Answer {
         let mut sender = self.http1(false).await;
         read(sender.send_request(parse(request)).await.unwrap()).await
     }
 }
 
 /// A request from its text.
-pub fn parse(text: &str) -> hyper::Request<http_body_util::Full<bytes::Bytes>> {
+pub(crate) fn parse(text: &str) -> hyper::Request<http_body_util::Full<bytes::Bytes>> {
     let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
     let mut lines = head.lines();
     let (method, path) = lines.next().unwrap().split_once(' ').unwrap();
@@ -230,13 +240,13 @@ pub fn parse(text: &str) -> hyper::Request<http_body_util::Full<bytes::Bytes>> {
 }
 
 /// An answer, read whole.
-pub async fn read(answer: hyper::Response<hyper::body::Incoming>) -> Answer {
+pub(crate) async fn read(answer: hyper::Response<hyper::body::Incoming>) -> Answer {
     use http_body_util::BodyExt as _;
     let (parts, body) = answer.into_parts();
     Answer { code: parts.status.as_u16(), headers: parts.headers, body: body.collect().await.unwrap().to_bytes() }
 }
 
 /// Real randomness.
-pub fn random() -> Random {
+pub(crate) fn random() -> Random {
     Random(SystemRandom::new())
 }

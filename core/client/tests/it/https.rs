@@ -311,6 +311,7 @@ impl Dial for Shell {
         let session = async move {
             let stream = TlsAcceptor::from(tls).accept(far).await.unwrap();
             let mut forwards = false;
+            #[allow(clippy::result_large_err, reason = "the signature is the callback's")]
             let answer = |request: &WsRequest, mut response: WsResponse| {
                 assert_eq!(request.headers()["authorization"], "Bearer t0");
                 let protocol = request.headers()["sec-websocket-protocol"].clone();

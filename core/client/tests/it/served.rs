@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use serde_json::json;
 use windlass_api::{
-    core::v1::{ConfigMap, Event, Pod},
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Event, Pod, ServiceAccount},
     meta::v1::ObjectMeta,
 };
 use windlass_apiserver::Builder;
@@ -106,16 +107,40 @@ fn applies_name_their_owner_and_dynamic_calls_need_no_types() {
 }
 
 #[test]
-fn pods_are_found_by_their_node() {
+fn pods_are_placed_found_by_their_node_and_evicted() {
     let cluster = Cluster::new(3);
     let client = cluster.client();
     cluster.executor.run_until(async {
+        let metadata =
+            ObjectMeta { namespace: Some("default".into()), name: Some("default".into()), ..ObjectMeta::default() };
+        client.create(&ServiceAccount { metadata, ..ServiceAccount::default() }).await.unwrap();
         let pods = client.dynamic(gvr::<Pod>());
-        let spec = json!({"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]});
+        let spec = json!({"containers": [{"name": "c", "image": "i"}]});
         let meta = json!({"namespace": "default", "name": "p"});
         pods.create(json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})).await.unwrap();
+        client.bind("default", "p", None, "n1").await.unwrap();
         assert_eq!(client.pods_on("n1").await.unwrap().len(), 1);
-        assert!(client.pods_on("n2").await.unwrap().is_empty());
+        assert!(client.bind("default", "p", None, "n2").await.unwrap_err().is(ErrorKind::Conflict));
+        client.evict("default", "p", Some(0)).await.unwrap();
+        assert!(client.get_opt::<Pod>("default", "p").await.unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_deployment_is_scaled_by_its_sub_resource() {
+    let cluster = Cluster::new(8);
+    let client = cluster.client();
+    cluster.executor.run_until(async {
+        let deployments = client.dynamic(GroupVersionResource::of("apps", "v1", "deployments"));
+        let labels = json!({"app": "x"});
+        let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        let spec = json!({"replicas": 2, "selector": {"matchLabels": labels}, "template": template});
+        let meta = json!({"namespace": "default", "name": "d"});
+        let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec});
+        deployments.create(object).await.unwrap();
+        assert_eq!(client.scale::<Deployment>("default", "d").await.unwrap(), 2);
+        assert_eq!(client.set_scale::<Deployment>("default", "d", 5).await.unwrap(), 5);
+        assert_eq!(deployments.get("default", "d").await.unwrap()["spec"]["replicas"], 5);
     });
 }
 

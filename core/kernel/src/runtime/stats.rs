@@ -1,18 +1,22 @@
 //! What sandboxes and containers use. Counters only grow; rates are the reader's business.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Container, Sandbox, SandboxFilter};
+use super::{ContainerId, ContainerKey, SandboxFilter, SandboxId, SandboxKey};
 use crate::error::Result;
 
 /// What one container uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContainerStats {
-    /// The container (a runtime may leave parts of it empty, but never the id).
-    pub container: Container,
+    /// The container.
+    pub id: ContainerId,
+    /// Its key.
+    pub key: ContainerKey,
+    /// What it can be found by.
+    pub labels: BTreeMap<String, String>,
     /// CPU, where known.
     pub cpu: Option<CpuUsage>,
     /// Memory, where known.
@@ -80,8 +84,12 @@ pub struct InterfaceUsage {
 /// What one sandbox and its containers use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SandboxStats {
-    /// The sandbox (a runtime may leave parts of it empty, but never the id).
-    pub sandbox: Sandbox,
+    /// The sandbox.
+    pub id: SandboxId,
+    /// Its key.
+    pub key: SandboxKey,
+    /// What it can be found by.
+    pub labels: BTreeMap<String, String>,
     /// CPU of the whole, where known.
     pub cpu: Option<CpuUsage>,
     /// Memory of the whole, where known.

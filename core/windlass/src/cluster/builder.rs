@@ -2,7 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use windlass_apiserver::{ApiServer, Ranges, access::Rbac};
+use windlass_apiserver::{
+    ApiServer, Ranges,
+    access::{Escalation, Rbac},
+};
+use windlass_controllers::Config;
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Controller, Entropy, Keys, Result, Spawn, Stop, Store,
 };
@@ -27,6 +31,7 @@ pub struct Builder {
     admission: Vec<Arc<dyn Admission>>,
     controllers: Vec<Arc<dyn Controller>>,
     nodes: Vec<Box<dyn NodeSource>>,
+    config: Config,
     ranges: Option<Ranges>,
     bare: bool,
 }
@@ -108,6 +113,13 @@ impl Builder {
         self
     }
 
+    /// The certificate (PEM) that pods trust the API server by: every namespace gets it as `kube-root-ca.crt`.
+    #[must_use]
+    pub fn root_certificate(mut self, pem: impl Into<String>) -> Self {
+        self.config.root_certificate = pem.into();
+        self
+    }
+
     /// The addresses and node ports that services are given.
     #[must_use]
     pub fn service_ranges(mut self, ranges: Ranges) -> Self {
@@ -151,8 +163,15 @@ impl Builder {
             .clock(Arc::clone(&clock))
             .entropy(Arc::clone(&entropy))
             .spawn(Arc::clone(&spawn))
-            .node_agents(Arc::clone(&agents) as _)
-            .authorizer(self.authorizer.unwrap_or_else(|| Arc::new(Rbac::new(store))));
+            .node_agents(Arc::clone(&agents) as _);
+        server = match self.authorizer {
+            Some(own) => server.authorizer(own),
+            None => {
+                let rbac = Arc::new(Rbac::new(store));
+                let escalation = Escalation::new(Arc::clone(&rbac), Arc::clone(&rbac) as _);
+                server.rules(Arc::clone(&rbac) as _).authorizer(rbac).admission(Arc::new(escalation))
+            }
+        };
         if let Some(keys) = self.keys {
             server = server.keys(keys);
         }
@@ -170,7 +189,7 @@ impl Builder {
         let (stop, tasks) = (Stop::new(), Vec::new());
         let mut cluster = Cluster { server, agents, clock, entropy, spawn, stop, tasks };
         if !self.bare {
-            let components = crate::components::start(&cluster, self.controllers);
+            let components = crate::components::start(&cluster, self.controllers, &self.config);
             cluster.tasks.extend(components);
         }
         for node in &self.nodes {

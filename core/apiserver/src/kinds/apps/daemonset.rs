@@ -33,7 +33,7 @@ pub(in crate::kinds) static DAEMON_SET: Kind = Kind {
 };
 
 fn default(set: &mut Value) {
-    inside(set, "spec", |spec| {
+    within(set, "spec", |spec| {
         within(spec, "updateStrategy", |strategy| {
             default_to(strategy, "type", "RollingUpdate");
             if text(strategy, &["type"]) == "RollingUpdate" {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{at_most_all, counts, fixed_selector, is_nothing, not_above, number_or_percent, selector, template};
-use crate::kinds::edit::{default_to, inside, within};
+use crate::kinds::edit::{default_to, within};
 use crate::kinds::errors::Errors;
 use crate::kinds::field::{Field, text};
 use crate::kinds::pod::defaults;
@@ -18,7 +18,7 @@ pub(in crate::kinds) static DEPLOYMENT: Kind = Kind {
 };
 
 fn default(deployment: &mut Value) {
-    inside(deployment, "spec", |spec| {
+    within(deployment, "spec", |spec| {
         default_to(spec, "replicas", 1);
         within(spec, "strategy", |strategy| {
             default_to(strategy, "type", "RollingUpdate");

@@ -30,12 +30,12 @@ pub(in crate::kinds) static JOB: Kind = Kind {
 
 pub(in crate::kinds) static CRON_JOB: Kind = Kind {
     default: |cron| {
-        inside(cron, "spec", |spec| {
+        within(cron, "spec", |spec| {
             default_to(spec, "concurrencyPolicy", "Allow");
             default_to(spec, "suspend", false);
             default_to(spec, "successfulJobsHistoryLimit", 3);
             default_to(spec, "failedJobsHistoryLimit", 1);
-            inside(spec, "jobTemplate", |template| inside(template, "spec", defaults::template));
+            within(spec, "jobTemplate", |template| within(template, "spec", defaults::template));
         });
     },
     validate: cron_job,
@@ -44,7 +44,7 @@ pub(in crate::kinds) static CRON_JOB: Kind = Kind {
 
 fn job_default(job: &mut Value) {
     let labels = dig(job, &["spec", "template", "metadata", "labels"]).clone();
-    inside(job, "spec", |spec| {
+    within(job, "spec", |spec| {
         if lookup(spec, "completions").is_null() && lookup(spec, "parallelism").is_null() {
             default_to(spec, "completions", 1);
         }
@@ -174,7 +174,7 @@ fn job_spec(spec: &Field<'_, '_>, errors: &mut Errors) {
     let rules = policy.get("rules");
     for rule in rules.items() {
         errors.one_of(&rule.get("action"), &["Count", "FailIndex", "FailJob", "Ignore"]);
-        match (rule.get("onExitCodes").present(), rule.get("onPodConditions").len() > 0) {
+        match (rule.get("onExitCodes").present(), !rule.get("onPodConditions").is_empty()) {
             (true, true) => errors.invalid(&rule, "specifying one of OnExitCodes and OnPodConditions is not supported"),
             (false, false) => {
                 errors.invalid(&rule, "specifying one of OnExitCodes and OnPodConditions is required");

@@ -1,6 +1,6 @@
 //! ReplicaSets and ReplicationControllers.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use windlass_api::selector::Labels;
 
 use super::{counts, fixed_selector, forever, not_above, selector, template};
@@ -12,7 +12,7 @@ use crate::kinds::{Kind, WITH_STATUS};
 
 pub(in crate::kinds) static SET: Kind = Kind {
     default: |set| {
-        inside(set, "spec", |spec| {
+        within(set, "spec", |spec| {
             default_to(spec, "replicas", 1);
             defaults::template(spec);
         });
@@ -48,7 +48,12 @@ pub(in crate::kinds) static CONTROLLER: Kind = Kind {
                 }
             });
         }
-        (SET.default)(controller);
+        within(controller, "spec", |spec| {
+            default_to(spec, "replicas", 1);
+            if !dig(spec, &["template"]).is_null() {
+                defaults::template(spec);
+            }
+        });
     },
     validate: controller,
     validate_status: status,
@@ -76,8 +81,7 @@ fn controller(new: &Value, _: Option<&Value>, errors: &mut Errors) {
     let labels = meta.get("labels");
     let pairs = wanted.entries().map(|(key, value)| (key, value.as_str().unwrap_or_default()));
     if !Labels::equal_to(pairs).matches_json(Some(labels.value())) {
-        let shown = if labels.present() { labels.value().clone() } else { json!({}) };
-        errors.invalid(&labels.with(&shown), "`selector` does not match template `labels`");
+        errors.invalid(&labels, "`selector` does not match template `labels`");
     }
     pod::spec::template(&template, errors);
     forever(&template, "ReplicationController", errors);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{counts, not_above, number_or_percent, selector, template};
 use crate::kinds::core::volume;
-use crate::kinds::edit::{copy, default_to, each, inside, set, within};
+use crate::kinds::edit::{copy, default_to, each, set, within};
 use crate::kinds::errors::Errors;
 use crate::kinds::field::{Field, lookup, same, text};
 use crate::kinds::pod::defaults;
@@ -25,7 +25,7 @@ pub(in crate::kinds) static STATEFUL_SET: Kind =
     Kind { name: NameRule::Label, default, validate, validate_status: status, ..WITH_STATUS };
 
 fn default(stateful: &mut Value) {
-    inside(stateful, "spec", |spec| {
+    within(stateful, "spec", |spec| {
         default_to(spec, "podManagementPolicy", "OrderedReady");
         within(spec, "updateStrategy", |strategy| {
             default_to(strategy, "type", "RollingUpdate");

@@ -156,7 +156,7 @@ pub(in crate::kinds) static POLICY: Kind = Kind {
             }
         }
         let validations = spec.get("validations");
-        let audited = spec.get("auditAnnotations").len() > 0;
+        let audited = !spec.get("auditAnnotations").is_empty();
         if lookup(new, "kind") == "ValidatingAdmissionPolicy" && validations.is_empty() && !audited {
             let detail = "validations or auditAnnotations must contain at least one item";
             errors.required(&validations, detail);

@@ -88,11 +88,9 @@ fn secret(new: &Value, old: Option<&Value>, errors: &mut Errors) {
         }
         "kubernetes.io/dockercfg" => docker(&data, ".dockercfg", errors),
         "kubernetes.io/dockerconfigjson" => docker(&data, ".dockerconfigjson", errors),
-        "kubernetes.io/basic-auth" => {
-            if !data.key("username").present() && !data.key("password").present() {
-                need("username");
-                need("password");
-            }
+        "kubernetes.io/basic-auth" if !data.key("username").present() && !data.key("password").present() => {
+            need("username");
+            need("password");
         }
         "kubernetes.io/ssh-auth" => {
             errors.require(&data.key("ssh-privatekey"), "");

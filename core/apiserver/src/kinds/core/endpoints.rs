@@ -93,7 +93,7 @@ fn address(address: &Field<'_, '_>, errors: &mut Errors) {
 }
 
 /// Refuses addresses that mean something only on one machine.
-pub(super) fn ordinary_ip(field: &Field<'_, '_>, errors: &mut Errors) {
+pub(in crate::kinds) fn ordinary_ip(field: &Field<'_, '_>, errors: &mut Errors) {
     let Ok(ip) = field.text().parse::<IpAddr>() else { return };
     let (local, multicast) = match ip {
         IpAddr::V4(four) => (four.is_link_local(), four.octets()[..3] == [224, 0, 0]),

@@ -66,7 +66,7 @@ fn validate(new: &Value, old: Option<&Value>, errors: &mut Errors) {
         }
     }
     let before = Field::top(old, "spec");
-    if before.get("podCIDRs").len() > 0 && before.get("podCIDRs").value() != networks.value() {
+    if !before.get("podCIDRs").is_empty() && before.get("podCIDRs").value() != networks.value() {
         errors.forbidden(&networks, "node updates may not change podCIDR except from \"\" to valid");
     }
     let provider = spec.get("providerID");

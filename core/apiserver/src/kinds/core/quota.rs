@@ -70,7 +70,7 @@ fn quota(new: &Value, old: Option<&Value>, errors: &mut Errors) {
                 let detail = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
                 errors.require(&values.renamed(&expressions.get("values")), detail);
             }
-            "Exists" | "DoesNotExist" if values.len() > 0 => {
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
                 let detail = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
                 errors.invalid(&values.renamed(&expressions.get("values")), detail);
             }
@@ -126,7 +126,7 @@ fn limits(new: &Value, errors: &mut Errors) {
         for name in ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"] {
             let bounds = limit.get(name);
             if kind.text() == "Pod" && name.starts_with("default") {
-                if bounds.len() > 0 {
+                if !bounds.is_empty() {
                     errors.forbidden(&bounds, "may not be specified when `type` is 'Pod'");
                 }
                 continue;

@@ -6,7 +6,7 @@ use crate::kinds::edit::{copy, default_to, inside, set, within};
 use crate::kinds::errors::Errors;
 use crate::kinds::field::{Field, dig, lookup, same, text};
 use crate::kinds::pod::{self, volumes};
-use crate::kinds::{BASE, Kind, meta};
+use crate::kinds::{BASE, Kind, diff, meta};
 
 const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 const SOURCES: &[&str] = &[
@@ -56,7 +56,7 @@ pub(in crate::kinds) static CLAIM: Kind = Kind {
 
 pub(in crate::kinds) static VOLUME: Kind = Kind {
     default: |volume| {
-        inside(volume, "spec", |spec| {
+        within(volume, "spec", |spec| {
             default_to(spec, "persistentVolumeReclaimPolicy", "Retain");
             default_to(spec, "volumeMode", "Filesystem");
             inside(spec, "hostPath", |path| {
@@ -76,7 +76,7 @@ pub(in crate::kinds) static VOLUME: Kind = Kind {
 
 /// Fills in the spec of a claim, or of a template of one.
 pub(in crate::kinds) fn claim_spec_default(claim: &mut Value) {
-    inside(claim, "spec", |spec| {
+    within(claim, "spec", |spec| {
         default_to(spec, "volumeMode", "Filesystem");
         // A source in the same namespace is written in two fields, which agree.
         let (old, new) = (lookup(spec, "dataSource").clone(), lookup(spec, "dataSourceRef").clone());
@@ -98,7 +98,7 @@ pub(in crate::kinds) fn claim_spec(spec: &Field<'_, '_>, errors: &mut Errors) {
     access_modes(&modes, errors);
     let resources = spec.get("resources");
     let requests = resources.get("requests");
-    volumes::storage_request(&requests.key("storage").renamed(&requests.key("storage")), errors);
+    volumes::storage_request(&requests.key("storage"), errors);
     let class = spec.get("storageClassName");
     if !class.is_empty() {
         meta::reference(&class, errors);
@@ -134,7 +134,9 @@ fn claim(new: &Value, old: Option<&Value>, errors: &mut Errors) {
         copy(&mut now, &before, "volumeAttributesClassName");
     }
     if !same(&now, &before) {
-        errors.forbidden(&spec, format!("{CLAIM_FIXED}\n"));
+        let mut detail = format!("{CLAIM_FIXED}\n");
+        diff::write(&mut detail, "", &before, &now);
+        errors.forbidden(&spec, detail);
     }
     let resources = spec.get("resources");
     let size = resources.get("requests");

@@ -59,7 +59,7 @@ fn node_term(term: &Field<'_, '_>, strict: bool, errors: &mut Errors) {
             "In" | "NotIn" => {
                 errors.require(&values, "must be specified when `operator` is 'In' or 'NotIn'");
             }
-            "Exists" | "DoesNotExist" if values.len() > 0 => {
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
                 errors.forbidden(&values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
             }
             "Exists" | "DoesNotExist" => {}
@@ -209,7 +209,7 @@ pub(super) fn spreading(list: &Field<'_, '_>, errors: &mut Errors) {
 
 fn match_label_keys(constraint: &Field<'_, '_>, errors: &mut Errors) {
     let (keys, selector) = (constraint.get("matchLabelKeys"), constraint.get("labelSelector"));
-    if keys.len() > 0 && !selector.present() {
+    if !keys.is_empty() && !selector.present() {
         errors.forbidden(&keys, "must not be specified when labelSelector is not set");
         return;
     }

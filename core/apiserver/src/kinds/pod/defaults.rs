@@ -10,7 +10,7 @@ const TOKEN_SECONDS: i64 = 3600;
 
 /// Fills in a pod.
 pub(in crate::kinds) fn pod(pod: &mut Value) {
-    inside(pod, "spec", |spec| {
+    within(pod, "spec", |spec| {
         requests_from_limits(spec);
         default_to(spec, "enableServiceLinks", true);
         if lookup(spec, "hostNetwork").as_bool() == Some(true) {
@@ -32,7 +32,7 @@ pub(in crate::kinds) fn pod(pod: &mut Value) {
 
 /// Fills in the template of a workload, which is the field `template`.
 pub(in crate::kinds) fn template(spec: &mut Value) {
-    inside(spec, "template", |template| within(template, "spec", pod_spec));
+    within(spec, "template", |template| within(template, "spec", pod_spec));
 }
 
 /// Fills in what pods and templates share.

@@ -54,7 +54,7 @@ mod tests {
         let full = json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1Gi"}});
         check(&[json!({})], "BestEffort");
         check(&[json!({"requests": {"cpu": "0"}})], "BestEffort");
-        check(&[full.clone()], "Guaranteed");
+        check(std::slice::from_ref(&full), "Guaranteed");
         check(&[full, json!({})], "Burstable");
         check(&[json!({"requests": {"cpu": "1"}})], "Burstable");
     }

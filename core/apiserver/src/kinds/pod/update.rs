@@ -1,12 +1,12 @@
 //! What may change in a pod that exists: little, and by its own sub-resources.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 use windlass_api::names;
 
 use super::{affinity, qos, resources};
+use crate::kinds::diff;
 use crate::kinds::edit::{copy, inside, remove, set};
 use crate::kinds::errors::Errors;
 use crate::kinds::field::{Field, dig, items, lookup, same, text};
@@ -35,7 +35,7 @@ pub(super) fn main(new: &Value, old: &Value, errors: &mut Errors) {
     restore(&mut left, new, old, errors);
     if !same(&left, lookup(old, "spec")) {
         let mut detail = format!("pod updates may not change fields other than {MUTABLE}\n");
-        differences(&mut detail, "", lookup(old, "spec"), &left);
+        diff::write(&mut detail, "", lookup(old, "spec"), &left);
         errors.forbidden(&now, detail);
     }
 }
@@ -167,7 +167,7 @@ pub fn validate_ephemeral(new: &Value, old: &Value, errors: &mut Errors) {
             None => errors.forbidden(&list, format!("existing ephemeral containers {name:?} may not be removed\n")),
             Some(now) if !same(now.value(), before) => {
                 let mut detail = format!("existing ephemeral containers {name:?} may not be changed\n");
-                differences(&mut detail, "", before, now.value());
+                diff::write(&mut detail, "", before, now.value());
                 errors.forbidden(&list, detail);
             }
             Some(_) => {}
@@ -316,24 +316,5 @@ fn transitions(now: &Field<'_, '_>, old: &Value, list: &str, policy: &str, error
             let place = now.index(at);
             errors.forbidden(&place.get("state"), "may not be transitioned to non-terminated state");
         }
-    }
-}
-
-/// Writes which fields differ, one line for what was and one for what is.
-fn differences(into: &mut String, path: &str, old: &Value, new: &Value) {
-    match (old, new) {
-        _ if same(old, new) => {}
-        (Value::Object(a), Value::Object(b)) => {
-            let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-            for name in names {
-                differences(into, &format!("{path}.{name}"), lookup(old, name), lookup(new, name));
-            }
-        }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            for (at, (old, new)) in a.iter().zip(b).enumerate() {
-                differences(into, &format!("{path}[{at}]"), old, new);
-            }
-        }
-        _ => _ = writeln!(into, "-{path}: {old}\n+{path}: {new}"),
     }
 }

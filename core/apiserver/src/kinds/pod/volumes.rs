@@ -111,11 +111,9 @@ fn details(kind: &str, source: &Field<'_, '_>, volume: &Field<'_, '_>, pod_name:
                 errors.not_supported(&source.get("medium"), &["", "HugePages", "Memory"]);
             }
         }
-        "hostPath" => {
-            if errors.require(&source.get("path"), "") {
-                no_backsteps(&source.get("path"), errors);
-                errors.optional_one_of(&source.get("type"), HOST_PATH_TYPES);
-            }
+        "hostPath" if errors.require(&source.get("path"), "") => {
+            no_backsteps(&source.get("path"), errors);
+            errors.optional_one_of(&source.get("type"), HOST_PATH_TYPES);
         }
         "secret" | "configMap" => keyed(source, errors),
         "nfs" if !source.get("path").is_empty() && !source.get("path").text().starts_with('/') => {

@@ -1,0 +1,97 @@
+//! What the command line says.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args as Arguments, Parser, Subcommand};
+
+/// A Kubernetes cluster in one process.
+#[derive(Debug, Parser)]
+#[command(name = "windlass", version, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a cluster and stay in the foreground. Ctrl-C ends the control plane; pods go on running.
+    Up(Up),
+    /// Print the version.
+    Version,
+}
+
+/// Which cluster.
+#[derive(Clone, Debug, Arguments)]
+pub(crate) struct Place {
+    /// Where the cluster keeps its state [default: /var/lib/windlass as root, else ~/.local/share/windlass].
+    #[arg(long, value_name = "DIR", env = "WINDLASS_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Where the API listens.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443")]
+    pub(crate) listen: SocketAddr,
+    /// What runs containers: the system's CRI socket or one of our own (auto), a given socket, or nothing real (fake).
+    #[arg(long, value_name = "auto|cri:SOCKET|fake", default_value = "auto")]
+    pub(crate) runtime: Runtime,
+    /// How many nodes; more than one needs --runtime fake.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) nodes: u16,
+    /// Also write an administrator's kubeconfig there (mode 0600).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Write this file once the API answers: it holds the milliseconds since the process started.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready_file: Option<PathBuf>,
+}
+
+/// What runs containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    Auto,
+    Cri(PathBuf),
+    Fake,
+}
+
+impl std::str::FromStr for Runtime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "auto" => Ok(Self::Auto),
+            None if text == "fake" => Ok(Self::Fake),
+            Some(("cri", socket)) if !socket.is_empty() => {
+                Ok(Self::Cri(socket.strip_prefix("unix://").unwrap_or(socket).into()))
+            }
+            _ => Err("expected auto, fake or cri:SOCKET, such as cri:/run/containerd/containerd.sock".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expect: Option<&Runtime>) {
+        assert_eq!(text.parse().ok().as_ref(), expect, "{text}");
+    }
+
+    #[test]
+    fn a_runtime_is_a_word_or_a_socket() {
+        check("auto", Some(&Runtime::Auto));
+        check("fake", Some(&Runtime::Fake));
+        check("cri:/run/x.sock", Some(&Runtime::Cri("/run/x.sock".into())));
+        check("cri:unix:///run/x.sock", Some(&Runtime::Cri("/run/x.sock".into())));
+        check("cri:", None);
+        check("docker", None);
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -1,0 +1,94 @@
+//! `windlass up`: opens the data directory, assembles the cluster, serves it, and waits to be told to end.
+
+use std::{sync::Arc, time::Instant};
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use windlass::{
+    Cluster,
+    apiserver::{access::EcdsaKeys, http::NoSessions},
+    kernel::{Clock, Error, ErrorKind, Spawn},
+    rim::{SystemClock, TokioSpawn},
+    serve::{self, Https, Pki},
+    store::DiskStore,
+    testkit::FakeNode,
+};
+
+use crate::{
+    args::{Runtime, Up},
+    data::{DataDir, write_private},
+};
+
+/// Runs until a signal ends it.
+pub(crate) fn run(up: &Up, started: Instant) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WINDLASS_LOG").unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start a runtime")?;
+    runtime.block_on(serve(up, started))
+}
+
+async fn serve(up: &Up, started: Instant) -> Result<()> {
+    if up.nodes > 1 && up.runtime != Runtime::Fake {
+        return Err(Error::new(ErrorKind::Invalid, "more than one node needs --runtime fake").into());
+    }
+    let data = DataDir::of(&up.place);
+    data.create()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::current());
+    let pki = Pki::open(&data.pki(), clock.now())?;
+    let keys = Arc::new(EcdsaKeys::from_pkcs8(&pki.token_key, &[])?);
+    let store = Arc::new(DiskStore::open(data.store(), Arc::clone(&clock), Arc::clone(&spawn)).await?);
+    let authenticator = serve::authenticator(Arc::clone(&keys) as _, Arc::clone(&clock), Arc::clone(&store) as _);
+
+    let mut builder = Cluster::builder()
+        .shared_store(Arc::clone(&store) as _)
+        .clock(Arc::clone(&clock))
+        .spawn(spawn)
+        .keys(Arc::clone(&keys) as _)
+        .root_certificate(&pki.authority.pem().certificate)
+        .authenticator(Arc::clone(&authenticator));
+    if up.runtime == Runtime::Fake {
+        for at in 0..up.nodes {
+            builder = builder.node(FakeNode::new(format!("node-{}", at + 1), at));
+        }
+    } else {
+        let message = "real containers are not supported by this build yet: use --runtime fake";
+        return Err(Error::new(ErrorKind::NotSupported, message).into());
+    }
+    let mut cluster = builder.start().await?;
+
+    let admin = pki.authority.client("kubernetes-admin", &["system:masters"], clock.now())?;
+    let authority = pki.authority.pem().certificate.clone();
+    let https = Https { pki, authenticator, connector: Arc::new(NoSessions), texts: Arc::new(()), keys };
+    let bound = cluster.serve(up.listen, https).await?;
+    let config = serve::kubeconfig(&format!("https://{}", reachable(bound)), &authority, "kubernetes-admin", &admin);
+    write_private(&data.kubeconfig(), &config)?;
+    if let Some(file) = &up.kubeconfig {
+        write_private(file, &config)?;
+    }
+    let millis = started.elapsed().as_millis();
+    if let Some(file) = &up.ready_file {
+        std::fs::write(file, format!("{millis}\n")).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    println!("windlass is up at https://{} after {millis} ms", reachable(bound));
+    println!("  export KUBECONFIG={}", up.kubeconfig.as_ref().unwrap_or(&data.kubeconfig()).display());
+
+    interrupted().await?;
+    println!("windlass ends; what runs in containers goes on, and `windlass up` finds it again");
+    cluster.shut_down().await;
+    store.close().await?;
+    Ok(())
+}
+
+/// Where clients on this machine reach a server that listens at `bound`.
+fn reachable(bound: std::net::SocketAddr) -> std::net::SocketAddr {
+    if bound.ip().is_unspecified() { ([127, 0, 0, 1], bound.port()).into() } else { bound }
+}
+
+/// Waits for Ctrl-C or a request to terminate.
+async fn interrupted() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    futures::future::select(Box::pin(terminate.recv()), Box::pin(interrupt.recv())).await;
+    Ok(())
+}

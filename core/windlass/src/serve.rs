@@ -1,0 +1,93 @@
+//! A cluster's API over HTTPS: its keys and certificates in a folder, its authenticators, and a kubeconfig for it.
+
+mod kubeconfig;
+mod pki;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::net::TcpListener;
+use windlass_apiserver::{
+    StoreLookup,
+    access::{AnyOf, ClientCertificates, EcdsaKeys, ServiceAccountTokens},
+    discovery::{BuiltIn, Texts},
+    http::{Connect, Issuer, Parts, Server, StoreCheck, tls},
+};
+use windlass_kernel::{Authenticator, Clock, Error, ErrorKind, Keys, Result, SpawnExt, Store};
+
+pub use self::{kubeconfig::kubeconfig, pki::Pki};
+use crate::Cluster;
+
+/// Who signs service-account tokens, as tokens say it.
+pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// Knows client certificates, and the service-account tokens that `keys` signed over objects of `store`.
+#[must_use]
+pub fn authenticator(keys: Arc<dyn Keys>, clock: Arc<dyn Clock>, store: Arc<dyn Store>) -> Arc<dyn Authenticator> {
+    let lookup = Arc::new(StoreLookup::new(store));
+    let tokens = ServiceAccountTokens::new(keys, clock, lookup, ISSUER, vec![ISSUER.into()]);
+    Arc::new(AnyOf::new().or(Arc::new(ClientCertificates)).or(Arc::new(tokens)))
+}
+
+/// What a cluster is served with.
+#[derive(Debug)]
+pub struct Https {
+    /// Certificates and keys.
+    pub pki: Pki,
+    /// Who knows the identities behind credentials.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Opens sessions: exec, attach, port-forward.
+    pub connector: Arc<dyn Connect>,
+    /// Knows what fields mean, for `kubectl explain`.
+    pub texts: Arc<dyn Texts>,
+    /// Who signs service-account tokens.
+    pub keys: Arc<EcdsaKeys>,
+}
+
+impl Cluster {
+    /// Serves the API at `address` until the cluster stops, and says where: port 0 takes any that is free.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) where the address cannot be listened on; those of the certificates.
+    pub async fn serve(&mut self, address: SocketAddr, https: Https) -> Result<SocketAddr> {
+        let taken = |error: std::io::Error| {
+            Error::new(ErrorKind::Unavailable, format!("cannot listen on {address}")).with_source(error)
+        };
+        let listener = TcpListener::bind(address).await.map_err(taken)?;
+        let bound = listener.local_addr().map_err(taken)?;
+        let Https { pki, authenticator, connector, texts, keys } = https;
+        let names =
+            ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1", "10.96.0.1"];
+        let own = bound.ip().to_string();
+        let mut reached_at: Vec<&str> = names.to_vec();
+        reached_at.extend((!bound.ip().is_unspecified()).then_some(own.as_str()));
+        reached_at.extend(pki.extra_names.iter().map(String::as_str));
+        let certificate = pki.authority.server("kube-apiserver", &reached_at, self.clock().now())?;
+        let config = tls::server_config(&certificate, &pki.authority.pem().certificate)?;
+        let issuer = Issuer { issuer: ISSUER.into(), jwks_uri: format!("{ISSUER}/openid/v1/jwks"), keys };
+        let parts = Parts {
+            api: self.api(),
+            authenticator,
+            authorizer: Arc::clone(self.server().authorizer()),
+            catalog: Arc::new(BuiltIn::new()),
+            connector,
+            texts,
+            issuer: Some(issuer),
+            checks: vec![Arc::new(StoreCheck::new(Arc::clone(self.store())))],
+            address: bound.to_string(),
+            clock: Arc::clone(self.clock()),
+            entropy: Arc::clone(self.entropy()),
+            spawn: Arc::clone(self.spawn()),
+        };
+        let server = Server::new(parts, self.stopping().clone());
+        let serving = async move {
+            if let Err(error) = server.serve(listener, config).await {
+                tracing::error!(%error, "the API is served no more");
+            }
+        };
+        let task = self.spawn().spawn("http.server", serving);
+        self.keep(task);
+        tracing::info!(address = %bound, "API served");
+        Ok(bound)
+    }
+}

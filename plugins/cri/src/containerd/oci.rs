@@ -1,0 +1,203 @@
+//! Image archives from files: one uncompressed layer in the OCI layout, as `ctr images import` takes it. No registry and
+//! no build tool; the same files give the same bytes.
+
+use std::{collections::BTreeMap, io, io::Write, path::Path};
+
+use serde_json::{Value, json};
+use tar::{Builder, EntryType, Header};
+
+/// An image to be.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    names: Vec<String>,
+    entries: BTreeMap<String, (u32, Entry)>,
+    config: BTreeMap<String, Value>,
+}
+
+#[derive(Clone, Debug)]
+enum Entry {
+    Folder,
+    File(Vec<u8>),
+    Link(String),
+}
+
+impl Recipe {
+    /// An empty image of that full name, such as `registry.local/pause:3.9`.
+    pub fn named(name: impl Into<String>) -> Self {
+        let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        let config = BTreeMap::from([("Env".to_owned(), json!([path])), ("WorkingDir".to_owned(), json!("/"))]);
+        Self { names: vec![name.into()], entries: BTreeMap::new(), config }
+    }
+
+    /// Gives the image one more name.
+    #[must_use]
+    pub fn also(mut self, name: impl Into<String>) -> Self {
+        self.names.push(name.into());
+        self
+    }
+
+    /// Puts a file into it.
+    #[must_use]
+    pub fn file(self, path: &str, mode: u32, content: impl Into<Vec<u8>>) -> Self {
+        self.entry(path, mode, Entry::File(content.into()))
+    }
+
+    /// Puts an empty folder into it.
+    #[must_use]
+    pub fn folder(self, path: &str, mode: u32) -> Self {
+        self.entry(path, mode, Entry::Folder)
+    }
+
+    /// Puts a symbolic link into it.
+    #[must_use]
+    pub fn link(self, path: &str, target: &str) -> Self {
+        self.entry(path, 0o777, Entry::Link(target.into()))
+    }
+
+    /// What is run, before the arguments.
+    #[must_use]
+    pub fn entrypoint(self, words: &[&str]) -> Self {
+        self.set("Entrypoint", json!(words))
+    }
+
+    /// The arguments, or what is run without an entry point.
+    #[must_use]
+    pub fn arguments(self, words: &[&str]) -> Self {
+        self.set("Cmd", json!(words))
+    }
+
+    /// Who it runs as.
+    #[must_use]
+    pub fn user(self, user: &str) -> Self {
+        self.set("User", json!(user))
+    }
+
+    fn set(mut self, key: &str, value: Value) -> Self {
+        self.config.insert(key.into(), value);
+        self
+    }
+
+    fn entry(mut self, path: &str, mode: u32, entry: Entry) -> Self {
+        let path = path.trim_matches('/');
+        let mut end = 0;
+        while let Some(next) = path[end..].find('/') {
+            end += next;
+            self.entries.entry(path[..end].into()).or_insert((0o755, Entry::Folder));
+            end += 1;
+        }
+        self.entries.insert(path.into(), (mode, entry));
+        self
+    }
+
+    /// Writes the archive to a file.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file.
+    pub fn save(&self, path: &Path) -> io::Result<()> {
+        self.write(io::BufWriter::new(std::fs::File::create(path)?))
+    }
+
+    /// Writes the archive.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write(&self, out: impl Write) -> io::Result<()> {
+        let mut blobs = Blobs::default();
+        let layer = blobs.add("application/vnd.oci.image.layer.v1.tar", self.layer()?);
+        let config = json!({
+            "created": "1970-01-01T00:00:00Z",
+            "architecture": architecture(),
+            "os": "linux",
+            "config": self.config,
+            "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] },
+        });
+        let config = blobs.add("application/vnd.oci.image.config.v1+json", config.to_string().into_bytes());
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer] });
+        let manifest = blobs.add(kind, manifest.to_string().into_bytes());
+        let named = |name: &String| {
+            let mut manifest = manifest.clone();
+            manifest["platform"] = json!({ "architecture": architecture(), "os": "linux" });
+            manifest["annotations"] = json!({ "io.containerd.image.name": name });
+            manifest
+        };
+        let index = json!({ "schemaVersion": 2, "manifests": self.names.iter().map(named).collect::<Vec<_>>() });
+        let mut archive = Builder::new(out);
+        append(&mut archive, "oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        append(&mut archive, "index.json", 0o644, index.to_string().as_bytes())?;
+        for (digest, blob) in &blobs.0 {
+            append(&mut archive, &format!("blobs/sha256/{digest}"), 0o644, blob)?;
+        }
+        archive.into_inner()?.flush()
+    }
+
+    fn layer(&self) -> io::Result<Vec<u8>> {
+        let mut layer = Builder::new(Vec::new());
+        for (path, (mode, entry)) in &self.entries {
+            match entry {
+                Entry::File(content) => append(&mut layer, path, *mode, content)?,
+                Entry::Folder => layer.append_data(&mut header(EntryType::Directory, *mode, 0), path, io::empty())?,
+                Entry::Link(target) => layer.append_link(&mut header(EntryType::Symlink, *mode, 0), path, target)?,
+            }
+        }
+        layer.into_inner()
+    }
+}
+
+fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+fn append(archive: &mut Builder<impl Write>, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
+    archive.append_data(&mut header(EntryType::Regular, mode, content.len() as u64), path, content)
+}
+
+#[derive(Default)]
+struct Blobs(BTreeMap<String, Vec<u8>>);
+
+impl Blobs {
+    /// Adds a blob and returns its descriptor.
+    fn add(&mut self, kind: &str, content: Vec<u8>) -> Value {
+        let digest = ring::digest::digest(&ring::digest::SHA256, &content);
+        let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let descriptor = json!({ "mediaType": kind, "digest": format!("sha256:{digest}"), "size": content.len() });
+        self.0.insert(digest, content);
+        descriptor
+    }
+}
+
+/// The machine's architecture in the words of images.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_files_give_the_same_archive_with_every_folder_in_it() {
+        let recipe = Recipe::named("registry.local/a:1").file("/usr/bin/a", 0o755, "a").link("/bin", "usr/bin");
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        recipe.write(&mut first).unwrap();
+        recipe.write(&mut second).unwrap();
+        assert!(first == second);
+        let layer = recipe.layer().unwrap();
+        let mut layer = tar::Archive::new(layer.as_slice());
+        let paths = layer.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
+        assert_eq!(paths.collect::<Vec<_>>(), ["bin", "usr", "usr/bin", "usr/bin/a"]);
+    }
+}

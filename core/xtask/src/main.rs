@@ -1,5 +1,6 @@
 //! The commands of this repository, as `cargo xtask <command>`.
 
+mod bench;
 mod codegen;
 mod distill;
 mod images;
@@ -21,6 +22,8 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measures speed and size of the release build, and of a peer, and prints a table.
+    Bench(bench::Bench),
     /// Writes the fact tables in core/api/data from upstream's published documents.
     Distill {
         /// The folder that holds the OpenAPI documents and the protobuf, merge-key and resource tables.
@@ -52,6 +55,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().command {
+        Command::Bench(bench) => bench::run(&bench),
         Command::Distill { from } => distill::run(&from),
         Command::Codegen { check } => codegen::run(check),
         Command::Images { folder } => images::run(&folder),

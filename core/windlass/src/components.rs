@@ -16,8 +16,9 @@ pub(crate) fn start(cluster: &Cluster, own: Vec<Arc<dyn Controller>>, config: &C
     let mut controllers = windlass_controllers::all(&informers, config);
     controllers.extend(own);
     let collector = windlass_controllers::collector(&informers).run(stop.clone());
-    let controllers = async move { futures::join!(run_controllers(controllers, &informers, stop), collector) };
-    let controllers = async move { drop(controllers.await) };
+    let controllers = async move {
+        futures::join!(run_controllers(controllers, &informers, stop), collector);
+    };
 
     let client = cluster.client_as(windlass_scheduler::identity()).with_user_agent("kube-scheduler");
     let scheduler = windlass_scheduler::Host::new(&cluster.informers(client), windlass_scheduler::Config::default());

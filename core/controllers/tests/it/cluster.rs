@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use windlass_api::core::v1::Pod;
 use windlass_apiserver::{ApiServer, access::Rbac};
+use windlass_controllers::Config;
 use windlass_client::{Cache, Client, Informers, Select, gvr, informer::Parts};
 use windlass_kernel::{
     Api, ClockExt, Error, ErrorKind, Identity, Result, SpawnExt, Stop,
@@ -37,7 +38,7 @@ impl Cluster {
         cluster.bind_pods();
         let controllers = cluster.client(windlass_controllers_identity()).1;
         let stop = cluster.stop.clone();
-        let run = async move { windlass_controllers::run(&controllers, stop).await };
+        let run = async move { windlass_controllers::run(&controllers, &Config::default(), stop).await };
         cluster.executor.spawn().spawn("controllers", run).detach();
         cluster
     }
@@ -132,7 +133,7 @@ impl Cluster {
         let done = self.executor.run_until(waiting);
         if done.is_none() {
             let there = format!("{:?}", cache.list());
-            panic!("it did not come to be after {:#?}: {}", self.gate.log(), &there[..there.len().min(20)]);
+            panic!("it did not come to be after {:#?}: {}", self.gate.log(), &there[..there.len().min(2000)]);
         }
     }
 

@@ -12,10 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::join_all;
 use parking_lot::Mutex;
-use windlass_client::{
-    Cache, Client, Informers, Queue, Select, Selection,
-    events::Recorder,
-};
+use windlass_client::{Cache, Client, Informers, Queue, Select, Selection, events::Recorder};
 use windlass_kernel::{SpawnExt, Stop, Task, api::GroupVersionResource, controller::ObjectKey};
 
 use self::{

@@ -23,7 +23,8 @@ pub(crate) struct Deletable {
 /// The built-in resources, each once.
 pub(crate) fn built_in() -> Vec<Arc<Deletable>> {
     let usable = |info: &&ResourceInfo| ["list", "watch", "delete"].iter().all(|verb| info.serves(verb));
-    let all: Vec<&ResourceInfo> = resources::all().iter().filter(usable).filter(|info| info.group != "events.k8s.io").collect();
+    let all: Vec<&ResourceInfo> =
+        resources::all().iter().filter(usable).filter(|info| info.group != "events.k8s.io").collect();
     let preferred = |info: &&&ResourceInfo| {
         let same = all.iter().filter(|other| (other.group, other.plural) == (info.group, info.plural));
         same.min_by(|a, b| resources::prefer(a.version, b.version)).is_some_and(|best| best.version == info.version)

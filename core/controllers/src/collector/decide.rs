@@ -38,7 +38,10 @@ pub(super) enum Step {
     /// It loses the references to owners that are not solid.
     Disown,
     /// It is deleted; its references stop blocking first, where that would be a circle.
-    Delete { propagation: Propagation, unblock: bool },
+    Delete {
+        propagation: Propagation,
+        unblock: bool,
+    },
 }
 
 /// Decides about an object by the deletion that it asks for itself, or else by its owners.

@@ -56,9 +56,9 @@ impl Graph {
 
     /// Whether an owner is there, and stays.
     pub(super) fn holds(&self, node: &Node, owner: &OwnerReference) -> bool {
-        self.nodes.get(owner.uid.as_str()).is_some_and(|known| {
-            known.is_meant(owner, &node.key.namespace) && known.state != Deletion::Foreground
-        })
+        self.nodes
+            .get(owner.uid.as_str())
+            .is_some_and(|known| known.is_meant(owner, &node.key.namespace) && known.state != Deletion::Foreground)
     }
 
     fn link(&mut self, before: Option<&Node>, after: &Node, woken: &mut BTreeSet<Uid>) {

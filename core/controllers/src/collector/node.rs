@@ -101,8 +101,8 @@ impl Node {
 
     /// Whether a reference from an object in `namespace` means this object: with the uid alone it may be a lie.
     pub(super) fn is_meant(&self, owner: &OwnerReference, namespace: &str) -> bool {
-        let same_kind = self.resource.kind == owner.kind
-            && self.resource.resource.group == crate::claim::group(&owner.api_version);
+        let same_kind =
+            self.resource.kind == owner.kind && self.resource.resource.group == crate::claim::group(&owner.api_version);
         let reachable = !self.resource.namespaced || self.key.namespace == namespace;
         *self.uid == *owner.uid && self.key.name == owner.name && same_kind && reachable
     }

@@ -132,8 +132,7 @@ impl Shared {
         for dependent in dependents {
             let there = self.read(&dependent.resource, &dependent.key.namespace, &dependent.key.name).await?;
             let Some(there) = there.filter(|there| *there.meta.uid == *dependent.uid) else { continue };
-            let kept: Vec<_> =
-                there.meta.owner_references.iter().filter(|own| own.uid != *node.uid).cloned().collect();
+            let kept: Vec<_> = there.meta.owner_references.iter().filter(|own| own.uid != *node.uid).cloned().collect();
             if kept.len() < there.meta.owner_references.len() {
                 self.set_owners(dependent, &there, kept).await?;
             }

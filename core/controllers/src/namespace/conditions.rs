@@ -55,14 +55,17 @@ fn name(resource: &Deletable) -> String {
 pub(super) fn update(conditions: &mut Vec<NamespaceCondition>, remains: &Remains, now: Timestamp) {
     let ok = |reason: &str, message: &str| (false, reason.to_owned(), message.to_owned());
     let listed = |counts: &BTreeMap<String, usize>, words: &str| {
-        counts.iter().map(|(name, count)| format!("{name} {words} {count} resource instances")).collect::<Vec<_>>().join(", ")
+        counts
+            .iter()
+            .map(|(name, count)| format!("{name} {words} {count} resource instances"))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let failed = if remains.failures.is_empty() {
         ok("ContentDeleted", "All content successfully deleted, may be waiting on finalization")
     } else {
         let failures = remains.failures.join(", ");
-        let message =
-            format!("Failed to delete all resource types, {} remaining: {failures}", remains.failures.len());
+        let message = format!("Failed to delete all resource types, {} remaining: {failures}", remains.failures.len());
         (true, "ContentDeletionFailed".into(), message)
     };
     let content = if remains.resources.is_empty() {
@@ -90,7 +93,12 @@ pub(super) fn update(conditions: &mut Vec<NamespaceCondition>, remains: &Remains
     }
 }
 
-fn set(all: &mut Vec<NamespaceCondition>, type_: &str, (holds, reason, message): (bool, String, String), now: Timestamp) {
+fn set(
+    all: &mut Vec<NamespaceCondition>,
+    type_: &str,
+    (holds, reason, message): (bool, String, String),
+    now: Timestamp,
+) {
     let status = if holds { "True" } else { "False" };
     let new = NamespaceCondition {
         type_: type_.into(),

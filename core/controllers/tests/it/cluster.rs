@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use windlass_api::core::v1::Pod;
 use windlass_apiserver::{ApiServer, access::Rbac};
-use windlass_controllers::Config;
 use windlass_client::{Cache, Client, Informers, Select, gvr, informer::Parts};
+use windlass_controllers::Config;
 use windlass_kernel::{
     Api, ClockExt, Error, ErrorKind, Identity, Result, SpawnExt, Stop,
     api::{Events, GroupVersionResource, Request, Response, Verb},

@@ -70,9 +70,7 @@ fn an_orphaning_deletion_leaves_the_dependents_without_their_owner() {
 }
 
 fn map(name: &str, owners: &[(&str, &str)]) -> Value {
-    let owner = |(name, uid): &(&str, &str)| {
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid, "blockOwnerDeletion": true})
-    };
+    let owner = |(name, uid): &(&str, &str)| json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid, "blockOwnerDeletion": true});
     let owners: Vec<_> = owners.iter().map(owner).collect();
     let metadata = json!({"name": name, "namespace": "default", "ownerReferences": owners});
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})

@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use windlass_api::{apps::v1::{Deployment, ReplicaSet}, core::v1::Pod};
+use windlass_api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::Pod,
+};
 use windlass_client::{Cache, Select};
 use windlass_kernel::{api::PatchType, controller::ObjectKey};
 
-use crate::{cluster::{Cluster, Fault}, sets::template};
+use crate::{
+    cluster::{Cluster, Fault},
+    sets::template,
+};
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
@@ -61,7 +67,8 @@ fn a_new_template_replaces_the_pods_within_its_limits() {
     let seen = Arc::clone(&worst);
     let counted = pods.clone();
     pods.on_change(move |_| {
-        let live: Vec<_> = counted.values().into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
+        let live: Vec<_> =
+            counted.values().into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
         let ready = live.iter().filter(|pod| pod.status.phase.as_deref() == Some("Running")).count();
         let mut worst = seen.lock();
         *worst = (worst.0.min(ready), worst.1.max(live.len()));
@@ -82,7 +89,9 @@ fn an_undo_brings_the_former_template_back_as_a_new_revision() {
     for (image, revision) in [("web:1", "1"), ("web:2", "2"), ("web:1", "3")] {
         set_image(&cluster, image);
         cluster.until(&deployments, rolled_out(image, 2));
-        cluster.until(&deployments, |all| all.values()[0].metadata.annotations.get(REVISION).map(String::as_str) == Some(revision));
+        cluster.until(&deployments, |all| {
+            all.values()[0].metadata.annotations.get(REVISION).map(String::as_str) == Some(revision)
+        });
     }
     cluster.settle();
     let mut revisions: Vec<_> = sets.values().iter().map(|set| set.metadata.annotations[REVISION].clone()).collect();
@@ -175,7 +184,12 @@ fn whichever_write_fails_the_rollout_ends_the_same() {
             cluster.settle();
             let mut sizes: Vec<_> = sets.values().iter().map(|set| set.spec.replicas).collect();
             sizes.sort();
-            assert_eq!((sizes, pods.len()), (vec![Some(0), Some(2)], 2), "{fault:?} {first}: {:#?}", cluster.gate.log());
+            assert_eq!(
+                (sizes, pods.len()),
+                (vec![Some(0), Some(2)], 2),
+                "{fault:?} {first}: {:#?}",
+                cluster.gate.log()
+            );
             assert_eq!(deployments.values()[0].metadata.annotations[REVISION], "2");
         }
     }

@@ -54,12 +54,16 @@ fn a_set_has_as_many_pods_as_wanted() {
     scale(&cluster, 2);
     cluster.until(&sets, ready(2));
     let pods = pods(&cluster);
+    cluster.until(&pods, |pods| pods.len() == 2);
     let victim = pods.list()[0].0.clone();
     cluster.executor.run_until(cluster.admin.delete::<Pod>("default", &victim.name)).unwrap();
     cluster.until(&pods, |pods| !pods.contains(&victim) && pods.len() == 2);
     cluster.until(&sets, ready(2));
     let owner = pods.values()[0].metadata.owner_references[0].clone();
-    assert_eq!((owner.kind.as_str(), owner.controller, owner.block_owner_deletion), ("ReplicaSet", Some(true), Some(true)));
+    assert_eq!(
+        (owner.kind.as_str(), owner.controller, owner.block_owner_deletion),
+        ("ReplicaSet", Some(true), Some(true))
+    );
 }
 
 #[test]
@@ -87,7 +91,8 @@ fn orphans_are_adopted_and_strays_released() {
     cluster.until(&sets, ready(2));
     let key = ObjectKey::new("default", "orphan");
     cluster.until(&pods, |pods| pods.len() == 2 && pods.get(&key).is_some_and(|pod| owned(&pod)));
-    let stray = cluster.admin.patch::<Pod>("default", "orphan", PatchType::Merge, json!({"metadata": {"labels": null}}));
+    let stray =
+        cluster.admin.patch::<Pod>("default", "orphan", PatchType::Merge, json!({"metadata": {"labels": null}}));
     cluster.executor.run_until(stray).unwrap();
     cluster.until(&pods, |pods| pods.len() == 3 && pods.get(&key).is_some_and(|pod| !owned(&pod)));
     cluster.until(&sets, ready(2));

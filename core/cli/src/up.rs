@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use windlass::{
     Cluster,
-    apiserver::{access::EcdsaKeys, http::NoSessions},
+    apiserver::{access::EcdsaKeys, stream::Sessions},
     kernel::{Clock, Error, ErrorKind, Spawn},
     rim::{SystemClock, TokioSpawn},
     serve::{self, Https, Pki},
@@ -58,7 +58,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
 
     let admin = pki.authority.client("kubernetes-admin", &["system:masters"], clock.now())?;
     let authority = pki.authority.pem().certificate.clone();
-    let https = Https { pki, authenticator, connector: Arc::new(NoSessions), texts: Arc::new(()), keys };
+    let https = Https { pki, authenticator, connector: Arc::new(Sessions), texts: Arc::new(()), keys };
     let bound = cluster.serve(up.listen, https).await?;
     let config = serve::kubeconfig(&format!("https://{}", reachable(bound)), &authority, "kubernetes-admin", &admin);
     write_private(&data.kubeconfig(), &config)?;

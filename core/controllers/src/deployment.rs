@@ -156,7 +156,9 @@ impl Deployments {
             Write::Create(set) => self.create(deployment, &set, writing).await,
             Write::Update { set, scaled } => {
                 let updated = match self.client.update(&*set).await {
-                    Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => return Ok(false),
+                    Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                        return Ok(false);
+                    }
                     updated => updated?,
                 };
                 writing.wrote_version(updated.metadata.resource_version.as_deref());
@@ -208,8 +210,8 @@ impl Deployments {
     async fn collided(&self, deployment: &Deployment, set: &ReplicaSet, name: &str) -> Result<bool> {
         let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
         let Some(there) = self.client.get_opt::<ReplicaSet>(namespace, name).await? else { return Ok(false) };
-        let own = claim::controller_of(&there.metadata).map(|owner| owner.uid.as_str())
-            == deployment.metadata.uid.as_deref();
+        let own =
+            claim::controller_of(&there.metadata).map(|owner| owner.uid.as_str()) == deployment.metadata.uid.as_deref();
         if !own || !template::same(&there.spec.template, &set.spec.template) {
             let mut status = deployment.status.clone();
             status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);

@@ -113,12 +113,16 @@ impl Pods {
     pub(crate) fn new(informers: &Informers) -> Self {
         let by_controller = Index {
             name: BY_CONTROLLER,
-            values: |key, pod: &Arc<PodView>| vec![pod.controller.clone().unwrap_or_else(|| claim::orphans_of(&key.namespace))],
+            values: |key, pod: &Arc<PodView>| {
+                vec![pod.controller.clone().unwrap_or_else(|| claim::orphans_of(&key.namespace))]
+            },
         };
         let by_node = Index { name: BY_NODE, values: |_, pod: &Arc<PodView>| vec![pod.node.clone()] };
-        Self(informers.projected::<Pod, _>(Select::all(), vec![by_controller, by_node], |pod| {
-            Some(Arc::new(PodView::of(pod)))
-        }))
+        Self(
+            informers.projected::<Pod, _>(Select::all(), vec![by_controller, by_node], |pod| {
+                Some(Arc::new(PodView::of(pod)))
+            }),
+        )
     }
 
     /// The pods whose controller has the uid, by name.

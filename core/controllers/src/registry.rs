@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use windlass_client::{
-    Client, Informers,
-    events::Recorder,
-    informer::Parts,
-    run_controllers,
-};
+use windlass_client::{Client, Informers, events::Recorder, informer::Parts, run_controllers};
 use windlass_kernel::{Controller, Identity, Stop};
 
 use crate::{deployment::Deployments, pods::Pods, replicaset::ReplicaSets, sets::Sets};

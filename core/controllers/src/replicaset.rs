@@ -8,11 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use windlass_api::{
-    apps::v1::ReplicaSet,
-    core::v1::Pod,
-    meta::v1::ObjectMeta,
-};
+use windlass_api::{apps::v1::ReplicaSet, core::v1::Pod, meta::v1::ObjectMeta};
 use windlass_client::{
     Client,
     events::{Recorder, Severity},

@@ -31,7 +31,10 @@ pub(super) struct Plan {
 pub(super) enum Write {
     Create(Box<ReplicaSet>),
     /// `scaled` is from which size to which, where that changes.
-    Update { set: Box<ReplicaSet>, scaled: Option<(i32, i32)> },
+    Update {
+        set: Box<ReplicaSet>,
+        scaled: Option<(i32, i32)>,
+    },
     Delete(Box<ReplicaSet>),
 }
 
@@ -71,7 +74,11 @@ pub(super) fn plan(deployment: &Deployment, sets: &[Arc<ReplicaSet>], now: Times
         }
         return rollout.finish(Progress::Keep);
     }
-    if rollout.limits.rolling { rollout.roll() } else { rollout.recreate() }
+    if rollout.limits.rolling {
+        rollout.roll()
+    } else {
+        rollout.recreate()
+    }
     rollout.finish(Progress::Judge)
 }
 

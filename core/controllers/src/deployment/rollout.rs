@@ -24,9 +24,7 @@ impl Rollout<'_> {
             old.into_iter().for_each(|at| self.resize(at, 0));
             return;
         }
-        let running = |(at, set): (usize, &Working)| {
-            Some(at) != self.new && (set.pods() > 0 || !set.observed())
-        };
+        let running = |(at, set): (usize, &Working)| Some(at) != self.new && (set.pods() > 0 || !set.observed());
         if self.sets.iter().enumerate().any(running) {
             return;
         }

@@ -10,10 +10,8 @@ pub(super) fn count(rollout: &Rollout<'_>) -> DeploymentStatus {
     let sum = |of: fn(&Working) -> i32| sets.iter().map(of).sum::<i32>();
     let available = sum(Working::available);
     let updated = rollout.new.map_or(0, |at| sets[at].set.status.replicas);
-    let terminating: Option<Vec<i32>> = sets
-        .iter()
-        .map(|own| if own.was.is_some() { own.set.status.terminating_replicas } else { Some(0) })
-        .collect();
+    let terminating: Option<Vec<i32>> =
+        sets.iter().map(|own| if own.was.is_some() { own.set.status.terminating_replicas } else { Some(0) }).collect();
     let mut status = DeploymentStatus {
         observed_generation: deployment.metadata.generation,
         replicas: some(sum(|own| own.set.status.replicas)),

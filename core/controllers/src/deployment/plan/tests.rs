@@ -148,8 +148,16 @@ fn recreate_waits_until_the_old_pods_have_ended() {
 #[test]
 fn a_change_of_size_is_shared_in_proportion() {
     check("replicas=5", "new size=3 desired=3", "new 3>5");
-    check("replicas=15 surge=5 unavailable=0", "old size=10 desired=10 surge=5, new size=5 desired=10 surge=5", "old 10>13, new 5>7");
-    check("replicas=5 surge=0 unavailable=1", "old size=8 desired=10 surge=0, new size=2 desired=10 surge=0", "old 8>4, new 2>1");
+    check(
+        "replicas=15 surge=5 unavailable=0",
+        "old size=10 desired=10 surge=5, new size=5 desired=10 surge=5",
+        "old 10>13, new 5>7",
+    );
+    check(
+        "replicas=5 surge=0 unavailable=1",
+        "old size=8 desired=10 surge=0, new size=2 desired=10 surge=0",
+        "old 8>4, new 2>1",
+    );
     check("replicas=0", "old size=2 desired=3, new size=2 desired=3", "old 2>0, new 2>0");
     check("replicas=5 paused", "new size=3 desired=3", "new 3>5");
 }

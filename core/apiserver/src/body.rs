@@ -235,6 +235,21 @@ mod tests {
     }
 
     #[test]
+    fn a_body_in_protobuf_is_read_like_one_in_json() {
+        let info = resources::find("", "v1", "configmaps").unwrap();
+        let map =
+            serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"k": "v"}});
+        let bytes = protobuf::encode(&map, info.message).unwrap().into();
+        let body = Body::Bytes { media_type: PROTOBUF.into(), bytes };
+        let read = object(body, Wanted::object_of(info), FieldValidation::Strict).unwrap();
+        assert_eq!((&read.object["data"], &read.object["metadata"]["name"]), (&map["data"], &map["metadata"]["name"]));
+        assert_eq!(
+            read.object,
+            object(Body::Value(map), Wanted::object_of(info), FieldValidation::Strict).unwrap().object
+        );
+    }
+
+    #[test]
     fn unknown_fields_are_refused_or_dropped_as_asked() {
         let pod = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"x"},"spec":{"foo":1}}"#;
         let refused =

@@ -1,6 +1,6 @@
 //! Assembling an API server from its parts. Starting it writes the objects that every cluster has.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use serde_json::Value;
 use windlass_kernel::{
@@ -35,6 +35,7 @@ pub struct Builder {
     rules: Option<Arc<dyn RuleSource>>,
     bare: bool,
     port: Option<u16>,
+    address: Option<IpAddr>,
     initial: Vec<Value>,
 }
 
@@ -130,6 +131,14 @@ impl Builder {
         self
     }
 
+    /// The address that the server is reached at, as the endpoints of the service `kubernetes` say; none are written
+    /// unless it is set.
+    #[must_use]
+    pub fn advertise(mut self, address: IpAddr) -> Self {
+        self.address = Some(address);
+        self
+    }
+
     /// Objects beyond the built-in ones to write at start where they do not exist, such as roles.
     #[must_use]
     pub fn initial_objects(mut self, objects: Vec<Value>) -> Self {
@@ -176,6 +185,9 @@ impl Builder {
         let server = Arc::new(ApiServer::new(parts));
         if !self.bare {
             bootstrap::run(&server, self.initial).await?;
+            if let Some(address) = self.address {
+                bootstrap::advertise(&server, address).await?;
+            }
         }
         Ok(server)
     }

@@ -25,5 +25,5 @@ pub use self::{
     body::{Body, empty, full, status},
     handler::{Issuer, Parts, Server},
     health::{Check, StoreCheck},
-    upgrade::{Connect, Connecting, NoSessions},
+    upgrade::{Connect, Connecting, Held, NoSessions},
 };

@@ -27,7 +27,10 @@ impl Served {
     fn new(info: &'static ResourceInfo) -> Self {
         let storage = storage_of(info);
         let group = if storage.group.is_empty() { "core" } else { storage.group };
-        let rules = kinds::of(storage.group, storage.kind);
+        let known = kinds::of(storage.group, storage.kind);
+        // A kind without rules of its own keeps its status apart all the same.
+        let apart = storage.subresource("status").is_some() && !known.has_status;
+        let rules = if apart { &kinds::CUSTOM_WITH_STATUS } else { known };
         Self { info, storage, rules, prefix: format!("/registry/{group}/{}/", storage.plural) }
     }
 
@@ -68,6 +71,15 @@ impl Served {
     /// The group and version as objects state it.
     pub(crate) fn api_version(&self) -> String {
         self.info.group_version().api_version()
+    }
+
+    /// What users of a deprecated resource are told.
+    pub(crate) fn deprecation(&self) -> Option<&'static str> {
+        match (self.info.group, self.info.plural) {
+            ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+            ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+            _ => None,
+        }
     }
 
     /// Whether it is this resource of the core group (or of the group given).
@@ -170,6 +182,14 @@ mod tests {
             "autoscaling/v2 /registry/autoscaling/horizontalpodautoscalers/ns/x",
         );
         check("events.k8s.io", "v1", "events", "v1 /registry/core/events/ns/x");
+    }
+
+    #[test]
+    fn what_has_a_status_of_its_own_keeps_it_apart() {
+        for served in Registry::built_in().served {
+            let apart = served.info.subresource("status").is_some();
+            assert!(!apart || served.rules.has_status, "{}", served.info.plural);
+        }
     }
 
     #[test]

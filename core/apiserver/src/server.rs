@@ -195,7 +195,10 @@ impl Api for ApiServer {
         check_manager(&request)?;
         home(&mut request);
         let target = self.parts.registry.resolve(&request)?;
-        self.dispatch(target, request).await
+        let deprecation = target.served.deprecation();
+        let mut response = self.dispatch(target, request).await?;
+        response.warnings.extend(deprecation.map(str::to_owned));
+        Ok(response)
     }
 
     async fn watch(&self, mut request: Request) -> Result<Events> {

@@ -24,7 +24,7 @@ pub(crate) enum Owners {
 }
 
 /// What a client wants an object to be, in its stored version.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Proposal {
     /// The object.
     pub(crate) object: Value,

@@ -45,6 +45,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         .clock(Arc::clone(&clock))
         .spawn(spawn)
         .keys(Arc::clone(&keys) as _)
+        .root_certificate(&pki.authority.pem().certificate)
         .authenticator(Arc::clone(&authenticator));
     if up.runtime == Runtime::Fake {
         for at in 0..up.nodes {

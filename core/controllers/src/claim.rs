@@ -102,6 +102,22 @@ pub(crate) fn moot(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Invalid)
 }
 
+/// A write that somebody else has made already, or whose object is gone: the next look decides anew.
+pub(crate) fn settled(done: Result<()>) -> Result<()> {
+    match done {
+        Err(error)
+            if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound)
+                || error.details().is_some_and(|details| details.reason == "NamespaceTerminating")
+                || error
+                    .details()
+                    .is_some_and(|d| d.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
 /// The key of the controller of that kind; the namespace's [`ORPHANS`] where nobody controls the object.
 pub(crate) fn controller_key<T: Resource>(document: &Document) -> Vec<ObjectKey> {
     #[derive(Default, serde::Deserialize)]

@@ -4,10 +4,13 @@
 
 mod claim;
 pub mod deployment;
+pub mod endpoints;
 mod pods;
 mod registry;
 pub mod replicaset;
+pub mod root_ca;
+pub mod service_account;
 mod sets;
 mod written;
 
-pub use registry::{NAMES, all, identity, run};
+pub use registry::{Config, NAMES, all, identity, run};

@@ -5,7 +5,22 @@ use std::sync::Arc;
 use windlass_client::{Client, Informers, events::Recorder, informer::Parts, run_controllers};
 use windlass_kernel::{Controller, Identity, Stop};
 
-use crate::{deployment::Deployments, pods::Pods, replicaset::ReplicaSets, sets::Sets};
+use crate::{
+    deployment::Deployments,
+    endpoints::{EndpointSlices, LegacyEndpoints},
+    pods::Pods,
+    replicaset::ReplicaSets,
+    root_ca::RootCas,
+    service_account::ServiceAccounts,
+    sets::Sets,
+};
+
+/// What controllers are told beside what the API says.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The certificate (PEM) that pods trust the API server by; empty publishes none.
+    pub root_certificate: String,
+}
 
 /// Who owns the fields that controllers write, as upstream's do.
 const FIELD_MANAGER: &str = "kube-controller-manager";
@@ -17,10 +32,21 @@ type Make = fn(&Tools) -> Arc<dyn Controller>;
 const CONTROLLERS: &[(&str, Make)] = &[
     ("deployment-controller", |tools| Arc::new(Deployments::new(tools))),
     ("replicaset-controller", |tools| Arc::new(ReplicaSets::new(tools))),
+    ("endpoint-controller", |tools| Arc::new(LegacyEndpoints::new(tools))),
+    ("endpointslice-controller", |tools| Arc::new(EndpointSlices::new(tools))),
+    ("root-ca-cert-publisher", |tools| Arc::new(RootCas::new(tools))),
+    ("service-account-controller", |tools| Arc::new(ServiceAccounts::new(tools))),
 ];
 
 /// The names of all controllers, each of which has an [`identity`].
-pub const NAMES: &[&str] = &["deployment-controller", "replicaset-controller"];
+pub const NAMES: &[&str] = &[
+    "deployment-controller",
+    "replicaset-controller",
+    "endpoint-controller",
+    "endpointslice-controller",
+    "root-ca-cert-publisher",
+    "service-account-controller",
+];
 
 /// What a controller is made of.
 #[derive(Debug)]
@@ -31,13 +57,21 @@ pub(crate) struct Tools {
     pub(crate) client: Client,
     pub(crate) pods: Pods,
     pub(crate) sets: Sets,
+    pub(crate) config: Config,
 }
 
 impl Tools {
-    fn new(name: &'static str, informers: &Informers, (pods, sets): (&Pods, &Sets)) -> Self {
+    fn new(name: &'static str, informers: &Informers, (pods, sets): (&Pods, &Sets), config: &Config) -> Self {
         let client = informers.parts().client.clone();
         let client = client.with_identity(Arc::new(identity(name))).with_field_manager(FIELD_MANAGER);
-        Self { name, informers: informers.clone(), client, pods: pods.clone(), sets: sets.clone() }
+        Self {
+            name,
+            informers: informers.clone(),
+            client,
+            pods: pods.clone(),
+            sets: sets.clone(),
+            config: config.clone(),
+        }
     }
 
     /// A recorder of events in the controller's name.
@@ -56,12 +90,12 @@ pub fn identity(name: &str) -> Identity {
 
 /// All controllers that keys drive. `informers` read for all of them; each writes as itself.
 #[must_use]
-pub fn all(informers: &Informers) -> Vec<Arc<dyn Controller>> {
+pub fn all(informers: &Informers, config: &Config) -> Vec<Arc<dyn Controller>> {
     let (pods, sets) = (Pods::new(informers), Sets::new(informers));
-    CONTROLLERS.iter().map(|(name, make)| make(&Tools::new(name, informers, (&pods, &sets)))).collect()
+    CONTROLLERS.iter().map(|(name, make)| make(&Tools::new(name, informers, (&pods, &sets), config))).collect()
 }
 
 /// Runs all controllers until `stop`.
-pub async fn run(informers: &Informers, stop: Stop) {
-    run_controllers(all(informers), informers, stop).await;
+pub async fn run(informers: &Informers, config: &Config, stop: Stop) {
+    run_controllers(all(informers, config), informers, stop).await;
 }

@@ -2,16 +2,23 @@
 
 use std::sync::Arc;
 
-use windlass_client::runner::run_controllers;
+use windlass_client::run_controllers;
+use windlass_controllers::Config;
 use windlass_kernel::{Controller, Identity, SpawnExt, Task};
 
 use crate::cluster::Cluster;
 
 /// Starts the components. They end when the cluster stops.
-pub(crate) fn start(cluster: &Cluster, own: Vec<Arc<dyn Controller>>) -> Vec<Task> {
+pub(crate) fn start(cluster: &Cluster, own: Vec<Arc<dyn Controller>>, config: &Config) -> Vec<Task> {
     let manager = Identity::new("system:kube-controller-manager", &["system:authenticated"]);
     let informers = cluster.informers(cluster.client_as(manager).with_user_agent("kube-controller-manager"));
     let stop = cluster.stopping().clone();
-    let controllers = async move { run_controllers(own, &informers, stop).await };
-    vec![cluster.spawn().spawn("controllers", controllers)]
+    let mut controllers = windlass_controllers::all(&informers, config);
+    controllers.extend(own);
+    let controllers = async move { run_controllers(controllers, &informers, stop).await };
+
+    let client = cluster.client_as(windlass_scheduler::identity()).with_user_agent("kube-scheduler");
+    let scheduler = windlass_scheduler::Host::new(&cluster.informers(client), windlass_scheduler::Config::default());
+    let scheduler = scheduler.run(cluster.stopping().clone());
+    vec![cluster.spawn().spawn("controllers", controllers), cluster.spawn().spawn("scheduler", scheduler)]
 }

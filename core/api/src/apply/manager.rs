@@ -79,10 +79,11 @@ impl ManagedEntry {
         let mut entry = json!({
             "apiVersion": self.api_version,
             "fieldsType": "FieldsV1",
-            "fieldsV1": self.fields.to_value(),
             "manager": self.manager,
             "operation": operation,
         });
+        // Moved in, because the macro would copy the whole tree once more.
+        entry["fieldsV1"] = self.fields.to_value();
         let optional = [("subresource", Some(&self.subresource)), ("time", self.time.as_ref())];
         for (name, value) in optional {
             if let Some(value) = value.filter(|v| !v.is_empty()) {

@@ -161,7 +161,7 @@ fn ports(spec: &Value) -> impl Iterator<Item = &Value> {
 mod tests {
     use super::*;
 
-    fn check(spec: Value, expect: &str) {
+    fn check(spec: &Value, expect: &str) {
         let mut service = json!({"metadata": {"name": "s"}, "spec": spec});
         let said = match families(&mut service) {
             Ok(()) => {
@@ -178,18 +178,18 @@ mod tests {
 
     #[test]
     fn a_service_needs_what_its_type_says() {
-        check(json!({"ports": [{"port": 1}]}), r#""SingleStack" ["IPv4"] true [] false"#);
-        check(json!({"clusterIP": "None", "selector": {"a": "b"}}), r#""SingleStack" ["IPv4"] false [] false"#);
-        check(json!({"clusterIP": "None"}), r#""RequireDualStack" ["IPv4","IPv6"] false [] false"#);
+        check(&json!({"ports": [{"port": 1}]}), r#""SingleStack" ["IPv4"] true [] false"#);
+        check(&json!({"clusterIP": "None", "selector": {"a": "b"}}), r#""SingleStack" ["IPv4"] false [] false"#);
+        check(&json!({"clusterIP": "None"}), r#""RequireDualStack" ["IPv4","IPv6"] false [] false"#);
         check(
-            json!({"type": "NodePort", "ports": [{"nodePort": 30001}, {}]}),
+            &json!({"type": "NodePort", "ports": [{"nodePort": 30001}, {}]}),
             r#""SingleStack" ["IPv4"] true [1] false"#,
         );
         let local = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"});
-        check(local, r#""SingleStack" ["IPv4"] true [] true"#);
-        check(json!({"type": "ExternalName"}), "null null false [] false");
+        check(&local, r#""SingleStack" ["IPv4"] true [] true"#);
+        check(&json!({"type": "ExternalName"}), "null null false [] false");
         check(
-            json!({"ipFamilyPolicy": "RequireDualStack"}),
+            &json!({"ipFamilyPolicy": "RequireDualStack"}),
             r#"Service "s" is invalid: spec.ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services"#,
         );
     }

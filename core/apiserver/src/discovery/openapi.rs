@@ -116,6 +116,19 @@ fn write_definitions(
     for name in ["DeleteOptions", "ObjectMeta", "ListMeta", "Patch", "Status", "WatchEvent"] {
         types.add_named(&format!("io.k8s.apimachinery.pkg.apis.meta.v1.{name}"));
     }
+    // The core group has these kinds, and every group and version knows the first two as its own.
+    for kind in ["DeleteOptions", "WatchEvent", "Status"] {
+        let name = format!("io.k8s.apimachinery.pkg.apis.meta.v1.{kind}");
+        let Some(message) = windlass_api::schema::Message::named(&name) else { continue };
+        let all = kinds.entry(message.name).or_default();
+        all.push(json!({"group": "", "version": "v1", "kind": kind}));
+        for resource in resources.iter().filter(|_| kind != "Status") {
+            let own = json!({"group": resource.group, "version": resource.version, "kind": kind});
+            if !all.contains(&own) {
+                all.push(own);
+            }
+        }
+    }
     let mut first = true;
     for resource in resources {
         let mut known_as = |message: &'static windlass_api::schema::Message, kind: [&str; 3]| {

@@ -273,10 +273,10 @@ fn operation_id(
     let sub = sub.map(|sub| camel(&sub.name, true)).unwrap_or_default();
     let kind = &resource.kind;
     let id = if connects { format!("connect{}", camel(method, true)) } else { id.to_owned() };
-    if scope == "ForAllNamespaces" {
-        format!("{id}{group}{version}{kind}ForAllNamespaces")
-    } else {
-        format!("{id}{group}{version}{scope}{kind}{sub}")
+    match (scope, &*id) {
+        ("ForAllNamespaces", _) => format!("{id}{group}{version}{kind}ForAllNamespaces"),
+        (_, "deleteCollection") => format!("delete{group}{version}Collection{scope}{kind}"),
+        _ => format!("{id}{group}{version}{scope}{kind}{sub}"),
     }
 }
 

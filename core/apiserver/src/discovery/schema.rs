@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use windlass_api::schema::{Codec, Field, Kind, ListType, Message, Shape};
+use windlass_api::schema::{Codec, Field, Kind, ListType, Message, Shape, Zero};
 
 use super::{catalog::Resource, openapi::Texts};
 
@@ -76,6 +76,7 @@ pub(super) fn definition(message: &Message, kinds: &[Value], dialect: Dialect, t
         Codec::IntOrString => json!({"type": "string", "format": "int-or-string"}),
         Codec::RawExtension | Codec::FieldsV1 => json!({"type": "object"}),
         Codec::Strings => json!({"type": "array", "items": {"type": "string"}}),
+        _ if message.short_name() == "Patch" => json!({"type": "object"}),
         _ => json!({}),
     };
     if message.is_atomic() {
@@ -115,17 +116,26 @@ fn object(message: &Message, dialect: Dialect, texts: &dyn Texts) -> Value {
 }
 
 fn property(message: &Message, field: &Field, dialect: Dialect) -> Value {
-    let one = kind(field.of, dialect);
-    let mut out = match field.shape {
-        Shape::One => one,
-        Shape::List => json!({"type": "array", "items": one}),
-        Shape::Map => json!({"type": "object", "additionalProperties": one}),
+    let part = || match field.of {
+        Kind::Message(of) => dialect.reference(of.name),
+        scalar => scalar_schema(scalar),
+    };
+    let mut out = match (field.shape, field.of) {
+        (Shape::One, Kind::Message(of)) => dialect.embed(of.name),
+        (Shape::One, scalar) => scalar_schema(scalar),
+        (Shape::List, _) => json!({"type": "array", "items": part()}),
+        (Shape::Map, _) => json!({"type": "object", "additionalProperties": part()}),
     };
     if out.get("$ref").is_some() {
         return out;
     }
     if let Some(default) = message.default_of(field.json).and_then(|text| serde_json::from_str::<Value>(text).ok()) {
         out["default"] = default;
+    } else if let (Shape::One, Kind::Message(of), Zero::Omit | Zero::Write) = (field.shape, field.of, field.zero)
+        && of.codec == Codec::Plain
+        && dialect == Dialect::V3
+    {
+        out["default"] = json!({});
     }
     extensions(&mut out, field);
     out
@@ -139,7 +149,9 @@ fn extensions(out: &mut Value, field: &Field) {
         ListType::Set => Some("set"),
         ListType::Map => Some("map"),
     };
-    if let Some(word) = word {
+    // A type that is atomic says so itself.
+    let said = field.shape == Shape::One && matches!(field.of, Kind::Message(of) if of.is_atomic());
+    if let Some(word) = word.filter(|_| !said) {
         let key = if field.shape == Shape::List { "x-kubernetes-list-type" } else { "x-kubernetes-map-type" };
         out[key] = word.into();
     }
@@ -157,13 +169,6 @@ fn extensions(out: &mut Value, field: &Field) {
     }
     if !merge.key.is_empty() {
         out["x-kubernetes-patch-merge-key"] = merge.key.into();
-    }
-}
-
-fn kind(of: Kind, dialect: Dialect) -> Value {
-    match of {
-        Kind::Message(message) => dialect.embed(message.name),
-        scalar => scalar_schema(scalar),
     }
 }
 

@@ -25,7 +25,7 @@ use super::{
     options,
     route::Target,
     shape::Format,
-    upgrade::Connecting,
+    upgrade::{Connecting, Held},
     watch::{Frames, holding, until_stopped},
 };
 use crate::{
@@ -88,7 +88,6 @@ impl Server {
     ) -> Response<Body> {
         request.verb = Verb::Connect;
         let parts = self.parts();
-        let running = self.metrics().running(labels);
         let connecting = Connecting {
             request,
             rest: target.rest,
@@ -98,10 +97,9 @@ impl Server {
             clock: Arc::clone(&parts.clock),
             spawn: Arc::clone(&parts.spawn),
             stop: self.stop().clone(),
+            held: Held(self.metrics().running(labels)),
         };
-        let out = parts.connector.connect(connecting).await;
-        drop(running);
-        out
+        parts.connector.connect(connecting).await
     }
 
     fn verb(&self, target: &Target, http: &Request<Incoming>, media_type: &str) -> Result<Verb> {

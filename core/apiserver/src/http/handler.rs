@@ -133,7 +133,7 @@ impl Server {
         let path = request.uri().path().to_owned();
         let (target, method) = (route::parse(&path), request.method().clone());
         let long = target.as_ref().is_some_and(|target| long_running(target, &request));
-        let labels = labels(target.as_ref(), &request);
+        let labels = self.labels(target.as_ref(), &request);
         let work = AssertUnwindSafe(self.answer(peer, target, &labels, request)).catch_unwind();
         let done = if long { Ok(work.await) } else { self.parts.clock.timeout(LIMIT, work).await };
         let mut out = match done {
@@ -223,6 +223,39 @@ impl Server {
         let wanted = impersonation(headers);
         if wanted.is_empty() { Ok(own) } else { impersonate(&own, wanted, &*self.parts.authorizer).await }
     }
+
+    /// What the request is counted as. Names that are not served are left out: they are the client's to invent.
+    fn labels(&self, target: Option<&Target>, request: &Request<Incoming>) -> Labels {
+        let snapshot = self.parts.catalog.snapshot();
+        let known = target.and_then(|t| snapshot.find(&t.group, &t.version, &t.resource));
+        let (Some(target), Some(resource)) = (target, known) else {
+            let verb = method_verb(request.method()).to_ascii_uppercase();
+            return Labels { verb, component: "apiserver".into(), ..Labels::default() };
+        };
+        let query = request.uri().query().unwrap_or_default();
+        let verb = match *request.method() {
+            _ if target.connects() => "CONNECT".to_owned(),
+            ref method if is_watch(target, method, query) => "WATCH".to_owned(),
+            Method::GET | Method::HEAD if target.name.is_empty() => "LIST".to_owned(),
+            Method::DELETE if target.name.is_empty() => "DELETECOLLECTION".to_owned(),
+            ref method => method_verb(method).to_ascii_uppercase(),
+        };
+        let scope = match (target.name.is_empty(), target.namespace.is_empty()) {
+            (false, _) => "resource",
+            (true, false) => "namespace",
+            (true, true) => "cluster",
+        };
+        let sub = resource.subresources.iter().find(|sub| sub.name == target.subresource.as_str());
+        Labels {
+            verb,
+            group: target.group.clone(),
+            version: target.version.clone(),
+            resource: target.resource.clone(),
+            subresource: sub.map(|sub| sub.name.to_string()).unwrap_or_default(),
+            scope: scope.into(),
+            component: "apiserver".into(),
+        }
+    }
 }
 
 fn method_verb(method: &Method) -> &'static str {
@@ -286,32 +319,4 @@ fn long_running(target: &Target, request: &Request<Incoming>) -> bool {
 /// Whether a request follows changes.
 pub(super) fn is_watch(target: &Target, method: &Method, query: &str) -> bool {
     *method == Method::GET && (target.watch || (target.name.is_empty() && options::watches(query)))
-}
-
-fn labels(target: Option<&Target>, request: &Request<Incoming>) -> Labels {
-    let Some(target) = target else {
-        return Labels { verb: request.method().to_string(), component: "apiserver".into(), ..Labels::default() };
-    };
-    let query = request.uri().query().unwrap_or_default();
-    let verb = match *request.method() {
-        _ if target.connects() => "CONNECT",
-        ref method if is_watch(target, method, query) => "WATCH",
-        Method::GET | Method::HEAD if target.name.is_empty() => "LIST",
-        Method::DELETE if target.name.is_empty() => "DELETECOLLECTION",
-        ref method => method.as_str(),
-    };
-    let scope = match (target.name.is_empty(), target.namespace.is_empty()) {
-        (false, _) => "resource",
-        (true, false) => "namespace",
-        (true, true) => "cluster",
-    };
-    Labels {
-        verb: verb.into(),
-        group: target.group.clone(),
-        version: target.version.clone(),
-        resource: target.resource.clone(),
-        subresource: target.subresource.clone(),
-        scope: scope.into(),
-        component: "apiserver".into(),
-    }
 }

@@ -175,3 +175,34 @@ pub fn server_config(own: &KeyAndCertificate, clients: &str) -> Result<Arc<Serve
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls::pki_types::UnixTime;
+
+    use super::*;
+
+    #[test]
+    fn an_authority_read_back_signs_what_its_certificate_verifies() {
+        let now: Timestamp = "2027-03-04T05:06:07Z".parse().unwrap();
+        let made = Authority::generate("ca", now).unwrap();
+        let again = Authority::from_pem(made.pem().clone()).unwrap();
+        let client = again.client("alice", &["devs"], now).unwrap();
+        let certificate = CertificateDer::from_pem_slice(client.certificate.as_bytes()).unwrap();
+
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(made.pem().certificate.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let at = |seconds: i64| UnixTime::since_unix_epoch(Duration::from_secs(seconds.unsigned_abs()));
+        let valid = |seconds| verifier.verify_client_cert(&certificate, &[], at(seconds)).is_ok();
+        assert!(valid(now.as_second()));
+        assert!(!valid(now.as_second() + 400 * 86_400));
+
+        let own = again.server("server", &["localhost", "::1", "10.0.0.1"], now).unwrap();
+        assert!(server_config(&own, &made.pem().certificate).is_ok());
+        assert!(made.client("alice", &["a", "b"], now).is_err());
+    }
+}

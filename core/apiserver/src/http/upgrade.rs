@@ -2,7 +2,10 @@
 //!
 //! The framing (WebSocket, SPDY) and the forwarding are an implementation's business.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{
+    fmt::{self, Debug},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use hyper::{Request, Response, body::Incoming};
@@ -11,7 +14,10 @@ use windlass_kernel::{
     error::{Error, ErrorKind},
 };
 
-use super::body::{Body, status};
+use super::{
+    body::{Body, status},
+    metrics::Running,
+};
 
 /// A request that goes on as a session or to another server.
 #[derive(Debug)]
@@ -32,6 +38,17 @@ pub struct Connecting {
     pub spawn: Arc<dyn Spawn>,
     /// When the server ends.
     pub stop: Stop,
+    /// Counts the session as open until it is dropped.
+    pub held: Held,
+}
+
+/// Counts a session as open for as long as it lives.
+pub struct Held(#[expect(dead_code, reason = "it counts by being dropped")] pub(super) Running);
+
+impl Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
+    }
 }
 
 /// Answers requests that open sessions or are forwarded.

@@ -20,8 +20,6 @@ pub enum NameRule {
     Subdomain,
     /// An RFC 1123 label.
     Label,
-    /// An RFC 1035 label.
-    Label1035,
     /// Anything that fits in a URL path.
     PathSegment,
 }
@@ -33,7 +31,6 @@ impl NameRule {
         match self {
             Self::Subdomain => names::dns_1123_subdomain(name),
             Self::Label => names::dns_1123_label(name),
-            Self::Label1035 => names::dns_1035_label(name),
             Self::PathSegment => names::path_segment(name),
         }
     }

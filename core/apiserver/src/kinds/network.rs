@@ -108,7 +108,7 @@ fn backend(backend: &Field<'_, '_>, errors: &mut Errors) {
         (true, false) => {
             let (name, port) = (service.get("name"), service.get("port"));
             if errors.require(&name, "") {
-                errors.invalid_each(&name, names::dns_1035_label(name.text()));
+                errors.invalid_each(&name, names::dns_1123_label(name.text()));
             }
             let (number, word) = (port.get("number"), port.get("name"));
             if number.number() != 0 && !word.is_empty() {

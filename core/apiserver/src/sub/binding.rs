@@ -107,19 +107,19 @@ fn scheduled(pod: &mut Value, now: Timestamp) {
 mod tests {
     use super::*;
 
-    fn check(pod: Value, expect: Result<&str, &str>) {
+    fn check(pod: &Value, expect: Result<&str, &str>) {
         let binding = json!({"target": {"name": "n1"}});
-        let said = assigned(&pod, &binding, Timestamp::UNIX_EPOCH);
+        let said = assigned(pod, &binding, Timestamp::UNIX_EPOCH);
         let node = said.as_ref().map(|pod| pod["spec"]["nodeName"].as_str().unwrap()).map_err(String::as_str);
         assert_eq!(node, expect);
     }
 
     #[test]
     fn a_pod_is_assigned_once_and_only_while_it_lives() {
-        check(json!({"metadata": {"name": "p"}}), Ok("n1"));
+        check(&json!({"metadata": {"name": "p"}}), Ok("n1"));
         let bound = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n2"}});
-        check(bound, Err("pod p is already assigned to node \"n2\""));
+        check(&bound, Err("pod p is already assigned to node \"n2\""));
         let going = json!({"metadata": {"name": "p", "deletionTimestamp": "1970-01-01T00:00:00Z"}});
-        check(going, Err("pod p is being deleted, cannot be assigned to a host"));
+        check(&going, Err("pod p is being deleted, cannot be assigned to a host"));
     }
 }

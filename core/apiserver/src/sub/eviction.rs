@@ -163,7 +163,7 @@ fn refuse(why: Option<String>, retry_after: Option<Duration>) -> Error {
 mod tests {
     use super::*;
 
-    fn check(status: Value, ready: bool, expect: &str) {
+    fn check(status: &Value, ready: bool, expect: &str) {
         let mut budget = json!({"metadata": {"name": "b", "generation": 1}, "spec": {}, "status": status});
         let said = match allowed(&mut budget, "p", ready, Timestamp::UNIX_EPOCH) {
             Ok(noted) => format!("{noted} {}", budget["status"]["disruptionsAllowed"]),
@@ -174,10 +174,10 @@ mod tests {
 
     #[test]
     fn a_budget_is_spent_one_pod_at_a_time() {
-        check(json!({"observedGeneration": 1, "disruptionsAllowed": 2}), true, "true 1");
+        check(&json!({"observedGeneration": 1, "disruptionsAllowed": 2}), true, "true 1");
         let spent = json!({"observedGeneration": 1, "disruptionsAllowed": 0, "desiredHealthy": 2, "currentHealthy": 2});
-        check(spent.clone(), true, "The disruption budget b needs 2 healthy pods and has 2 currently");
-        check(spent, false, "false 0");
-        check(json!({}), true, "The disruption budget b is still being processed by the server.");
+        check(&spent, true, "The disruption budget b needs 2 healthy pods and has 2 currently");
+        check(&spent, false, "false 0");
+        check(&json!({}), true, "The disruption budget b is still being processed by the server.");
     }
 }

@@ -16,8 +16,8 @@ use crate::{
 
 /// Writes the finalizers of a namespace's spec.
 pub(super) async fn finalize(server: &ApiServer, served: &Served, mut request: Request) -> Result<Response> {
-    let given = verbs::proposal(served, &mut request)?;
-    let response = verbs::replace(server, served, &request, Part::Special(keep, metadata), &given).await?;
+    let mut given = Some(verbs::proposal(served, &mut request)?);
+    let response = verbs::replace(server, served, &request, Part::Special(keep, metadata), &mut given).await?;
     response.ok_or_else(|| errors::not_found(served.info, &request.name))
 }
 

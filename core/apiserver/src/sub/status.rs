@@ -12,8 +12,8 @@ pub(super) async fn serve(server: &ApiServer, served: &Served, part: Part, mut r
     match request.verb {
         Verb::Get => verbs::get(server, served, &request).await,
         Verb::Update => {
-            let given = verbs::proposal(served, &mut request)?;
-            let response = verbs::replace(server, served, &request, part, &given).await?;
+            let mut given = Some(verbs::proposal(served, &mut request)?);
+            let response = verbs::replace(server, served, &request, part, &mut given).await?;
             response.ok_or_else(|| errors::not_found(served.info, &request.name))
         }
         Verb::Patch(kind) => verbs::patched(server, served, kind, part, request).await,

@@ -57,7 +57,14 @@ pub(crate) async fn watch(server: &ApiServer, served: &Served, request: &Request
     } else {
         asked.unwrap_or_default()
     };
-    let changes = store.watch(range, after).await.map_err(too_old)?;
+    let changes = match store.watch(range, after).await {
+        Ok(changes) => changes,
+        // What is too old is an event of the watch, as clients expect; anything else refuses it.
+        Err(error) if error.is(ErrorKind::Compacted) => {
+            return Ok(stream::once(async { Err(too_old(error)) }).boxed());
+        }
+        Err(error) => return Err(explain_future(server, error, ReadAt::NotOlderThan(after)).await),
+    };
     let clock = Arc::clone(&server.parts.clock);
     let end = options.timeout.map(|span| clock.uptime().saturating_add(span));
     let following = Following {

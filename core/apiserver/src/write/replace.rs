@@ -188,3 +188,24 @@ fn leases_only_renewed(served: &Served, old: &Value, new: &Value) -> bool {
     };
     rest(old) == rest(new)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::registry::Registry;
+
+    fn check(new: &Value, expect: bool) {
+        let registry = Registry::built_in();
+        let served = registry.find("coordination.k8s.io", "v1", "leases").unwrap();
+        let old = json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "a", "renewTime": "1"}});
+        assert_eq!(leases_only_renewed(served, &old, new), expect);
+    }
+
+    #[test]
+    fn a_renewal_changes_the_time_and_nothing_else() {
+        check(&json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "a", "renewTime": "2"}}), true);
+        check(&json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "b", "renewTime": "2"}}), false);
+    }
+}

@@ -2,12 +2,15 @@
 
 mod agents;
 mod crud;
+#[cfg(feature = "http")]
 mod http;
 mod messages;
 mod others;
 mod pods;
+#[cfg(feature = "http")]
 mod rbac;
 mod rig;
+#[cfg(feature = "http")]
 mod rim;
 mod services;
 mod watches;

@@ -123,3 +123,18 @@ fn every_listable_resource_is_listed() {
         assert_eq!(list.kind, format!("{}List", info.kind));
     }
 }
+
+#[test]
+fn a_server_says_where_it_is_and_corrects_it_at_the_next_start() {
+    let clock = crate::rig::HandClock::default();
+    let first = crate::rig::wait(crate::rig::builder(&clock).advertise([10, 0, 0, 1].into()).start()).unwrap();
+    let again = crate::rig::builder(&clock).store(Arc::clone(first.store())).port(7443).advertise([10, 0, 0, 2].into());
+    let rig = Rig::over(&clock, crate::rig::wait(again.start()).unwrap());
+    let slice = rig.get("discovery.k8s.io/v1/endpointslices", "kubernetes").unwrap();
+    assert_eq!(
+        (&slice["endpoints"][0]["addresses"][0], &slice["ports"][0]["port"]),
+        (&json!("10.0.0.2"), &json!(7443))
+    );
+    let endpoints = rig.get("endpoints", "kubernetes").unwrap();
+    assert_eq!(endpoints["subsets"][0]["addresses"][0]["ip"], "10.0.0.2");
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 use windlass_kernel::{
-    Api,
+    Api, ErrorKind,
     api::{Events, Verb, VersionMatch, WatchEvent},
 };
 
@@ -87,4 +87,46 @@ fn a_watch_ends_at_its_timeout() {
     assert_eq!(next(&mut events), "bookmark false");
     rig.clock.advance(Duration::from_secs(1));
     assert_eq!(next(&mut events), "end");
+}
+
+#[test]
+fn events_are_forgotten_after_an_hour() {
+    let rig = Rig::new();
+    let event = json!({"metadata": {"name": "e", "labels": {"app": "x"}}, "reason": "R", "type": "Normal",
+        "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}, "message": "m"});
+    let mut events = wait(rig.server.watch(rig.request(Verb::Watch, "events"))).unwrap();
+    rig.create("events", event).unwrap();
+    assert_eq!(next(&mut events), "added e x");
+    rig.clock.advance(Duration::from_secs(3599));
+    rig.get("events", "e").unwrap();
+    rig.clock.advance(Duration::from_secs(301));
+    assert_eq!(next(&mut events), "deleted e x");
+}
+
+#[test]
+fn what_is_no_longer_kept_is_said_to_be_gone() {
+    let rig = Rig::new();
+    for name in ["a", "b", "c"] {
+        rig.create("configmaps", map(name, "x")).unwrap();
+    }
+    let page = rig.list("configmaps", |request| request.options.limit = 1).unwrap();
+    rig.create("configmaps", map("d", "x")).unwrap();
+    let latest = wait(rig.server.store().latest()).unwrap();
+    wait(rig.server.store().compact(latest)).unwrap();
+
+    let token = page.continue_token;
+    let gone = rig.list("configmaps", |request| request.options.continue_token = token).unwrap_err();
+    assert!(gone.is(ErrorKind::Compacted) && gone.message().starts_with("The provided continue parameter is too old"));
+    let token = gone.details().unwrap().continue_token.clone();
+    let rest = rig.list("configmaps", |request| request.options.continue_token = token).unwrap();
+    assert_eq!(crate::rig::names(&rest), ["b", "c", "d"]);
+
+    let mut request = rig.request(Verb::Watch, "configmaps");
+    request.options.resource_version = "1".into();
+    let error = match wait(rig.server.watch(request)) {
+        Err(error) => error,
+        Ok(mut events) => wait(events.next()).unwrap().unwrap_err(),
+    };
+    assert!(error.is(ErrorKind::Compacted));
+    assert_eq!(error.to_status()["reason"], "Expired");
 }

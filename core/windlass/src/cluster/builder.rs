@@ -2,11 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use serde_json::{Value, json};
 use windlass_apiserver::{
     ApiServer, Ranges,
-    access::{self, Escalation, Rbac},
+    access::{Escalation, Rbac},
 };
+use windlass_controllers::Config;
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Controller, Entropy, Keys, Result, Spawn, Stop, Store,
 };
@@ -31,6 +31,7 @@ pub struct Builder {
     admission: Vec<Arc<dyn Admission>>,
     controllers: Vec<Arc<dyn Controller>>,
     nodes: Vec<Box<dyn NodeSource>>,
+    config: Config,
     ranges: Option<Ranges>,
     bare: bool,
 }
@@ -112,6 +113,13 @@ impl Builder {
         self
     }
 
+    /// The certificate (PEM) that pods trust the API server by: every namespace gets it as `kube-root-ca.crt`.
+    #[must_use]
+    pub fn root_certificate(mut self, pem: impl Into<String>) -> Self {
+        self.config.root_certificate = pem.into();
+        self
+    }
+
     /// The addresses and node ports that services are given.
     #[must_use]
     pub fn service_ranges(mut self, ranges: Ranges) -> Self {
@@ -155,9 +163,7 @@ impl Builder {
             .clock(Arc::clone(&clock))
             .entropy(Arc::clone(&entropy))
             .spawn(Arc::clone(&spawn))
-            .node_agents(Arc::clone(&agents) as _)
-            .initial_objects(access::bootstrap::objects())
-            .initial_objects(vec![nodes_role_binding()]);
+            .node_agents(Arc::clone(&agents) as _);
         server = match self.authorizer {
             Some(own) => server.authorizer(own),
             None => {
@@ -183,7 +189,7 @@ impl Builder {
         let (stop, tasks) = (Stop::new(), Vec::new());
         let mut cluster = Cluster { server, agents, clock, entropy, spawn, stop, tasks };
         if !self.bare {
-            let components = crate::components::start(&cluster, self.controllers);
+            let components = crate::components::start(&cluster, self.controllers, &self.config);
             cluster.tasks.extend(components);
         }
         for node in &self.nodes {
@@ -193,16 +199,4 @@ impl Builder {
         tracing::info!(nodes = self.nodes.len(), "cluster started");
         Ok(cluster)
     }
-}
-
-/// Gives every node's agent the role `system:node`.
-///
-/// Upstream's Node authorizer narrows this to what a node's own pods refer to.
-fn nodes_role_binding() -> Value {
-    json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-        "metadata": {"name": "windlass:nodes"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:node"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nodes"}],
-    })
 }

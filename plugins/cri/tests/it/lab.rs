@@ -37,16 +37,17 @@ pub(crate) fn missing() -> Option<String> {
 }
 
 impl Lab {
-    /// Starts it.
-    pub(crate) fn start() -> Self {
+    /// Starts it. `tag` is one letter that no other one of this process has.
+    pub(crate) fn start(tag: char) -> Self {
         let tokio = Runtime::new().expect("a runtime");
         let rim = crate::rim::rim(tokio.handle());
         let pid = std::process::id();
-        let folder = std::env::temp_dir().join(format!("wcri{pid}"));
+        let folder = std::env::temp_dir().join(format!("wcri{pid}{tag}"));
+        let third = (pid / 50 + u32::from(tag)) % 250;
         let settings = Settings {
             sandbox_image: PAUSE.into(),
-            bridge: format!("wcri{pid}"),
-            pod_range: format!("10.{}.{}.0/24", 200 + pid % 50, pid / 50 % 250),
+            bridge: format!("wcri{pid}{tag}"),
+            pod_range: format!("10.{}.{third}.0/24", 200 + pid % 50),
             ..Settings::new(folder.join("data"), folder.join("state"))
         };
         fs::create_dir_all(folder.join("logs")).expect("a folder");
@@ -70,6 +71,18 @@ impl Lab {
         let folder = self.folder.display().to_string();
         assert!(!mounts.contains(&folder), "mounts are left: {mounts}");
         fs::remove_dir_all(&self.folder).expect("the folder goes");
+        // Runtimes leave the groups of pods to whoever named them.
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").expect("control groups").flatten() {
+            let group = hierarchy.path().join(self.cgroup().trim_start_matches('/'));
+            if group.exists() {
+                fs::remove_dir(&group).expect("an empty control group goes");
+            }
+        }
+    }
+
+    /// A control group of these tests.
+    pub(crate) fn cgroup(&self) -> String {
+        format!("/{}", self.folder.file_name().unwrap_or_default().display())
     }
 
     pub(crate) fn fixture(&self, prefix: String) -> Fixture {

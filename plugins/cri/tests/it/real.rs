@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use futures::{AsyncReadExt, AsyncWriteExt, SinkExt};
 use windlass_conformance::runtime::Program;
 use windlass_kernel::{
-    ClockExt, ContainerRuntime,
+    ClockExt, ContainerRuntime, ErrorKind,
     node::{Exit, Process, Session, Streams, TermSize},
     runtime::{ContainerConfig, ContainerId, ContainerKey, Opening, SandboxConfig, SandboxId, SandboxKey},
 };
@@ -27,6 +27,7 @@ async fn pod(lab: &Lab, name: &str) -> (SandboxConfig, SandboxId) {
     let config = SandboxConfig {
         key: SandboxKey { name: name.into(), namespace: "default".into(), uid: name.into(), attempt: 0 },
         hostname: name.into(),
+        cgroup_parent: lab.cgroup(),
         log_directory: lab.folder.join("logs").display().to_string(),
         ..SandboxConfig::default()
     };
@@ -126,17 +127,28 @@ fn memory(lab: &Lab) {
     });
 }
 
-fn restart(lab: &Lab) {
+/// On a containerd of its own, since it goes away for a while.
+fn restart(_: &Lab) {
+    let lab = Lab::start('r');
     lab.tokio.block_on(async {
-        let pod = pod(lab, "restart").await;
-        let id = container(lab, &pod, Program::Wait.shell(), None).await;
+        let pod = pod(&lab, "restart").await;
+        let id = container(&lab, &pod, Program::Wait.shell(), None).await;
+        let runtime = &lab.running.runtime;
         let found = lab.launcher.start().await.unwrap();
         assert!(found.found && found.pid == lab.running.pid);
-        // The old connection goes on: what it lost comes back.
-        let status = lab.running.runtime.container(&id).await.unwrap().unwrap();
-        assert!(status.exit.is_none());
-        lab.running.runtime.remove_sandbox(&pod.1).await.unwrap();
+        let before = runtime.container(&id).await.unwrap().unwrap();
+
+        lab.launcher.stop().await.unwrap();
+        let error = runtime.container(&id).await.unwrap_err();
+        assert!(error.is(ErrorKind::Unavailable), "{error}");
+
+        let started = lab.launcher.start().await.unwrap();
+        assert!(!started.found && started.pid != lab.running.pid);
+        // The old connection comes back by itself.
+        assert_eq!(runtime.container(&id).await.unwrap().unwrap(), before);
+        assert!(before.exit.is_none());
     });
+    lab.end();
 }
 
 fn metering(lab: &Lab) {

@@ -13,7 +13,8 @@ use crate::kinds::{BASE, Kind, NameRule};
 const AFFINITY_SECONDS: i64 = 10800;
 
 pub(in crate::kinds) static SERVICE: Kind = Kind {
-    name: NameRule::Label1035,
+    // KEP-5311: since 1.36 a service's name may start with a digit.
+    name: NameRule::Label,
     default,
     prepare_create: |service| {
         set(service, "status", json!({"loadBalancer": {}}));

@@ -98,7 +98,7 @@ pub(in crate::kinds) fn claim_spec(spec: &Field<'_, '_>, errors: &mut Errors) {
     access_modes(&modes, errors);
     let resources = spec.get("resources");
     let requests = resources.get("requests");
-    volumes::storage_request(&requests.key("storage").renamed(&requests.key("storage")), errors);
+    volumes::storage_request(&requests.key("storage"), errors);
     let class = spec.get("storageClassName");
     if !class.is_empty() {
         meta::reference(&class, errors);

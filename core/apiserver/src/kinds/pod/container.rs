@@ -49,10 +49,7 @@ pub(super) fn regular(list: &Field<'_, '_>, around: &Around<'_>, errors: &mut Er
         }
         probe::lifecycle(&container.get("lifecycle"), around.grace, errors);
         probe::all(&container, errors);
-        let restart = container.get("restartPolicy");
-        if restart.present() {
-            errors.optional_one_of(&restart, &["Always", "Never", "OnFailure"]);
-        }
+        restart_rules(&container, errors);
     }
     host_ports(list.items(), errors);
 }
@@ -63,9 +60,7 @@ pub(super) fn init(list: &Field<'_, '_>, regular: &Field<'_, '_>, around: &Aroun
     for container in list.items() {
         shared(&container, around, errors);
         let restart = container.get("restartPolicy");
-        if restart.present() {
-            errors.optional_one_of(&restart, &["Always", "Never", "OnFailure"]);
-        }
+        restart_rules(&container, errors);
         let name = container.get("name").text();
         if !name.is_empty() && !seen.insert(name.to_owned()) {
             errors.duplicate(&container.get("name"));
@@ -141,6 +136,24 @@ fn shared(container: &Field<'_, '_>, around: &Around<'_>, errors: &mut Errors) {
     resources::of_container(&container.get("resources"), &around.claims, errors);
     resize_policy(&container.get("resizePolicy"), around.restart_policy, errors);
     security::of_container(&container.get("securityContext"), around.own_users, errors);
+}
+
+/// Checks a container's own restart policy and the exit codes that it makes exceptions for.
+fn restart_rules(container: &Field<'_, '_>, errors: &mut Errors) {
+    let (policy, rules) = (container.get("restartPolicy"), container.get("restartPolicyRules"));
+    errors.optional_one_of(&policy, &["Always", "Never", "OnFailure"]);
+    if !rules.is_empty() && policy.is_empty() {
+        errors.required(&policy, "must specify restartPolicy when restart rules are used");
+    }
+    for rule in rules.items() {
+        errors.one_of(&rule.get("action"), &["Restart", "RestartAllContainers"]);
+        let codes = rule.get("exitCodes");
+        if !codes.present() {
+            errors.required(&codes, "must be specified");
+            continue;
+        }
+        errors.one_of(&codes.get("operator"), &["In", "NotIn"]);
+    }
 }
 
 fn ports(ports: &Field<'_, '_>, errors: &mut Errors) {

@@ -150,6 +150,64 @@ fn apparmor(profile: &Field<'_, '_>, errors: &mut Errors) {
     }
 }
 
+/// Refuses what belongs to another operating system than the one the pod says it is for.
+pub(super) fn operating_system(spec: &Field<'_, '_>, errors: &mut Errors) {
+    let (of_pod, of_container, top, words): (&[&str], &[&str], &[&str], &str) = match spec.get("os").get("name").text()
+    {
+        "linux" => (&["windowsOptions"], &["windowsOptions"], &[], "windows options cannot be set for a linux pod"),
+        "windows" => (
+            &[
+                "appArmorProfile",
+                "seLinuxOptions",
+                "seccompProfile",
+                "fsGroup",
+                "fsGroupChangePolicy",
+                "sysctls",
+                "runAsUser",
+                "runAsGroup",
+                "supplementalGroups",
+                "supplementalGroupsPolicy",
+                "seLinuxChangePolicy",
+            ],
+            &[
+                "appArmorProfile",
+                "seLinuxOptions",
+                "seccompProfile",
+                "capabilities",
+                "readOnlyRootFilesystem",
+                "privileged",
+                "allowPrivilegeEscalation",
+                "procMount",
+                "runAsUser",
+                "runAsGroup",
+            ],
+            &["hostUsers", "hostPID", "hostIPC", "shareProcessNamespace"],
+            "cannot be set for a windows pod",
+        ),
+        _ => return,
+    };
+    let context = spec.get("securityContext");
+    for name in of_pod.iter().filter(|name| context.get(name).present()) {
+        errors.forbidden(&context.get(name), words);
+    }
+    for name in top {
+        let field = spec.get(name);
+        // These two are plain booleans: false is the same as absent.
+        let plain = matches!(*name, "hostPID" | "hostIPC");
+        if field.present() && (!plain || field.is_true()) {
+            errors.forbidden(&field, words);
+        }
+    }
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        for container in spec.get(list).items() {
+            let context = container.get("securityContext");
+            for name in of_container.iter().filter(|name| context.get(name).present()) {
+                errors.forbidden(&context.get(name), words);
+            }
+        }
+    }
+}
+
 /// Checks the rules between host namespaces and user namespaces.
 pub(super) fn host_users(spec: &Field<'_, '_>, errors: &mut Errors) {
     if spec.get("hostUsers").value() != &json!(false) {

@@ -177,6 +177,10 @@ fn names_of_others(spec: &Field<'_, '_>, errors: &mut Errors) {
             errors.invalid_each(&field, names::dns_1123_label(field.text()));
         }
     }
+    let hostname = spec.get("hostnameOverride");
+    if !hostname.is_empty() {
+        errors.invalid_each(&hostname, names::dns_1123_subdomain(hostname.text()));
+    }
     affinity::tolerations(&spec.get("tolerations"), errors);
     for alias in spec.get("hostAliases").items() {
         errors.ip(&alias.get("ip"));
@@ -203,5 +207,6 @@ fn rest(spec: &Field<'_, '_>, errors: &mut Errors) {
     }
     if errors.require(&os.get("name"), "cannot be empty") {
         errors.optional_one_of(&os.with(os.get("name").value()), &["linux", "windows"]);
+        security::operating_system(spec, errors);
     }
 }

@@ -1,0 +1,233 @@
+//! The Endpoints and EndpointSlice controllers: which pods stand behind a service. The decisions are in `plan`.
+
+mod facts;
+mod legacy;
+mod plan;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use windlass_api::{
+    core::v1::{Endpoints, Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use windlass_client::{
+    Cache, Client, Select, gvr,
+    informer::{Index, Informers},
+};
+use windlass_kernel::{
+    Controller, Document, Result,
+    controller::{ObjectKey, Requeue, Watched},
+};
+
+use self::{
+    facts::{Backend, selects},
+    plan::Step,
+};
+use crate::{claim, registry::Tools};
+
+/// Who made a slice (`discovery/v1 LabelManagedBy`), and for which service (`LabelServiceName`).
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+const MANAGER: &str = "endpointslice-controller.k8s.io";
+const SERVICE: &str = "kubernetes.io/service-name";
+
+/// Keys of pods in a queue of services: no service has such a name.
+const POD: &str = "pod/";
+
+/// What both controllers look at.
+#[derive(Debug)]
+struct Views {
+    services: Cache<Arc<Service>>,
+    pods: Cache<Arc<Backend>>,
+}
+
+impl Views {
+    fn new(informers: &Informers) -> Self {
+        let pods = informers.projected::<Pod, _>(Select::all(), vec![], |pod| Some(Arc::new(Backend::of(pod))));
+        Self { services: informers.typed(Select::all()), pods }
+    }
+
+    async fn synced(&self) {
+        self.services.synced().await;
+        self.pods.synced().await;
+    }
+
+    /// The services that a changed pod may stand behind, or may have stood behind.
+    fn concerned(&self, namespace: &str, pod: &str, held: impl Fn(&ObjectKey) -> bool) -> Vec<ObjectKey> {
+        let pod = self.pods.get(&ObjectKey::new(namespace, pod));
+        let services = self.services.in_namespace(namespace).into_iter();
+        let concerned =
+            services.filter(|(key, service)| pod.as_ref().is_some_and(|pod| selects(service, pod)) || held(key));
+        concerned.map(|(key, _)| key).collect()
+    }
+
+    /// The pods behind a service, by name.
+    fn behind(&self, service: &Service) -> Vec<Arc<Backend>> {
+        let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+        let pods = self.pods.in_namespace(namespace).into_iter().map(|(_, pod)| pod);
+        pods.filter(|pod| selects(service, pod) && pod.reachable()).collect()
+    }
+}
+
+fn of_pod(document: &Document) -> Vec<ObjectKey> {
+    let keys = claim::own_key(document).into_iter();
+    keys.map(|key| ObjectKey::new(key.namespace, format!("{POD}{}", key.name))).collect()
+}
+
+fn of_slice(document: &Document) -> Vec<ObjectKey> {
+    let Some(service) = document.label(SERVICE).filter(|_| document.label(MANAGED_BY) == Some(MANAGER)) else {
+        return vec![];
+    };
+    claim::own_key(document).into_iter().map(|key| ObjectKey::new(key.namespace, service)).collect()
+}
+
+/// Keeps the EndpointSlices of services with a selector.
+#[derive(Debug)]
+pub struct EndpointSlices {
+    client: Client,
+    views: Views,
+    slices: Cache<Arc<EndpointSlice>>,
+}
+
+impl EndpointSlices {
+    pub(crate) fn new(tools: &Tools) -> Self {
+        let select = Select::all().labels(format!("{MANAGED_BY}={MANAGER}"));
+        let by_service = Index {
+            name: SERVICE,
+            values: |key: &ObjectKey, slice: &Arc<EndpointSlice>| {
+                let service = slice.metadata.labels.get(SERVICE).cloned().unwrap_or_default();
+                vec![ObjectKey::new(key.namespace.clone(), service).to_string()]
+            },
+        };
+        let slices = tools
+            .informers
+            .projected::<EndpointSlice, _>(select, vec![by_service], |slice| Some(Arc::new(slice.clone())));
+        Self { client: tools.client.clone(), views: Views::new(&tools.informers), slices }
+    }
+
+    fn slices_of(&self, service: &ObjectKey) -> Vec<Arc<EndpointSlice>> {
+        self.slices.indexed(SERVICE, &service.to_string()).into_iter().map(|(_, slice)| slice).collect()
+    }
+
+    async fn service(&self, key: &ObjectKey) -> Result<()> {
+        let existing = self.slices_of(key);
+        let service = self.views.services.get(key).filter(|service| service.metadata.deletion_timestamp.is_none());
+        let steps = match service.filter(|service| !service.spec.selector.is_empty()) {
+            Some(service) if service.spec.type_.as_deref() != Some("ExternalName") => {
+                plan::plan(&service, &self.views.behind(&service), &existing)
+            }
+            // Slices of a service that is gone are the garbage collector's; those of one that selects no more are ours.
+            Some(_) | None if self.views.services.contains(key) => {
+                existing.iter().map(|slice| Step::Delete(claim::key(&slice.metadata))).collect()
+            }
+            _ => vec![],
+        };
+        for step in steps {
+            let done = match step {
+                Step::Create(slice) => self.client.create(&*slice).await.map(drop),
+                Step::Update(slice) => self.client.update(&*slice).await.map(drop),
+                Step::Delete(key) => self.client.delete::<EndpointSlice>(&key.namespace, &key.name).await,
+            };
+            claim::settled(done)?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Controller for EndpointSlices {
+    fn name(&self) -> &'static str {
+        "endpointslice-controller"
+    }
+
+    fn watches(&self) -> Vec<Watched> {
+        vec![
+            Watched { resource: gvr::<Service>(), keys: claim::own_key },
+            Watched { resource: gvr::<Pod>(), keys: of_pod },
+            Watched { resource: gvr::<EndpointSlice>(), keys: of_slice },
+        ]
+    }
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue> {
+        self.views.synced().await;
+        self.slices.synced().await;
+        let Some(pod) = key.name.strip_prefix(POD) else {
+            self.service(key).await?;
+            return Ok(Requeue::OnChange);
+        };
+        let holds = |service: &ObjectKey| {
+            self.slices_of(service)
+                .iter()
+                .flat_map(|slice| &slice.endpoints)
+                .any(|endpoint| endpoint.target_ref.as_ref().is_some_and(|target| target.name.as_deref() == Some(pod)))
+        };
+        for service in self.views.concerned(&key.namespace, pod, holds) {
+            self.service(&service).await?;
+        }
+        Ok(Requeue::OnChange)
+    }
+}
+
+/// Keeps the Endpoints of services with a selector, for clients that know no slices.
+#[derive(Debug)]
+pub struct LegacyEndpoints {
+    client: Client,
+    views: Views,
+    endpoints: Cache<Arc<Endpoints>>,
+}
+
+impl LegacyEndpoints {
+    pub(crate) fn new(tools: &Tools) -> Self {
+        let views = Views::new(&tools.informers);
+        Self { client: tools.client.clone(), views, endpoints: tools.informers.typed(Select::all()) }
+    }
+
+    async fn service(&self, key: &ObjectKey) -> Result<()> {
+        let existing = self.endpoints.get(key);
+        let service = self.views.services.get(key).filter(|service| service.metadata.deletion_timestamp.is_none());
+        let Some(service) = service else {
+            if existing.is_some_and(|own| legacy::managed(&own)) && !self.views.services.contains(key) {
+                return claim::settled(self.client.delete::<Endpoints>(&key.namespace, &key.name).await);
+            }
+            return Ok(());
+        };
+        if service.spec.selector.is_empty() || service.spec.type_.as_deref() == Some("ExternalName") {
+            return Ok(());
+        }
+        let done = match legacy::plan(&service, &self.views.behind(&service), existing.as_deref()) {
+            None => Ok(()),
+            Some(wanted) if existing.is_some() => self.client.update(&wanted).await.map(drop),
+            Some(wanted) => self.client.create(&wanted).await.map(drop),
+        };
+        claim::settled(done)
+    }
+}
+
+#[async_trait]
+impl Controller for LegacyEndpoints {
+    fn name(&self) -> &'static str {
+        "endpoint-controller"
+    }
+
+    fn watches(&self) -> Vec<Watched> {
+        vec![
+            Watched { resource: gvr::<Service>(), keys: claim::own_key },
+            Watched { resource: gvr::<Pod>(), keys: of_pod },
+            Watched { resource: gvr::<Endpoints>(), keys: claim::own_key },
+        ]
+    }
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue> {
+        self.views.synced().await;
+        self.endpoints.synced().await;
+        let Some(pod) = key.name.strip_prefix(POD) else {
+            self.service(key).await?;
+            return Ok(Requeue::OnChange);
+        };
+        let holds = |service: &ObjectKey| self.endpoints.get(service).is_some_and(|own| legacy::holds(&own, pod));
+        for service in self.views.concerned(&key.namespace, pod, holds) {
+            self.service(&service).await?;
+        }
+        Ok(Requeue::OnChange)
+    }
+}

@@ -1,0 +1,168 @@
+//! Views made of the API's objects: what a pod asks for, and what a node offers. Pure.
+
+use windlass_api::{
+    core::v1::{Container, ContainerStatus, Node, Pod, ResourceRequirements},
+    quantity::Amount,
+};
+
+use super::{
+    affinity::{NodeTerm, NodeTerms, PodAffinity, Weighted},
+    node::{Image, NodeView},
+    pod::{HostPort, Owner, PodView},
+    resources::Resources,
+    spread::Spread,
+    taint::{Effect, Taint, Toleration},
+};
+use crate::controller::ObjectKey;
+
+/// What a container that says nothing is taken to use, for scores: a tenth of a CPU and 200 MiB.
+const GUESS: (i64, i64) = (100, 200 * 1024 * 1024);
+
+impl PodView {
+    /// The view of a pod.
+    #[must_use]
+    pub fn of(pod: &Pod) -> Self {
+        let (meta, spec, status) = (&pod.metadata, &pod.spec, &pod.status);
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let namespace = text(&meta.namespace);
+        let affinity = spec.affinity.as_ref();
+        let near = affinity.and_then(|affinity| affinity.node_affinity.as_ref());
+        let controller = meta.owner_references.iter().find(|owner| owner.controller == Some(true));
+        let unscheduled = status.conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False");
+        let preferences = near.map(|near| near.preferred_during_scheduling_ignored_during_execution.as_slice());
+        Self {
+            uid: text(&meta.uid),
+            key: ObjectKey::new(namespace.clone(), text(&meta.name)),
+            generation: meta.generation.unwrap_or_default(),
+            scheduler: text(&spec.scheduler_name),
+            node: spec.node_name.clone().filter(|name| !name.is_empty()),
+            nominated: status.nominated_node_name.clone().filter(|name| !name.is_empty()),
+            priority: spec.priority.unwrap_or_default(),
+            preempts: spec.preemption_policy.as_deref() != Some("Never"),
+            labels: meta.labels.clone(),
+            owner: controller.map(|owner| Owner {
+                kind: owner.kind.clone(),
+                name: owner.name.clone(),
+                uid: owner.uid.clone(),
+            }),
+            created: meta.creation_timestamp.map(|time| time.0),
+            started: status.start_time.map(|time| time.0),
+            terminating: meta.deletion_timestamp.is_some(),
+            requests: requests(pod, (0, 0)),
+            estimated: requests(pod, GUESS),
+            ports: ports(pod),
+            tolerations: spec.tolerations.iter().map(Toleration::of).collect(),
+            node_selector: spec.node_selector.clone(),
+            node_terms: near
+                .and_then(|near| near.required_during_scheduling_ignored_during_execution.as_ref())
+                .map(NodeTerms::of),
+            node_preferences: preferences
+                .unwrap_or_default()
+                .iter()
+                .filter(|preference| preference.weight != 0)
+                // An empty preference is no preference.
+                .filter(|p| !(p.preference.match_expressions.is_empty() && p.preference.match_fields.is_empty()))
+                .map(|p| Weighted { weight: p.weight.into(), term: NodeTerm::of(&p.preference) })
+                .collect(),
+            affinity: affinity.and_then(|affinity| PodAffinity::of(affinity, &namespace)).map(Box::new),
+            spread: spec.topology_spread_constraints.iter().map(|c| Spread::of(c, &meta.labels)).collect(),
+            gates: spec.scheduling_gates.iter().map(|gate| gate.name.clone()).collect(),
+            images: spec.init_containers.iter().chain(&spec.containers).map(|c| text(&c.image)).collect(),
+            complaint: unscheduled.map(|condition| (text(&condition.reason), text(&condition.message))),
+        }
+    }
+}
+
+fn restarts(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
+fn ports(pod: &Pod) -> Vec<HostPort> {
+    let sidecars = pod.spec.init_containers.iter().filter(|container| restarts(container));
+    let all = pod.spec.containers.iter().chain(sidecars).flat_map(|container| &container.ports);
+    all.filter_map(|port| {
+        let number = port.host_port.filter(|number| *number > 0)?;
+        let protocol = if port.protocol.is_empty() { "TCP".to_owned() } else { port.protocol.clone() };
+        Some(HostPort { ip: port.host_ip.clone().unwrap_or_default(), protocol, port: number })
+    })
+    .collect()
+}
+
+/// What a pod needs: its containers together, or its hungriest init container beside the sidecars before it, whichever
+/// is more; what is stated for the whole pod instead; and its overhead.
+fn requests(pod: &Pod, guess: (i64, i64)) -> Resources {
+    let statuses = &pod.status;
+    let mut total = Resources::default();
+    for container in &pod.spec.containers {
+        total.add(&needs(container, &statuses.container_statuses, guess));
+    }
+    let (mut sidecars, mut peak) = (Resources::default(), Resources::default());
+    for container in &pod.spec.init_containers {
+        let mut own = needs(container, &statuses.init_container_statuses, guess);
+        if restarts(container) {
+            sidecars.add(&own);
+            peak.raise(&sidecars);
+        } else {
+            own.add(&sidecars);
+            peak.raise(&own);
+        }
+    }
+    total.add(&sidecars);
+    total.raise(&peak);
+    if let Some(whole) = &pod.spec.resources {
+        let stated = Resources::of(&whole.requests);
+        for name in whole.requests.keys() {
+            match name.as_str() {
+                "cpu" => total.cpu = stated.cpu,
+                "memory" => total.memory = stated.memory,
+                name if name.starts_with("hugepages-") => total.set(name, stated.extended(name)),
+                _ => {}
+            }
+        }
+    }
+    total.add(&Resources::of(&pod.spec.overhead));
+    total
+}
+
+/// What a container needs, or still has while it is being made smaller.
+fn needs(container: &Container, statuses: &[ContainerStatus], guess: (i64, i64)) -> Resources {
+    let asked = &container.resources.requests;
+    let mut needs = Resources::of(asked);
+    if let Some(status) = statuses.iter().find(|status| status.name == container.name) {
+        let none = ResourceRequirements::default();
+        let actual = &status.resources.as_ref().unwrap_or(&none).requests;
+        needs.raise(&Resources::of(actual));
+        needs.raise(&Resources::of(&status.allocated_resources));
+    }
+    if !asked.contains_key("cpu") {
+        needs.cpu = needs.cpu.max(guess.0);
+    }
+    if !asked.contains_key("memory") {
+        needs.memory = needs.memory.max(guess.1);
+    }
+    needs
+}
+
+impl NodeView {
+    /// The view of a node, as yet without pods.
+    #[must_use]
+    pub fn of(node: &Node) -> Self {
+        let name = node.metadata.name.as_deref().unwrap_or_default();
+        let pods = node.status.allocatable.get("pods").and_then(|pods| pods.0.parse::<Amount>().ok());
+        let taint = |taint: &windlass_api::core::v1::Taint| {
+            let value = taint.value.clone().unwrap_or_default();
+            Some(Taint::new(taint.key.clone(), value, Effect::of(&taint.effect)?))
+        };
+        let images = node.status.images.iter().flat_map(|image| {
+            image.names.iter().map(|name| (Image::normalized(name).into_owned(), image.size_bytes.unwrap_or_default()))
+        });
+        let mut view = Self::named(name);
+        view.labels = node.metadata.labels.clone();
+        view.taints = node.spec.taints.iter().filter_map(taint).collect();
+        view.unschedulable = node.spec.unschedulable == Some(true);
+        view.allocatable = Resources::of(&node.status.allocatable);
+        view.max_pods = pods.map_or(0, Amount::as_i64);
+        view.images = images.collect();
+        view
+    }
+}

@@ -1,0 +1,396 @@
+//! The framework: composes plugins into a scheduler. Plugins that panic are caught and named.
+
+mod pick;
+
+use std::{
+    any::Any,
+    cell::Cell,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use windlass_kernel::{
+    Error, ErrorKind, Result, Scheduler,
+    scheduler::{
+        Change, Cycle, Decision, Explanation, Extender, Filter, Fit, NodeView, Nominated, Nowhere, Placement, PodView,
+        PostFilter, PreFilter, Prepared, Reason, Reasons, Recheck, Refusal, Relevance, ScorePlugin, Turn,
+    },
+};
+
+use self::pick::{below, best, enough};
+use crate::plugins;
+
+/// A scheduler made of plugins. The default has upstream's default plugins and weights.
+#[derive(Clone, Debug)]
+pub struct Framework {
+    pre_filters: Vec<Arc<dyn PreFilter>>,
+    filters: Vec<Arc<dyn Filter>>,
+    post_filters: Vec<Arc<dyn PostFilter>>,
+    scores: Vec<(i64, Arc<dyn ScorePlugin>)>,
+    extenders: Vec<(i64, Arc<dyn Extender>)>,
+    sample: Option<usize>,
+}
+
+impl Default for Framework {
+    fn default() -> Self {
+        plugins::default_framework()
+    }
+}
+
+impl Framework {
+    /// A framework without plugins: every pod fits everywhere.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self {
+            pre_filters: Vec::new(),
+            filters: Vec::new(),
+            post_filters: Vec::new(),
+            scores: Vec::new(),
+            extenders: Vec::new(),
+            sample: None,
+        }
+    }
+
+    /// Adds a plugin that looks at a pod before its filters do.
+    #[must_use]
+    pub fn pre_filter(mut self, plugin: impl PreFilter) -> Self {
+        self.pre_filters.push(Arc::new(plugin));
+        self
+    }
+
+    /// Adds a filter, to be asked after those before it.
+    #[must_use]
+    pub fn filter(mut self, plugin: impl Filter) -> Self {
+        self.filters.push(Arc::new(plugin));
+        self
+    }
+
+    /// Adds a plugin that is asked where a pod fits nowhere.
+    #[must_use]
+    pub fn post_filter(mut self, plugin: impl PostFilter) -> Self {
+        self.post_filters.push(Arc::new(plugin));
+        self
+    }
+
+    /// Adds a score that counts `weight` times.
+    #[must_use]
+    pub fn score(mut self, weight: u32, plugin: impl ScorePlugin) -> Self {
+        self.scores.push((weight.into(), Arc::new(plugin)));
+        self
+    }
+
+    /// Adds an extender whose scores count `weight` times.
+    #[must_use]
+    pub fn extender(mut self, weight: u32, extender: impl Extender) -> Self {
+        self.extenders.push((weight.into(), Arc::new(extender)));
+        self
+    }
+
+    /// Removes whatever has a name, at all points.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.pre_filters.retain(|plugin| plugin.name() != name);
+        self.filters.retain(|plugin| plugin.name() != name);
+        self.post_filters.retain(|plugin| plugin.name() != name);
+        self.scores.retain(|(_, plugin)| plugin.name() != name);
+        self.extenders.retain(|(_, extender)| extender.name() != name);
+        self
+    }
+
+    /// Looks for possible nodes until so many in a hundred are found. The default depends on the number of nodes.
+    #[must_use]
+    pub const fn sample(mut self, percentage: usize) -> Self {
+        self.sample = Some(percentage);
+        self
+    }
+
+    /// Asks what looks at all nodes together. `Err` where that already settles it.
+    fn prepare(&self, at: &At, turn: &mut Turn<'_>) -> Settled<Asked<'_>> {
+        let nodes = turn.nodes;
+        let mut skipped = Vec::new();
+        let mut only: Option<(Vec<usize>, &'static str)> = None;
+        for plugin in &self.pre_filters {
+            at.set(plugin.name());
+            match plugin.pre_filter(turn.cycle, turn.pod, &nodes) {
+                Prepared::Ask => {}
+                Prepared::Skip => skipped.push(plugin.name()),
+                Prepared::Only(names) => {
+                    let mut places: Vec<_> = names.iter().filter_map(|name| nodes.index().place(name)).collect();
+                    places.sort_unstable();
+                    if let Some((before, _)) = only {
+                        places.retain(|place| before.binary_search(place).is_ok());
+                    }
+                    only = Some((places, plugin.name()));
+                }
+                Prepared::Never(reason) => {
+                    let overall = Some((plugin.name(), reason));
+                    return Err(Explanation { nodes: nodes.len(), overall, ..Explanation::default() });
+                }
+            }
+        }
+        let filters = self.filters.iter().filter(|filter| !skipped.contains(&filter.name()));
+        Ok(Asked { filters: filters.map(|filter| &**filter).collect(), only })
+    }
+
+    /// The places of possible nodes, and how many were looked at.
+    fn find(&self, at: &At, asked: &Asked<'_>, turn: &Turn<'_>) -> Settled<(Vec<usize>, usize)> {
+        let total = turn.nodes.len();
+        let own: Vec<usize>;
+        let (places, wanted): (Box<dyn Iterator<Item = usize>>, usize) = match &asked.only {
+            Some((only, _)) => (Box::new(only.iter().copied()), only.len()),
+            None => {
+                let wanted = if self.extenders.is_empty() { enough(total, self.sample) } else { total };
+                let start = if wanted < total { below(turn.entropy, total) } else { 0 };
+                (Box::new((start..total).chain(0..start)), wanted)
+            }
+        };
+        // The node where room was made for the pod is looked at first: nothing is better than what was paid for.
+        let nominated = turn.pod.nominated.as_ref().and_then(|name| turn.nodes.index().place(name));
+        let places: Box<dyn Iterator<Item = usize>> = match nominated {
+            Some(place) if asked.only.as_ref().is_none_or(|(only, _)| only.contains(&place)) => {
+                own = vec![place];
+                let mut refusals = Vec::new();
+                if let Some(refusal) = self.refusal(at, asked, turn, place) {
+                    refusals.push(refusal);
+                } else {
+                    return Ok((own, 1));
+                }
+                Box::new(places)
+            }
+            _ => places,
+        };
+        let (mut found, mut refusals) = (Vec::with_capacity(wanted), Vec::new());
+        for place in places {
+            match self.refusal(at, asked, turn, place) {
+                None => found.push(place),
+                Some(refusal) => refusals.push(refusal),
+            }
+            if found.len() >= wanted {
+                break;
+            }
+        }
+        if !found.is_empty() {
+            let evaluated = found.len() + refusals.len();
+            return Ok((found, evaluated));
+        }
+        let absent = asked.only.as_ref().map(|(_, plugin)| {
+            let text = format!("node(s) didn't satisfy plugin(s) [{plugin}]");
+            (*plugin, Reason::Told(text.into()))
+        });
+        Err(Explanation { nodes: total, refusals, absent, ..Explanation::default() })
+    }
+
+    /// Why a node is refused, if it is: as it is, or with those pods on it that room was made for.
+    fn refusal(&self, at: &At, asked: &Asked<'_>, turn: &Turn<'_>, place: usize) -> Option<Refusal> {
+        let node = &turn.nodes.all()[place];
+        let first = |cycle: &Cycle, node| first_refusal(at, &asked.filters, cycle, turn.pod, node);
+        let mut refused = first(turn.cycle, node);
+        if refused.is_none() {
+            let nominated = turn.cycle.get::<Nominated>().and_then(|nominated| nominated.0.get(&*node.name));
+            let others: Vec<_> = nominated
+                .into_iter()
+                .flatten()
+                .filter(|other| other.uid != turn.pod.uid && other.priority >= turn.pod.priority)
+                .collect();
+            if !others.is_empty() {
+                let (mut cycle, mut node) = (turn.cycle.clone(), node.clone());
+                let what_if = WhatIf { framework: self, at, filters: &asked.filters };
+                others.iter().for_each(|other| what_if.put(&mut cycle, turn.pod, other, &mut node));
+                refused = first(&cycle, &node);
+            }
+        }
+        refused.map(|(plugin, fit)| {
+            let (reasons, curable) = match fit {
+                Fit::No(reasons) => (reasons, true),
+                Fit::Never(reasons) => (reasons, false),
+                Fit::Yes => (Reasons::Many(Vec::new()), true),
+            };
+            Refusal { place, node: Arc::clone(&node.name), plugin, reasons, curable }
+        })
+    }
+
+    fn totals(&self, at: &At, turn: &mut Turn<'_>, places: &[usize]) -> Vec<i64> {
+        let nodes = turn.nodes.at(places);
+        let mut totals = vec![0; places.len()];
+        for (weight, plugin) in &self.scores {
+            at.set(plugin.name());
+            if plugin.prepare(turn.cycle, turn.pod, &nodes) == Relevance::Relevant {
+                for (total, node) in totals.iter_mut().zip(nodes.iter()) {
+                    *total += weight * plugin.score(turn.cycle, turn.pod, node).get();
+                }
+            }
+        }
+        totals
+    }
+
+    /// Keeps the places that extenders accept.
+    async fn extended(&self, turn: &Turn<'_>, mut found: Vec<usize>) -> Result<Settled<Vec<usize>>> {
+        let mut refusals = Vec::new();
+        for (_, extender) in self.extenders.iter().filter(|(_, extender)| extender.interested(turn.pod)) {
+            let asked = extender.filter(turn.pod, &turn.nodes.at(&found)).await;
+            let fits = match asked {
+                Err(_) if extender.ignorable() => continue,
+                fits => fits?,
+            };
+            let mut kept = Vec::with_capacity(found.len());
+            for (place, fit) in found.iter().copied().zip(fits) {
+                let (reasons, curable) = match fit {
+                    Fit::Yes => {
+                        kept.push(place);
+                        continue;
+                    }
+                    Fit::No(reasons) => (reasons, true),
+                    Fit::Never(reasons) => (reasons, false),
+                };
+                let node = Arc::clone(&turn.nodes.all()[place].name);
+                refusals.push(Refusal { place, node, plugin: extender.name(), reasons, curable });
+            }
+            found = kept;
+        }
+        let nodes = turn.nodes.len();
+        Ok(if found.is_empty() { Err(Explanation { nodes, refusals, ..Explanation::default() }) } else { Ok(found) })
+    }
+
+    async fn choose(&self, mut turn: Turn<'_>, places: &[usize]) -> Result<usize> {
+        if let [only] = places {
+            return Ok(*only);
+        }
+        let mut totals = guarded(|at| self.totals(at, &mut turn, places))?;
+        for (weight, extender) in self.extenders.iter().filter(|(_, extender)| extender.interested(turn.pod)) {
+            let scores = match extender.score(turn.pod, &turn.nodes.at(places)).await {
+                Err(_) if extender.ignorable() => continue,
+                scores => scores?,
+            };
+            totals.iter_mut().zip(scores).for_each(|(total, score)| *total += weight * score.get());
+        }
+        Ok(places[best(&totals, turn.entropy)])
+    }
+
+    fn make_room(&self, at: &At, asked: &Asked<'_>, turn: &Turn<'_>, explanation: Explanation) -> Nowhere {
+        let what_if = WhatIf { framework: self, at, filters: &asked.filters };
+        let mut nowhere = Nowhere { explanation, preemption: None };
+        for plugin in &self.post_filters {
+            at.set(plugin.name());
+            let explanation = &mut nowhere.explanation;
+            nowhere.preemption = plugin.post_filter(turn.cycle, turn.pod, &turn.nodes, &what_if, explanation);
+            if nowhere.preemption.is_some() {
+                break;
+            }
+        }
+        nowhere
+    }
+}
+
+#[async_trait]
+impl Scheduler for Framework {
+    async fn schedule(&self, mut turn: Turn<'_>) -> Result<Decision> {
+        let nowhere = |explanation| Decision::Nowhere(Box::new(Nowhere { explanation, preemption: None }));
+        if turn.nodes.is_empty() {
+            return Ok(nowhere(Explanation::default()));
+        }
+        let asked = match guarded(|at| self.prepare(at, &mut turn))? {
+            Ok(asked) => asked,
+            Err(explanation) => return Ok(nowhere(explanation)),
+        };
+        let found = match guarded(|at| self.find(at, &asked, &turn))? {
+            Ok((found, evaluated)) => self.extended(&turn, found).await?.map(|found| (found, evaluated)),
+            Err(explanation) => Err(explanation),
+        };
+        let (found, evaluated) = match found {
+            Ok(found) => found,
+            Err(explanation) => {
+                let nowhere = guarded(|at| self.make_room(at, &asked, &turn, explanation))?;
+                return Ok(Decision::Nowhere(Box::new(nowhere)));
+            }
+        };
+        let all = turn.nodes.all();
+        let place = self.choose(turn, &found).await?;
+        let node = Arc::clone(&all[place].name);
+        Ok(Decision::Place(Placement { place, node, evaluated, feasible: found.len() }))
+    }
+
+    fn helped_by(&self, pod: &PodView, refused_by: &[&'static str], change: &Change<'_>) -> bool {
+        refused_by.iter().any(|name| {
+            let filter = self.filters.iter().find(|filter| filter.name() == *name);
+            filter.is_none_or(|filter| filter.helped_by(pod, change))
+        })
+    }
+}
+
+/// A result, or the explanation why there is none.
+type Settled<T> = std::result::Result<T, Explanation>;
+
+/// The plugin that is at work.
+type At = Cell<&'static str>;
+
+/// What is asked of nodes, after all that looks at them together.
+struct Asked<'a> {
+    filters: Vec<&'a dyn Filter>,
+    only: Option<(Vec<usize>, &'static str)>,
+}
+
+/// Runs plugins; one that panics becomes an error with its name.
+fn guarded<T>(work: impl FnOnce(&At) -> T) -> Result<T> {
+    let at = At::new("the framework");
+    catch_unwind(AssertUnwindSafe(|| work(&at))).map_err(|panic| {
+        let said = text(panic.as_ref());
+        Error::new(ErrorKind::Internal, format!("plugin {} panicked: {said}", at.get()))
+    })
+}
+
+pub(crate) fn text(panic: &(dyn Any + Send)) -> String {
+    let literal = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    literal.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason given".into())
+}
+
+fn first_refusal(
+    at: &At,
+    filters: &[&dyn Filter],
+    cycle: &Cycle,
+    pod: &PodView,
+    node: &NodeView,
+) -> Option<(&'static str, Fit)> {
+    filters.iter().find_map(|filter| {
+        at.set(filter.name());
+        let fit = filter.filter(cycle, pod, node);
+        (!fit.fits()).then(|| (filter.name(), fit))
+    })
+}
+
+struct WhatIf<'a> {
+    framework: &'a Framework,
+    at: &'a At,
+    filters: &'a [&'a dyn Filter],
+}
+
+impl Recheck for WhatIf<'_> {
+    fn recheck(&self, cycle: &Cycle, pod: &PodView, node: &NodeView) -> bool {
+        first_refusal(self.at, self.filters, cycle, pod, node).is_none()
+    }
+
+    fn take(
+        &self,
+        cycle: &mut Cycle,
+        pod: &PodView,
+        other: &PodView,
+        node: &mut NodeView,
+    ) {
+        node.remove(&other.uid);
+        self.framework.pre_filters.iter().for_each(|plugin| plugin.removed(cycle, pod, other, node));
+    }
+
+    fn put(
+        &self,
+        cycle: &mut Cycle,
+        pod: &PodView,
+        other: &Arc<PodView>,
+        node: &mut NodeView,
+    ) {
+        node.add(Arc::clone(other));
+        self.framework.pre_filters.iter().for_each(|plugin| plugin.added(cycle, pod, other, node));
+    }
+}
+
+#[cfg(test)]
+mod tests;

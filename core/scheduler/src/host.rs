@@ -1,0 +1,340 @@
+//! The host: follows the cluster, gives each waiting pod a turn, and carries out what schedulers decide.
+//!
+//! One task owns the queue and the nodes. Bindings and reports are tasks of their own, many at once.
+
+mod carry;
+mod facts;
+mod report;
+mod views;
+
+use std::{collections::BTreeMap, future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
+
+use futures::{FutureExt, select_biased};
+use windlass_client::{Informers, events::Recorder};
+use windlass_kernel::{
+    Clock, Identity, Result, Spawn, SpawnExt, Stop, Task,
+    controller::ObjectKey,
+    scheduler::{Change, Cycle, Decision, Explanation, Fit, Nowhere, Placement, PodView, Turn},
+};
+
+use self::{
+    carry::{Carried, Carry, Ended},
+    facts::Facts,
+    report::{Report, Reporter},
+    views::Views,
+};
+use crate::{
+    profile::Profile,
+    queue::{Patience, Queue},
+    snapshot::{NodeChange, PodChange, Snapshot},
+};
+
+/// What a host runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The schedulers, by the names that they answer to.
+    pub profiles: Vec<Profile>,
+    /// How long pods wait.
+    pub patience: Patience,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { profiles: vec![Profile::default()], patience: Patience::default() }
+    }
+}
+
+/// The identity that a scheduler acts as (`system:kube-scheduler`).
+#[must_use]
+pub fn identity() -> Identity {
+    Identity::new("system:kube-scheduler", &["system:authenticated"])
+}
+
+/// Gives pods their nodes.
+///
+/// May be killed at any instruction: what it knows is in the API, and a binding that was begun is either done or not.
+#[derive(Debug)]
+pub struct Host {
+    informers: Informers,
+    config: Config,
+}
+
+impl Host {
+    /// A host over `informers`, which act as [`identity`].
+    #[must_use]
+    pub fn new(informers: &Informers, config: Config) -> Self {
+        Self { informers: informers.clone(), config }
+    }
+
+    /// Runs until `stop`. Pods that are on their way then may get there or not.
+    pub async fn run(self, stop: Stop) {
+        stop.race(self.work()).await;
+    }
+
+    async fn work(self) {
+        let views = Views::new(&self.informers);
+        let facts = Facts::new(&self.informers);
+        views.synced().await;
+        facts.synced().await;
+        Loop::new(&self.informers, self.config, views, facts).run().await;
+    }
+}
+
+/// The state of a running host.
+struct Loop {
+    clock: Arc<dyn Clock>,
+    spawn: Arc<dyn Spawn>,
+    entropy: Arc<dyn windlass_kernel::Entropy>,
+    profiles: BTreeMap<Arc<str>, (Arc<Profile>, Recorder)>,
+    reporter: Arc<Reporter>,
+    views: Views,
+    facts: Facts,
+    queue: Queue,
+    snapshot: Snapshot,
+    tasks: BTreeMap<u64, Task>,
+    started: u64,
+    ended: (async_channel::Sender<Ended>, async_channel::Receiver<Ended>),
+}
+
+impl Loop {
+    fn new(informers: &Informers, config: Config, views: Views, facts: Facts) -> Self {
+        let parts = informers.parts();
+        let profiles = config.profiles.into_iter().map(|profile| {
+            let recorder = Recorder::start(parts, &profile.name, "");
+            (Arc::clone(&profile.name), (Arc::new(profile), recorder))
+        });
+        Self {
+            clock: Arc::clone(&parts.clock),
+            spawn: Arc::clone(&parts.spawn),
+            entropy: Arc::clone(&parts.entropy),
+            profiles: profiles.collect(),
+            reporter: Arc::new(Reporter::new(parts.client.clone(), Arc::clone(&parts.clock))),
+            views,
+            facts,
+            queue: Queue::new(config.patience),
+            snapshot: Snapshot::default(),
+            tasks: BTreeMap::new(),
+            started: 0,
+            ended: async_channel::unbounded(),
+        }
+    }
+
+    async fn run(mut self) {
+        loop {
+            self.catch_up();
+            self.queue.tick(self.clock.uptime());
+            match self.queue.pop() {
+                Some(pod) => {
+                    self.turn(pod).await;
+                    yield_now().await;
+                }
+                None => self.rest().await,
+            }
+        }
+    }
+
+    /// Takes over whatever is known by now.
+    fn catch_up(&mut self) {
+        while let Some(name) = self.views.changed_node() {
+            self.node_changed(&name);
+        }
+        while let Some(key) = self.views.changed_pod() {
+            self.pod_changed(&key);
+        }
+        while let Ok(ended) = self.ended.1.try_recv() {
+            self.task_ended(ended);
+        }
+    }
+
+    /// Waits until there is something to do.
+    async fn rest(&mut self) {
+        let due = self.queue.due().unwrap_or(Duration::MAX);
+        let mut timer = self.clock.sleep_until(due).fuse();
+        let ended = {
+            let mut news = pin!(self.views.news().fuse());
+            let mut ended = pin!(self.ended.1.recv().fuse());
+            select_biased! {
+                () = news => None,
+                ended = ended => ended.ok(),
+                () = timer => None,
+            }
+        };
+        if let Some(ended) = ended {
+            self.task_ended(ended);
+        }
+    }
+
+    fn node_changed(&mut self, name: &str) {
+        let view = self.views.node(name);
+        let change = self.snapshot.set_node(name, view.as_deref());
+        let Some(after) = self.snapshot.nodes().get(name) else { return };
+        let change = match &change {
+            NodeChange::Added => Change::NodeAdded(after),
+            NodeChange::Changed(before) => Change::NodeChanged { before, after },
+            NodeChange::Gone | NodeChange::Same => return,
+        };
+        wake(&mut self.queue, &self.profiles, self.clock.uptime(), &change);
+    }
+
+    fn pod_changed(&mut self, key: &ObjectKey) {
+        let now = self.clock.uptime();
+        let pod = self.views.pod(key);
+        let change = self.snapshot.set_pod(key, pod.as_ref());
+        match &pod {
+            Some(pod) if pod.node.is_none() && !pod.terminating && self.profiles.contains_key(&*pod.scheduler) => {
+                self.queue.put(pod, now);
+            }
+            _ => self.queue.remove(key),
+        }
+        self.facts.nominate(key, pod.as_deref().and_then(|pod| pod.nominated.as_deref()), pod.as_ref());
+        let change = match (&change, &pod) {
+            (PodChange::Placed, Some(pod)) => Change::PodPlaced(pod),
+            (PodChange::Changed(before), Some(after)) => Change::PodChanged { before, after },
+            (PodChange::Gone(before), _) => Change::PodGone(before),
+            _ => return,
+        };
+        wake(&mut self.queue, &self.profiles, now, &change);
+    }
+
+    /// Gives a pod its turn.
+    async fn turn(&mut self, pod: Arc<PodView>) {
+        let Some((profile, recorder)) = self.profiles.get(&*pod.scheduler).cloned() else { return };
+        let span = tracing::debug_span!("scheduler.turn", pod = %pod.key);
+        let mut cycle = Cycle::new();
+        self.facts.tell(&mut cycle, &pod);
+        let turn =
+            Turn { pod: &pod, nodes: self.snapshot.nodes(), cycle: &mut cycle, entropy: self.entropy.as_ref() };
+        let decided = tracing::Instrument::instrument(profile.scheduler.schedule(turn), span).await;
+        match decided {
+            Ok(Decision::Place(placement)) => self.place(profile, recorder, pod, cycle, &placement),
+            Ok(Decision::Nowhere(nowhere)) => self.nowhere(&recorder, &pod, *nowhere),
+            Err(error) => {
+                tracing::error!(pod = %pod.key, %error, "a pod could not have its turn, trying again");
+                self.queue.failed(&pod.key, self.clock.uptime());
+                self.report(Report::failure(&pod, "SchedulerError", error.to_string(), None), &recorder);
+            }
+        }
+    }
+
+    /// Counts the pod in at its node and lets it go there.
+    fn place(
+        &mut self,
+        profile: Arc<Profile>,
+        recorder: Recorder,
+        pod: Arc<PodView>,
+        mut cycle: Cycle,
+        placement: &Placement,
+    ) {
+        for plugin in &profile.reserves {
+            if let Fit::No(reasons) | Fit::Never(reasons) = plugin.reserve(&mut cycle, &pod, &placement.node) {
+                carry::unreserve(&profile, &cycle, &pod, &placement.node);
+                let reason = reasons.as_slice().first().cloned();
+                let overall = reason.map(|reason| (plugin.name(), reason));
+                let explanation = Explanation { nodes: self.snapshot.nodes().len(), overall, ..Explanation::default() };
+                return self.nowhere(&recorder, &pod, Nowhere { explanation, preemption: None });
+            }
+        }
+        self.snapshot.assume(&pod, &placement.node);
+        let carry = Carry {
+            profile,
+            recorder,
+            client: self.reporter.client().clone(),
+            clock: Arc::clone(&self.clock),
+            pod,
+            node: Arc::clone(&placement.node),
+            cycle,
+        };
+        self.start("scheduler.bind", async move { Some(carry.run().await) });
+    }
+
+    fn nowhere(&mut self, recorder: &Recorder, pod: &Arc<PodView>, nowhere: Nowhere) {
+        let Nowhere { explanation, preemption } = nowhere;
+        let (message, by) = (explanation.to_string(), explanation.plugins());
+        tracing::debug!(pod = %pod.key, %message, "a pod fits nowhere");
+        self.queue.refused(&pod.key, by, self.clock.uptime());
+        if let Some(preemption) = &preemption {
+            self.facts.nominate(&pod.key, Some(&preemption.node), Some(pod));
+        }
+        self.report(Report::failure(pod, "Unschedulable", message, preemption), recorder);
+    }
+
+    fn report(&mut self, report: Report, recorder: &Recorder) {
+        let (reporter, recorder) = (Arc::clone(&self.reporter), recorder.clone());
+        self.start("scheduler.report", async move {
+            reporter.run(report, &recorder).await;
+            None
+        });
+    }
+
+    /// Starts a task; what it ends with comes back to this one.
+    fn start(&mut self, name: &'static str, work: impl Future<Output = Option<Carried>> + Send + 'static) {
+        self.started += 1;
+        let (task, sender) = (self.started, self.ended.0.clone());
+        let work = async move {
+            let carried = work.await;
+            // Nobody listens any more: the host has ended.
+            let _ = sender.send(Ended { task, carried }).await;
+        };
+        self.tasks.insert(task, self.spawn.spawn(name, work));
+    }
+
+    fn task_ended(&mut self, ended: Ended) {
+        self.tasks.remove(&ended.task);
+        let Some(Carried { pod, profile, cycle, node, recorder, failure }) = ended.carried else { return };
+        let now = self.clock.uptime();
+        let Some(failure) = failure else {
+            self.queue.remove(&pod.key);
+            return;
+        };
+        carry::unreserve(&profile, &cycle, &pod, &node);
+        if self.snapshot.forget(&pod) {
+            wake(&mut self.queue, &self.profiles, now, &Change::PodGone(&pod));
+        }
+        if self.queue.get(&pod.key).is_none_or(|now| now.uid != pod.uid) {
+            return;
+        }
+        match failure {
+            carry::Failure::Refused(plugin, reason) => {
+                self.queue.refused(&pod.key, vec![plugin], now);
+                self.report(Report::failure(&pod, "Unschedulable", reason, None), &recorder);
+            }
+            carry::Failure::Broken(error) => {
+                tracing::warn!(pod = %pod.key, %node, %error, "a pod was not bound, trying again");
+                self.queue.failed(&pod.key, now);
+                let message = format!("binding rejected: {error}");
+                self.report(Report::failure(&pod, "SchedulerError", message, None), &recorder);
+            }
+        }
+    }
+}
+
+type Profiles = BTreeMap<Arc<str>, (Arc<Profile>, Recorder)>;
+
+fn wake(queue: &mut Queue, profiles: &Profiles, now: Duration, change: &Change<'_>) {
+    queue.changed(now, |pod, by| {
+        profiles.get(&*pod.scheduler).is_some_and(|(profile, _)| profile.scheduler.helped_by(pod, by, change))
+    });
+}
+
+/// Lets other tasks run.
+async fn yield_now() {
+    let mut yielded = false;
+    futures::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Turns a panic of a plugin into an error with its name.
+async fn guarded<T>(name: &str, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    use windlass_kernel::{Error, ErrorKind};
+    let done = std::panic::AssertUnwindSafe(work).catch_unwind().await;
+    done.unwrap_or_else(|panic| {
+        let said = crate::framework::text(panic.as_ref());
+        Err(Error::new(ErrorKind::Internal, format!("plugin {name} panicked: {said}")))
+    })
+}

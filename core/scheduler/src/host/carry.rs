@@ -1,0 +1,97 @@
+//! What follows a decision: permission, preparation and the binding, in a task of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use windlass_client::{
+    Client,
+    events::{Recorder, Severity},
+};
+use windlass_kernel::{
+    Clock, ClockExt, Error, Result,
+    scheduler::{Bound, Cycle, Fit, PodView},
+};
+
+use super::{guarded, report::reference};
+use crate::profile::Profile;
+
+/// How long the API may take to bind a pod.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// A pod on its way to a node.
+pub(super) struct Carry {
+    pub(super) profile: Arc<Profile>,
+    pub(super) recorder: Recorder,
+    pub(super) client: Client,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) pod: Arc<PodView>,
+    pub(super) node: Arc<str>,
+    pub(super) cycle: Cycle,
+}
+
+/// A task of the host that has ended.
+pub(super) struct Ended {
+    pub(super) task: u64,
+    pub(super) carried: Option<Carried>,
+}
+
+/// How it went.
+pub(super) struct Carried {
+    pub(super) pod: Arc<PodView>,
+    pub(super) profile: Arc<Profile>,
+    pub(super) cycle: Cycle,
+    pub(super) node: Arc<str>,
+    pub(super) recorder: Recorder,
+    pub(super) failure: Option<Failure>,
+}
+
+/// Why a pod did not get to its node.
+pub(super) enum Failure {
+    /// A plugin refused it, with these words.
+    Refused(&'static str, String),
+    /// Something went wrong.
+    Broken(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl Carry {
+    pub(super) async fn run(self) -> Carried {
+        let failure = self.carry().await.err();
+        if failure.is_none() {
+            let message = format!("Successfully assigned {} to {}", self.pod.key, self.node);
+            self.recorder.event_on(reference(&self.pod), Severity::Normal, "Scheduled", message);
+        }
+        let Self { profile, recorder, pod, node, cycle, .. } = self;
+        Carried { pod, profile, cycle, node, recorder, failure }
+    }
+
+    async fn carry(&self) -> Result<(), Failure> {
+        let (cycle, pod, node) = (&self.cycle, &*self.pod, &*self.node);
+        for plugin in &self.profile.permits {
+            let fit = guarded(plugin.name(), plugin.permit(cycle, pod, node)).await?;
+            if let Fit::No(reasons) | Fit::Never(reasons) = fit {
+                let said: Vec<_> = reasons.as_slice().iter().map(ToString::to_string).collect();
+                return Err(Failure::Refused(plugin.name(), said.join(", ")));
+            }
+        }
+        for plugin in &self.profile.pre_binds {
+            guarded(plugin.name(), plugin.pre_bind(cycle, pod, node)).await?;
+        }
+        for plugin in &self.profile.binds {
+            if guarded(plugin.name(), plugin.bind(cycle, pod, node)).await? == Bound::Done {
+                return Ok(());
+            }
+        }
+        let bind = self.client.bind(&pod.key.namespace, &pod.key.name, Some(&pod.uid), node);
+        Ok(self.clock.timeout(ANSWER, bind).await.flatten()?)
+    }
+}
+
+/// Gives back what was set aside, in the opposite order.
+pub(super) fn unreserve(profile: &Profile, cycle: &Cycle, pod: &PodView, node: &str) {
+    profile.reserves.iter().rev().for_each(|plugin| plugin.unreserve(cycle, pod, node));
+}

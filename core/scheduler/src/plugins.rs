@@ -1,0 +1,37 @@
+//! The default plugins, one file for each concern. Their names and reasons are those that users of Kubernetes know.
+
+mod balance;
+mod fit;
+mod images;
+mod node_affinity;
+mod nodes;
+mod ports;
+mod taints;
+
+pub use self::{
+    balance::NodeResourcesBalancedAllocation, fit::NodeResourcesFit, images::ImageLocality,
+    node_affinity::NodeAffinity, nodes::NodeName, nodes::NodeUnschedulable, ports::NodePorts,
+    taints::TaintToleration,
+};
+use crate::framework::Framework;
+
+/// Upstream's default plugins in their order, with their weights.
+pub(crate) fn default_framework() -> Framework {
+    Framework::empty()
+        .pre_filter(NodeAffinity)
+        .pre_filter(NodePorts)
+        .filter(NodeUnschedulable)
+        .filter(NodeName)
+        .filter(TaintToleration)
+        .filter(NodeAffinity)
+        .filter(NodePorts)
+        .filter(NodeResourcesFit)
+        .score(3, TaintToleration)
+        .score(2, NodeAffinity)
+        .score(1, NodeResourcesFit)
+        .score(1, NodeResourcesBalancedAllocation)
+        .score(1, ImageLocality)
+}
+
+#[cfg(test)]
+pub(crate) mod fixture;

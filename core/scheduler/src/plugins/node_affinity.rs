@@ -1,0 +1,132 @@
+//! Node selectors and node affinity.
+
+use windlass_kernel::scheduler::{
+    Change, Cycle, Filter, Fit, NodeView, Nodes, PodView, PreFilter, Prepared, Relevance, Score, ScorePlugin,
+};
+
+/// Sends pods to nodes that their selector and affinity accept, and prefers those they prefer.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeAffinity;
+
+const NAME: &str = "NodeAffinity";
+
+/// The highest sum of preferences among the possible nodes.
+#[derive(Clone)]
+struct Highest(i64);
+
+fn preference(pod: &PodView, node: &NodeView) -> i64 {
+    pod.node_preferences.iter().filter(|p| p.term.matches(node)).map(|p| p.weight).sum()
+}
+
+impl PreFilter for NodeAffinity {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn pre_filter(&self, _: &mut Cycle, pod: &PodView, _: &Nodes<'_>) -> Prepared {
+        if pod.node_selector.is_empty() && pod.node_terms.is_none() {
+            return Prepared::Skip;
+        }
+        match pod.node_terms.as_ref().and_then(|terms| terms.names()) {
+            Some(names) if !names.is_empty() => Prepared::Only(names.into_iter().map(Into::into).collect()),
+            _ => Prepared::Ask,
+        }
+    }
+}
+
+impl Filter for NodeAffinity {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn filter(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> Fit {
+        Fit::or_never(pod.accepts(node), "node(s) didn't match Pod's node affinity/selector")
+    }
+
+    fn helped_by(&self, pod: &PodView, change: &Change<'_>) -> bool {
+        match change {
+            Change::NodeAdded(node) => pod.accepts(node),
+            Change::NodeChanged { before, after } => before.labels != after.labels && pod.accepts(after),
+            _ => false,
+        }
+    }
+}
+
+impl ScorePlugin for NodeAffinity {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn prepare(&self, cycle: &mut Cycle, pod: &PodView, nodes: &Nodes<'_>) -> Relevance {
+        if pod.node_preferences.is_empty() {
+            return Relevance::Skip;
+        }
+        let highest = nodes.iter().map(|node| preference(pod, node)).max().unwrap_or_default();
+        cycle.set(Highest(highest));
+        if highest == 0 { Relevance::Skip } else { Relevance::Relevant }
+    }
+
+    fn score(&self, cycle: &Cycle, pod: &PodView, node: &NodeView) -> Score {
+        Score::share(preference(pod, node), cycle.get::<Highest>().map_or(0, |highest| highest.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::plugins::fixture::{node, pod, prepared, scored};
+
+    fn nodes() -> [NodeView; 3] {
+        [("a", "1"), ("b", "5"), ("c", "10")].map(|(name, size)| node(name, &[("size", size), (name, "")], json!({})))
+    }
+
+    fn required(terms: &Value) -> Value {
+        let required = json!({"nodeSelectorTerms": terms});
+        json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}})
+    }
+
+    /// Which nodes accept the pod, or what is said before any is asked.
+    #[track_caller]
+    fn check(spec: Value, expect: &str) {
+        let nodes = nodes();
+        let said = prepared(&NodeAffinity, &pod(spec.clone()), &nodes);
+        let told = match said.len() {
+            1 => said[0].clone(),
+            _ => nodes.iter().zip(&said).filter(|(_, said)| *said == "yes").map(|(node, _)| &*node.name).collect(),
+        };
+        assert_eq!(told, expect, "{spec}");
+    }
+
+    #[test]
+    fn selectors_and_terms_must_both_accept() {
+        check(json!({}), "skip");
+        check(json!({"nodeSelector": {"size": "5"}}), "b");
+        check(required(&json!([{"matchExpressions": [{"key": "size", "operator": "Gt", "values": ["4"]}]}])), "bc");
+        check(required(&json!([{"matchExpressions": [{"key": "size", "operator": "NotIn", "values": ["5"]}]}])), "ac");
+        check(required(&json!([{"matchExpressions": [{"key": "a", "operator": "Exists"}]}, {}])), "a");
+        check(required(&json!([])), "");
+        check(required(&json!([{"matchExpressions": [{"key": "size", "operator": "Like", "values": ["5"]}]}])), "");
+        let mut both = required(&json!([{"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]}]));
+        both["nodeSelector"] = json!({"size": "10"});
+        check(both, "c");
+    }
+
+    #[test]
+    fn nodes_asked_for_by_name_are_the_only_ones_looked_at() {
+        let field = |names: Value| json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": names}]});
+        check(required(&json!([field(json!(["b"])), field(json!(["a", "b"]))])), "only a b");
+        check(required(&json!([{"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["b"]}]}])), "ac");
+    }
+
+    #[test]
+    fn preferences_add_up_and_the_best_is_a_hundred() {
+        let preferred = json!([
+            {"weight": 30, "preference": {"matchExpressions": [{"key": "size", "operator": "Gt", "values": ["4"]}]}},
+            {"weight": 10, "preference": {"matchExpressions": [{"key": "c", "operator": "Exists"}]}},
+        ]);
+        let spec = json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}});
+        assert_eq!(scored(&NodeAffinity, Cycle::new(), &pod(spec), &nodes()), [0, 75, 100]);
+    }
+}

@@ -1,0 +1,73 @@
+//! A profile: the scheduler that answers to a name, and what happens between its decision and the binding.
+
+use std::sync::Arc;
+
+use windlass_kernel::{
+    Scheduler,
+    scheduler::{Bind, Permit, PreBind, Reserve},
+};
+
+use crate::framework::Framework;
+
+/// The name that pods ask for unless told otherwise.
+pub const DEFAULT_NAME: &str = "default-scheduler";
+
+/// What answers to a `schedulerName`.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub(crate) name: Arc<str>,
+    pub(crate) scheduler: Arc<dyn Scheduler>,
+    pub(crate) reserves: Vec<Arc<dyn Reserve>>,
+    pub(crate) permits: Vec<Arc<dyn Permit>>,
+    pub(crate) pre_binds: Vec<Arc<dyn PreBind>>,
+    pub(crate) binds: Vec<Arc<dyn Bind>>,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self::new(DEFAULT_NAME, Framework::default())
+    }
+}
+
+impl Profile {
+    /// A scheduler under a name.
+    #[must_use]
+    pub fn new(name: &str, scheduler: impl Scheduler) -> Self {
+        Self {
+            name: name.into(),
+            scheduler: Arc::new(scheduler),
+            reserves: Vec::new(),
+            permits: Vec::new(),
+            pre_binds: Vec::new(),
+            binds: Vec::new(),
+        }
+    }
+
+    /// Adds a plugin that sets something aside.
+    #[must_use]
+    pub fn reserve(mut self, plugin: impl Reserve) -> Self {
+        self.reserves.push(Arc::new(plugin));
+        self
+    }
+
+    /// Adds a plugin that lets pods go.
+    #[must_use]
+    pub fn permit(mut self, plugin: impl Permit) -> Self {
+        self.permits.push(Arc::new(plugin));
+        self
+    }
+
+    /// Adds a plugin that prepares for pods.
+    #[must_use]
+    pub fn pre_bind(mut self, plugin: impl PreBind) -> Self {
+        self.pre_binds.push(Arc::new(plugin));
+        self
+    }
+
+    /// Adds a plugin that binds pods. What all of them leave alone is bound by the API.
+    #[must_use]
+    pub fn bind(mut self, plugin: impl Bind) -> Self {
+        self.binds.push(Arc::new(plugin));
+        self
+    }
+}

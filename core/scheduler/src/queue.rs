@@ -1,0 +1,217 @@
+//! The queue of pods that wait for a node: which is next, which must wait a while, and which wait for a change.
+//!
+//! Pure: time is handed in.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use windlass_kernel::{controller::ObjectKey, scheduler::PodView};
+
+/// How long pods wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// After the first failure.
+    pub first: Duration,
+    /// After many.
+    pub last: Duration,
+    /// Without any change that may help.
+    pub unhelped: Duration,
+}
+
+impl Default for Patience {
+    /// Upstream's: 1 to 10 seconds, and 5 minutes.
+    fn default() -> Self {
+        let [first, last, unhelped] = [1, 10, 300].map(Duration::from_secs);
+        Self { first, last, unhelped }
+    }
+}
+
+impl Patience {
+    fn after(&self, attempts: u32) -> Duration {
+        let doubled = 1_u32.checked_shl(attempts.saturating_sub(1)).and_then(|factor| self.first.checked_mul(factor));
+        doubled.map_or(self.last, |delay| delay.min(self.last))
+    }
+}
+
+/// More important ones first, then those that have waited longer.
+type Rank = (Reverse<i32>, u64, ObjectKey);
+
+#[derive(Debug)]
+enum Place {
+    Active(Rank),
+    /// Until when.
+    Backoff(Duration),
+    /// Since when, and who refused it.
+    Parked(Duration, Vec<&'static str>),
+    /// Something outside must happen first.
+    Gated,
+    /// A turn or a binding is under way.
+    Away,
+}
+
+#[derive(Debug)]
+struct Entry {
+    pod: Arc<PodView>,
+    place: Place,
+    attempts: u32,
+    /// The end of its back-off.
+    rested: Duration,
+    order: u64,
+}
+
+/// Pods that wait for a node.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    patience: Patience,
+    entries: BTreeMap<ObjectKey, Entry>,
+    active: BTreeSet<Rank>,
+    backoff: BTreeSet<(Duration, ObjectKey)>,
+    parked: BTreeSet<(Duration, ObjectKey)>,
+    order: u64,
+}
+
+impl Queue {
+    pub(crate) fn new(patience: Patience) -> Self {
+        Self {
+            patience,
+            entries: BTreeMap::new(),
+            active: BTreeSet::new(),
+            backoff: BTreeSet::new(),
+            parked: BTreeSet::new(),
+            order: 0,
+        }
+    }
+
+    /// Takes in a pod, or what changed about it. A change of its own may help it.
+    pub(crate) fn put(&mut self, pod: &Arc<PodView>, now: Duration) {
+        let known = self.entries.get_mut(&pod.key).filter(|entry| entry.pod.uid == pod.uid);
+        let Some(entry) = known else {
+            self.remove(&pod.key);
+            self.order += 1;
+            let entry =
+                Entry { pod: Arc::clone(pod), place: Place::Away, attempts: 0, rested: now, order: self.order };
+            self.entries.insert(pod.key.clone(), entry);
+            self.wake(&pod.key, now);
+            return;
+        };
+        let before = std::mem::replace(&mut entry.pod, Arc::clone(pod));
+        match entry.place {
+            Place::Away => {}
+            Place::Active(_) | Place::Backoff(_) if before.priority == pod.priority && pod.gates.is_empty() => {}
+            Place::Parked(..) if !differs(&before, pod) => {}
+            _ => self.wake(&pod.key, now),
+        }
+    }
+
+    /// Forgets a pod: it has a node, or is gone.
+    pub(crate) fn remove(&mut self, key: &ObjectKey) {
+        self.leave(key);
+        self.entries.remove(key);
+    }
+
+    /// The pod as it is now, while it waits or is away.
+    pub(crate) fn get(&self, key: &ObjectKey) -> Option<&Arc<PodView>> {
+        self.entries.get(key).map(|entry| &entry.pod)
+    }
+
+    /// The next pod. It stays away until something is said about it.
+    pub(crate) fn pop(&mut self) -> Option<Arc<PodView>> {
+        let (_, _, key) = self.active.pop_first()?;
+        let entry = self.entries.get_mut(&key)?;
+        entry.place = Place::Away;
+        entry.attempts += 1;
+        Some(Arc::clone(&entry.pod))
+    }
+
+    /// A pod fits nowhere: it waits for a change that may help.
+    pub(crate) fn refused(&mut self, key: &ObjectKey, by: Vec<&'static str>, now: Duration) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.rested = now.saturating_add(self.patience.after(entry.attempts));
+        entry.place = Place::Parked(now, by);
+        self.parked.insert((now, key.clone()));
+    }
+
+    /// Something failed that has nothing to do with the pod: it is tried again after a while.
+    pub(crate) fn failed(&mut self, key: &ObjectKey, now: Duration) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.rested = now.saturating_add(self.patience.after(entry.attempts));
+        self.wake(key, now);
+    }
+
+    /// Wakes the parked pods that a change may help.
+    pub(crate) fn changed(&mut self, now: Duration, helps: impl Fn(&PodView, &[&'static str]) -> bool) {
+        let helped: Vec<_> = self.parked.iter().filter(|(_, key)| self.is_helped(key, &helps)).cloned().collect();
+        helped.iter().for_each(|(_, key)| self.wake(key, now));
+    }
+
+    /// Wakes what has waited long enough.
+    pub(crate) fn tick(&mut self, now: Duration) {
+        while let Some((end, key)) = self.backoff.first().cloned().filter(|(end, _)| *end <= now) {
+            self.backoff.remove(&(end, key.clone()));
+            self.activate(&key);
+        }
+        while let Some((since, key)) = self.parked.first().cloned() {
+            if since.saturating_add(self.patience.unhelped) > now {
+                break;
+            }
+            self.wake(&key, now);
+        }
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        let rested = self.backoff.first().map(|(end, _)| *end);
+        let unhelped = self.parked.first().map(|(since, _)| since.saturating_add(self.patience.unhelped));
+        rested.into_iter().chain(unhelped).min()
+    }
+
+    fn is_helped(&self, key: &ObjectKey, helps: impl Fn(&PodView, &[&'static str]) -> bool) -> bool {
+        let Some(Entry { pod, place: Place::Parked(_, by), .. }) = self.entries.get(key) else { return false };
+        helps(pod, by)
+    }
+
+    /// Lets a pod have another turn, once it has rested and nothing outside must happen first.
+    fn wake(&mut self, key: &ObjectKey, now: Duration) {
+        self.leave(key);
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if !entry.pod.gates.is_empty() {
+            entry.place = Place::Gated;
+        } else if entry.rested > now {
+            entry.place = Place::Backoff(entry.rested);
+            self.backoff.insert((entry.rested, key.clone()));
+        } else {
+            self.activate(key);
+        }
+    }
+
+    fn activate(&mut self, key: &ObjectKey) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let rank = (Reverse(entry.pod.priority), entry.order, key.clone());
+        entry.place = Place::Active(rank.clone());
+        self.active.insert(rank);
+    }
+
+    /// Takes a pod from where it waits.
+    fn leave(&mut self, key: &ObjectKey) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        match std::mem::replace(&mut entry.place, Place::Away) {
+            Place::Active(rank) => drop(self.active.remove(&rank)),
+            Place::Backoff(end) => drop(self.backoff.remove(&(end, key.clone()))),
+            Place::Parked(since, _) => drop(self.parked.remove(&(since, key.clone()))),
+            Place::Gated | Place::Away => {}
+        }
+    }
+}
+
+/// Whether two views of a pod differ in what a scheduler decides by.
+fn differs(before: &PodView, after: &PodView) -> bool {
+    let bare = |pod: &PodView| PodView { complaint: None, nominated: None, generation: 0, ..pod.clone() };
+    bare(before) != bare(after)
+}
+
+#[cfg(test)]
+mod tests;

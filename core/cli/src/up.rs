@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use windlass::{
     Cluster,
-    apiserver::{access::EcdsaKeys, http::NoSessions},
+    apiserver::{access::EcdsaKeys, stream::Sessions},
     kernel::{Clock, Error, ErrorKind, Spawn},
     real::{ContainerNode, Services, primary_address},
     rim::{SystemClock, TokioSpawn},
@@ -65,7 +65,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
 
     let admin = pki.authority.client("kubernetes-admin", &["system:masters"], clock.now())?;
     let authority = pki.authority.pem().certificate.clone();
-    let https = Https { pki, authenticator, connector: Arc::new(NoSessions), texts: Arc::new(()), keys };
+    let https = Https { pki, authenticator, connector: Arc::new(Sessions), texts: Arc::new(()), keys };
     let bound = cluster.serve(up.listen, &https).await?;
     if node.is_some() && bound.ip().is_loopback() && !address.is_loopback() {
         // Pods cannot reach the loopback address.

@@ -63,8 +63,11 @@ async fn containers(fixture: Fixture) {
         (&first.key, &first.labels, &first.annotations, &first.sandbox),
         (&config.key, &config.labels, &config.annotations, &one.id)
     );
-    assert_eq!(ids(&list(ContainerFilter { id: Some(other.clone()), ..filter() }).await), [other.clone()]);
-    assert_eq!(ids(&list(ContainerFilter { sandbox: Some(two.id.clone()), ..filter() }).await), [other.clone()]);
+    assert_eq!(ids(&list(ContainerFilter { id: Some(other.clone()), ..filter() }).await), std::slice::from_ref(&other));
+    assert_eq!(
+        ids(&list(ContainerFilter { sandbox: Some(two.id.clone()), ..filter() }).await),
+        std::slice::from_ref(&other)
+    );
     let state = Some(ContainerState::Running);
     assert_eq!(ids(&list(ContainerFilter { state, ..filter() }).await), [other, running.clone()]);
     let labels = BTreeMap::from([("name".to_owned(), "running".to_owned())]);

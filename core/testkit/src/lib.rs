@@ -9,6 +9,7 @@ mod entropy;
 mod event_log;
 mod keys;
 pub mod pipe;
+pub mod runtime;
 pub mod sim;
 
 pub use agent::{FakeAgent, FakeNode};
@@ -16,3 +17,4 @@ pub use clock::{ManualClock, SkewedClock};
 pub use entropy::SeededEntropy;
 pub use event_log::{Difference, EventLog};
 pub use keys::FakeKeys;
+pub use runtime::FakeRuntime;

@@ -2,6 +2,7 @@
 
 mod codegen;
 mod distill;
+mod images;
 mod system;
 mod tables;
 mod test;
@@ -32,6 +33,11 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Builds the images that need no registry: pause and busybox.
+    Images {
+        /// Where the archives go.
+        folder: PathBuf,
+    },
     /// Format, tidy, lints and every test; the last line is the count.
     Test,
     /// Checks the rules that neither the compiler nor clippy knows.
@@ -42,6 +48,7 @@ fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Distill { from } => distill::run(&from),
         Command::Codegen { check } => codegen::run(check),
+        Command::Images { folder } => images::run(&folder),
         Command::Test => test::run(),
         Command::Tidy => tidy::run(),
     }

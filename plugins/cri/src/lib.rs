@@ -4,7 +4,14 @@
 //! containerd of one's own and makes images for it. What pods are is the node agent's business.
 
 pub mod containerd;
-#[allow(unreachable_pub, unused_qualifications, missing_debug_implementations, clippy::all, reason = "generated code")]
+#[allow(
+    unreachable_pub,
+    unused_qualifications,
+    missing_debug_implementations,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
 mod r#gen;
 pub mod host;
 mod wire;

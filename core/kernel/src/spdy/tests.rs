@@ -27,7 +27,7 @@ async fn pair(client: &Connection, server: &Connection) -> (Stream, Stream) {
 fn a_stream_carries_far_more_than_a_window_both_ways() {
     check(|client, server| async move {
         let (opened, accepted) = pair(&client, &server).await;
-        let sent: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
+        let sent: Vec<u8> = (0..300_000u32).map(|n| (n % 251) as u8).collect();
         let talk = |stream: Stream| {
             let sent = sent.clone();
             async move {

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::{fs::DirBuilderExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -139,8 +139,11 @@ impl Launcher {
     /// The process that runs on our configuration.
     fn pid(&self) -> Option<i32> {
         if let Some(child) = self.child.lock().as_mut() {
-            // Takes the exit status, so that an ended child does not look as if it ran.
-            let _ = child.try_wait();
+            // Our own child is known without a look at its command line, which is empty for a moment at its start. This
+            // also takes the exit status, so that an ended child does not look as if it ran.
+            if matches!(child.try_wait(), Ok(None)) {
+                return i32::try_from(child.id()).ok();
+            }
         }
         let pid: i32 = fs::read_to_string(self.layout.pid()).ok()?.trim().parse().ok()?;
         // The number may have gone to another process since.
@@ -154,9 +157,10 @@ impl Launcher {
     fn spawn(&self) -> Result<i32> {
         let failed = |what: String| move |error: io::Error| Error::new(ErrorKind::Internal, what).with_source(error);
         for folder in [&self.layout.data, &self.layout.state] {
-            fs::create_dir_all(folder).map_err(failed(format!("cannot make {}", folder.display())))?;
-            let private = fs::Permissions::from_mode(0o711);
-            fs::set_permissions(folder, private).map_err(failed(format!("cannot close {}", folder.display())))?;
+            // Others may pass through, as processes in containers with other users do, but not look. A folder that is there
+            // already stays as it is.
+            let made = fs::DirBuilder::new().recursive(true).mode(0o711).create(folder);
+            made.map_err(failed(format!("cannot make {}", folder.display())))?;
         }
         for (path, text) in self.layout.files(&self.settings, &self.programs.plugins, &self.programs.runc) {
             let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text));
@@ -232,14 +236,22 @@ impl Launcher {
     ///
     /// The first thing that could not be removed.
     pub async fn tear_down(&self, purge: bool) -> Result<()> {
-        let running = self.start().await?;
-        for sandbox in running.runtime.sandboxes(&SandboxFilter::default()).await? {
-            running.runtime.remove_sandbox(&sandbox.id).await?;
+        if self.layout.config().exists() {
+            self.remove_sandboxes().await?;
         }
         self.stop().await?;
         let (layout, bridge) = (self.layout.clone(), self.settings.bridge.clone());
         let done =
             self.rim.spawn.run_blocking("cri.tear_down", move || leftovers::remove(&layout, &bridge, purge)).await;
         done.unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, "the removal was interrupted")))
+    }
+
+    /// Only a containerd that runs can remove what it holds: it is started for that if need be.
+    async fn remove_sandboxes(&self) -> Result<()> {
+        let running = self.start().await?;
+        for sandbox in running.runtime.sandboxes(&SandboxFilter::default()).await? {
+            running.runtime.remove_sandbox(&sandbox.id).await?;
+        }
+        Ok(())
     }
 }

@@ -70,6 +70,18 @@ impl Lab {
         let folder = self.folder.display().to_string();
         assert!(!mounts.contains(&folder), "mounts are left: {mounts}");
         fs::remove_dir_all(&self.folder).expect("the folder goes");
+        // Runtimes leave the groups of pods to whoever named them.
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").expect("control groups").flatten() {
+            let group = hierarchy.path().join(self.cgroup().trim_start_matches('/'));
+            if group.exists() {
+                fs::remove_dir(&group).expect("an empty control group goes");
+            }
+        }
+    }
+
+    /// A control group of these tests.
+    pub(crate) fn cgroup(&self) -> String {
+        format!("/wcri{}", std::process::id())
     }
 
     pub(crate) fn fixture(&self, prefix: String) -> Fixture {

@@ -27,6 +27,7 @@ async fn pod(lab: &Lab, name: &str) -> (SandboxConfig, SandboxId) {
     let config = SandboxConfig {
         key: SandboxKey { name: name.into(), namespace: "default".into(), uid: name.into(), attempt: 0 },
         hostname: name.into(),
+        cgroup_parent: lab.cgroup(),
         log_directory: lab.folder.join("logs").display().to_string(),
         ..SandboxConfig::default()
     };

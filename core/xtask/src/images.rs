@@ -1,0 +1,53 @@
+//! Images that are made here, without a registry: what a node needs before it can pull anything.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use windlass_cri::containerd::oci::Recipe;
+
+/// The image of sandboxes, by the name that containerd is told.
+pub(crate) const PAUSE: &str = "registry.local/pause:3.9";
+
+/// A shell and the usual small programs.
+pub(crate) const BUSYBOX: &str = "registry.local/busybox:1.35";
+
+const SOURCE: &str = include_str!("images/pause.c");
+
+/// Writes `pause.tar` and `busybox.tar` into a folder.
+pub(crate) fn run(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for (name, recipe) in [("pause.tar", pause(folder)?), ("busybox.tar", busybox(Path::new("/bin/busybox"))?)] {
+        let archive = folder.join(name);
+        recipe.save(&archive).with_context(|| format!("cannot write {}", archive.display()))?;
+        println!("{}", archive.display());
+    }
+    Ok(())
+}
+
+/// Compiles the pause program and wraps it.
+fn pause(folder: &Path) -> Result<Recipe> {
+    let (source, program) = (folder.join("pause.c"), folder.join("pause"));
+    fs::write(&source, SOURCE).with_context(|| format!("cannot write {}", source.display()))?;
+    let mut compiler = Command::new("cc");
+    compiler.args(["-static", "-Os", "-s", "-o"]).arg(&program).arg(&source);
+    ensure!(compiler.status().context("cannot run cc")?.success(), "cc refused {}", source.display());
+    let binary = fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
+    for left in [&source, &program] {
+        fs::remove_file(left).with_context(|| format!("cannot remove {}", left.display()))?;
+    }
+    Ok(Recipe::named(PAUSE).file("/pause", 0o755, binary).entrypoint(&["/pause"]).user("65535:65535"))
+}
+
+/// Wraps a static busybox with a link for each program that it has.
+fn busybox(program: &Path) -> Result<Recipe> {
+    let binary = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+    let list = Command::new(program).arg("--list").output().context("cannot ask busybox for its programs")?;
+    let recipe = Recipe::named(BUSYBOX).also("docker.io/library/busybox:1.35").also("docker.io/library/busybox:latest");
+    let recipe = recipe.file("/bin/busybox", 0o755, binary).folder("/tmp", 0o1777).folder("/root", 0o700);
+    let recipe = recipe
+        .file("/etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
+        .file("/etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\n");
+    let names = String::from_utf8_lossy(&list.stdout).into_owned();
+    let names = names.lines().filter(|name| *name != "busybox");
+    Ok(names.fold(recipe, |recipe, name| recipe.link(&format!("/bin/{name}"), "busybox")).arguments(&["sh"]))
+}

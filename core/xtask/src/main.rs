@@ -1,5 +1,6 @@
 //! The commands of this repository, as `cargo xtask <command>`.
 
+mod built;
 mod codegen;
 mod distill;
 mod images;
@@ -7,6 +8,7 @@ mod system;
 mod tables;
 mod test;
 mod tidy;
+mod up;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -33,13 +35,15 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Builds the images that need no registry: pause and busybox.
+    /// Builds the images that need no registry: pause, busybox and the guestbook's.
     Images {
         /// Where the archives go.
         folder: PathBuf,
     },
     /// Format, tidy, lints and every test; the last line is the count.
     Test,
+    /// Starts a one-node cluster with the example application and stays in the foreground.
+    Up(up::Up),
     /// Checks the rules that neither the compiler nor clippy knows.
     Tidy,
 }
@@ -51,5 +55,6 @@ fn main() -> anyhow::Result<()> {
         Command::Images { folder } => images::run(&folder),
         Command::Test => test::run(),
         Command::Tidy => tidy::run(),
+        Command::Up(up) => up::run(&up),
     }
 }

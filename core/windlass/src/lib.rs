@@ -4,6 +4,8 @@
 mod agents;
 pub mod cluster;
 mod components;
+#[cfg(all(doctest, feature = "fake"))]
+mod guide;
 pub mod rim;
 #[cfg(feature = "http")]
 pub mod serve;

@@ -6,6 +6,8 @@ pub mod cluster;
 mod components;
 #[cfg(feature = "containers")]
 pub mod real;
+#[cfg(all(doctest, feature = "fake"))]
+mod guide;
 pub mod rim;
 #[cfg(feature = "http")]
 pub mod serve;

@@ -4,6 +4,8 @@
 mod agents;
 pub mod cluster;
 mod components;
+#[cfg(feature = "cri")]
+pub mod cri;
 pub mod rim;
 #[cfg(feature = "http")]
 pub mod serve;

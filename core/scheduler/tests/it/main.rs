@@ -27,7 +27,8 @@ fn pods_get_nodes_and_run() {
         nodes.sort_unstable();
         assert_eq!(nodes, ["a", "a", "b", "b"]);
         rig.until("running", || async { rig.get("p").await.status.phase.as_deref() == Some("Running") }).await;
-        let condition = |pod: &Pod| pod.status.conditions.iter().any(|c| c.type_ == "PodScheduled" && c.status == "True");
+        let condition =
+            |pod: &Pod| pod.status.conditions.iter().any(|c| c.type_ == "PodScheduled" && c.status == "True");
         assert!(condition(&*rig.get("p").await));
         let event = rig.event("p", "Scheduled").await;
         let node = rig.placed("p").await;
@@ -121,6 +122,25 @@ fn a_scheduler_that_was_killed_is_replaced_without_loss() {
         for at in 0..5 {
             assert_eq!(rig.placed(&format!("p{at}")).await, "a");
         }
+    });
+}
+
+#[test]
+fn an_important_pod_makes_room_for_itself() {
+    run(8, |mut rig| async move {
+        let _scheduler = rig.scheduler(Config::default());
+        let class = json!({"metadata": {"name": "high"}, "value": 1000});
+        let class = serde_json::from_value::<windlass_api::scheduling::v1::PriorityClass>(class).unwrap();
+        rig.client.create(&class).await.unwrap();
+        rig.node("a", "2", &[]).await;
+        rig.pod("p", "2", json!({})).await;
+        rig.placed("p").await;
+        rig.pod("vip", "1", json!({"priorityClassName": "high"})).await;
+        assert_eq!(rig.placed("vip").await, "a");
+        let said = rig.event("vip", "FailedScheduling").await;
+        assert_eq!(said.message.as_deref(), Some("0/1 nodes are available: 1 Insufficient cpu."));
+        assert_eq!(rig.event("p", "Preempted").await.involved_object.name.as_deref(), Some("p"));
+        rig.until("p is gone", || async { rig.client.get_opt::<Pod>("default", "p").await.unwrap().is_none() }).await;
     });
 }
 

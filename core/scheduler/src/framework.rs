@@ -369,24 +369,12 @@ impl Recheck for WhatIf<'_> {
         first_refusal(self.at, self.filters, cycle, pod, node).is_none()
     }
 
-    fn take(
-        &self,
-        cycle: &mut Cycle,
-        pod: &PodView,
-        other: &PodView,
-        node: &mut NodeView,
-    ) {
+    fn take(&self, cycle: &mut Cycle, pod: &PodView, other: &PodView, node: &mut NodeView) {
         node.remove(&other.uid);
         self.framework.pre_filters.iter().for_each(|plugin| plugin.removed(cycle, pod, other, node));
     }
 
-    fn put(
-        &self,
-        cycle: &mut Cycle,
-        pod: &PodView,
-        other: &Arc<PodView>,
-        node: &mut NodeView,
-    ) {
+    fn put(&self, cycle: &mut Cycle, pod: &PodView, other: &Arc<PodView>, node: &mut NodeView) {
         node.add(Arc::clone(other));
         self.framework.pre_filters.iter().for_each(|plugin| plugin.added(cycle, pod, other, node));
     }

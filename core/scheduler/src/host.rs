@@ -202,8 +202,7 @@ impl Loop {
         let span = tracing::debug_span!("scheduler.turn", pod = %pod.key);
         let mut cycle = Cycle::new();
         self.facts.tell(&mut cycle, &pod);
-        let turn =
-            Turn { pod: &pod, nodes: self.snapshot.nodes(), cycle: &mut cycle, entropy: self.entropy.as_ref() };
+        let turn = Turn { pod: &pod, nodes: self.snapshot.nodes(), cycle: &mut cycle, entropy: self.entropy.as_ref() };
         let decided = tracing::Instrument::instrument(profile.scheduler.schedule(turn), span).await;
         match decided {
             Ok(Decision::Place(placement)) => self.place(profile, recorder, pod, cycle, &placement),

@@ -10,8 +10,7 @@ mod taints;
 
 pub use self::{
     balance::NodeResourcesBalancedAllocation, fit::NodeResourcesFit, images::ImageLocality,
-    node_affinity::NodeAffinity, nodes::NodeName, nodes::NodeUnschedulable, ports::NodePorts,
-    taints::TaintToleration,
+    node_affinity::NodeAffinity, nodes::NodeName, nodes::NodeUnschedulable, ports::NodePorts, taints::TaintToleration,
 };
 use crate::framework::Framework;
 

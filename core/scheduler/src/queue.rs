@@ -92,8 +92,7 @@ impl Queue {
         let Some(entry) = known else {
             self.remove(&pod.key);
             self.order += 1;
-            let entry =
-                Entry { pod: Arc::clone(pod), place: Place::Away, attempts: 0, rested: now, order: self.order };
+            let entry = Entry { pod: Arc::clone(pod), place: Place::Away, attempts: 0, rested: now, order: self.order };
             self.entries.insert(pod.key.clone(), entry);
             self.wake(&pod.key, now);
             return;

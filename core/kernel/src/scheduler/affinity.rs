@@ -187,7 +187,8 @@ impl PodAffinity {
         }
         if let Some(far) = &affinity.pod_anti_affinity {
             own.anti_required = far.required_during_scheduling_ignored_during_execution.iter().map(term).collect();
-            own.anti_preferred = far.preferred_during_scheduling_ignored_during_execution.iter().map(weighted).collect();
+            own.anti_preferred =
+                far.preferred_during_scheduling_ignored_during_execution.iter().map(weighted).collect();
         }
         (own != Self::default()).then_some(own)
     }

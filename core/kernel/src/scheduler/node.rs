@@ -2,11 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use super::{
-    pod::PodView,
-    resources::Resources,
-    taint::Taint,
-};
+use super::{pod::PodView, resources::Resources, taint::Taint};
 
 /// What a scheduler sees of a node, with the pods that are there or on their way.
 #[derive(Clone, Debug, Default, PartialEq)]

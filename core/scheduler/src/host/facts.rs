@@ -30,15 +30,12 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn new(informers: &Informers) -> Self {
-        let services = informers.projected(Select::all(), Vec::new(), |service: &Service| {
-            equal(&service.spec.selector).map(Arc::new)
-        });
-        let sets = informers.projected(Select::all(), Vec::new(), |set: &ReplicaSet| {
-            Some(Arc::new(read(Some(&set.spec.selector))))
-        });
-        let stateful = informers.projected(Select::all(), Vec::new(), |set: &StatefulSet| {
-            Some(Arc::new(read(Some(&set.spec.selector))))
-        });
+        let services = informers
+            .projected(Select::all(), Vec::new(), |service: &Service| equal(&service.spec.selector).map(Arc::new));
+        let sets = informers
+            .projected(Select::all(), Vec::new(), |set: &ReplicaSet| Some(Arc::new(read(Some(&set.spec.selector)))));
+        let stateful = informers
+            .projected(Select::all(), Vec::new(), |set: &StatefulSet| Some(Arc::new(read(Some(&set.spec.selector)))));
         let replication = informers.projected(Select::all(), Vec::new(), |controller: &ReplicationController| {
             equal(&controller.spec.selector).map(Arc::new)
         });
@@ -62,8 +59,7 @@ impl Facts {
                 Arc::make_mut(&mut held.lock().0).remove(&update.key.name);
             }
         });
-        let controllers =
-            [("ReplicaSet", sets), ("StatefulSet", stateful), ("ReplicationController", replication)];
+        let controllers = [("ReplicaSet", sets), ("StatefulSet", stateful), ("ReplicationController", replication)];
         Self {
             services,
             controllers,
@@ -139,9 +135,8 @@ impl Facts {
 
 /// The selector of those who select by equal labels; none selects nobody.
 fn equal(labels: &BTreeMap<String, String>) -> Option<Labels> {
-    let requirement = |(key, value): (&String, &String)| {
-        Requirement::new(key.clone(), Operator::Equals, vec![value.clone()]).ok()
-    };
+    let requirement =
+        |(key, value): (&String, &String)| Requirement::new(key.clone(), Operator::Equals, vec![value.clone()]).ok();
     let all = labels.iter().map(requirement).collect::<Option<Vec<_>>>()?;
     (!all.is_empty()).then(|| Labels::all(all))
 }

@@ -74,7 +74,8 @@ impl Reporter {
         if said && nominated {
             return Ok(());
         }
-        let mut status = json!({"conditions": [self.condition("PodScheduled", "False", report.reason, &report.message)]});
+        let mut status =
+            json!({"conditions": [self.condition("PodScheduled", "False", report.reason, &report.message)]});
         if pod.generation > 0 {
             status["conditions"][0]["observedGeneration"] = pod.generation.into();
         }

@@ -64,7 +64,8 @@ mod tests {
             node.images = images.iter().map(|(name, size)| ((*name).into(), size * MIB)).collect();
             node
         };
-        let nodes = [holding("a", &[("app:latest", 500)]), holding("b", &[("app:latest", 500), ("x:1", 1)]), holding("c", &[])];
+        let nodes =
+            [holding("a", &[("app:latest", 500)]), holding("b", &[("app:latest", 500), ("x:1", 1)]), holding("c", &[])];
         assert_eq!(scored(&ImageLocality, Cycle::new(), &pod(json!({})), &nodes), [31, 31, 0]);
         let other = pod(json!({"containers": [{"name": "c", "image": "reg:5000/app@sha256:1"}]}));
         assert_eq!(scored(&ImageLocality, Cycle::new(), &other, &nodes), Vec::<i64>::new());

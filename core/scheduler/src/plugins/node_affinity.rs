@@ -115,9 +115,13 @@ mod tests {
 
     #[test]
     fn nodes_asked_for_by_name_are_the_only_ones_looked_at() {
-        let field = |names: Value| json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": names}]});
+        let field =
+            |names: Value| json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": names}]});
         check(required(&json!([field(json!(["b"])), field(json!(["a", "b"]))])), "only a b");
-        check(required(&json!([{"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["b"]}]}])), "ac");
+        check(
+            required(&json!([{"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["b"]}]}])),
+            "ac",
+        );
     }
 
     #[test]
@@ -126,7 +130,8 @@ mod tests {
             {"weight": 30, "preference": {"matchExpressions": [{"key": "size", "operator": "Gt", "values": ["4"]}]}},
             {"weight": 10, "preference": {"matchExpressions": [{"key": "c", "operator": "Exists"}]}},
         ]);
-        let spec = json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}});
+        let spec =
+            json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}});
         assert_eq!(scored(&NodeAffinity, Cycle::new(), &pod(spec), &nodes()), [0, 75, 100]);
     }
 }

@@ -25,7 +25,11 @@ impl Filter for NodePorts {
 
     fn filter(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> Fit {
         let taken = node.has_ports()
-            && node.pods().iter().flat_map(|other| &other.ports).any(|other| pod.ports.iter().any(|own| own.collides(other)));
+            && node
+                .pods()
+                .iter()
+                .flat_map(|other| &other.ports)
+                .any(|other| pod.ports.iter().any(|own| own.collides(other)));
         Fit::or_no(!taken, "node(s) didn't have free ports for the requested pod ports")
     }
 
@@ -58,9 +62,7 @@ mod tests {
     #[test]
     fn a_port_is_taken_for_its_protocol_and_address() {
         let no = "no: node(s) didn't have free ports for the requested pod ports";
-        let port = |port: i32, protocol: &str, ip: &str| {
-            json!([{"containerPort": 1, "hostPort": port, "protocol": protocol, "hostIP": ip}])
-        };
+        let port = |port: i32, protocol: &str, ip: &str| json!([{"containerPort": 1, "hostPort": port, "protocol": protocol, "hostIP": ip}]);
         check(&port(80, "TCP", ""), &port(80, "TCP", ""), no);
         check(&port(80, "TCP", ""), &port(80, "UDP", ""), "yes");
         check(&port(80, "TCP", "10.0.0.1"), &port(80, "TCP", "10.0.0.2"), "yes");

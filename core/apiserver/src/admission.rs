@@ -1,10 +1,12 @@
 //! The built-in admission plugins, in the order they run. Quota, pod security and webhooks are not among them.
 
 mod account;
+mod certificates;
 mod limits;
 mod namespace;
 mod pods;
 mod priority;
+mod runtime;
 mod taint;
 mod tolerations;
 
@@ -12,7 +14,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use windlass_kernel::{
-    Admission, Clock, Document, Entropy, Store,
+    Admission, Authorizer, Clock, Document, Entropy, Store,
     api::{Request, Verb},
     error::Result,
     store::{Key, KeyRange, ListSpec, ReadAt},
@@ -23,6 +25,7 @@ pub(crate) fn built_in(
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
+    authorizer: &Arc<dyn Authorizer>,
 ) -> Vec<Arc<dyn Admission>> {
     let reader = Reader { store: Arc::clone(store) };
     vec![
@@ -34,8 +37,10 @@ pub(crate) fn built_in(
             entropy: Arc::clone(entropy),
         }),
         Arc::new(taint::TaintNodesByCondition),
-        Arc::new(priority::Priority { reader }),
+        Arc::new(priority::Priority { reader: reader.clone() }),
         Arc::new(tolerations::DefaultTolerationSeconds),
+        Arc::new(runtime::RuntimeClass { reader }),
+        Arc::new(certificates::Certificates { authorizer: Arc::clone(authorizer) }),
     ]
 }
 

@@ -163,7 +163,8 @@ impl Builder {
         let store = self.store.ok_or_else(|| needed("a store"))?;
         let clock = self.clock.ok_or_else(|| needed("a clock"))?;
         let entropy = self.entropy.ok_or_else(|| needed("entropy"))?;
-        let mut plugins = admission::built_in(&store, &clock, &entropy);
+        let authorizer = self.authorizer.ok_or_else(|| needed("an authorizer"))?;
+        let mut plugins = admission::built_in(&store, &clock, &entropy, &authorizer);
         plugins.extend(self.admission);
         let parts = Parts {
             events: EventLease::new(Arc::clone(&store), Arc::clone(&clock)),
@@ -171,7 +172,7 @@ impl Builder {
             clock,
             entropy,
             spawn: self.spawn,
-            authorizer: self.authorizer.ok_or_else(|| needed("an authorizer"))?,
+            authorizer,
             authenticator: self.authenticator,
             admission: plugins,
             agents: self.agents,

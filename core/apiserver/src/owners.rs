@@ -92,7 +92,7 @@ fn refused(served: &Served, refusal: Refusal) -> Error {
         Refusal::Forbidden(why) => errors::bad_request(why),
         Refusal::Misfit(why) => {
             tracing::debug!(resource = served.info.plural, why, "a configuration does not fit its type");
-            Error::new(ErrorKind::Internal, why).detailed(|details| details.reason = "InternalError".into())
+            Error::new(ErrorKind::Internal, why)
         }
     }
 }

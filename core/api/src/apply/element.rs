@@ -138,7 +138,8 @@ impl Element {
     #[must_use]
     pub fn to_fields_v1(&self) -> String {
         match self {
-            Self::Field(name) => format!("f:{name}"),
+            // Plain, because this runs for every field of every write and formatting costs three times as much.
+            Self::Field(name) => ["f:", name].concat(),
             Self::Value(value) => format!("v:{value}"),
             Self::Index(at) => format!("i:{at}"),
             Self::Key(fields) => {

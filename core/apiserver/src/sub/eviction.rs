@@ -24,7 +24,7 @@ use crate::{
     verbs,
 };
 
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 20;
 const WAIT: Duration = Duration::from_secs(10);
 const MOST_DISRUPTED: usize = 2000;
 

@@ -21,7 +21,7 @@ use crate::{
     write::{self, may_go},
 };
 
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 20;
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 

@@ -172,3 +172,39 @@ fn a_collection_is_deleted_by_selector() {
     rig.call(request).unwrap();
     assert_eq!(names(&rig.list("configmaps", |_| ()).unwrap()), ["b"]);
 }
+
+#[test]
+fn an_apply_does_not_take_what_another_manager_set_unless_forced() {
+    let rig = Rig::new();
+    rig.create("configmaps", map("a")).unwrap();
+    let apply = |force: bool| {
+        let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "mine"}});
+        let mut request = rig.request(Verb::Patch(PatchType::Apply), "configmaps").named("a").body(config);
+        request.options.field_manager = "me".into();
+        request.options.force = force;
+        rig.call(request)
+    };
+    let conflict = apply(false).unwrap_err();
+    assert!(conflict.is(ErrorKind::Conflict));
+    assert_eq!(conflict.message(), "Apply failed with 1 conflict: conflict with \"rig\" using v1: .data.k");
+    assert_eq!(conflict.details().unwrap().causes[0].reason, "FieldManagerConflict");
+    assert_eq!(value(apply(true).unwrap())["data"]["k"], "mine");
+}
+
+#[test]
+fn an_update_that_loses_a_race_is_made_again_unless_it_names_a_version() {
+    let rig = Rig::new();
+    rig.create("configmaps", map("a")).unwrap();
+    // Unconditional: whatever was written meanwhile is replaced.
+    let mut first = map("a");
+    first["data"]["k"] = "1".into();
+    let mut second = map("a");
+    second["data"]["k"] = "2".into();
+    let call = |object: serde_json::Value| rig.request(Verb::Update, "configmaps").named("a").body(object);
+    let both = futures::future::join(
+        windlass_kernel::Api::call(&*rig.server, call(first)),
+        windlass_kernel::Api::call(&*rig.server, call(second)),
+    );
+    let (first, second) = crate::rig::wait(both);
+    assert!(first.is_ok() && second.is_ok());
+}

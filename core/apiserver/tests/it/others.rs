@@ -138,3 +138,20 @@ fn a_server_says_where_it_is_and_corrects_it_at_the_next_start() {
     let endpoints = rig.get("endpoints", "kubernetes").unwrap();
     assert_eq!(endpoints["subsets"][0]["addresses"][0]["ip"], "10.0.0.2");
 }
+
+#[test]
+fn a_certificate_request_is_approved_apart_from_its_status() {
+    let rig = Rig::new();
+    let requests = "certificates.k8s.io/v1/certificatesigningrequests";
+    // Only the form is checked here: a PEM block of the right type.
+    let pem = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUEwPQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
+    let object = json!({"metadata": {"name": "r"}, "spec": {"request": pem, "signerName": "example.com/s",
+        "usages": ["client auth"], "username": "somebody-else"}});
+    let made = rig.create(requests, object).unwrap();
+    assert_eq!(made["spec"]["username"], "tester");
+    let mut approved = made.clone();
+    approved["status"]["conditions"] = json!([{"type": "Approved", "status": "True", "reason": "R", "message": "m"}]);
+    let request = rig.request(Verb::Update, &format!("{requests}:approval")).named("r").body(approved);
+    let approved = value(rig.call(request).unwrap());
+    assert_eq!(approved["status"]["conditions"][0]["type"], "Approved");
+}

@@ -145,3 +145,13 @@ fn an_eviction_respects_the_budget() {
     let budget = rig.get("policy/v1/poddisruptionbudgets", "b").unwrap();
     assert_eq!(budget["status"]["disruptionsAllowed"], 0);
 }
+
+#[test]
+fn an_account_decides_about_mounts_and_pull_secrets() {
+    let rig = Rig::new();
+    let account = json!({"metadata": {"name": "default"}, "automountServiceAccountToken": false,
+        "imagePullSecrets": [{"name": "s"}]});
+    rig.create("serviceaccounts", account).unwrap();
+    let made = rig.create("pods", pod("p")).unwrap();
+    assert_eq!((&made["spec"]["volumes"], &made["spec"]["imagePullSecrets"][0]["name"]), (&Value::Null, &json!("s")));
+}

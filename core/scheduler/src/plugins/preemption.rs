@@ -1,0 +1,136 @@
+//! Making room: which less important pods leave which node so that a pod fits. Pure: it names victims and touches nobody.
+
+mod choice;
+
+use std::{cmp::Reverse, sync::Arc};
+
+use windlass_kernel::scheduler::{
+    Budgets, Cycle, Explanation, NodeView, Nodes, PodView, PostFilter, Preemption, Reason, Recheck,
+};
+
+use self::choice::{Candidate, best};
+
+/// Evicts less important pods, as few and as unimportant ones as will do.
+#[derive(Clone, Copy, Debug)]
+pub struct DefaultPreemption;
+
+/// So many nodes are enough to choose from: a tenth, and at least this.
+const LEAST: usize = 100;
+
+impl PostFilter for DefaultPreemption {
+    fn name(&self) -> &'static str {
+        "DefaultPreemption"
+    }
+
+    fn post_filter(
+        &self,
+        cycle: &Cycle,
+        pod: &PodView,
+        nodes: &Nodes<'_>,
+        filters: &dyn Recheck,
+        explanation: &mut Explanation,
+    ) -> Option<Preemption> {
+        if !pod.preempts {
+            explanation.room = Some("not eligible due to preemptionPolicy=Never.".into());
+            return None;
+        }
+        if leaving(pod, nodes) {
+            explanation.room = Some("not eligible due to a terminating pod on the nominated node.".into());
+            return None;
+        }
+        let wanted = (nodes.len() / 10).max(LEAST);
+        let mut candidates = Vec::new();
+        let (mut helpless, mut without) = (0, 0);
+        for refusal in &explanation.refusals {
+            if candidates.len() >= wanted {
+                break;
+            }
+            if !refusal.curable {
+                helpless += 1;
+                continue;
+            }
+            match candidate(cycle, pod, &nodes.all()[refusal.place], filters) {
+                Some(candidate) => candidates.push(candidate),
+                None => without += 1,
+            }
+        }
+        if let Some(candidate) = best(candidates) {
+            return Some(Preemption { node: candidate.node, victims: candidate.victims });
+        }
+        helpless += explanation.nodes.saturating_sub(explanation.refusals.len());
+        explanation.room = Some(said(explanation.nodes, helpless, without));
+        None
+    }
+}
+
+fn said(nodes: usize, helpless: usize, without: usize) -> String {
+    let lines = [
+        (helpless, "Preemption is not helpful for scheduling"),
+        (without, "No preemption victims found for incoming pod"),
+    ];
+    let mut lines: Vec<_> =
+        lines.iter().filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}")).collect();
+    lines.sort_unstable();
+    format!("0/{nodes} nodes are available: {}.", lines.join(", "))
+}
+
+/// Whether less important pods are on their way out of the node where room was made already.
+fn leaving(pod: &PodView, nodes: &Nodes<'_>) -> bool {
+    let node = pod.nominated.as_ref().and_then(|name| nodes.get(name));
+    node.is_some_and(|node| node.pods().iter().any(|other| other.terminating && other.priority < pod.priority))
+}
+
+/// The victims on a node; `None` where the pod would not fit even without all that are less important.
+fn candidate(cycle: &Cycle, pod: &PodView, node: &NodeView, filters: &dyn Recheck) -> Option<Candidate> {
+    let less: Vec<Arc<PodView>> =
+        node.pods().iter().filter(|other| other.priority < pod.priority).map(Arc::clone).collect();
+    if less.is_empty() {
+        return None;
+    }
+    let (mut cycle, mut node) = (cycle.clone(), node.clone());
+    less.iter().for_each(|other| filters.take(&mut cycle, pod, other, &mut node));
+    if !filters.recheck(&cycle, pod, &node) {
+        return None;
+    }
+    let (mut guarded, mut free) = split(&cycle, less);
+    guarded.sort_by_key(importance);
+    free.sort_by_key(importance);
+    let (mut victims, mut violations) = (Vec::new(), 0);
+    // Those whose budget would be violated are spared first, then the others, the most important first.
+    for (others, counts) in [(guarded, true), (free, false)] {
+        for other in others {
+            filters.put(&mut cycle, pod, &other, &mut node);
+            if !filters.recheck(&cycle, pod, &node) {
+                filters.take(&mut cycle, pod, &other, &mut node);
+                violations += usize::from(counts);
+                victims.push(other);
+            }
+        }
+    }
+    victims.sort_by_key(importance);
+    Some(Candidate { node: Arc::clone(&node.name), victims, violations })
+}
+
+/// The most important first; of equals, the one that has run longest.
+fn importance(pod: &Arc<PodView>) -> (Reverse<i32>, Option<jiff::Timestamp>, String) {
+    (Reverse(pod.priority), pod.started.or(pod.created), pod.uid.clone())
+}
+
+/// Those whose disruption would violate a budget, and the others.
+fn split(cycle: &Cycle, pods: Vec<Arc<PodView>>) -> (Vec<Arc<PodView>>, Vec<Arc<PodView>>) {
+    let Some(Budgets(budgets)) = cycle.get() else { return (Vec::new(), pods) };
+    let mut allowed: Vec<i64> = budgets.iter().map(|budget| budget.allowed).collect();
+    pods.into_iter().partition(|pod| {
+        let mut violated = false;
+        for (budget, left) in budgets.iter().zip(&mut allowed) {
+            if !pod.labels.is_empty() && budget.namespace == pod.key.namespace && budget.selector.matches(&pod.labels) {
+                *left -= 1;
+                violated |= *left < 0;
+            }
+        }
+        violated
+    })
+}
+
+#[cfg(test)]
+mod tests;

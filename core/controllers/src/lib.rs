@@ -5,12 +5,14 @@
 mod claim;
 pub mod deployment;
 pub mod endpoints;
+pub mod node_lifecycle;
 mod pods;
 mod registry;
 pub mod replicaset;
 pub mod root_ca;
 pub mod service_account;
 mod sets;
+pub mod taint_eviction;
 mod written;
 
 pub use registry::{Config, NAMES, all, identity, run};

@@ -8,11 +8,13 @@ use windlass_kernel::{Controller, Identity, Stop};
 use crate::{
     deployment::Deployments,
     endpoints::{EndpointSlices, LegacyEndpoints},
+    node_lifecycle::Nodes,
     pods::Pods,
     replicaset::ReplicaSets,
     root_ca::RootCas,
     service_account::ServiceAccounts,
     sets::Sets,
+    taint_eviction::TaintEvictions,
 };
 
 /// What controllers are told beside what the API says.
@@ -34,6 +36,8 @@ const CONTROLLERS: &[(&str, Make)] = &[
     ("replicaset-controller", |tools| Arc::new(ReplicaSets::new(tools))),
     ("endpoint-controller", |tools| Arc::new(LegacyEndpoints::new(tools))),
     ("endpointslice-controller", |tools| Arc::new(EndpointSlices::new(tools))),
+    ("node-controller", |tools| Arc::new(Nodes::new(tools))),
+    ("node-controller", |tools| Arc::new(TaintEvictions::new(tools))),
     ("root-ca-cert-publisher", |tools| Arc::new(RootCas::new(tools))),
     ("service-account-controller", |tools| Arc::new(ServiceAccounts::new(tools))),
 ];
@@ -44,6 +48,7 @@ pub const NAMES: &[&str] = &[
     "replicaset-controller",
     "endpoint-controller",
     "endpointslice-controller",
+    "node-controller",
     "root-ca-cert-publisher",
     "service-account-controller",
 ];

@@ -139,7 +139,7 @@ impl TaintEvictions {
         let ObjectKey { namespace, name } = &pod.key;
         let condition = json!({
             "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
-            "message": "Taint manager: deleting due to NoExecute taint",
+            "message": "The node has a NoExecute taint that the pod does not tolerate, or no longer",
             "lastTransitionTime": Time(self.clock.now()).to_string(),
         });
         let patch = json!({"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}});

@@ -1,8 +1,12 @@
 //! What the command line says.
 
+mod client;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args as Arguments, Parser, Subcommand};
+
+pub(crate) use self::client::{Apply, Delete, Exec, Get, Logs, Output, Reach, Scope, Status};
 
 /// A Kubernetes cluster in one process.
 #[derive(Debug, Parser)]
@@ -16,6 +20,20 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Start a cluster and stay in the foreground. Ctrl-C ends the control plane; pods go on running.
     Up(Up),
+    /// End the cluster and its pods, and remove every rule, namespace, mount and cgroup of theirs.
+    Down(Down),
+    /// Say how the cluster is.
+    Status(Status),
+    /// Show objects.
+    Get(Get),
+    /// Create or change objects to be as files say (server-side apply).
+    Apply(Apply),
+    /// Delete objects.
+    Delete(Delete),
+    /// Print what a container wrote.
+    Logs(Logs),
+    /// Run a command in a container.
+    Exec(Exec),
     /// Print the version.
     Version,
 }
@@ -47,6 +65,15 @@ pub(crate) struct Up {
     /// Write this file once the API answers: it holds the milliseconds since the process started.
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Down {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Remove the data directory too.
+    #[arg(long)]
+    pub(crate) purge: bool,
 }
 
 /// What runs containers.

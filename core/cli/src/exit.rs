@@ -14,8 +14,11 @@ const REFUSED: u8 = 4;
 const BROKEN: u8 = 1;
 
 /// Prints an error as one line with its causes, and turns it into an exit code (documented in `docs/cli.md`).
-pub(crate) fn code(done: anyhow::Result<()>) -> ExitCode {
-    let Err(error) = done else { return ExitCode::SUCCESS };
+pub(crate) fn code(done: anyhow::Result<ExitCode>) -> ExitCode {
+    let error = match done {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
     eprintln!("windlass: {error:#}");
     let kind = error.chain().find_map(|cause| cause.downcast_ref::<Error>()).map(Error::kind);
     ExitCode::from(match kind {

@@ -1,7 +1,9 @@
 //! The `windlass` binary: a Kubernetes cluster in one process.
 
 mod args;
+mod client;
 mod data;
+mod down;
 mod exit;
 mod up;
 
@@ -19,10 +21,17 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let args = Args::parse();
     let done = match args.command {
-        Command::Up(up) => up::run(&up, started),
+        Command::Up(up) => up::run(&up, started).map(|()| ExitCode::SUCCESS),
+        Command::Down(down) => down::run(&down).map(|()| ExitCode::SUCCESS),
+        Command::Status(status) => client::status(&status),
+        Command::Get(get) => client::get(&get),
+        Command::Apply(apply) => client::apply(&apply),
+        Command::Delete(delete) => client::delete(&delete),
+        Command::Logs(logs) => client::logs(&logs),
+        Command::Exec(exec) => client::exec(&exec),
         Command::Version => {
             println!("windlass {} (Kubernetes 1.36)", env!("CARGO_PKG_VERSION"));
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
     };
     exit::code(done)

@@ -4,6 +4,8 @@
 mod agents;
 pub mod cluster;
 mod components;
+#[cfg(feature = "containers")]
+pub mod real;
 pub mod rim;
 #[cfg(feature = "http")]
 pub mod serve;

@@ -1,6 +1,13 @@
-//! Images that are made here, without a registry: what a node needs before it can pull anything.
+//! Images that are made here, without a registry: what a node needs before it can pull anything, and the guestbook's.
 
-use std::{fs, path::Path, process::Command};
+mod guestbook;
+mod program;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
 use windlass_cri::containerd::oci::Recipe;
@@ -13,15 +20,27 @@ pub(crate) const BUSYBOX: &str = "registry.local/busybox:1.35";
 
 const SOURCE: &str = include_str!("images/pause.c");
 
-/// Writes `pause.tar` and `busybox.tar` into a folder.
+/// Writes an archive for every image into a folder and lists them.
 pub(crate) fn run(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    for (name, recipe) in [("pause.tar", pause(folder)?), ("busybox.tar", busybox(Path::new("/bin/busybox"))?)] {
-        let archive = folder.join(name);
-        recipe.save(&archive).with_context(|| format!("cannot write {}", archive.display()))?;
+    for archive in build(folder)? {
         println!("{}", archive.display());
     }
     Ok(())
+}
+
+/// Writes an archive for every image into a folder. The same programs give the same bytes.
+pub(crate) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut recipes = vec![("pause.tar", pause(folder)?), ("busybox.tar", busybox(Path::new("/bin/busybox"))?)];
+    recipes.extend(guestbook::recipes()?);
+    let mut archives = Vec::new();
+    for (name, recipe) in recipes {
+        let (archive, fresh) = (folder.join(name), folder.join(format!(".{name}.new")));
+        recipe.save(&fresh).with_context(|| format!("cannot write {}", fresh.display()))?;
+        fs::rename(&fresh, &archive).with_context(|| format!("cannot write {}", archive.display()))?;
+        archives.push(archive);
+    }
+    Ok(archives)
 }
 
 /// Compiles the pause program and wraps it.

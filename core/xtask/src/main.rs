@@ -1,6 +1,7 @@
 //! The commands of this repository, as `cargo xtask <command>`.
 
 mod bench;
+mod built;
 mod codegen;
 mod distill;
 mod images;
@@ -8,6 +9,7 @@ mod system;
 mod tables;
 mod test;
 mod tidy;
+mod up;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -36,7 +38,7 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Builds the images that need no registry: pause and busybox.
+    /// Builds the images that need no registry: pause, busybox and the guestbook's.
     Images {
         /// Where the archives go.
         folder: PathBuf,
@@ -49,6 +51,8 @@ enum Command {
     },
     /// Format, tidy, lints and every test; the last line is the count.
     Test,
+    /// Starts a one-node cluster with the example application and stays in the foreground.
+    Up(up::Up),
     /// Checks the rules that neither the compiler nor clippy knows.
     Tidy,
 }
@@ -65,5 +69,6 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Test => test::run(),
         Command::Tidy => tidy::run(),
+        Command::Up(up) => up::run(&up),
     }
 }

@@ -1,6 +1,6 @@
 //! What the commands need from the operating system, and how they get it: Debian packages, announced first.
 
-use std::process::Command;
+use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
 
@@ -45,8 +45,34 @@ pub(crate) fn install(tools: &[&[Tool]]) -> Result<()> {
         bail!("cannot install them without root or sudo: run as root, or use --runtime fake");
     }
     sudo.extend(["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "-q", "-y"]);
+    let quiet = Quiet::begin();
     run(&[&sudo[..], &["update"]].concat())?;
-    run(&[&sudo[..], &["install", "--no-install-recommends"], &missing[..]].concat())
+    run(&[&sudo[..], &["install", "--no-install-recommends"], &missing[..]].concat())?;
+    drop(quiet);
+    Ok(())
+}
+
+/// While it lives, packages that are installed start no daemons: we want programs, not a web server on port 80.
+#[derive(Debug)]
+struct Quiet(Option<&'static Path>);
+
+impl Quiet {
+    fn begin() -> Self {
+        let policy = Path::new("/usr/sbin/policy-rc.d");
+        // Debian's way to ask (invoke-rc.d): 101 forbids. One that is there already is the administrator's.
+        let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(policy);
+        let written = made.and_then(|mut file| file.write_all(b"#!/bin/sh\nexit 101\n"));
+        Self(written.is_ok().then_some(policy))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if let Some(policy) = self.0 {
+            // Were it to stay, it would only keep daemons from starting, as it did.
+            let _ = fs::remove_file(policy);
+        }
+    }
 }
 
 /// Whether the process may do everything.
@@ -58,7 +84,7 @@ pub(crate) fn root() -> bool {
 /// Whether a program is on the path, or a file is there.
 pub(crate) fn present(program: &str) -> bool {
     if program.starts_with('/') {
-        return std::path::Path::new(program).exists();
+        return Path::new(program).exists();
     }
     let paths = std::env::var_os("PATH").unwrap_or_default();
     // Daemons live where users' paths do not always look.

@@ -57,9 +57,8 @@ fn pod_condition(pod: &Pod, of: &str) -> String {
 /// A node's taints as `key:effect`, without the well-known prefix.
 fn taints(node: &Node) -> Vec<String> {
     let own = node.spec.taints.iter();
-    let mut taints: Vec<String> = own
-        .map(|taint| format!("{}:{}", taint.key.trim_start_matches("node.kubernetes.io/"), taint.effect))
-        .collect();
+    let mut taints: Vec<String> =
+        own.map(|taint| format!("{}:{}", taint.key.trim_start_matches("node.kubernetes.io/"), taint.effect)).collect();
     taints.sort();
     taints
 }
@@ -143,9 +142,7 @@ fn the_pods_of_a_silent_node_are_evicted_after_their_time() {
     for name in ["usual", "daemon", "short"] {
         assert_eq!(pod_condition(&pod(&pods, name).unwrap(), "Ready"), "False", "{name}");
     }
-    let going = |name: &str| {
-        pod(&pods, name).is_none_or(|pod| pod.metadata.deletion_timestamp.is_some())
-    };
+    let going = |name: &str| pod(&pods, name).is_none_or(|pod| pod.metadata.deletion_timestamp.is_some());
     assert!(!going("short"));
 
     cluster.executor.run_for(Duration::from_secs(20));

@@ -72,7 +72,8 @@ struct Seen {
 impl Nodes {
     pub(crate) fn new(tools: &Tools) -> Self {
         let clock = Arc::clone(&tools.informers.parts().clock);
-        let nodes = tools.informers.projected::<Node, _>(Select::all(), vec![], |node| Some(Arc::new(NodeView::of(node))));
+        let nodes =
+            tools.informers.projected::<Node, _>(Select::all(), vec![], |node| Some(Arc::new(NodeView::of(node))));
         let leases = tools.informers.cache(&Select::namespace(LEASES).of(gvr::<Lease>()), vec![], renewal);
         let beats = Arc::<Mutex<BTreeMap<String, Duration>>>::default();
         let (notes, time) = (Arc::clone(&beats), Arc::clone(&clock));

@@ -119,8 +119,9 @@ impl TaintEvictions {
         let noted = first.remove(node).unwrap_or_default();
         let now = self.clock.now();
         let known = |taint: &Taint| noted.iter().find(|since| since.taint == *taint).map(|since| since.at);
-        let since = |(taint, added): &(Taint, Option<Timestamp>)| {
-            Since { at: added.or_else(|| known(taint)).unwrap_or(now), taint: taint.clone() }
+        let since = |(taint, added): &(Taint, Option<Timestamp>)| Since {
+            at: added.or_else(|| known(taint)).unwrap_or(now),
+            taint: taint.clone(),
         };
         let taints: Vec<Since> = taints.iter().map(since).collect();
         first.insert(node.to_owned(), taints.clone());

@@ -44,6 +44,16 @@ fn pod(pods: &Cache<Arc<Pod>>, name: &str) -> Option<Arc<Pod>> {
     pods.get(&ObjectKey::new("default", name))
 }
 
+/// A node as it is now.
+fn read(cluster: &Cluster, name: &str) -> Arc<Node> {
+    cluster.executor.run_until(cluster.admin.get("", name)).unwrap()
+}
+
+/// A pod as it is now.
+fn read_pod(cluster: &Cluster, name: &str) -> Arc<Pod> {
+    cluster.executor.run_until(cluster.admin.get("default", name)).unwrap()
+}
+
 fn condition(node: &Node, of: &str) -> String {
     let found = node.status.conditions.iter().find(|own| own.type_ == of);
     found.map(|own| format!("{} {}", own.status, own.reason.as_deref().unwrap_or_default())).unwrap_or_default()
@@ -57,9 +67,8 @@ fn pod_condition(pod: &Pod, of: &str) -> String {
 /// A node's taints as `key:effect`, without the well-known prefix.
 fn taints(node: &Node) -> Vec<String> {
     let own = node.spec.taints.iter();
-    let mut taints: Vec<String> = own
-        .map(|taint| format!("{}:{}", taint.key.trim_start_matches("node.kubernetes.io/"), taint.effect))
-        .collect();
+    let mut taints: Vec<String> =
+        own.map(|taint| format!("{}:{}", taint.key.trim_start_matches("node.kubernetes.io/"), taint.effect)).collect();
     taints.sort();
     taints
 }
@@ -95,10 +104,9 @@ fn a_new_node_becomes_schedulable_once_it_is_ready() {
     let bare = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "bare"}});
     cluster.create("nodes", bare);
     cluster.settle();
-    let bare = |nodes: &Cache<Arc<Node>>| node(nodes, "bare").unwrap();
-    assert_eq!(taints(&bare(&nodes(&cluster))), ["not-ready:NoSchedule"]);
+    assert_eq!(taints(&read(&cluster, "bare")), ["not-ready:NoSchedule"]);
     cluster.executor.run_for(Duration::from_secs(31));
-    let bare = bare(&nodes(&cluster));
+    let bare = read(&cluster, "bare");
     assert_eq!(condition(&bare, "Ready"), "Unknown NodeStatusNeverUpdated");
     assert_eq!(taints(&bare), ["unreachable:NoExecute", "unreachable:NoSchedule"]);
     assert!(happened(&cluster, "RegisteredNode", "n1"));
@@ -143,9 +151,7 @@ fn the_pods_of_a_silent_node_are_evicted_after_their_time() {
     for name in ["usual", "daemon", "short"] {
         assert_eq!(pod_condition(&pod(&pods, name).unwrap(), "Ready"), "False", "{name}");
     }
-    let going = |name: &str| {
-        pod(&pods, name).is_none_or(|pod| pod.metadata.deletion_timestamp.is_some())
-    };
+    let going = |name: &str| pod(&pods, name).is_none_or(|pod| pod.metadata.deletion_timestamp.is_some());
     assert!(!going("short"));
 
     cluster.executor.run_for(Duration::from_secs(20));
@@ -175,11 +181,11 @@ fn a_node_that_comes_back_in_time_keeps_its_pods() {
     run(&cluster, "usual", "n3", &json!([]));
     process.kill();
     cluster.executor.run_for(Duration::from_secs(120));
-    assert_eq!(taints(&node(&nodes(&cluster), "n3").unwrap()), ["unreachable:NoExecute", "unreachable:NoSchedule"]);
+    assert_eq!(taints(&read(&cluster, "n3")), ["unreachable:NoExecute", "unreachable:NoSchedule"]);
     start(&cluster, &cluster.executor.process(), "n3", agent);
     schedulable(&cluster, "n3");
     cluster.executor.run_for(Duration::from_secs(600));
-    let kept = pod(&pods(&cluster), "usual").unwrap();
+    let kept = read_pod(&cluster, "usual");
     assert_eq!(kept.metadata.deletion_timestamp, None);
     assert_eq!(pod_condition(&kept, "Ready"), "True");
     assert!(happened(&cluster, "NodeReady", "n3"));
@@ -198,7 +204,7 @@ fn a_taint_that_nobody_tolerates_evicts_at_once() {
     cluster.executor.run_until(cluster.admin.modify::<Node>("", "n1", taint)).unwrap();
     cluster.until(&pods(&cluster), |pods| pod(pods, "usual").is_none());
     cluster.settle();
-    let kept = pod(&pods(&cluster), "tolerant").unwrap();
+    let kept = read_pod(&cluster, "tolerant");
     assert_eq!(kept.metadata.deletion_timestamp, None);
     assert!(cluster.gate.log().iter().any(|line| line == "patch pods/status usual"), "{:#?}", cluster.gate.log());
 }

@@ -36,7 +36,7 @@ impl Cluster {
         cluster.add_node("n1", 1);
         cluster.add_node("n2", 2);
         cluster.bind_pods();
-        let controllers = cluster.client(windlass_controllers_identity()).1;
+        let controllers = cluster.client(manager()).1;
         let stop = cluster.stop.clone();
         let run = async move { windlass_controllers::run(&controllers, &Config::default(), stop).await };
         cluster.executor.spawn().spawn("controllers", run).detach();
@@ -159,7 +159,7 @@ fn informers(executor: &Executor, client: Client) -> Informers {
 }
 
 /// Who the controllers' informers are.
-fn windlass_controllers_identity() -> Identity {
+fn manager() -> Identity {
     Identity::new("system:kube-controller-manager", &["system:authenticated"])
 }
 

@@ -20,7 +20,7 @@ use windlass_kernel::{
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Ends an agent as a crash would, and starts a new one over the same runtime.
-pub type Restart = Box<dyn FnOnce(Arc<dyn NodeAgent>) -> BoxFuture<'static, Arc<dyn NodeAgent>> + Send>;
+pub type Restart = Box<dyn FnOnce(Arc<dyn NodeAgent>) -> BoxFuture<'static, Arc<dyn NodeAgent>> + Send + Sync>;
 
 /// A fresh agent without pods, and what a check has to know of its surroundings.
 pub struct Fixture {
@@ -113,27 +113,19 @@ impl Fixture {
         &self,
         reports: &mut BoxStream<'static, Report>,
         pod: &Pod,
-        fits: impl Fn(&Report) -> bool + Send,
+        fits: impl Fn(&Report) -> bool + Send + Sync,
     ) -> Report {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let wait = async {
-            let mut last = None;
             loop {
                 let report = reports.next().await.expect("reports do not end");
-                if report.uid != uid {
-                    continue;
+                if report.uid == uid && fits(&report) {
+                    return report;
                 }
-                if fits(&report) {
-                    return Ok::<Report, Option<Report>>(report);
-                }
-                last = Some(report);
-                tracing::trace!(?last, "not yet");
             }
         };
-        match self.clock.within(PATIENCE, wait).await {
-            Some(Ok(report)) => report,
-            _ => panic!("pod {uid} was not reported as it should be within {PATIENCE:?}"),
-        }
+        let heard = self.clock.within(PATIENCE, wait).await;
+        heard.unwrap_or_else(|| panic!("pod {uid} was not reported as it should be within {PATIENCE:?}"))
     }
 
     async fn running(&self, reports: &mut BoxStream<'static, Report>, pod: &Pod) -> ContainerStatus {

@@ -21,7 +21,7 @@ fn main() {
     let lab: Arc<Mutex<Option<Arc<Lab>>>> = Arc::default();
     let shared = |lab: &Mutex<Option<Arc<Lab>>>| {
         let mut lab = lab.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(lab.get_or_insert_with(|| Arc::new(Lab::start())))
+        Arc::clone(lab.get_or_insert_with(|| Arc::new(Lab::start('n'))))
     };
     let mut trials = suite::trials();
     let mut real = Vec::new();

@@ -229,8 +229,9 @@ async fn whole(lab: &Lab) {
         ..LogRequest::default()
     });
     let follow = follow.await.expect("a log").0;
-    let last = bench.delete(&pod, 10).await;
-    let said: Vec<u8> = follow.filter_map(async |chunk| chunk.ok()).collect::<Vec<_>>().await.concat();
+    let said = follow.filter_map(async |chunk| chunk.ok()).collect::<Vec<_>>();
+    let (last, said) = futures::join!(bench.delete(&pod, 10), said);
+    let said = said.concat();
     assert!(String::from_utf8_lossy(&said).contains("stopping\n"), "the hook was not run: {said:?}");
     let ended = last.status.container_statuses[0].state.terminated.clone().expect("the container has ended");
     assert_eq!(ended.exit_code, 0, "it was not asked to end");

@@ -68,10 +68,8 @@ pub(crate) async fn real(lab: &Lab, prefix: &str) -> Fixture {
 
 async fn fixture(config: Config, needs: Needs, image: &str, command: Vec<String>, prefix: &str) -> Fixture {
     let clock = needs.clock.clone();
-    let start = async |config: Config, needs: Needs| -> Arc<dyn NodeAgent> {
-        Arc::new(PodAgent::start(config, needs).await.expect("an agent starts"))
-    };
-    let agent = start(config.clone(), needs.clone()).await;
+    let agent = PodAgent::start(config.clone(), needs.clone()).await.expect("an agent starts");
+    let agent: Arc<dyn NodeAgent> = Arc::new(agent);
     let restart = move |old: Arc<dyn NodeAgent>| -> futures::future::BoxFuture<'static, Arc<dyn NodeAgent>> {
         drop(old);
         Box::pin(async move {

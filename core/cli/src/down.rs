@@ -25,7 +25,8 @@ pub(crate) fn run(down: &Down) -> Result<()> {
         println!("there is no cluster in {}", data.path().display());
         return Ok(());
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     runtime.block_on(end(&data))?;
     // Nodes of real containers are removed here, while nobody starts any. Fake ones ended with their process.
     if down.purge {

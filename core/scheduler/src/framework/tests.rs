@@ -11,7 +11,12 @@ fn decide(framework: &Framework, pod: PodView, nodes: &[NodeView]) -> Result<Dec
 
 fn decide_with(framework: &Framework, pod: PodView, nodes: &[NodeView], mut cycle: Cycle) -> Result<Decision> {
     let (pod, index, entropy) = (Arc::new(pod), NodeIndex::of(nodes), SeededEntropy::new(1));
-    let turn = Turn { pod: &pod, nodes: windlass_kernel::scheduler::Nodes::new(nodes, &index), cycle: &mut cycle, entropy: &entropy };
+    let turn = Turn {
+        pod: &pod,
+        nodes: windlass_kernel::scheduler::Nodes::new(nodes, &index),
+        cycle: &mut cycle,
+        entropy: &entropy,
+    };
     futures::executor::block_on(framework.schedule(turn))
 }
 

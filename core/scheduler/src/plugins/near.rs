@@ -163,7 +163,8 @@ impl Wishes {
     }
 
     fn sum(&self, node: &NodeView) -> i64 {
-        let at = |(topology, values): (&String, &BTreeMap<String, i64>)| values.get(node.labels.get(topology)?).copied();
+        let at =
+            |(topology, values): (&String, &BTreeMap<String, i64>)| values.get(node.labels.get(topology)?).copied();
         self.places.iter().filter_map(at).sum()
     }
 }

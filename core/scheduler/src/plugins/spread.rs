@@ -105,7 +105,9 @@ impl Filter for PodTopologySpread {
         let Some(Hard(hard)) = cycle.get() else { return Fit::Yes };
         for (spread, places) in hard {
             let Some(value) = node.labels.get(&spread.topology) else {
-                return Fit::Never("node(s) didn't match pod topology spread constraints (missing required label)".into());
+                return Fit::Never(
+                    "node(s) didn't match pod topology spread constraints (missing required label)".into(),
+                );
             };
             let itself = i64::from(spread.selector.matches(&pod.labels));
             let skew = places.at(value) + itself - places.least(spread.min_domains);
@@ -126,7 +128,9 @@ impl Filter for PodTopologySpread {
             Change::NodeChanged { before, after } => before.labels != after.labels || before.taints != after.taints,
             // One more of the kin raises the least, too.
             Change::PodPlaced(other) | Change::PodGone(other) => related(other),
-            Change::PodChanged { before, after } => before.labels != after.labels && (related(before) || related(after)),
+            Change::PodChanged { before, after } => {
+                before.labels != after.labels && (related(before) || related(after))
+            }
             Change::Other(_) => false,
         }
     }

@@ -27,7 +27,8 @@ fn pods_get_nodes_and_run() {
         nodes.sort_unstable();
         assert_eq!(nodes, ["a", "a", "b", "b"]);
         rig.until("running", || async { rig.get("p").await.status.phase.as_deref() == Some("Running") }).await;
-        let condition = |pod: &Pod| pod.status.conditions.iter().any(|c| c.type_ == "PodScheduled" && c.status == "True");
+        let condition =
+            |pod: &Pod| pod.status.conditions.iter().any(|c| c.type_ == "PodScheduled" && c.status == "True");
         assert!(condition(&*rig.get("p").await));
         let event = rig.event("p", "Scheduled").await;
         let node = rig.placed("p").await;

@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use windlass_api::core::v1::{Event, Node, Pod, ServiceAccount};
-use windlass_apiserver::{
-    ApiServer,
-    access::Rbac,
-};
+use windlass_apiserver::{ApiServer, access::Rbac};
 use windlass_client::{Client, Informers, Select, informer::Parts};
 use windlass_kernel::{Api, Clock, ClockExt, Entropy, Identity, Spawn, SpawnExt, Stop, Store, Task};
 use windlass_node::host::{Host as NodeHost, Registration};

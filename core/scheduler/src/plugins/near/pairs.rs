@@ -31,7 +31,9 @@ impl Pairs {
 
     /// Whether a node is in any of the places.
     pub(super) fn reach(&self, node: &NodeView) -> bool {
-        self.0.iter().any(|(topology, values)| node.labels.get(topology).is_some_and(|value| values.contains_key(value)))
+        self.0
+            .iter()
+            .any(|(topology, values)| node.labels.get(topology).is_some_and(|value| values.contains_key(value)))
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -10,7 +10,8 @@ use nix::{
 };
 use windlass::{
     kernel::{Clock, Error, ErrorKind},
-    rim::SystemClock,
+    real::{Leftovers, socket_note},
+    rim::{SystemClock, TokioSpawn},
 };
 
 use crate::{args::Down, data::DataDir};
@@ -25,14 +26,29 @@ pub(crate) fn run(down: &Down) -> Result<()> {
         println!("there is no cluster in {}", data.path().display());
         return Ok(());
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     runtime.block_on(end(&data))?;
-    // Nodes of real containers are removed here, while nobody starts any. Fake ones ended with their process.
+    runtime.block_on(clear(&data, down.purge))?;
     if down.purge {
         purge(&data)?;
         println!("the cluster in {} is gone", data.path().display());
     } else {
         println!("the cluster in {} is down; `windlass up` starts it again", data.path().display());
+    }
+    Ok(())
+}
+
+/// Removes what nodes with real containers left, while nobody starts any. Fake ones ended with their process.
+async fn clear(data: &DataDir, purge: bool) -> Result<()> {
+    let data_dir = std::path::absolute(data.path()).context("cannot tell where the data directory is")?;
+    let note = socket_note(&data_dir);
+    let socket = fs::read_to_string(&note).ok().map(|socket| socket.trim().into());
+    let (clock, spawn) = (Arc::new(SystemClock::new()), Arc::new(TokioSpawn::current()));
+    let leftovers = Leftovers { data_dir, socket, clock, spawn };
+    if leftovers.exist() {
+        println!("pods and their networks are removed");
+        leftovers.remove(purge).await?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use windlass::{
     Cluster,
     apiserver::{access::EcdsaKeys, stream::Sessions},
     kernel::{Clock, Error, ErrorKind, Spawn},
-    real::{ContainerNode, Services, primary_address},
+    real::{ContainerNode, Services, primary_address, socket_note},
     rim::{SystemClock, TokioSpawn},
     serve::{self, Https, Pki},
     store::DiskStore,
@@ -105,6 +105,14 @@ fn container_node(up: &Up, data: &DataDir, address: IpAddr, socket: Option<PathB
     }
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     let path = std::path::absolute(data.path()).context("cannot tell where the data directory is")?;
+    // `windlass down` has to find what runs there, or in a containerd of our own.
+    let note = socket_note(&path);
+    let noted = match &socket {
+        Some(socket) => std::fs::write(&note, socket.as_os_str().as_encoded_bytes()),
+        None if note.exists() => std::fs::remove_file(&note),
+        None => Ok(()),
+    };
+    noted.with_context(|| format!("cannot change {}", note.display()))?;
     Ok(ContainerNode {
         name: name.map_or_else(|| "node-1".into(), |name| name.to_lowercase()),
         address,

@@ -7,6 +7,7 @@ mod cgroup;
 pub mod host;
 mod image;
 mod layout;
+mod leftovers;
 mod log;
 mod machine;
 mod make;
@@ -17,5 +18,6 @@ mod volume;
 pub use self::{
     agent::{Config, Needs, PodAgent},
     host::Host,
+    leftovers::remove_leftovers,
     make::dns::ClusterDns,
 };

@@ -1,5 +1,6 @@
 //! A node that runs real containers, on this machine: a container runtime, the reference agent, service rules and DNS.
 
+mod leftovers;
 mod machine;
 mod network;
 
@@ -19,6 +20,7 @@ use windlass_kernel::{Dial, Error, ErrorKind, NodeAgent, Result};
 use windlass_node::{ClusterDns, Config, Needs, PodAgent, host::Registration};
 
 pub use self::{
+    leftovers::{Leftovers, socket_note},
     machine::primary_address,
     network::{DNS_ADDRESS, Services},
 };

@@ -100,7 +100,9 @@ impl Cluster {
         let told = select(Box::pin(interrupt.recv()), Box::pin(terminate.recv()));
         let end = select(Box::pin(child.wait()), told);
         let failure = match select(Box::pin(self.use_it(&ready)), end).await {
-            Either::Right((Either::Left((status, _)), _)) => return ended(status.context("cannot wait for the cluster")?),
+            Either::Right((Either::Left((status, _)), _)) => {
+                return ended(status.context("cannot wait for the cluster")?);
+            }
             Either::Right((Either::Right(_), _)) => None,
             Either::Left((used, _)) => used.err(),
         };

@@ -34,7 +34,8 @@ pub(super) struct Connected {
 
 /// Runs `work` against the cluster.
 pub(super) fn with(reach: &Reach, work: impl AsyncFnOnce(Connected) -> Result<ExitCode>) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     let done = runtime.block_on(async { work(connect(reach)?).await });
     // A read of the standard input that is still waited for would keep the process.
     runtime.shutdown_background();
@@ -52,8 +53,7 @@ pub(super) fn within(scope: &Scope, work: impl AsyncFnOnce(Connected) -> Result<
 fn connect(reach: &Reach) -> Result<Connected> {
     let access = Kubeconfig::read(kubeconfig(reach))?.access(&reach.context)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let means =
-        Means { dial: Arc::new(SystemDial), spawn: Arc::new(TokioSpawn::current()), clock: Arc::clone(&clock) };
+    let means = Means { dial: Arc::new(SystemDial), spawn: Arc::new(TokioSpawn::current()), clock: Arc::clone(&clock) };
     let api = HttpsApi::new(&access, means)?;
     // The server knows who asks by the credential.
     let client = Client::new(Arc::new(api), Arc::new(Identity::anonymous()));

@@ -44,7 +44,11 @@ pub(crate) fn run(delete: &Delete) -> Result<ExitCode> {
         for target in &targets {
             let info = target.info();
             let namespace = if info.namespaced { connected.namespace.as_str() } else { "" };
-            doomed.extend(target.names.iter().map(|name| Doomed { info, namespace: namespace.into(), name: name.into() }));
+            doomed.extend(target.names.iter().map(|name| Doomed {
+                info,
+                namespace: namespace.into(),
+                name: name.into(),
+            }));
         }
         let mut failures = Vec::new();
         let mut gone = Vec::new();

@@ -56,7 +56,9 @@ async fn converse(process: Process) -> Result<ExitCode> {
     written.and(complained).context("cannot pass on what the command writes")?;
     match exit {
         Exit::Code(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))),
-        Exit::Failed(why) => Err(Error::new(ErrorKind::Unavailable, format!("the command's end is not known: {why}")).into()),
+        Exit::Failed(why) => {
+            Err(Error::new(ErrorKind::Unavailable, format!("the command's end is not known: {why}")).into())
+        }
     }
 }
 

@@ -54,7 +54,9 @@ fn several(name: &str) -> Result<Vec<&'static ResourceInfo>> {
     let served = || all().iter().filter(|info| info.group_version().served_by_default());
     let category: Vec<_> = served().filter(|info| info.categories.contains(&name)).collect();
     // The same objects under an older version would only be shown twice.
-    let preferred = |info: &&&'static ResourceInfo| one(&format!("{}.{}", info.plural, info.group)).is_ok_and(|first| std::ptr::eq(first, **info));
+    let preferred = |info: &&&'static ResourceInfo| {
+        one(&format!("{}.{}", info.plural, info.group)).is_ok_and(|first| std::ptr::eq(first, **info))
+    };
     if category.is_empty() { Ok(vec![one(name)?]) } else { Ok(category.iter().filter(preferred).copied().collect()) }
 }
 

@@ -21,7 +21,9 @@ pub(crate) fn run(status: &Status) -> Result<ExitCode> {
             list(&connected, info, "", ["", ""]).await
         };
         let picture = Picture {
-            nodes: all("", "nodes").await.with_context(|| format!("the cluster at {} does not answer", connected.server))?,
+            nodes: all("", "nodes")
+                .await
+                .with_context(|| format!("the cluster at {} does not answer", connected.server))?,
             pods: all("", "pods").await?,
             deployments: all("apps", "deployments").await?,
         };
@@ -44,7 +46,11 @@ impl Picture {
         let pods = if pods.is_empty() { "none".into() } else { pods.join(", ") };
         let short = self.deployments.iter().filter(|deployment| shortfall(deployment).is_some()).count();
         let all = self.deployments.len();
-        format!("nodes: {ready} of {} ready; pods: {pods}; deployments: {} of {all} available\n", self.nodes.len(), all - short)
+        format!(
+            "nodes: {ready} of {} ready; pods: {pods}; deployments: {} of {all} available\n",
+            self.nodes.len(),
+            all - short
+        )
     }
 
     fn page(&self, connected: &Connected) -> String {

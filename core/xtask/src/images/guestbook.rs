@@ -50,9 +50,9 @@ fn frontend(binary: &Path, version: &str) -> Result<Recipe> {
 
 /// What every program expects to find.
 fn base(name: &str) -> Recipe {
-    Recipe::named(name)
-        .folder("/tmp", 0o1777)
-        .file("/etc/passwd", 0o644, USERS)
-        .file("/etc/group", 0o644, GROUPS)
-        .file("/etc/nsswitch.conf", 0o644, "hosts: files dns\n")
+    Recipe::named(name).folder("/tmp", 0o1777).file("/etc/passwd", 0o644, USERS).file("/etc/group", 0o644, GROUPS).file(
+        "/etc/nsswitch.conf",
+        0o644,
+        "hosts: files dns\n",
+    )
 }

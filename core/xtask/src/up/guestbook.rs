@@ -26,7 +26,9 @@ pub(super) async fn wait(cluster: &Cluster) -> Result<Option<String>> {
             Err(error) => format!("{error:#}"),
         };
         if start.elapsed() > PATIENCE {
-            bail!("the guestbook does not answer after {PATIENCE:?}: {state}; `kubectl get pods -n guestbook` tells more");
+            bail!(
+                "the guestbook does not answer after {PATIENCE:?}: {state}; `kubectl get pods -n guestbook` tells more"
+            );
         }
         sleep(PAUSE).await;
     }

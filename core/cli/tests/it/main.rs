@@ -1,0 +1,37 @@
+//! The built binary from outside: its own commands, kubectl where it is installed, crashes, and real containers where the
+//! machine can run them. What this machine cannot run is listed as ignored, with the reason.
+
+mod cluster;
+mod durable;
+mod guestbook;
+mod kubectl;
+mod own;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// A test, by the name of what it shows.
+type Test = (&'static str, fn());
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    let groups = [
+        (own::TESTS, None),
+        (durable::TESTS, None),
+        (kubectl::TESTS, kubectl::missing()),
+        (guestbook::TESTS, guestbook::missing()),
+    ];
+    for (tests, missing) in groups {
+        for &(name, test) in tests {
+            let trial = Trial::test(name, move || {
+                test();
+                Ok(())
+            });
+            trials.push(match &missing {
+                Some(reason) => trial.with_kind(reason.clone()).with_ignored_flag(true),
+                None => trial,
+            });
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}

@@ -1,0 +1,162 @@
+//! Our own commands, against fake nodes.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use crate::{
+    Test,
+    cluster::{Cluster, manifests, until_so},
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_cluster_is_there_once_its_ready_file_is", a_cluster_is_there_once_its_ready_file_is),
+    ("the_guestbook_is_applied_shown_and_deleted", the_guestbook_is_applied_shown_and_deleted),
+    ("a_second_process_on_one_directory_is_refused", a_second_process_on_one_directory_is_refused),
+    ("several_nodes_share_the_pods", several_nodes_share_the_pods),
+    ("exit_codes_say_who_is_to_blame", exit_codes_say_who_is_to_blame),
+    ("a_bad_manifest_is_named_and_changes_nothing", a_bad_manifest_is_named_and_changes_nothing),
+    ("logs_and_commands_come_from_containers", logs_and_commands_come_from_containers),
+    ("down_ends_a_cluster_and_purge_removes_it", down_ends_a_cluster_and_purge_removes_it),
+];
+
+fn a_cluster_is_there_once_its_ready_file_is() {
+    let mut cluster = Cluster::fake(&[]);
+    assert!(cluster.windlass(&["status"]).ok().starts_with("cluster "));
+    let mode = fs::metadata(cluster.kubeconfig()).expect("a kubeconfig").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    cluster.end(true);
+    let millis: u64 = cluster.up().trim().parse().expect("milliseconds");
+    assert!(millis > 0);
+}
+
+fn the_guestbook_is_applied_shown_and_deleted() {
+    let cluster = Cluster::fake(&[]);
+    let folder = manifests();
+    let folder = folder.to_str().expect("a path");
+    let said = cluster.windlass(&["apply", "-f", folder]).ok();
+    assert!(said.contains("deployment.apps/frontend created\n"), "{said}");
+    let said = cluster.windlass(&["apply", "-f", folder]).ok();
+    assert!(said.contains("deployment.apps/frontend applied\n"), "{said}");
+    until_so("every deployment is available", || {
+        cluster.windlass(&["status", "--line"]).ok().contains("deployments: 3 of 3 available")
+    });
+
+    let get = |words: &[&str]| cluster.windlass(&[&["get", "-n", "guestbook"], words].concat());
+    assert_eq!(get(&["deploy", "-o", "name"]).ok().lines().count(), 3);
+    let table = get(&["deployment/frontend"]).ok();
+    let cells: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(cells[0], ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]);
+    assert_eq!(cells[1][..4], ["frontend", "3/3", "3", "3"]);
+    assert!(get(&["pods", "-l", "app=frontend", "-o", "wide"]).ok().contains("node-1"));
+    let service: serde_json::Value =
+        serde_json::from_str(&get(&["svc", "guestbook", "-o", "json"]).ok()).expect("JSON");
+    assert_eq!((&service["kind"], &service["spec"]["ports"][0]["nodePort"]), (&"Service".into(), &30080.into()));
+    assert!(get(&["cm", "nginx", "-o", "yaml"]).ok().contains("kind: ConfigMap\n"));
+    let all = get(&["all"]).ok();
+    assert!(
+        all.contains("pod/redis-") && all.contains("service/redis") && all.contains("deployment.apps/redis"),
+        "{all}"
+    );
+
+    cluster.windlass(&["delete", "-f", folder]).ok();
+    assert!(cluster.windlass(&["get", "pods", "-A"]).failed_or_empty());
+    cluster.windlass(&["get", "namespace", "guestbook"]).failed(4);
+}
+
+impl crate::cluster::Said {
+    /// Whether nothing was shown.
+    fn failed_or_empty(self) -> bool {
+        self.code != Some(0) || self.out.is_empty()
+    }
+}
+
+fn a_second_process_on_one_directory_is_refused() {
+    let cluster = Cluster::fake(&[]);
+    let second = cluster.windlass(&["up", "--runtime", "fake", "--listen", "127.0.0.1:0"]);
+    let complaint = second.failed(3);
+    assert!(complaint.starts_with("windlass: ") && complaint.lines().count() == 1, "{complaint}");
+    cluster.windlass(&["status"]).ok();
+}
+
+fn several_nodes_share_the_pods() {
+    let cluster = Cluster::fake(&["--nodes", "3"]);
+    until_so("three nodes are ready", || cluster.windlass(&["status", "--line"]).ok().contains("nodes: 3 of 3 ready"));
+    let manifest = cluster.file(
+        "spread.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: spread}\nspec:\n  replicas: 6\n  \
+         selector: {matchLabels: {app: s}}\n  template:\n    metadata: {labels: {app: s}}\n    \
+         spec: {containers: [{name: c, image: i}]}\n",
+    );
+    cluster.windlass(&["apply", "-f", manifest.to_str().expect("a path")]).ok();
+    until_so("six pods run", || cluster.windlass(&["status", "--line"]).ok().contains("6 running"));
+    let pods = cluster.windlass(&["get", "pods", "-o", "wide"]).ok();
+    for node in ["node-1", "node-2", "node-3"] {
+        assert_eq!(pods.lines().filter(|line| line.contains(node)).count(), 2, "{pods}");
+    }
+    let more = cluster.windlass(&["up", "--nodes", "2"]).failed(2);
+    assert!(more.contains("--runtime fake"), "{more}");
+}
+
+fn exit_codes_say_who_is_to_blame() {
+    let mut cluster = Cluster::fake(&[]);
+    cluster.windlass(&["get", "pod", "absent"]).failed(4);
+    cluster.windlass(&["delete", "pod", "absent"]).failed(4);
+    cluster.windlass(&["delete", "pod", "absent", "--ignore-not-found"]).ok();
+    let unknown = cluster.windlass(&["get", "widgets"]).failed(2);
+    assert_eq!(unknown, "windlass: no built-in resource is called \"widgets\"; custom ones need kubectl\n");
+    cluster.windlass(&["get"]).failed(2);
+    cluster.end(true);
+    let away = cluster.windlass(&["status"]).failed(3);
+    assert!(away.contains("does not answer"), "{away}");
+}
+
+fn a_bad_manifest_is_named_and_changes_nothing() {
+    let cluster = Cluster::fake(&[]);
+    let first = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\n";
+    let apply = |name: &str, second: &str| {
+        let file = cluster.file(name, &format!("{first}{second}"));
+        cluster.windlass(&["apply", "-f", file.to_str().expect("a path")])
+    };
+    let broken = apply("broken.yaml", "apiVersion: v1\nkind: [\n").failed(2);
+    assert!(broken.contains("broken.yaml, document 2: "), "{broken}");
+    cluster.windlass(&["get", "cm", "a"]).failed(4);
+
+    let refused = apply("refused.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {colour: red}\n");
+    assert!(refused.out.contains("configmap/a created"), "{refused:?}");
+    assert!(refused.err.contains("refused.yaml, document 2: ") && refused.err.contains("colour"), "{refused:?}");
+    assert_eq!(refused.code, Some(2));
+}
+
+fn logs_and_commands_come_from_containers() {
+    let cluster = Cluster::fake(&[]);
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i:1}]}\n";
+    let pod = cluster.file("pod.yaml", pod);
+    cluster.windlass(&["apply", "-f", pod.to_str().expect("a path")]).ok();
+    until_so("the pod runs", || cluster.windlass(&["get", "pod", "p"]).ok().contains("Running"));
+    assert_eq!(cluster.windlass(&["logs", "p"]).ok(), "c runs i:1\n");
+    assert_eq!(cluster.windlass(&["exec", "p", "--", "echo", "a", "b"]).ok(), "a b\n");
+    assert_eq!(cluster.windlass(&["exec", "p", "--", "exit", "3"]).code, Some(3));
+    let unknown = cluster.windlass(&["exec", "p", "--", "nonsense"]).failed(127);
+    assert_eq!(unknown, "nonsense: not found\n");
+    cluster.windlass(&["exec", "absent", "--", "true"]).failed(4);
+}
+
+fn down_ends_a_cluster_and_purge_removes_it() {
+    let mut cluster = Cluster::fake(&[]);
+    let map = cluster.file("map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept}\n");
+    cluster.windlass(&["apply", "-f", map.to_str().expect("a path")]).ok();
+    let said = cluster.windlass(&["down"]).ok();
+    assert!(said.contains("is down"), "{said}");
+    cluster.ended();
+
+    cluster.up();
+    cluster.windlass(&["get", "cm", "kept"]).ok();
+    cluster.windlass(&["down", "--purge"]).ok();
+    cluster.ended();
+    assert!(!cluster.data().exists());
+    cluster.windlass(&["down", "--purge"]).ok();
+
+    fs::create_dir(cluster.data()).expect("a folder");
+    fs::write(cluster.data().join("thesis.txt"), "years of work").expect("a file");
+    cluster.windlass(&["down", "--purge"]).failed(2);
+    assert!(cluster.data().join("thesis.txt").exists());
+}

@@ -1,0 +1,94 @@
+//! The removal of a container node: its sandboxes, its rules, and what its agent left. Data of the cluster stay.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use windlass_cri::{
+    containerd::Launcher,
+    host::{RemoteRuntime, Rim},
+};
+use windlass_kernel::{Clock, ContainerRuntime, Error, ErrorKind, Result, Spawn, SpawnExt, runtime::SandboxFilter};
+
+use super::ContainerNode;
+use crate::rim::SystemDial;
+
+/// The label that a sandbox says its pod's uid in.
+const UID: &str = "io.kubernetes.pod.uid";
+
+/// A container node that runs no more.
+#[derive(Clone, Debug)]
+pub struct Leftovers {
+    /// The data directory that the node had: an absolute path.
+    pub data_dir: PathBuf,
+    /// The socket of the runtime, where it was not a containerd of our own.
+    pub socket: Option<PathBuf>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where tasks run.
+    pub spawn: Arc<dyn Spawn>,
+}
+
+impl Leftovers {
+    /// Whether there ever was a node.
+    #[must_use]
+    pub fn exist(&self) -> bool {
+        self.agents().exists() || self.data_dir.join("containerd").exists()
+    }
+
+    /// Removes them. With `purge`, images and logs of a containerd of our own go too. Gone is success.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that could not be removed.
+    pub async fn remove(&self, purge: bool) -> Result<()> {
+        let rim = Rim { dial: Arc::new(SystemDial), clock: Arc::clone(&self.clock), spawn: Arc::clone(&self.spawn) };
+        match &self.socket {
+            Some(socket) => self.empty(&RemoteRuntime::connect(socket.to_string_lossy(), rim).await?).await?,
+            None => Launcher::new(ContainerNode::settings(&self.data_dir), rim)?.tear_down(purge).await?,
+        }
+        let agents = self.agents();
+        let rest = move || windlass_node::remove_leftovers(&agents, "/kubepods").and_then(|()| remove_rules());
+        let done = self.spawn.run_blocking("leftovers.remove", rest).await;
+        done.unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, "the removal was interrupted")))
+    }
+
+    /// Removes the sandboxes of our pods from a runtime that others may use too.
+    async fn empty(&self, runtime: &RemoteRuntime) -> Result<()> {
+        let pods = self.agents().join("pods");
+        for sandbox in runtime.sandboxes(&SandboxFilter::default()).await? {
+            let ours = sandbox.labels.get(UID).is_some_and(|uid| !uid.is_empty() && pods.join(uid).exists());
+            if ours {
+                runtime.remove_sandbox(&sandbox.id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the node's agent keeps its things.
+    fn agents(&self) -> PathBuf {
+        self.data_dir.join("node")
+    }
+}
+
+/// Removes the table of service rules. Blocks.
+fn remove_rules() -> Result<()> {
+    let nft = |words: &[&str]| {
+        let mut command = Command::new("nft");
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status()
+    };
+    let there = nft(&["list", "table", "inet", "windlass"]).is_ok_and(|status| status.success());
+    if there && !nft(&["delete", "table", "inet", "windlass"]).is_ok_and(|status| status.success()) {
+        return Err(Error::new(ErrorKind::Internal, "cannot delete the nftables table inet windlass"));
+    }
+    Ok(())
+}
+
+/// Where a node with another's runtime notes which one it was.
+#[must_use]
+pub fn socket_note(data_dir: &Path) -> PathBuf {
+    data_dir.join("socket")
+}

@@ -37,4 +37,6 @@ pub mod discovery;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod kinds;
+#[cfg(feature = "http")]
+pub mod stream;
 pub mod table;

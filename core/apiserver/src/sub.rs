@@ -19,6 +19,8 @@ use windlass_kernel::{
 };
 
 pub(crate) use self::binding::bind;
+#[cfg(feature = "http")]
+pub(crate) use self::sessions::streams;
 use crate::{errors, kinds::pod as pods, registry::Served, rules::Part, server::ApiServer};
 
 /// Serves a request for a sub-resource.

@@ -1,13 +1,14 @@
 //! `windlass up`: opens the data directory, assembles the cluster, serves it, and waits to be told to end.
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use windlass::{
     Cluster,
-    apiserver::{access::EcdsaKeys, http::NoSessions},
+    apiserver::{access::EcdsaKeys, stream::Sessions},
     kernel::{Clock, Error, ErrorKind, Spawn},
+    real::{ContainerNode, Services, primary_address},
     rim::{SystemClock, TokioSpawn},
     serve::{self, Https, Pki},
     store::DiskStore,
@@ -40,6 +41,12 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     let store = Arc::new(DiskStore::open(data.store(), Arc::clone(&clock), Arc::clone(&spawn)).await?);
     let authenticator = serve::authenticator(Arc::clone(&keys) as _, Arc::clone(&clock), Arc::clone(&store) as _);
 
+    let address = primary_address();
+    let node = match &up.runtime {
+        Runtime::Fake => None,
+        Runtime::Auto => Some(container_node(up, &data, address, None)?),
+        Runtime::Cri(socket) => Some(container_node(up, &data, address, Some(socket.clone()))?),
+    };
     let mut builder = Cluster::builder()
         .shared_store(Arc::clone(&store) as _)
         .clock(Arc::clone(&clock))
@@ -47,20 +54,23 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         .keys(Arc::clone(&keys) as _)
         .root_certificate(&pki.authority.pem().certificate)
         .authenticator(Arc::clone(&authenticator));
-    if up.runtime == Runtime::Fake {
+    if node.is_some() {
+        builder = builder.reached_at((address, up.listen.port()).into());
+    } else {
         for at in 0..up.nodes {
             builder = builder.node(FakeNode::new(format!("node-{}", at + 1), at));
         }
-    } else {
-        let message = "real containers are not supported by this build yet: use --runtime fake";
-        return Err(Error::new(ErrorKind::NotSupported, message).into());
     }
     let mut cluster = builder.start().await?;
 
     let admin = pki.authority.client("kubernetes-admin", &["system:masters"], clock.now())?;
     let authority = pki.authority.pem().certificate.clone();
-    let https = Https { pki, authenticator, connector: Arc::new(NoSessions), texts: Arc::new(()), keys };
-    let bound = cluster.serve(up.listen, https).await?;
+    let https = Https { pki, authenticator, connector: Arc::new(Sessions), texts: Arc::new(()), keys };
+    let bound = cluster.serve(up.listen, &https).await?;
+    if node.is_some() && bound.ip().is_loopback() && !address.is_loopback() {
+        // Pods cannot reach the loopback address.
+        cluster.serve((address, bound.port()).into(), &https).await?;
+    }
     let config = serve::kubeconfig(&format!("https://{}", reachable(bound)), &authority, "kubernetes-admin", &admin);
     write_private(&data.kubeconfig(), &config)?;
     if let Some(file) = &up.kubeconfig {
@@ -70,6 +80,13 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     if let Some(file) = &up.ready_file {
         std::fs::write(file, format!("{millis}\n")).with_context(|| format!("cannot write {}", file.display()))?;
     }
+    if let Some(node) = node {
+        let services = Services { node: node.name.clone(), address };
+        for task in services.start(&cluster).await? {
+            cluster.keep(task);
+        }
+        cluster.add_node(node).await?;
+    }
     println!("windlass is up at https://{} after {millis} ms", reachable(bound));
     println!("  export KUBECONFIG={}", up.kubeconfig.as_ref().unwrap_or(&data.kubeconfig()).display());
 
@@ -78,6 +95,24 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     cluster.shut_down().await;
     store.close().await?;
     Ok(())
+}
+
+/// A node with real containers on this machine.
+fn container_node(up: &Up, data: &DataDir, address: IpAddr, socket: Option<PathBuf>) -> Result<ContainerNode> {
+    if !nix::unistd::geteuid().is_root() {
+        let message = "real containers need root: use sudo, or --runtime fake";
+        return Err(Error::new(ErrorKind::Unavailable, message).into());
+    }
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let path = std::path::absolute(data.path()).context("cannot tell where the data directory is")?;
+    Ok(ContainerNode {
+        name: name.map_or_else(|| "node-1".into(), |name| name.to_lowercase()),
+        address,
+        images: path.join("images"),
+        data_dir: path,
+        socket,
+        api_port: up.listen.port(),
+    })
 }
 
 /// Where clients on this machine reach a server that listens at `bound`.

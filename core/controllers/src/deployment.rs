@@ -13,7 +13,6 @@ mod working;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::json;
 use windlass_api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use windlass_client::{
     Cache, Client, Select,
@@ -141,10 +140,14 @@ impl Deployments {
             }
         }
         let mut base = deployment.clone();
-        if let Some(revision) = &plan.revision {
-            let patch = json!({"metadata": {"annotations": {template::REVISION: revision}}});
-            let patched = self.client.patch::<Deployment>(&key.namespace, &key.name, PatchType::Merge, patch).await?;
-            base.metadata = patched.metadata.clone();
+        if let Some(revision) = plan.revision {
+            base.metadata.annotations.insert(template::REVISION.into(), revision);
+            match self.client.update(&base).await {
+                Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                    return Ok(Requeue::OnChange);
+                }
+                updated => base.metadata.clone_from(&updated?.metadata),
+            }
         }
         self.write_status(&base, plan.status).await?;
         Ok(plan.next.map_or(Requeue::OnChange, Requeue::After))

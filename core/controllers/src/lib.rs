@@ -3,14 +3,18 @@
 //! [`run`] runs them all; [`all`] hands them out for a runner of one's own. Each acts under its own upstream identity.
 
 mod claim;
+pub mod collector;
 pub mod deployment;
 pub mod endpoints;
+pub mod namespace;
+pub mod podgc;
 mod pods;
 mod registry;
 pub mod replicaset;
+mod resources;
 pub mod root_ca;
 pub mod service_account;
 mod sets;
 mod written;
 
-pub use registry::{Config, NAMES, all, identity, run};
+pub use registry::{Config, all, collector, identity, names, run};

@@ -6,8 +6,11 @@ use windlass_client::{Client, Informers, events::Recorder, informer::Parts, run_
 use windlass_kernel::{Controller, Identity, Stop};
 
 use crate::{
+    collector::Collector,
     deployment::Deployments,
     endpoints::{EndpointSlices, LegacyEndpoints},
+    namespace::Namespaces,
+    podgc::PodCollector,
     pods::Pods,
     replicaset::ReplicaSets,
     root_ca::RootCas,
@@ -31,22 +34,16 @@ type Make = fn(&Tools) -> Arc<dyn Controller>;
 /// The controllers that keys drive, one line each, by the name of their service account.
 const CONTROLLERS: &[(&str, Make)] = &[
     ("deployment-controller", |tools| Arc::new(Deployments::new(tools))),
-    ("replicaset-controller", |tools| Arc::new(ReplicaSets::new(tools))),
     ("endpoint-controller", |tools| Arc::new(LegacyEndpoints::new(tools))),
     ("endpointslice-controller", |tools| Arc::new(EndpointSlices::new(tools))),
+    ("namespace-controller", |tools| Arc::new(Namespaces::new(tools))),
+    ("pod-garbage-collector", |tools| Arc::new(PodCollector::new(tools))),
+    ("replicaset-controller", |tools| Arc::new(ReplicaSets::new(tools))),
     ("root-ca-cert-publisher", |tools| Arc::new(RootCas::new(tools))),
     ("service-account-controller", |tools| Arc::new(ServiceAccounts::new(tools))),
 ];
 
-/// The names of all controllers, each of which has an [`identity`].
-pub const NAMES: &[&str] = &[
-    "deployment-controller",
-    "replicaset-controller",
-    "endpoint-controller",
-    "endpointslice-controller",
-    "root-ca-cert-publisher",
-    "service-account-controller",
-];
+const COLLECTOR: &str = "generic-garbage-collector";
 
 /// What a controller is made of.
 #[derive(Debug)]
@@ -61,24 +58,19 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
-    fn new(name: &'static str, informers: &Informers, (pods, sets): (&Pods, &Sets), config: &Config) -> Self {
-        let client = informers.parts().client.clone();
-        let client = client.with_identity(Arc::new(identity(name))).with_field_manager(FIELD_MANAGER);
-        Self {
-            name,
-            informers: informers.clone(),
-            client,
-            pods: pods.clone(),
-            sets: sets.clone(),
-            config: config.clone(),
-        }
-    }
-
     /// A recorder of events in the controller's name.
     pub(crate) fn recorder(&self) -> Recorder {
-        let parts = Parts { client: self.client.clone(), ..self.informers.parts().clone() };
-        Recorder::start(&parts, self.name, "")
+        recorder(&self.informers, &self.client, self.name)
     }
+}
+
+fn client(informers: &Informers, name: &str) -> Client {
+    let client = informers.parts().client.clone();
+    client.with_identity(Arc::new(identity(name))).with_field_manager(FIELD_MANAGER)
+}
+
+fn recorder(informers: &Informers, client: &Client, name: &str) -> Recorder {
+    Recorder::start(&Parts { client: client.clone(), ..informers.parts().clone() }, name, "")
 }
 
 /// The identity that the controller of that name acts under: its service account in `kube-system`, as upstream.
@@ -92,10 +84,32 @@ pub fn identity(name: &str) -> Identity {
 #[must_use]
 pub fn all(informers: &Informers, config: &Config) -> Vec<Arc<dyn Controller>> {
     let (pods, sets) = (Pods::new(informers), Sets::new(informers));
-    CONTROLLERS.iter().map(|(name, make)| make(&Tools::new(name, informers, (&pods, &sets), config))).collect()
+    let tools = |name: &'static str| Tools {
+        name,
+        informers: informers.clone(),
+        client: client(informers, name),
+        pods: pods.clone(),
+        sets: sets.clone(),
+        config: config.clone(),
+    };
+    CONTROLLERS.iter().map(|(name, make)| make(&tools(name))).collect()
+}
+
+/// The garbage collector, which follows all resources by itself instead of being driven by keys.
+#[must_use]
+pub fn collector(informers: &Informers) -> Collector {
+    let client = client(informers, COLLECTOR);
+    let recorder = recorder(informers, &client, COLLECTOR);
+    Collector::new(informers, client, recorder)
 }
 
 /// Runs all controllers until `stop`.
 pub async fn run(informers: &Informers, config: &Config, stop: Stop) {
-    run_controllers(all(informers, config), informers, stop).await;
+    let collecting = collector(informers).run(stop.clone());
+    futures::join!(run_controllers(all(informers, config), informers, stop), collecting);
+}
+
+/// The names of all controllers, each of which has an [`identity`].
+pub fn names() -> impl Iterator<Item = &'static str> {
+    CONTROLLERS.iter().map(|(name, _)| *name).chain([COLLECTOR])
 }

@@ -2,6 +2,20 @@
 //!
 //! This crate promises no stable API; embed it through `windlass`.
 
+mod agent;
+mod cgroup;
 pub mod host;
+mod image;
+mod layout;
+mod log;
+mod machine;
+mod make;
+mod pod;
+mod probe;
+mod volume;
 
-pub use self::host::Host;
+pub use self::{
+    agent::{Config, Needs, PodAgent},
+    host::Host,
+    make::dns::ClusterDns,
+};

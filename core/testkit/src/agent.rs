@@ -241,7 +241,9 @@ impl NodeAgent for FakeAgent {
                 continue;
             }
             self.0.begin(key, pod, &mut state);
-            if let (Some(grace), Some(mut running)) = (pod::ending(pod), state.pods.remove(key)) {
+            if let Some(grace) = pod::ending(pod)
+                && let Some(mut running) = state.pods.remove(key)
+            {
                 self.0.end(key, &mut running, grace);
                 state.pods.insert(key.clone(), running);
             }

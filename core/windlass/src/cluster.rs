@@ -119,8 +119,7 @@ impl Cluster {
     }
 
     /// Keeps a task until the cluster ends.
-    #[cfg(feature = "http")]
-    pub(crate) fn keep(&mut self, task: Task) {
+    pub fn keep(&mut self, task: Task) {
         self.tasks.push(task);
     }
 

@@ -15,7 +15,10 @@ pub(crate) fn start(cluster: &Cluster, own: Vec<Arc<dyn Controller>>, config: &C
     let stop = cluster.stopping().clone();
     let mut controllers = windlass_controllers::all(&informers, config);
     controllers.extend(own);
-    let controllers = async move { run_controllers(controllers, &informers, stop).await };
+    let collector = windlass_controllers::collector(&informers).run(stop.clone());
+    let controllers = async move {
+        futures::join!(run_controllers(controllers, &informers, stop), collector);
+    };
 
     let client = cluster.client_as(windlass_scheduler::identity()).with_user_agent("kube-scheduler");
     let scheduler = windlass_scheduler::Host::new(&cluster.informers(client), windlass_scheduler::Config::default());

@@ -6,6 +6,8 @@ pub mod cluster;
 mod components;
 #[cfg(all(doctest, feature = "fake"))]
 mod guide;
+#[cfg(feature = "containers")]
+pub mod real;
 pub mod rim;
 #[cfg(feature = "http")]
 pub mod serve;

@@ -49,13 +49,14 @@ impl Cluster {
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) where the address cannot be listened on; those of the certificates.
-    pub async fn serve(&mut self, address: SocketAddr, https: Https) -> Result<SocketAddr> {
+    pub async fn serve(&mut self, address: SocketAddr, https: &Https) -> Result<SocketAddr> {
         let taken = |error: std::io::Error| {
             Error::new(ErrorKind::Unavailable, format!("cannot listen on {address}")).with_source(error)
         };
         let listener = TcpListener::bind(address).await.map_err(taken)?;
         let bound = listener.local_addr().map_err(taken)?;
         let Https { pki, authenticator, connector, texts, keys } = https;
+        let keys: Arc<dyn Keys> = Arc::clone(keys) as _;
         let names =
             ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1", "10.96.0.1"];
         let own = bound.ip().to_string();
@@ -67,11 +68,11 @@ impl Cluster {
         let issuer = Issuer { issuer: ISSUER.into(), jwks_uri: format!("{ISSUER}/openid/v1/jwks"), keys };
         let parts = Parts {
             api: self.api(),
-            authenticator,
+            authenticator: Arc::clone(authenticator),
             authorizer: Arc::clone(self.server().authorizer()),
             catalog: Arc::new(BuiltIn::new()),
-            connector,
-            texts,
+            connector: Arc::clone(connector),
+            texts: Arc::clone(texts),
             issuer: Some(issuer),
             checks: vec![Arc::new(StoreCheck::new(Arc::clone(self.store())))],
             address: bound.to_string(),

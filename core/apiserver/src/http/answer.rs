@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     discovery::{Resource, Schema, api_version},
+    stream as sessions,
     table::IncludeObject,
 };
 
@@ -46,7 +47,7 @@ impl Server {
         http: Request<Incoming>,
     ) -> Result<Response<Body>> {
         let mut request = read_target(identity, &target, &http)?;
-        if target.connects() || (target.subresource == "log" && http.headers().contains_key(header::UPGRADE)) {
+        if target.connects() || (target.subresource == "log" && sessions::wants_socket(http.headers())) {
             return Ok(self.connect(request, target, labels, http).await);
         }
         let snapshot = self.parts().catalog.snapshot();

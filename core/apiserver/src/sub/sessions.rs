@@ -49,7 +49,8 @@ pub(super) async fn open(server: &ApiServer, served: &Served, request: &Request)
     Ok(Response { code: 200, warnings, answer: Answer::Session(session) })
 }
 
-fn streams(options: &Options) -> Streams {
+/// Which streams the query asks for.
+pub(crate) fn streams(options: &Options) -> Streams {
     let flag = |name: &str| options.parameter(name).is_some_and(|text| matches!(text, "true" | "1"));
     let tty = flag("tty");
     // A terminal has one output.

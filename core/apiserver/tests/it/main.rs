@@ -13,4 +13,5 @@ mod rig;
 #[cfg(feature = "http")]
 mod rim;
 mod services;
+mod streams;
 mod watches;

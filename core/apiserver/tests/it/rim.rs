@@ -9,11 +9,12 @@ use windlass_apiserver::{
     access::{AnyOf, ClientCertificates, EcdsaKeys, Escalation, Rbac, ServiceAccountTokens, StaticTokens},
     discovery::BuiltIn,
     http::{
-        Issuer, NoSessions, Parts, Server, StoreCheck,
+        Issuer, Parts, Server, StoreCheck,
         tls::{Authority, KeyAndCertificate, server_config},
     },
+    stream::Sessions,
 };
-use windlass_kernel::{Api, Authenticator, Clock, Entropy, Identity, Spawn, Stop};
+use windlass_kernel::{Api, Authenticator, Clock, Entropy, Identity, Spawn, Stop, node::NodeAgents};
 use windlass_store::MemoryStore;
 
 #[derive(Debug)]
@@ -78,6 +79,18 @@ pub(crate) async fn start() -> Rim {
 
 /// Starts a server whose requests go through what `wrap` makes of it.
 pub(crate) async fn start_with(wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>) -> Rim {
+    assemble(wrap, |_, _| None).await
+}
+
+/// Starts a server with nodes.
+pub(crate) async fn start_on(agents: impl FnOnce(Arc<dyn Clock>, Arc<dyn Spawn>) -> Arc<dyn NodeAgents>) -> Rim {
+    assemble(|api| api, |clock, spawn| Some(agents(clock, spawn))).await
+}
+
+async fn assemble(
+    wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>,
+    agents: impl FnOnce(Arc<dyn Clock>, Arc<dyn Spawn>) -> Option<Arc<dyn NodeAgents>>,
+) -> Rim {
     let clock: Arc<dyn Clock> = Arc::new(WallClock(tokio::time::Instant::now()));
     let spawn: Arc<dyn Spawn> = Arc::new(Tasks(tokio::runtime::Handle::current()));
     let entropy: Arc<dyn Entropy> = Arc::new(Random(SystemRandom::new()));
@@ -90,7 +103,11 @@ pub(crate) async fn start_with(wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>) 
     let accounts = ServiceAccountTokens::new(keys.clone(), Arc::clone(&clock), lookup, ISSUER, vec![ISSUER.to_owned()]);
     let authenticator = AnyOf::new().or(Arc::new(ClientCertificates)).or(Arc::new(tokens)).or(Arc::new(accounts));
     let authenticator: Arc<dyn Authenticator> = Arc::new(authenticator);
-    let server = ApiServer::builder()
+    let mut builder = ApiServer::builder();
+    if let Some(agents) = agents(Arc::clone(&clock), Arc::clone(&spawn)) {
+        builder = builder.node_agents(agents);
+    }
+    let server = builder
         .authenticator(Arc::clone(&authenticator))
         .rules(rbac.clone())
         .store(store)
@@ -119,7 +136,7 @@ pub(crate) async fn start_with(wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>) 
         authenticator,
         authorizer: rbac.clone(),
         catalog: Arc::new(BuiltIn::new()),
-        connector: Arc::new(NoSessions),
+        connector: Arc::new(Sessions),
         texts: Arc::new(()),
         issuer: Some(Issuer {
             issuer: ISSUER.into(),
@@ -154,6 +171,7 @@ impl Answer {
     }
 }
 
+pub(crate) type Stream = tokio_rustls::client::TlsStream<tokio::net::TcpStream>;
 pub(crate) type Sender = hyper::client::conn::http1::SendRequest<http_body_util::Full<bytes::Bytes>>;
 
 impl Rim {
@@ -177,11 +195,12 @@ impl Rim {
         Arc::new(config)
     }
 
-    async fn connect(
-        &self,
-        certificate: bool,
-        protocol: &[u8],
-    ) -> hyper_util::rt::TokioIo<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
+    /// A connection for HTTP/1.1 as the administrator, before its first byte.
+    pub(crate) async fn stream(&self) -> Stream {
+        self.connect(true, b"http/1.1").await.into_inner()
+    }
+
+    async fn connect(&self, certificate: bool, protocol: &[u8]) -> hyper_util::rt::TokioIo<Stream> {
         let stream = tokio::net::TcpStream::from_std({
             let stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
             stream.set_nonblocking(true).unwrap();
@@ -198,7 +217,7 @@ impl Rim {
     pub(crate) async fn http1(&self, certificate: bool) -> Sender {
         let io = self.connect(certificate, b"http/1.1").await;
         let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
-        tokio::runtime::Handle::current().spawn(connection);
+        tokio::runtime::Handle::current().spawn(connection.with_upgrades());
         sender
     }
 

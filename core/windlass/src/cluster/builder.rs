@@ -1,6 +1,6 @@
 //! What a cluster is to be made of.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use windlass_apiserver::{
     ApiServer, Ranges,
@@ -33,6 +33,7 @@ pub struct Builder {
     nodes: Vec<Box<dyn NodeSource>>,
     config: Config,
     ranges: Option<Ranges>,
+    reached_at: Option<SocketAddr>,
     bare: bool,
 }
 
@@ -127,6 +128,13 @@ impl Builder {
         self
     }
 
+    /// Where pods reach the API, as the service `kubernetes` and its endpoints say.
+    #[must_use]
+    pub fn reached_at(mut self, address: SocketAddr) -> Self {
+        self.reached_at = Some(address);
+        self
+    }
+
     /// Adds a node.
     #[must_use]
     pub fn node(mut self, node: impl NodeSource + 'static) -> Self {
@@ -177,6 +185,9 @@ impl Builder {
         }
         if let Some(authenticator) = self.authenticator {
             server = server.authenticator(authenticator);
+        }
+        if let Some(address) = self.reached_at {
+            server = server.advertise(address.ip()).port(address.port());
         }
         if let Some(ranges) = self.ranges {
             server = server.service_ranges(ranges);

@@ -1,0 +1,18 @@
+//! Sessions over HTTP: exec, attach, port-forward and logs, framed as WebSocket channels or SPDY streams.
+//!
+//! The `Api` authorizes and opens a session as plain byte streams; here they meet the client's. [`Sessions`] answers the
+//! request, then one task per session carries bytes until the session, the client or the server ends. Forwarding to
+//! other servers (the `proxy` sub-resources) is not done here.
+
+mod carry;
+mod exec;
+mod frames;
+mod handshake;
+mod logs;
+mod ports;
+mod sessions;
+mod socket;
+mod tunnel;
+
+pub(crate) use self::handshake::wants_socket;
+pub use self::sessions::Sessions;

@@ -1,0 +1,156 @@
+//! Answers requests for sessions: agrees on a protocol, has the session opened, and starts the task that carries it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::{FutureExt, select_biased};
+use hyper::{Method, Response, upgrade::Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio_util::compat::TokioAsyncReadCompatExt;
+use windlass_kernel::{
+    Authorizer, Clock, Result, Stop,
+    access::{Attributes, Decision},
+    api::{Answer, Request, Verb},
+    node::{Session, Streams},
+};
+
+use super::{
+    exec,
+    handshake::{self, Agreed, TUNNEL},
+    logs, ports, socket,
+    tunnel::Tunnel,
+};
+use crate::{
+    errors,
+    http::{Body, Connect, Connecting, status},
+    sub,
+};
+
+/// Opens exec, attach, port-forward and log sessions over WebSockets and SPDY/3.1.
+///
+/// A `GET` needs the permission to `create` the session as well as to `get` it, as upstream since 1.35.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sessions;
+
+/// What a session's task needs of the server.
+#[derive(Clone, Debug)]
+pub(super) struct Rim {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) stop: Stop,
+}
+
+#[async_trait]
+impl Connect for Sessions {
+    async fn connect(&self, connecting: Connecting) -> Response<Body> {
+        open(connecting).await.unwrap_or_else(|error| status(&error))
+    }
+}
+
+async fn open(connecting: Connecting) -> Result<Response<Body>> {
+    let Connecting { mut request, mut http, api, authorizer, clock, spawn, stop, .. } = connecting;
+    let subresource = request.subresource.clone();
+    if subresource == "proxy" {
+        may(&*authorizer, &request, method_verb(http.method())).await?;
+        let what = format!("forwarding requests ({}/proxy)", request.resource.resource);
+        return Err(errors::not_supported(&what));
+    }
+    if !matches!(*http.method(), Method::GET | Method::POST) {
+        return Err(errors::no_such_verb(&request));
+    }
+    if *http.method() == Method::GET {
+        may(&*authorizer, &request, "get").await?;
+    }
+    if subresource == "log" {
+        request.verb = Verb::Get;
+    } else {
+        // The API asks this as well; asked here, whoever may not is told so before any other mistake.
+        may(&*authorizer, &request, "create").await?;
+    }
+    let agreed = handshake::agree(http.headers(), &subresource)?;
+    let streams = sub::streams(&request.options);
+    let asked = match &agreed {
+        Agreed::Socket { protocol, .. } if subresource == "portforward" && *protocol != TUNNEL => {
+            ports::asked(&request.options)?
+        }
+        _ => Vec::new(),
+    };
+    let pod = request.name.clone();
+    let answer = api.call(request).await?.answer;
+    let out = agreed.answer();
+    let (rim, upgrade) = (Rim { clock, stop }, hyper::upgrade::on(&mut http));
+    let session = async move {
+        let upgraded = select_biased! {
+            upgraded = upgrade.fuse() => upgraded,
+            () = rim.stop.wait().fuse() => return,
+        };
+        match upgraded {
+            Ok(upgraded) => carry(upgraded, answer, Wanted { agreed, streams, ports: asked, pod }, &rim).await,
+            Err(error) => tracing::debug!(%error, "a session's client left before it began"),
+        }
+    };
+    spawn.start("stream.session", Box::pin(session));
+    Ok(out)
+}
+
+struct Wanted {
+    agreed: Agreed,
+    streams: Streams,
+    ports: Vec<u16>,
+    pod: String,
+}
+
+async fn carry(upgraded: Upgraded, answer: Answer, wanted: Wanted, rim: &Rim) {
+    let Wanted { agreed, streams, ports: asked, pod } = wanted;
+    match (answer, agreed) {
+        (Answer::Session(Session::Process(process)), Agreed::Socket { protocol, .. }) => {
+            exec::over_socket(socket::open(upgraded).await, protocol, process, streams, rim).await;
+        }
+        (Answer::Session(Session::Process(process)), Agreed::Spdy { protocol }) => {
+            exec::over_spdy(TokioIo::new(upgraded).compat(), protocol, process, streams, rim).await;
+        }
+        (Answer::Session(Session::Ports(ports)), Agreed::Socket { protocol: TUNNEL, .. }) => {
+            ports::over_spdy(Tunnel::new(socket::open(upgraded).await), &*ports, &pod, rim).await;
+        }
+        (Answer::Session(Session::Ports(ports)), Agreed::Socket { protocol, .. }) => {
+            ports::over_socket(socket::open(upgraded).await, protocol, &*ports, &asked, rim).await;
+        }
+        (Answer::Session(Session::Ports(ports)), Agreed::Spdy { .. }) => {
+            ports::over_spdy(TokioIo::new(upgraded).compat(), &*ports, &pod, rim).await;
+        }
+        (Answer::Stream(chunks), Agreed::Socket { protocol, .. }) => {
+            logs::over_socket(socket::open(upgraded).await, protocol, chunks, rim).await;
+        }
+        (answer, _) => tracing::error!(?answer, "the API answered a session with something else"),
+    }
+}
+
+/// Refuses a request whose identity may not use `verb` on what it names.
+async fn may(authorizer: &dyn Authorizer, request: &Request, verb: &str) -> Result<()> {
+    let wanted = Attributes {
+        verb: verb.into(),
+        group: request.resource.group.to_string(),
+        version: request.resource.version.to_string(),
+        resource: request.resource.resource.to_string(),
+        subresource: request.subresource.clone(),
+        namespace: request.namespace.clone(),
+        name: request.name.clone(),
+        path: String::new(),
+    };
+    match authorizer.authorize(&request.identity, &wanted).await? {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+            Err(errors::unauthorized(&wanted, &request.identity.name, &reason))
+        }
+    }
+}
+
+/// The verb of a forwarded request, by its method.
+fn method_verb(method: &Method) -> &'static str {
+    match *method {
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        _ => "get",
+    }
+}

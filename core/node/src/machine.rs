@@ -1,0 +1,59 @@
+//! What the machine is and has, read from the kernel. Blocks: run it apart.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use windlass_api::core::v1::NodeSystemInfo;
+
+/// The machine's memory in bytes.
+pub(crate) fn memory() -> i64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse::<i64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+fn cpus() -> usize {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    text.lines().filter(|line| line.starts_with("processor")).count().max(1)
+}
+
+fn disk(path: &Path) -> u64 {
+    nix::sys::statvfs::statvfs(path).map_or(0, |stat| stat.blocks() * stat.fragment_size())
+}
+
+/// What it has, by resource.
+pub(crate) fn capacity(data: &Path, pods: u32) -> BTreeMap<String, String> {
+    [
+        ("cpu", cpus().to_string()),
+        ("memory", format!("{}Ki", memory() / 1024)),
+        ("ephemeral-storage", format!("{}Ki", disk(data) / 1024)),
+        ("pods", pods.to_string()),
+    ]
+    .map(|(name, amount)| (name.to_owned(), amount))
+    .into()
+}
+
+/// What it is.
+pub(crate) fn info() -> NodeSystemInfo {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let release = read("/etc/os-release");
+    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let machine = read("/etc/machine-id");
+    let uuid = read("/sys/class/dmi/id/product_uuid");
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    NodeSystemInfo {
+        architecture: architecture.into(),
+        boot_id: read("/proc/sys/kernel/random/boot_id"),
+        kernel_version: read("/proc/sys/kernel/osrelease"),
+        kubelet_version: format!("v1.36.0+windlass-{}", env!("CARGO_PKG_VERSION")),
+        operating_system: "linux".into(),
+        os_image: name.unwrap_or("Linux").trim_matches('"').to_owned(),
+        system_uuid: if uuid.is_empty() { machine.clone() } else { uuid },
+        machine_id: machine,
+        ..NodeSystemInfo::default()
+    }
+}

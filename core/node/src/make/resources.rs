@@ -1,0 +1,188 @@
+//! Requests and limits as control-group numbers, and the pod's quality-of-service class. Pure.
+
+use std::collections::BTreeMap;
+
+use windlass_api::{
+    core::v1::{Container, Pod, ResourceRequirements},
+    quantity::Amount,
+    types::Quantity,
+};
+use windlass_kernel::runtime::Resources;
+
+use crate::pod::sidecar;
+
+/// How much a pod was promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    Guaranteed,
+    Burstable,
+    BestEffort,
+}
+
+impl Class {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Guaranteed => "Guaranteed",
+            Self::Burstable => "Burstable",
+            Self::BestEffort => "BestEffort",
+        }
+    }
+}
+
+/// The class of a pod: the one that was written down, or as its requests and limits say.
+pub(crate) fn class(pod: &Pod) -> Class {
+    let all = pod.spec.init_containers.iter().chain(&pod.spec.containers);
+    let mut sets: Vec<&ResourceRequirements> = all.map(|container| &container.resources).collect();
+    if let Some(whole) = &pod.spec.resources
+        && (!whole.limits.is_empty() || !whole.requests.is_empty())
+    {
+        sets = vec![whole];
+    }
+    let some = |amounts: &BTreeMap<String, Quantity>| ["cpu", "memory"].iter().any(|name| milli(amounts, name) > 0);
+    if sets.iter().all(|set| !some(&set.requests) && !some(&set.limits)) {
+        return Class::BestEffort;
+    }
+    let guaranteed = |set: &&ResourceRequirements| {
+        ["cpu", "memory"].iter().all(|name| {
+            let limit = milli(&set.limits, name);
+            let request = if set.requests.contains_key(*name) { milli(&set.requests, name) } else { limit };
+            limit > 0 && request == limit
+        })
+    };
+    if sets.iter().all(guaranteed) { Class::Guaranteed } else { Class::Burstable }
+}
+
+fn amount(amounts: &BTreeMap<String, Quantity>, name: &str) -> Option<Amount> {
+    amounts.get(name)?.0.parse().ok()
+}
+
+fn milli(amounts: &BTreeMap<String, Quantity>, name: &str) -> i64 {
+    amount(amounts, name).map_or(0, Amount::milli_value)
+}
+
+fn bytes(amounts: &BTreeMap<String, Quantity>, name: &str) -> Option<i64> {
+    amount(amounts, name).map(Amount::as_i64).filter(|bytes| *bytes > 0)
+}
+
+const PERIOD: i64 = 100_000;
+
+fn shares(milli_cpu: i64) -> i64 {
+    (milli_cpu * 1024 / 1000).clamp(2, 262_144)
+}
+
+fn quota(milli_cpu: i64) -> Option<i64> {
+    (milli_cpu > 0).then(|| (milli_cpu * PERIOD / 1000).max(1000))
+}
+
+/// The limits of one container. `memory` is the node's, in bytes.
+pub(crate) fn of_container(pod: &Pod, container: &Container, memory: i64) -> Resources {
+    let set = &container.resources;
+    let cpu = if set.requests.contains_key("cpu") { milli(&set.requests, "cpu") } else { milli(&set.limits, "cpu") };
+    let limit = quota(milli(&set.limits, "cpu"));
+    let memory_limit = bytes(&set.limits, "memory");
+    Resources {
+        cpu_shares: Some(shares(cpu)),
+        cpu_period: limit.map(|_| PERIOD),
+        cpu_quota: limit,
+        memory_limit,
+        memory_swap_limit: memory_limit,
+        oom_score_adj: Some(oom_score(pod, container, memory)),
+        ..Resources::default()
+    }
+}
+
+/// How readily the kernel ends it. Negative scores need a capability that the agent may lack, so none is asked for.
+fn oom_score(pod: &Pod, container: &Container, memory: i64) -> i64 {
+    match class(pod) {
+        Class::Guaranteed => 0,
+        Class::BestEffort => 1000,
+        Class::Burstable => {
+            let request = bytes(&container.resources.requests, "memory").unwrap_or(0);
+            (1000 - 1000 * request / memory.max(1)).clamp(3, 999)
+        }
+    }
+}
+
+/// What the pod as a whole may use: limits only where every container has one.
+pub(crate) fn of_pod(pod: &Pod) -> Resources {
+    let whole = pod.spec.resources.clone().unwrap_or_default();
+    let sum = |name: &str, limits: bool| -> Option<i64> {
+        let pick = |set: &ResourceRequirements| -> Option<i64> {
+            let amounts = if limits { &set.limits } else { &set.requests };
+            let request = amount(amounts, name).or_else(|| (!limits).then(|| amount(&set.limits, name)).flatten());
+            request.map(|amount| if name == "cpu" { amount.milli_value() } else { amount.as_i64() })
+        };
+        if let Some(own) = pick(&whole) {
+            return Some(own);
+        }
+        let of = |container: &Container| {
+            let value = pick(&container.resources);
+            if limits { value } else { Some(value.unwrap_or(0)) }
+        };
+        let main = pod.spec.containers.iter().map(of).sum::<Option<i64>>()?;
+        // Init containers run one by one, with the sidecars that were started before.
+        let (mut beside, mut most) = (0, 0);
+        for container in &pod.spec.init_containers {
+            let one = of(container)?;
+            if sidecar(container) {
+                beside += one;
+                most = most.max(beside);
+            } else {
+                most = most.max(beside + one);
+            }
+        }
+        let overhead = amount(&pod.spec.overhead, name)
+            .map_or(0, |amount| if name == "cpu" { amount.milli_value() } else { amount.as_i64() });
+        Some(most.max(main + beside) + overhead)
+    };
+    let limit = sum("cpu", true).and_then(quota);
+    Resources {
+        cpu_shares: Some(shares(sum("cpu", false).unwrap_or(0))),
+        cpu_period: limit.map(|_| PERIOD),
+        cpu_quota: limit,
+        memory_limit: sum("memory", true).filter(|bytes| *bytes > 0),
+        ..Resources::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(containers: serde_json::Value) -> Pod {
+        serde_json::from_value(json!({"spec": {"containers": containers}})).unwrap()
+    }
+
+    fn check(containers: serde_json::Value, expect: &str) {
+        let pod = pod(containers);
+        let (one, all) = (of_container(&pod, &pod.spec.containers[0], 1 << 30), of_pod(&pod));
+        let show = |value: Option<i64>| value.map_or("-".into(), |value| value.to_string());
+        let words = format!(
+            "{} shares={} quota={} memory={} oom={} pod: shares={} quota={} memory={}",
+            class(&pod).as_str(),
+            show(one.cpu_shares),
+            show(one.cpu_quota),
+            show(one.memory_limit),
+            show(one.oom_score_adj),
+            show(all.cpu_shares),
+            show(all.cpu_quota),
+            show(all.memory_limit),
+        );
+        assert_eq!(words, expect);
+    }
+
+    #[test]
+    fn classes_and_numbers_follow_requests_and_limits() {
+        check(json!([{"name": "a"}]), "BestEffort shares=2 quota=- memory=- oom=1000 pod: shares=2 quota=- memory=-");
+        check(
+            json!([{"name": "a", "resources": {"limits": {"cpu": "500m", "memory": "64Mi"}}}]),
+            "Guaranteed shares=512 quota=50000 memory=67108864 oom=0 pod: shares=512 quota=50000 memory=67108864",
+        );
+        check(
+            json!([{"name": "a", "resources": {"requests": {"cpu": "1", "memory": "512Mi"}}}, {"name": "b"}]),
+            "Burstable shares=1024 quota=- memory=- oom=500 pod: shares=1024 quota=- memory=-",
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! A node that runs real containers, on this machine: a container runtime, the reference agent, service rules and DNS.
+
+mod machine;
+mod network;
+
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use windlass_cri::{
+    containerd::{Launcher, Settings},
+    host::{RemoteRuntime, Rim},
+};
+use windlass_kernel::{Dial, Error, ErrorKind, NodeAgent, Result};
+use windlass_node::{ClusterDns, Config, Needs, PodAgent, host::Registration};
+
+pub use self::{
+    machine::primary_address,
+    network::{DNS_ADDRESS, Services},
+};
+use crate::{NodeParts, NodeSource, rim::SystemDial};
+
+/// A node over a container runtime on this machine.
+#[derive(Clone, Debug)]
+pub struct ContainerNode {
+    /// The node's name.
+    pub name: String,
+    /// The node's address.
+    pub address: IpAddr,
+    /// Where volumes, logs and a containerd of our own go: an absolute path.
+    pub data_dir: PathBuf,
+    /// The socket of a runtime that runs already; without one, a containerd of our own is started.
+    pub socket: Option<PathBuf>,
+    /// Where image archives (OCI layout, tar) are that a containerd of our own is to hold.
+    pub images: PathBuf,
+    /// The port at which pods reach the API at [`address`](Self::address), before the service `kubernetes` leads there.
+    pub api_port: u16,
+}
+
+impl ContainerNode {
+    /// The settings of a containerd of our own for a data directory.
+    #[must_use]
+    pub fn settings(data_dir: &Path) -> Settings {
+        // A socket's name has little room, so the short-lived files go to a short place that the directory names.
+        let hash = data_dir
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        Settings::new(data_dir.join("containerd"), format!("/run/windlass/{:08x}", hash >> 32))
+    }
+
+    async fn own_runtime(&self, rim: Rim) -> Result<RemoteRuntime> {
+        let launcher = Launcher::new(Self::settings(&self.data_dir), rim)?;
+        let running = launcher.start().await?;
+        tracing::info!(pid = running.pid, found = running.found, "containerd runs");
+        let mut archives: Vec<PathBuf> =
+            fs::read_dir(&self.images).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        archives.retain(|path| path.extension().is_some_and(|extension| extension == "tar"));
+        archives.sort();
+        for archive in archives {
+            launcher.import(&archive).await?;
+        }
+        Ok(running.runtime)
+    }
+}
+
+#[async_trait]
+impl NodeSource for ContainerNode {
+    fn registration(&self) -> Registration {
+        Registration::named(&self.name)
+    }
+
+    async fn agent(&self, parts: NodeParts) -> Result<Arc<dyn NodeAgent>> {
+        if !self.data_dir.is_absolute() {
+            let message = format!("the data directory {} is not an absolute path", self.data_dir.display());
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        let dial: Arc<dyn Dial> = Arc::new(SystemDial);
+        let rim = Rim { dial: Arc::clone(&dial), clock: Arc::clone(&parts.clock), spawn: Arc::clone(&parts.spawn) };
+        let runtime = match &self.socket {
+            Some(socket) => RemoteRuntime::connect(socket.to_string_lossy(), rim).await?,
+            None => self.own_runtime(rim).await?,
+        };
+        let runtime = Arc::new(runtime);
+        let config = Config {
+            addresses: vec![self.address],
+            dns: ClusterDns { servers: vec![DNS_ADDRESS.to_string()], domain: "cluster.local".into() },
+            api: Some((self.address.to_string(), self.api_port)),
+            ..Config::new(&self.name, self.data_dir.join("node"))
+        };
+        let needs = Needs {
+            runtime: Arc::clone(&runtime) as _,
+            images: runtime,
+            context: parts.context,
+            clock: parts.clock,
+            spawn: parts.spawn,
+            entropy: parts.entropy,
+            dial,
+        };
+        Ok(Arc::new(PodAgent::start(config, needs).await?))
+    }
+}

@@ -1,0 +1,93 @@
+//! Services on this machine: packet rules for their addresses, and a name server for their names.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use parking_lot::RwLock;
+use serde_json::json;
+use windlass_api::{core::v1::Service, discovery::v1::EndpointSlice, types::Resource};
+use windlass_client::Client;
+use windlass_dns::{Follower, Server, Zone, serve::upstream_of};
+use windlass_kernel::{Error, ErrorKind, Identity, Result, ServiceRules, SpawnExt, Task};
+use windlass_proxy::{NftRules, Proxy};
+
+use super::machine::prepare_for_services;
+use crate::Cluster;
+
+/// Where pods ask for names.
+pub const DNS_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 10));
+
+/// The port that the name server listens at on the node.
+const DNS_PORT: u16 = 10_053;
+
+/// Services of a cluster on this machine.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// The node's name.
+    pub node: String,
+    /// The node's address, which the name server listens at.
+    pub address: IpAddr,
+}
+
+impl Services {
+    /// Starts the service rules and the name server. Rules stay when the cluster stops, so that connections live on.
+    ///
+    /// # Errors
+    ///
+    /// Those of the API, where the service `kube-dns` cannot be written.
+    pub async fn start(&self, cluster: &Cluster) -> Result<Vec<Task>> {
+        prepare_for_services();
+        self.announce(&cluster.client().with_field_manager("windlass")).await?;
+
+        let proxy = Identity::new("system:kube-proxy", &["system:authenticated"]);
+        let informers = cluster.informers(cluster.client_as(proxy).with_user_agent("kube-proxy"));
+        let rules: Arc<dyn ServiceRules> = Arc::new(NftRules::new(Arc::clone(cluster.spawn())));
+        let proxy = Proxy::new(&informers, rules, self.node.clone()).run(cluster.stopping().clone());
+
+        let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"];
+        let dns = Identity::new("system:serviceaccount:kube-system:kube-dns", &groups);
+        let informers = cluster.informers(cluster.client_as(dns).with_user_agent("windlass-dns"));
+        let zone = Arc::new(RwLock::new(Zone::new("cluster.local")));
+        let follower = Follower::new(&informers, Arc::clone(&zone)).run(cluster.stopping().clone());
+        let upstream = upstream_of(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+        let server = Server::new(zone, upstream, Arc::clone(cluster.clock()), Arc::clone(cluster.spawn()));
+        let (at, stop) = (SocketAddr::new(self.address, DNS_PORT), cluster.stopping().clone());
+        let serving = async move {
+            if let Err(error) = server.run(at, stop).await {
+                tracing::error!(%error, "names of services are not answered");
+            }
+        };
+        let spawn = cluster.spawn();
+        Ok(vec![spawn.spawn("proxy", proxy), spawn.spawn("dns.follow", follower), spawn.spawn("dns.serve", serving)])
+    }
+
+    /// Makes the service that leads pods to the name server.
+    async fn announce(&self, client: &Client) -> Result<()> {
+        let port = |protocol: &str| json!({"name": format!("dns-{}", protocol.to_lowercase()), "port": 53, "protocol": protocol});
+        let service = json!({
+            "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}},
+            "spec": {"clusterIP": DNS_ADDRESS, "ports": [port("UDP"), port("TCP")]},
+        });
+        let target = |protocol: &str| json!({"name": format!("dns-{}", protocol.to_lowercase()), "port": DNS_PORT, "protocol": protocol});
+        let slice = json!({
+            "metadata": {
+                "name": "kube-dns-windlass", "namespace": "kube-system",
+                "labels": {"kubernetes.io/service-name": "kube-dns", "endpointslice.kubernetes.io/managed-by": "windlass"},
+            },
+            "addressType": "IPv4",
+            "ports": [target("UDP"), target("TCP")],
+            "endpoints": [{"addresses": [self.address], "conditions": {"ready": true}, "nodeName": self.node}],
+        });
+        apply::<Service>(client, service).await?;
+        apply::<EndpointSlice>(client, slice).await
+    }
+}
+
+async fn apply<T: Resource>(client: &Client, object: serde_json::Value) -> Result<()> {
+    let object: T = serde_json::from_value(object)
+        .map_err(|error| Error::new(ErrorKind::Internal, "a built-in object has no such form").with_source(error))?;
+    client.apply(&object, windlass_client::Force::Yes).await.map(drop)
+}

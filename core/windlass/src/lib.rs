@@ -4,10 +4,10 @@
 mod agents;
 pub mod cluster;
 mod components;
-#[cfg(feature = "containers")]
-pub mod real;
 #[cfg(all(doctest, feature = "fake"))]
 mod guide;
+#[cfg(feature = "containers")]
+pub mod real;
 pub mod rim;
 #[cfg(feature = "http")]
 pub mod serve;

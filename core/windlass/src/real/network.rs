@@ -86,7 +86,8 @@ impl Services {
             "ports": [target("UDP"), target("TCP")],
             "endpoints": [{"addresses": [self.address], "conditions": {"ready": true}, "nodeName": self.node}],
         });
-        let rule = json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]});
+        let rule =
+            json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]});
         let role = json!({"metadata": {"name": "windlass:dns"}, "rules": [rule]});
         let binding = json!({
             "metadata": {"name": "windlass:dns"},

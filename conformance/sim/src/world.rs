@@ -67,7 +67,7 @@ impl World {
     pub fn kill_node(&mut self, name: &str) {
         if let Some(process) = self.nodes.remove(name) {
             process.kill();
-            self.tell(format!("{name} dies"));
+            self.tell(&format!("{name} dies"));
         }
     }
 
@@ -97,11 +97,11 @@ impl World {
             }
         };
         self.executor.run_until(waiting);
-        self.tell(what.to_owned());
+        self.tell(what);
     }
 
     /// Adds a line to the story, with its time.
-    pub fn tell(&mut self, line: String) {
+    pub fn tell(&mut self, line: &str) {
         let seconds = self.executor.clock().uptime().as_secs();
         self.story.push(format!("{seconds:>5} s  {line}"));
     }
@@ -122,6 +122,6 @@ async fn record(store: Arc<dyn Store>, log: Arc<EventLog>) {
     let Ok(mut changes) = store.watch(KeyRange::prefix(""), Revision(0)).await else { return };
     while let Some(Ok(change)) = futures::StreamExt::next(&mut changes).await {
         let value = change.after.as_ref().map_or(&[][..], |entry| &entry.value[..]);
-        log.append(&format!("{} {:?} {}", change.revision, change.key(), String::from_utf8_lossy(value)));
+        log.append(format!("{} {:?} {}", change.revision, change.key(), String::from_utf8_lossy(value)));
     }
 }

@@ -129,11 +129,11 @@ impl TaintEvictions {
     }
 
     /// Notes who waits to be evicted from a node; answers who no longer does.
-    fn doom(&self, node: &str, doomed: BTreeSet<String>) -> BTreeSet<String> {
+    fn doom(&self, node: &str, doomed: &BTreeSet<String>) -> BTreeSet<String> {
         let mut all = self.doomed.lock();
         let next = doomed.clone();
         let before = if next.is_empty() { all.remove(node) } else { all.insert(node.to_owned(), next) };
-        before.unwrap_or_default().difference(&doomed).cloned().collect()
+        before.unwrap_or_default().difference(doomed).cloned().collect()
     }
 
     async fn evict(&self, pod: &Lodger) -> Result<()> {
@@ -190,7 +190,7 @@ impl Controller for TaintEvictions {
             }
         }
         let gone = due.iter().map(|pod| pod.uid.clone());
-        let spared = self.doom(&key.name, doomed.into_iter().chain(gone).collect());
+        let spared = self.doom(&key.name, &doomed.into_iter().chain(gone).collect());
         if !spared.is_empty() {
             for (_, pod) in self.pods.indexed(BY_NODE, &key.name) {
                 if spared.contains(&pod.uid) {

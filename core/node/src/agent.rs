@@ -218,7 +218,7 @@ impl Inner {
     }
 
     /// Tells everyone who listens, and keeps the last word on a pod that is let go.
-    pub(crate) fn tell(&self, handle: &Handle, report: Report) {
+    pub(crate) fn tell(&self, handle: &Handle, report: &Report) {
         let mut state = self.state.lock();
         let mut last = handle.report.lock();
         if last.as_ref().is_some_and(|last| last.released == report.released && last.status == report.status) {

@@ -237,7 +237,7 @@ impl Round<'_> {
 
     pub(super) fn tell(&self, pod: &Pod, status: windlass_api::core::v1::PodStatus, released: bool) {
         let report = Report { pod: pod::key(pod), uid: pod::uid(pod), status, released };
-        self.inner.tell(self.handle, report);
+        self.inner.tell(self.handle, &report);
     }
 
     pub(super) fn event(&self, pod: &Arc<Pod>, container: Option<&str>, kind: &'static str, reason: &str, text: &str) {

@@ -1,6 +1,7 @@
 //! The agent over a runtime in memory, and over a real containerd.
 //!
 //! Where the machine cannot run containers (no root, no containerd), those tests are listed as ignored with the reason.
+#![allow(clippy::needless_pass_by_value, reason = "a check takes its case as it stands")]
 
 mod context;
 mod lab;

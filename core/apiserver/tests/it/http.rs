@@ -204,12 +204,12 @@ async fn bad_requests_are_told_why() {
     let exec = rim
         .send("GET /api/v1/namespaces/default/pods/p/exec?command=ls\nConnection: Upgrade\nUpgrade: websocket")
         .await;
-    assert_eq!((exec.code, &exec.json()["reason"]), (501, &json!("NotImplemented")));
+    assert_eq!((exec.code, &exec.json()["reason"]), (400, &json!("BadRequest")));
     assert_eq!(rim.send("GET /readyz?verbose").await.body, "[+]ping ok\n[+]store ok\nreadyz check passed\n");
     assert_eq!(rim.send("GET /livez").await.body, "ok");
     let metrics = rim.send("GET /metrics").await;
     let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
-    assert!(metrics.contains("apiserver_request_total{code=\"501\""), "{metrics}");
+    assert!(metrics.contains("apiserver_request_total{code=\"400\""), "{metrics}");
 }
 
 #[tokio::test]

@@ -34,6 +34,18 @@ struct Pending {
     dirty: BTreeSet<ObjectKey>,
 }
 
+impl Pending {
+    /// A report that is to be written. Pods that nothing was reported of are passed over.
+    fn next(&mut self) -> Option<Report> {
+        loop {
+            let key = self.dirty.pop_first()?;
+            if let Some(report) = self.latest.get(&key) {
+                return Some(report.clone());
+            }
+        }
+    }
+}
+
 impl Statuses {
     pub(super) fn new(client: Client, pods: Cache<Arc<Pod>>, parts: Parts) -> Self {
         Self { client, pods, parts, pending: Mutex::default(), event: Event::new() }
@@ -72,11 +84,7 @@ impl Statuses {
         let mut backoff = RETRY;
         loop {
             let listener = self.event.listen();
-            let next = {
-                let mut pending = self.pending.lock();
-                let key = pending.dirty.pop_first();
-                key.and_then(|key| pending.latest.get(&key).cloned())
-            };
+            let next = self.pending.lock().next();
             let Some(report) = next else {
                 listener.await;
                 continue;

@@ -5,5 +5,6 @@
 //! of their own: they run on whatever the caller polls them with.
 #![deny(missing_docs)]
 
+pub mod node;
 pub mod runtime;
 pub mod store;

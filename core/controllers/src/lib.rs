@@ -7,6 +7,7 @@ pub mod collector;
 pub mod deployment;
 pub mod endpoints;
 pub mod namespace;
+pub mod node_lifecycle;
 pub mod podgc;
 mod pods;
 mod registry;
@@ -15,6 +16,7 @@ mod resources;
 pub mod root_ca;
 pub mod service_account;
 mod sets;
+pub mod taint_eviction;
 mod written;
 
 pub use registry::{Config, all, collector, identity, names, run};

@@ -10,12 +10,14 @@ use crate::{
     deployment::Deployments,
     endpoints::{EndpointSlices, LegacyEndpoints},
     namespace::Namespaces,
+    node_lifecycle::Nodes,
     podgc::PodCollector,
     pods::Pods,
     replicaset::ReplicaSets,
     root_ca::RootCas,
     service_account::ServiceAccounts,
     sets::Sets,
+    taint_eviction::TaintEvictions,
 };
 
 /// What controllers are told beside what the API says.
@@ -36,6 +38,8 @@ const CONTROLLERS: &[(&str, Make)] = &[
     ("deployment-controller", |tools| Arc::new(Deployments::new(tools))),
     ("endpoint-controller", |tools| Arc::new(LegacyEndpoints::new(tools))),
     ("endpointslice-controller", |tools| Arc::new(EndpointSlices::new(tools))),
+    ("node-controller", |tools| Arc::new(Nodes::new(tools))),
+    ("node-controller", |tools| Arc::new(TaintEvictions::new(tools))),
     ("namespace-controller", |tools| Arc::new(Namespaces::new(tools))),
     ("pod-garbage-collector", |tools| Arc::new(PodCollector::new(tools))),
     ("replicaset-controller", |tools| Arc::new(ReplicaSets::new(tools))),

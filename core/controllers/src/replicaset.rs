@@ -58,11 +58,16 @@ impl ReplicaSets {
 
     /// Lets every ReplicaSet of a namespace look at the pods that nobody controls.
     async fn adopt_orphans(&self, namespace: &str) -> Result<()> {
+        // Where there is no set to look, the pods need not be gathered: there may be thousands.
+        let sets = self.sets.0.in_namespace(namespace);
+        if sets.is_empty() {
+            return Ok(());
+        }
         let orphans = self.pods.orphans(namespace);
         if orphans.iter().all(|pod| pod.deleting) {
             return Ok(());
         }
-        for (_, set) in self.sets.0.in_namespace(namespace) {
+        for (_, set) in sets {
             let claimer = Claimer::new(&set.metadata, &set.spec.selector)?;
             let adopted = orphans.iter().filter(|pod| claimer.decide(candidate(&claimer, pod)) == Claim::Adopt);
             // An adopted pod wakes its ReplicaSet, which counts it then.

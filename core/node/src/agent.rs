@@ -271,7 +271,8 @@ impl Inner {
             else {
                 continue;
             };
-            if known.contains(&uid) || state.workers.contains_key(&uid) {
+            let ours = sandbox.annotations.get(labels::NODE) == Some(&self.config.node);
+            if !ours || known.contains(&uid) || state.workers.contains_key(&uid) {
                 continue;
             }
             let mut pod = Pod::default();

@@ -20,5 +20,7 @@ pub(crate) mod labels {
     pub(crate) const RESTARTS: &str = "io.kubernetes.container.restartCount";
     pub(crate) const MESSAGE_PATH: &str = "io.kubernetes.container.terminationMessagePath";
     pub(crate) const MESSAGE_POLICY: &str = "io.kubernetes.container.terminationMessagePolicy";
+    /// Which node's agent made it: pods of others are let alone.
+    pub(crate) const NODE: &str = "windlass.dev/node";
     pub(crate) const TYPE: &str = "io.kubernetes.container.type";
 }

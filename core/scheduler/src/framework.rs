@@ -125,7 +125,7 @@ impl Framework {
                 }
                 Prepared::Never(reason) => {
                     let overall = Some((plugin.name(), reason));
-                    return Err(Explanation { nodes: nodes.len(), overall, ..Explanation::default() });
+                    return Err(Box::new(Explanation { nodes: nodes.len(), overall, ..Explanation::default() }));
                 }
             }
         }
@@ -136,32 +136,19 @@ impl Framework {
     /// The places of possible nodes, and how many were looked at.
     fn find(&self, at: &At, asked: &Asked<'_>, turn: &Turn<'_>) -> Settled<(Vec<usize>, usize)> {
         let total = turn.nodes.len();
-        let own: Vec<usize>;
-        let (places, wanted): (Box<dyn Iterator<Item = usize>>, usize) = match &asked.only {
-            Some((only, _)) => (Box::new(only.iter().copied()), only.len()),
-            None => {
-                let wanted = if self.extenders.is_empty() { enough(total, self.sample) } else { total };
-                let start = if wanted < total { below(turn.entropy, total) } else { 0 };
-                (Box::new((start..total).chain(0..start)), wanted)
-            }
-        };
+        let only = asked.only.as_ref().map(|(places, _)| places.as_slice());
         // The node where room was made for the pod is looked at first: nothing is better than what was paid for.
         let nominated = turn.pod.nominated.as_ref().and_then(|name| turn.nodes.index().place(name));
-        let places: Box<dyn Iterator<Item = usize>> = match nominated {
-            Some(place) if asked.only.as_ref().is_none_or(|(only, _)| only.contains(&place)) => {
-                own = vec![place];
-                let mut refusals = Vec::new();
-                if let Some(refusal) = self.refusal(at, asked, turn, place) {
-                    refusals.push(refusal);
-                } else {
-                    return Ok((own, 1));
-                }
-                Box::new(places)
-            }
-            _ => places,
-        };
+        let nominated = nominated.filter(|place| only.is_none_or(|only| only.contains(place)));
+        if let Some(place) = nominated.filter(|place| self.refusal(at, asked, turn, *place).is_none()) {
+            return Ok((vec![place], 1));
+        }
+        let sampled = if self.extenders.is_empty() { enough(total, self.sample) } else { total };
+        let wanted = only.map_or(sampled, <[usize]>::len);
+        let start = if wanted < total && only.is_none() { below(turn.entropy, total) } else { 0 };
+        let all = (start..total).chain(0..start).filter(|_| only.is_none());
         let (mut found, mut refusals) = (Vec::with_capacity(wanted), Vec::new());
-        for place in places {
+        for place in only.into_iter().flatten().copied().chain(all) {
             match self.refusal(at, asked, turn, place) {
                 None => found.push(place),
                 Some(refusal) => refusals.push(refusal),
@@ -178,7 +165,7 @@ impl Framework {
             let text = format!("node(s) didn't satisfy plugin(s) [{plugin}]");
             (*plugin, Reason::Told(text.into()))
         });
-        Err(Explanation { nodes: total, refusals, absent, ..Explanation::default() })
+        Err(Box::new(Explanation { nodes: total, refusals, absent, ..Explanation::default() }))
     }
 
     /// Why a node is refused, if it is: as it is, or with those pods on it that room was made for.
@@ -249,7 +236,10 @@ impl Framework {
             found = kept;
         }
         let nodes = turn.nodes.len();
-        Ok(if found.is_empty() { Err(Explanation { nodes, refusals, ..Explanation::default() }) } else { Ok(found) })
+        if found.is_empty() {
+            return Ok(Err(Box::new(Explanation { nodes, refusals, ..Explanation::default() })));
+        }
+        Ok(Ok(found))
     }
 
     async fn choose(&self, mut turn: Turn<'_>, places: &[usize]) -> Result<usize> {
@@ -291,7 +281,7 @@ impl Scheduler for Framework {
         }
         let asked = match guarded(|at| self.prepare(at, &mut turn))? {
             Ok(asked) => asked,
-            Err(explanation) => return Ok(nowhere(explanation)),
+            Err(explanation) => return Ok(nowhere(*explanation)),
         };
         let found = match guarded(|at| self.find(at, &asked, &turn))? {
             Ok((found, evaluated)) => self.extended(&turn, found).await?.map(|found| (found, evaluated)),
@@ -300,7 +290,7 @@ impl Scheduler for Framework {
         let (found, evaluated) = match found {
             Ok(found) => found,
             Err(explanation) => {
-                let nowhere = guarded(|at| self.make_room(at, &asked, &turn, explanation))?;
+                let nowhere = guarded(|at| self.make_room(at, &asked, &turn, *explanation))?;
                 return Ok(Decision::Nowhere(Box::new(nowhere)));
             }
         };
@@ -319,7 +309,7 @@ impl Scheduler for Framework {
 }
 
 /// A result, or the explanation why there is none.
-type Settled<T> = std::result::Result<T, Explanation>;
+type Settled<T> = std::result::Result<T, Box<Explanation>>;
 
 /// The plugin that is at work.
 type At = Cell<&'static str>;

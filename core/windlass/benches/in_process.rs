@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use windlass::{Cluster, api::types::core::v1::Namespace, kernel::Result};
+use windlass::{Cluster, api::core::v1::Namespace, kernel::Result};
 
 const WARM: usize = 20;
 

@@ -4,6 +4,8 @@
 mod agents;
 pub mod cluster;
 mod components;
+#[cfg(all(doctest, feature = "fake"))]
+mod guide;
 #[cfg(feature = "containers")]
 pub mod real;
 pub mod rim;

@@ -62,12 +62,12 @@ impl Telling {
         };
         match self {
             Self::Text => message.into(),
-            Self::Status => status(exit, message).to_string().into(),
+            Self::Status => status(exit, &message).to_string().into(),
         }
     }
 }
 
-fn status(exit: &Exit, message: String) -> Value {
+fn status(exit: &Exit, message: &str) -> Value {
     match exit {
         Exit::Code(0) => json!({"metadata": {}, "status": "Success"}),
         Exit::Code(code) => json!({

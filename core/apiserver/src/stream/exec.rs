@@ -63,9 +63,8 @@ where
         };
         carry(process, &mut remote, Telling::of(protocol)).await;
         let rest = async {
-            match &mut remote.stdin {
-                Some(stdin) => drain(stdin).await,
-                None => {}
+            if let Some(stdin) = &mut remote.stdin {
+                drain(stdin).await;
             }
             pending::<()>().await;
         };

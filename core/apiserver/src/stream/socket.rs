@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::{FutureExt, SinkExt, StreamExt, TryStreamExt, channel::mpsc, select_biased};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -90,57 +91,65 @@ impl Channels {
         // Only the session's own senders keep the socket open.
         drop(sender);
         let (mut sink, mut stream) = socket.split();
-        let reading = async {
-            while let Some(Ok(message)) = stream.next().await {
-                match encoding.read(message) {
-                    Some((CLOSE, data)) if closable => drop(data.first().and_then(|channel| inputs.remove(channel))),
-                    Some((channel, data)) => {
-                        // An empty message would read as the end.
-                        if let Some(input) = inputs.get_mut(&channel).filter(|_| !data.is_empty()) {
-                            // Whoever read the channel may have stopped.
-                            let _ = input.send(data).await;
+        {
+            let reading = async {
+                while let Some(Ok(message)) = stream.next().await {
+                    match encoding.read(message) {
+                        Some((CLOSE, data)) if closable => {
+                            drop(data.first().and_then(|channel| inputs.remove(channel)))
                         }
+                        Some((channel, data)) => {
+                            // An empty message would read as the end.
+                            if let Some(input) = inputs.get_mut(&channel).filter(|_| !data.is_empty()) {
+                                // Whoever read the channel may have stopped.
+                                let _ = input.send(data).await;
+                            }
+                        }
+                        None => {}
                     }
-                    None => {}
-                }
-            }
-        };
-        let mut reading = pin!(reading.fuse());
-        let why = {
-            let writing = async {
-                loop {
-                    let message = select_biased! {
-                        message = messages.next() => match message {
-                            Some(message) => message,
-                            None => return Ok(()),
-                        },
-                        () = rim.clock.sleep(PING).fuse() => Message::Ping(Bytes::new()),
-                    };
-                    sink.send(message).await?;
                 }
             };
-            let (mut writing, mut session) = (pin!(writing.fuse()), pin!(session.fuse()));
-            let mut stopped = pin!(rim.stop.wait().fuse());
-            loop {
-                let sent: Result<(), tokio_tungstenite::tungstenite::Error> = select_biased! {
-                    () = reading => return,
-                    () = stopped => break CloseCode::Away,
-                    sent = writing => sent,
-                    () = session => continue,
+            let mut reading = pin!(reading.fuse());
+            let why = {
+                let writing = async {
+                    loop {
+                        let message = select_biased! {
+                            message = messages.next() => match message {
+                                Some(message) => message,
+                                None => return Ok(()),
+                            },
+                            () = rim.clock.sleep(PING).fuse() => Message::Ping(Bytes::new()),
+                        };
+                        sink.send(message).await?;
+                    }
                 };
-                match sent {
-                    Ok(()) => break CloseCode::Normal,
-                    Err(_) => return,
+                let (mut writing, mut session) = (pin!(writing.fuse()), pin!(session.fuse()));
+                let mut stopped = pin!(rim.stop.wait().fuse());
+                loop {
+                    let sent: Result<(), tokio_tungstenite::tungstenite::Error> = select_biased! {
+                        () = reading => return,
+                        () = stopped => break CloseCode::Away,
+                        sent = writing => sent,
+                        () = session => continue,
+                    };
+                    match sent {
+                        Ok(()) => break CloseCode::Normal,
+                        Err(_) => return,
+                    }
                 }
-            }
-        };
-        let goodbye = async {
+            };
             let close = CloseFrame { code: why, reason: "".into() };
-            if sink.send(Message::Close(Some(close))).await.is_ok() {
-                reading.await;
-            }
-        };
-        // The connection ends in either case.
-        let _ = rim.clock.within(GOODBYE, goodbye).await;
+            let goodbye = async {
+                if sink.send(Message::Close(Some(close))).await.is_ok() {
+                    reading.await;
+                }
+            };
+            // The connection ends in either case.
+            let _ = rim.clock.within(GOODBYE, goodbye).await;
+        }
+        // Without it, TLS would take the end for one that somebody forced.
+        if let Ok(mut socket) = sink.reunite(stream) {
+            let _ = rim.clock.within(GOODBYE, socket.get_mut().shutdown()).await;
+        }
     }
 }

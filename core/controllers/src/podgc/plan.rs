@@ -10,7 +10,7 @@ pub(super) fn stranded(pod: &PodView) -> bool {
 }
 
 /// The oldest ended pods beyond `kept`, oldest first.
-pub(super) fn surplus<'a>(pods: &mut dyn Iterator<Item = &'a Arc<PodView>>, kept: usize) -> Vec<Arc<PodView>> {
+pub(super) fn surplus(pods: &mut dyn Iterator<Item = &Arc<PodView>>, kept: usize) -> Vec<Arc<PodView>> {
     let ended: Vec<&Arc<PodView>> = pods.filter(|pod| pod.ended()).collect();
     let Some(surplus) = ended.len().checked_sub(kept).filter(|surplus| *surplus > 0) else { return Vec::new() };
     let mut ended: Vec<_> = ended.into_iter().cloned().collect();

@@ -2,5 +2,6 @@
 
 mod cluster;
 mod collecting;
+mod lost_nodes;
 mod rollouts;
 mod sets;

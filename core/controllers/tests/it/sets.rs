@@ -111,7 +111,9 @@ fn whichever_write_fails_the_end_is_the_same() {
             // Pods that are created beyond the four would show up here, even if they were deleted at once.
             let seen: Arc<Mutex<BTreeSet<String>>> = Arc::default();
             let names = Arc::clone(&seen);
-            pods.on_change(move |update| drop(names.lock().insert(update.key.name.clone())));
+            pods.on_change(move |update| {
+                names.lock().insert(update.key.name.clone());
+            });
             cluster.settle();
             cluster.gate.fail(first, 2, fault);
             cluster.create("replicasets", set(4));

@@ -166,4 +166,24 @@ mod tests {
             assert_eq!(back.details().unwrap().causes, [cause]);
         }
     }
+
+    #[test]
+    fn the_table_in_the_documentation_is_true() {
+        let table = include_str!("../../../../docs/errors.md").split("\n## ").nth(1).unwrap();
+        let rows: Vec<Vec<&str>> = table
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect())
+            .collect();
+        assert_eq!(rows.len(), ErrorKind::ALL.len(), "one row for each kind");
+        for (row, kind) in rows.iter().zip(ErrorKind::ALL) {
+            let (code, reason) = kind.http();
+            let retry = if kind.retryable() { "yes" } else { "no" };
+            let [name, said_code, said_reason, _grpc, _python, said_retry] = row[..] else { panic!("{row:?}") };
+            assert_eq!(
+                (name, said_code, said_reason, said_retry),
+                (&*format!("{kind:?}"), &*code.to_string(), reason, retry)
+            );
+        }
+    }
 }

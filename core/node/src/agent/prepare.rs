@@ -23,7 +23,13 @@ const REFRESH: Duration = Duration::from_secs(60);
 impl Round<'_> {
     pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32) -> SandboxConfig {
         let dns = dns::dns(pod, &self.inner.config.dns, &self.inner.machine.resolver);
-        sandbox::sandbox(pod, attempt, &self.inner.layout, &self.inner.config.dns.domain, dns)
+        sandbox::sandbox(
+            pod,
+            attempt,
+            &self.inner.layout,
+            (&self.inner.config.node, &self.inner.config.dns.domain),
+            dns,
+        )
     }
 
     pub(super) async fn make_sandbox(&mut self, pod: &Arc<Pod>, attempt: u32) -> Result<()> {

@@ -53,7 +53,10 @@ impl Round<'_> {
         };
         self.inner.enter(&pod::uid(pod), std::iter::once(id.to_string()));
         self.event(pod, Some(name), "Normal", "Created", "Container created");
-        self.raise(name);
+        // The first restart comes at once; each later one waits longer.
+        if observed.latest(name).is_some() {
+            self.raise(name);
+        }
         if let Err(error) = self.inner.needs.runtime.start_container(&id).await {
             if error.is(ErrorKind::Unavailable) {
                 return Err(error);

@@ -120,6 +120,8 @@ impl Round<'_> {
         let pod = &desired.pod;
         self.memo.records.seen.get_or_insert(self.now());
         let observed = self.observe(pod).await?;
+        // Before planning: what a probe found is a reason to act, and nothing else wakes the worker for it.
+        self.memo.records.health.clone_from(&self.handle.health.lock());
         if let Some(grace) = desired.ending() {
             return self.release(pod, &observed, grace).await;
         }

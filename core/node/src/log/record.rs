@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn tail_since_and_limit_leave_out_what_they_should() {
-        check(Printer::new(false, None, None), Some(2), "err\no\n");
+        check(Printer::new(false, None, None), Some(2), "twerr\no\n");
         check(Printer::new(false, None, None), Some(0), "");
         check(Printer::new(false, "2026-01-01T00:00:03Z".parse().ok(), None), None, "err\no\n");
         check(Printer::new(false, None, Some(5)), None, "one\nt");

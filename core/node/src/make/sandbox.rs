@@ -8,10 +8,11 @@ use windlass_kernel::runtime::{Dns, PortMapping, Protocol, SandboxConfig, Sandbo
 use super::{hosts, labels, resources, security};
 use crate::layout::Layout;
 
-/// What the sandbox of a pod is to be, as that try.
-pub(crate) fn sandbox(pod: &Pod, attempt: u32, layout: &Layout, domain: &str, dns: Dns) -> SandboxConfig {
+/// What the sandbox of a pod is to be, as that try. `node` is the node's name and the cluster's domain.
+pub(crate) fn sandbox(pod: &Pod, attempt: u32, layout: &Layout, node: (&str, &str), dns: Dns) -> SandboxConfig {
     let meta = &pod.metadata;
     let host = pod.spec.host_network == Some(true);
+    let (node, domain) = node;
     let (name, full) = hosts::names(pod, domain);
     let full = full.filter(|_| pod.spec.set_hostname_as_fqdn == Some(true));
     let sysctls = pod.spec.security_context.iter().flat_map(|context| &context.sysctls);
@@ -27,7 +28,7 @@ pub(crate) fn sandbox(pod: &Pod, attempt: u32, layout: &Layout, domain: &str, dn
         dns: Some(dns),
         ports: if host { vec![] } else { ports(pod) },
         labels: pod_labels(pod),
-        annotations: annotations(pod),
+        annotations: annotations(pod, node),
         cgroup_parent: layout.cgroup(pod),
         sysctls: sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect(),
         overhead: None,
@@ -51,9 +52,10 @@ fn pod_labels(pod: &Pod) -> BTreeMap<String, String> {
     labels
 }
 
-/// The pod's own, and its grace period: an agent that never saw the pod ends it by that.
-fn annotations(pod: &Pod) -> BTreeMap<String, String> {
+/// The pod's own, whose pod it is, and its grace period: an agent that never saw the pod ends it by that.
+fn annotations(pod: &Pod, node: &str) -> BTreeMap<String, String> {
     let mut annotations = pod.metadata.annotations.clone();
+    annotations.insert(labels::NODE.into(), node.into());
     annotations.insert(labels::GRACE.into(), crate::pod::grace(pod).to_string());
     annotations
 }

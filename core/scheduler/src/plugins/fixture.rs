@@ -38,10 +38,11 @@ pub(crate) fn asking(cpu: i64, memory: i64) -> PodView {
 /// The view of a node with 4 CPUs, 8 GiB and room for 10 pods.
 pub(crate) fn node(name: &str, labels: &[(&str, &str)], spec: Value) -> NodeView {
     let labels: serde_json::Map<_, _> = labels.iter().map(|(key, value)| ((*key).into(), json!(value))).collect();
-    let node = json!({
-        "metadata": {"name": name, "labels": labels}, "spec": spec,
+    let mut node = json!({
+        "metadata": {"name": name, "labels": labels},
         "status": {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "10"}},
     });
+    node["spec"] = spec;
     NodeView::of(&serde_json::from_value(node).unwrap())
 }
 

@@ -105,7 +105,7 @@ impl Filter for InterPodAffinity {
         let met = labelled && needs.iter().all(|term| known.wanted.at(term, node) > 0);
         // The first of a group whose members need each other has to begin somewhere.
         let first = || known.wanted.is_empty() && needs.iter().all(|term| means(term, pod, &known.namespaces));
-        if !needs.is_empty() && !met && !(labelled && first()) {
+        if !(needs.is_empty() || met || labelled && first()) {
             return Fit::Never("node(s) didn't match pod affinity rules".into());
         }
         if aversions(pod).iter().any(|term| known.unwanted.at(term, node) > 0) {

@@ -91,12 +91,13 @@ mod tests {
     #[track_caller]
     fn check(spec: Value, expect: &str) {
         let nodes = nodes();
-        let said = prepared(&NodeAffinity, &pod(spec.clone()), &nodes);
+        let text = spec.to_string();
+        let said = prepared(&NodeAffinity, &pod(spec), &nodes);
         let told = match said.len() {
             1 => said[0].clone(),
             _ => nodes.iter().zip(&said).filter(|(_, said)| *said == "yes").map(|(node, _)| &*node.name).collect(),
         };
-        assert_eq!(told, expect, "{spec}");
+        assert_eq!(told, expect, "{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod choice;
 use std::{cmp::Reverse, sync::Arc};
 
 use windlass_kernel::scheduler::{
-    Budgets, Cycle, Explanation, NodeView, Nodes, PodView, PostFilter, Preemption, Reason, Recheck,
+    Budgets, Cycle, Explanation, NodeView, Nodes, PodView, PostFilter, Preemption, Recheck,
 };
 
 use self::choice::{Candidate, best};

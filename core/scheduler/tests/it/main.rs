@@ -126,6 +126,25 @@ fn a_scheduler_that_was_killed_is_replaced_without_loss() {
 }
 
 #[test]
+fn an_important_pod_makes_room_for_itself() {
+    run(8, |mut rig| async move {
+        let _scheduler = rig.scheduler(Config::default());
+        let class = json!({"metadata": {"name": "high"}, "value": 1000});
+        let class = serde_json::from_value::<windlass_api::scheduling::v1::PriorityClass>(class).unwrap();
+        rig.client.create(&class).await.unwrap();
+        rig.node("a", "2", &[]).await;
+        rig.pod("p", "2", json!({})).await;
+        rig.placed("p").await;
+        rig.pod("vip", "1", json!({"priorityClassName": "high"})).await;
+        assert_eq!(rig.placed("vip").await, "a");
+        let said = rig.event("vip", "FailedScheduling").await;
+        assert_eq!(said.message.as_deref(), Some("0/1 nodes are available: 1 Insufficient cpu."));
+        assert_eq!(rig.event("p", "Preempted").await.involved_object.name.as_deref(), Some("p"));
+        rig.until("p is gone", || async { rig.client.get_opt::<Pod>("default", "p").await.unwrap().is_none() }).await;
+    });
+}
+
+#[test]
 fn one_seed_is_one_history() {
     let history = || {
         run(7, |mut rig| async move {

@@ -8,7 +8,12 @@ use std::{
 
 use parking_lot::RwLock;
 use serde_json::json;
-use windlass_api::{core::v1::Service, discovery::v1::EndpointSlice, types::Resource};
+use windlass_api::{
+    core::v1::Service,
+    discovery::v1::EndpointSlice,
+    rbac::v1::{ClusterRole, ClusterRoleBinding},
+    types::Resource,
+};
 use windlass_client::Client;
 use windlass_dns::{Follower, Server, Zone, serve::upstream_of};
 use windlass_kernel::{Error, ErrorKind, Identity, Result, ServiceRules, SpawnExt, Task};
@@ -64,7 +69,7 @@ impl Services {
         Ok(vec![spawn.spawn("proxy", proxy), spawn.spawn("dns.follow", follower), spawn.spawn("dns.serve", serving)])
     }
 
-    /// Makes the service that leads pods to the name server.
+    /// Makes the service that leads pods to the name server, and the role that the name server reads with.
     async fn announce(&self, client: &Client) -> Result<()> {
         let port = |protocol: &str| json!({"name": format!("dns-{}", protocol.to_lowercase()), "port": 53, "protocol": protocol});
         let service = json!({
@@ -81,6 +86,17 @@ impl Services {
             "ports": [target("UDP"), target("TCP")],
             "endpoints": [{"addresses": [self.address], "conditions": {"ready": true}, "nodeName": self.node}],
         });
+        let rule =
+            json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]});
+        let role = json!({"metadata": {"name": "windlass:dns"}, "rules": [rule]});
+        let binding = json!({
+            "metadata": {"name": "windlass:dns"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "windlass:dns"},
+            "subjects": [{"kind": "ServiceAccount", "name": "kube-dns", "namespace": "kube-system"}],
+        });
+        // Upstream's role `system:kube-dns` is older than slices.
+        apply::<ClusterRole>(client, role).await?;
+        apply::<ClusterRoleBinding>(client, binding).await?;
         apply::<Service>(client, service).await?;
         apply::<EndpointSlice>(client, slice).await
     }

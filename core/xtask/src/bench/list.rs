@@ -1,7 +1,7 @@
 //! A large list, beside a server that sends as many bytes over TLS and does nothing else.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -111,7 +111,8 @@ pub(super) async fn serve(bytes: usize) -> Result<()> {
     let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
     let config = builder.with_single_cert(vec![cert.der().clone()], key)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("{}\n{}", listener.local_addr()?, cert.pem());
+    print!("{}\n{}", listener.local_addr()?, cert.pem());
+    std::io::stdout().flush()?;
     let accepting = async {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let body: Vec<u8> = (0..bytes).map(|at| b"windlass"[at % 8]).collect();

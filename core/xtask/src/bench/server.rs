@@ -8,10 +8,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 
 use super::client::Target;
 
@@ -69,10 +65,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let pid = i32::try_from(self.child.id()).map(Pid::from_raw);
-        if pid.is_ok_and(|pid| kill(pid, Signal::SIGTERM).is_ok()) {
-            let _ = self.child.wait();
-        }
+        // Not a request to end: that would wait for the connections that this very thread holds.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

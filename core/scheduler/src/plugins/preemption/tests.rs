@@ -39,9 +39,12 @@ fn decide(pod: PodView, nodes: &[NodeView], cycle: &mut Cycle) -> String {
     }
 }
 
+/// The name, priority and CPUs of each pod of a node.
+type Pods<'a> = &'a [(&'a str, i32, i64)];
+
 /// Who leaves which node for a pod of priority 10 that asks for two CPUs, of nodes with four.
 #[track_caller]
-fn check(nodes: &[(&str, &[(&str, i32, i64)])], expect: &str) {
+fn check(nodes: &[(&str, Pods)], expect: &str) {
     let views: Vec<_> = nodes
         .iter()
         .map(|(name, pods)| with(node(name, &[], json!({})), pods.iter().map(|(n, p, c)| pod(n, *p, *c))))

@@ -15,7 +15,7 @@ fn at(name: &str, zone: &str, pods: usize) -> NodeView {
     with(node(name, labels, json!({})), (0..pods).map(|_| labelled(WEB, json!({}))))
 }
 
-fn spreading(constraints: &[(&str, i32, &str)], more: Value) -> PodView {
+fn spreading(constraints: &[(&str, i32, &str)], more: &Value) -> PodView {
     let constraints: Vec<_> = constraints
         .iter()
         .map(|(topology, skew, when)| {
@@ -45,17 +45,17 @@ fn check(pod: &PodView, nodes: &[NodeView], expect: &str) {
 #[test]
 fn places_may_differ_by_the_skew_and_no_more() {
     let nodes = [at("a", "x", 2), at("b", "x", 0), at("c", "y", 1), at("d", "", 0)];
-    check(&spreading(&[(ZONE, 1, "DoNotSchedule")], json!({})), &nodes, "c !d");
-    check(&spreading(&[(ZONE, 2, "DoNotSchedule")], json!({})), &nodes, "a b c !d");
-    check(&spreading(&[(HOSTNAME, 1, "DoNotSchedule")], json!({})), &nodes, "b d");
-    check(&spreading(&[(ZONE, 2, "DoNotSchedule"), (HOSTNAME, 1, "DoNotSchedule")], json!({})), &nodes, "b !d");
-    check(&spreading(&[(ZONE, 1, "ScheduleAnyway")], json!({})), &nodes, "");
+    check(&spreading(&[(ZONE, 1, "DoNotSchedule")], &json!({})), &nodes, "c !d");
+    check(&spreading(&[(ZONE, 2, "DoNotSchedule")], &json!({})), &nodes, "a b c !d");
+    check(&spreading(&[(HOSTNAME, 1, "DoNotSchedule")], &json!({})), &nodes, "b d");
+    check(&spreading(&[(ZONE, 2, "DoNotSchedule"), (HOSTNAME, 1, "DoNotSchedule")], &json!({})), &nodes, "b !d");
+    check(&spreading(&[(ZONE, 1, "ScheduleAnyway")], &json!({})), &nodes, "");
 }
 
 #[test]
 fn with_too_few_places_the_emptiest_counts_as_empty() {
     let nodes = [at("a", "x", 1), at("b", "y", 1)];
-    let pod = |domains| spreading(&[(ZONE, 1, "DoNotSchedule")], json!({"minDomains": domains}));
+    let pod = |domains| spreading(&[(ZONE, 1, "DoNotSchedule")], &json!({"minDomains": domains}));
     check(&pod(2), &nodes, "a b");
     check(&pod(3), &nodes, "");
 }
@@ -66,7 +66,7 @@ fn nodes_where_the_pod_cannot_run_count_only_if_asked_for() {
     closed.labels.insert("closed".into(), String::new());
     let nodes = [at("a", "x", 1), closed];
     let pod = |policy: &str| {
-        let mut pod = spreading(&[(ZONE, 1, "DoNotSchedule")], json!({"nodeAffinityPolicy": policy}));
+        let mut pod = spreading(&[(ZONE, 1, "DoNotSchedule")], &json!({"nodeAffinityPolicy": policy}));
         let terms = json!([{"matchExpressions": [{"key": "closed", "operator": "DoesNotExist"}]}]);
         let terms = serde_json::from_value(json!({"nodeSelectorTerms": terms})).unwrap();
         pod.node_terms = Some(windlass_kernel::scheduler::NodeTerms::of(&terms));
@@ -80,7 +80,7 @@ fn nodes_where_the_pod_cannot_run_count_only_if_asked_for() {
 fn what_if_answers_follow_pods_that_come_and_go() {
     let nodes = [at("a", "x", 1), at("b", "y", 0)];
     let (mut cycle, index) = (Cycle::new(), NodeIndex::of(&nodes));
-    let pod = spreading(&[(ZONE, 1, "DoNotSchedule")], json!({}));
+    let pod = spreading(&[(ZONE, 1, "DoNotSchedule")], &json!({}));
     PodTopologySpread.pre_filter(&mut cycle, &pod, &Nodes::new(&nodes, &index));
     assert!(!PodTopologySpread.filter(&cycle, &pod, &nodes[0]).fits());
     let victim = Arc::clone(&nodes[0].pods()[0]);
@@ -93,7 +93,7 @@ fn what_if_answers_follow_pods_that_come_and_go() {
 #[test]
 fn the_least_crowded_place_is_preferred() {
     let nodes = [at("a", "x", 3), at("b", "x", 0), at("c", "y", 1)];
-    let pod = spreading(&[(ZONE, 1, "ScheduleAnyway")], json!({}));
+    let pod = spreading(&[(ZONE, 1, "ScheduleAnyway")], &json!({}));
     assert_eq!(scored(&PodTopologySpread, Cycle::new(), &pod, &nodes), [25, 25, 100]);
 }
 

@@ -1,0 +1,52 @@
+//! The agent over a runtime in memory, and over a real containerd.
+//!
+//! Where the machine cannot run containers (no root, no containerd), those tests are listed as ignored with the reason.
+
+mod context;
+mod lab;
+mod pods;
+mod rim;
+mod suite;
+mod timed;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use libtest_mimic::{Arguments, Trial};
+
+use self::lab::Lab;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let missing = lab::missing();
+    let lab: Arc<Mutex<Option<Arc<Lab>>>> = Arc::default();
+    let shared = |lab: &Mutex<Option<Arc<Lab>>>| {
+        let mut lab = lab.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(lab.get_or_insert_with(|| Arc::new(Lab::start('n'))))
+    };
+    let mut trials = suite::trials();
+    let mut real = Vec::new();
+    for (number, check) in windlass_conformance::node::checks().into_iter().enumerate() {
+        let lab = Arc::clone(&lab);
+        real.push(Trial::test(check.name, move || {
+            let lab = shared(&lab);
+            lab.tokio.block_on(async { check.run(suite::real(&lab, &format!("c{number}")).await).await });
+            Ok(())
+        }));
+    }
+    for &(name, test) in pods::TESTS {
+        let lab = Arc::clone(&lab);
+        real.push(Trial::test(name, move || {
+            test(&shared(&lab));
+            Ok(())
+        }));
+    }
+    trials.extend(real.into_iter().map(|trial| match &missing {
+        Some(reason) => trial.with_kind(reason.clone()).with_ignored_flag(true),
+        None => trial.with_kind("containerd"),
+    }));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if let Some(lab) = lab.lock().unwrap_or_else(PoisonError::into_inner).take().and_then(Arc::into_inner) {
+        lab.end();
+    }
+    conclusion.exit();
+}

@@ -1,0 +1,406 @@
+//! Real pods on a real containerd: what is promised to users, seen from the outside.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use futures::{AsyncReadExt, StreamExt, stream::BoxStream};
+use serde_json::{Value, json};
+use windlass_api::{
+    core::v1::{Pod, PodStatus},
+    types::Time,
+};
+use windlass_kernel::{
+    ClockExt, ContainerRuntime, NodeAgent,
+    controller::ObjectKey,
+    node::{Exit, LogRequest, Report, Session, SessionRequest, Streams},
+    runtime::{ContainerFilter, SandboxFilter},
+};
+use windlass_node::PodAgent;
+
+use crate::{
+    context::Objects,
+    lab::{BUSYBOX, Lab},
+    timed::Timed,
+};
+
+type Test = fn(&Lab);
+
+pub(crate) const TESTS: &[(&str, Test)] = &[
+    ("a_pod_runs_is_asked_and_goes_without_a_trace", |lab| lab.tokio.block_on(whole(lab))),
+    ("a_failing_container_runs_again_and_tells_how_it_ended", |lab| lab.tokio.block_on(restarts(lab))),
+    ("a_pod_that_ends_by_itself_keeps_its_last_words", |lab| lab.tokio.block_on(ends(lab))),
+    ("what_cannot_start_says_why", |lab| lab.tokio.block_on(refused(lab))),
+    ("a_failed_liveness_probe_restarts_the_container", |lab| lab.tokio.block_on(liveness(lab))),
+    ("volumes_of_every_kind_hold_what_they_should", |lab| lab.tokio.block_on(volumes(lab))),
+    ("a_dead_sandbox_is_replaced", |lab| lab.tokio.block_on(sandbox(lab))),
+    ("the_agents_own_time_of_a_pod_start_is_told", |lab| lab.tokio.block_on(speed(lab))),
+];
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// An agent under test, with its pods' reports.
+struct Bench<'a> {
+    lab: &'a Lab,
+    name: &'static str,
+    objects: Arc<Objects>,
+    agent: PodAgent,
+    reports: BoxStream<'static, Report>,
+}
+
+impl<'a> Bench<'a> {
+    async fn new(lab: &'a Lab, name: &'static str) -> Self {
+        let objects = Arc::new(Objects::default());
+        let (config, needs) = lab.agent(name, Arc::clone(&objects));
+        let agent = PodAgent::start(config, needs).await.expect("an agent starts");
+        let reports = agent.reports();
+        Self { lab, name, objects, agent, reports }
+    }
+
+    fn pod(&self, spec: Value) -> Pod {
+        let mut pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": self.name, "namespace": "test", "uid": format!("uid-{}", self.name), "labels": {"app": "x"}},
+            "spec": spec,
+        }))
+        .expect("a pod");
+        for container in pod.spec.containers.iter_mut().chain(&mut pod.spec.init_containers) {
+            container.image.get_or_insert_with(|| BUSYBOX.into());
+        }
+        pod
+    }
+
+    async fn sync(&self, pod: &Pod) {
+        self.agent.sync(vec![Arc::new(pod.clone())]).await.expect("the agent takes its pods");
+    }
+
+    async fn until(&mut self, what: &str, fits: impl Fn(&Report) -> bool) -> Report {
+        let mut last = None;
+        let got = {
+            let sleep = self.lab.rim.clock.sleep(PATIENCE);
+            let wait = async {
+                loop {
+                    let report = self.reports.next().await.expect("reports do not end");
+                    if fits(&report) {
+                        return report;
+                    }
+                    last = Some(report);
+                }
+            };
+            match futures::future::select(Box::pin(wait), sleep).await {
+                futures::future::Either::Left((report, _)) => Some(report),
+                futures::future::Either::Right(_) => None,
+            }
+        };
+        got.unwrap_or_else(|| panic!("not {what}: {last:#?}\n{:#?}", self.objects.notices(self.name)))
+    }
+
+    async fn ready(&mut self) -> Report {
+        self.until("ready", |report| condition(&report.status, "Ready") == "True").await
+    }
+
+    async fn delete(&mut self, pod: &Pod, grace: i64) -> Report {
+        let mut pod = pod.clone();
+        pod.metadata.deletion_timestamp = Some(Time(self.lab.rim.clock.now()));
+        pod.metadata.deletion_grace_period_seconds = Some(grace);
+        self.sync(&pod).await;
+        let last = self.until("released", |report| report.released).await;
+        self.check_nothing_left().await;
+        last
+    }
+
+    async fn check_nothing_left(&self) {
+        let uid = format!("uid-{}", self.name);
+        let labels = std::collections::BTreeMap::from([("io.kubernetes.pod.uid".to_owned(), uid.clone())]);
+        let runtime = &self.lab.running.runtime;
+        let sandboxes = runtime.sandboxes(&SandboxFilter { labels: labels.clone(), ..SandboxFilter::default() }).await;
+        assert!(sandboxes.expect("sandboxes are listed").is_empty(), "a sandbox is left");
+        let containers = runtime.containers(&ContainerFilter { labels, ..ContainerFilter::default() }).await;
+        assert!(containers.expect("containers are listed").is_empty(), "a container is left");
+        let (config, _) = self.lab.agent(self.name, Arc::clone(&self.objects));
+        let pods = fs::read_dir(config.data_dir.join("pods")).expect("a folder").count();
+        let logs = fs::read_dir(config.data_dir.join("logs")).map_or(0, Iterator::count);
+        assert_eq!((pods, logs), (0, 0), "files are left");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("a table of mounts");
+        assert!(!mounts.contains(&uid), "a mount is left: {mounts}");
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").expect("hierarchies").flatten() {
+            for class in ["", "burstable", "besteffort"] {
+                let group = hierarchy.path().join(config.cgroups.trim_start_matches('/')).join(class);
+                assert!(!group.join(format!("pod{uid}")).exists(), "a control group is left in {}", group.display());
+            }
+        }
+    }
+
+    async fn exec(&self, command: &[&str]) -> (String, Exit) {
+        let request = SessionRequest::Exec {
+            pod: ObjectKey::new("test", self.name),
+            uid: format!("uid-{}", self.name),
+            container: "main".into(),
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            streams: Streams { stdout: true, stderr: true, ..Streams::default() },
+        };
+        let Session::Process(mut process) = self.agent.open(request).await.expect("an exec is opened") else {
+            panic!("an exec is a process");
+        };
+        let mut said = String::new();
+        process.stdout.take().expect("an output").read_to_string(&mut said).await.expect("text");
+        (said, process.exit.await)
+    }
+
+    async fn say(&self, script: &str) -> String {
+        let (said, exit) = self.exec(&["/bin/sh", "-c", script]).await;
+        assert_eq!(exit, Exit::Code(0), "{script}: {said}");
+        said
+    }
+
+    async fn logs(&self, container: &str, change: impl FnOnce(&mut LogRequest)) -> String {
+        let mut request = LogRequest {
+            pod: ObjectKey::new("test", self.name),
+            uid: format!("uid-{}", self.name),
+            container: container.into(),
+            ..LogRequest::default()
+        };
+        change(&mut request);
+        let mut chunks = self.agent.logs(request).await.expect("a log").0;
+        let mut text = vec![];
+        while let Some(chunk) = chunks.next().await {
+            text.extend_from_slice(&chunk.expect("a chunk"));
+        }
+        String::from_utf8(text).expect("text")
+    }
+}
+
+fn condition<'a>(status: &'a PodStatus, kind: &str) -> &'a str {
+    let found = status.conditions.iter().find(|condition| condition.type_ == kind);
+    found.map_or("", |condition| condition.status.as_str())
+}
+
+fn shell(script: &str) -> Value {
+    json!(["/bin/sh", "-c", script])
+}
+
+const WAIT: &str = "trap 'exit 0' TERM; while :; do sleep 0.05; done";
+
+async fn whole(lab: &Lab) {
+    let mut bench = Bench::new(lab, "whole").await;
+    bench.objects.put("configmaps", "conf", json!({"data": {"greeting": "hello", "other": "x"}}));
+    bench.objects.put("secrets", "pass", json!({"data": {"pw": "c2VjcmV0"}}));
+    let pod = bench.pod(json!({
+        "terminationGracePeriodSeconds": 10,
+        "hostname": "box", "subdomain": "sub",
+        "volumes": [{"name": "conf", "configMap": {"name": "conf"}}, {"name": "work", "emptyDir": {}}],
+        "initContainers": [{"name": "init", "command": shell("cat /conf/greeting > /work/made; echo init done"),
+            "volumeMounts": [{"name": "conf", "mountPath": "/conf"}, {"name": "work", "mountPath": "/work"}]}],
+        "containers": [{"name": "main",
+            "command": shell(&format!("echo up $GREETING $(PW) $ME; echo oops >&2; touch /tmp/ready; {WAIT}")),
+            "env": [
+                {"name": "GREETING", "valueFrom": {"configMapKeyRef": {"name": "conf", "key": "greeting"}}},
+                {"name": "PW", "valueFrom": {"secretKeyRef": {"name": "pass", "key": "pw"}}},
+                {"name": "ME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+            "resources": {"requests": {"cpu": "100m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+            "readinessProbe": {"exec": {"command": ["ls", "/tmp/ready"]}, "periodSeconds": 1},
+            "lifecycle": {"preStop": {"exec": {"command": ["/bin/sh", "-c", "echo stopping > /proc/1/fd/1"]}}},
+            "volumeMounts": [{"name": "work", "mountPath": "/work", "readOnly": true}]}],
+    }));
+    bench.sync(&pod).await;
+    let status = bench.ready().await.status;
+    assert_eq!(status.phase.as_deref(), Some("Running"));
+    let init = &status.init_container_statuses[0];
+    let ended = init.state.terminated.as_ref().expect("the init container has ended");
+    assert_eq!((ended.exit_code, ended.reason.as_deref(), init.ready), (0, Some("Completed"), true));
+    let main = &status.container_statuses[0];
+    assert!(main.container_id.as_deref().is_some_and(|id| id.starts_with("containerd://")), "{main:?}");
+    assert!(main.image_id.contains("sha256:"), "{main:?}");
+    let ip = status.pod_ip.clone().expect("an address");
+    assert_eq!(bench.say("cat /work/made; echo \" $IP\"").await, format!("hello {ip}\n"));
+    assert!(bench.say("cat /etc/hosts").await.contains(&format!("{ip}\tbox.sub.test.svc.cluster.local\tbox")));
+    assert_eq!(bench.say("hostname").await, "box\n");
+    assert_eq!(bench.exec(&["/bin/sh", "-c", "exit 7"]).await.1, Exit::Code(7));
+    assert!(bench.exec(&["touch", "/work/no"]).await.1 != Exit::Code(0), "a read-only mount was written");
+    assert_eq!(bench.logs("init", |_| {}).await, "init done\n");
+    let log = bench.logs("main", |_| {}).await;
+    assert!(log.contains("up hello secret whole\n") && log.contains("oops\n"), "{log}");
+    assert_eq!(bench.logs("main", |request| request.limit_bytes = Some(2)).await.len(), 2);
+    let memory = bench.say("cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || true").await;
+    assert!(memory.is_empty() || memory.trim() == (64 << 20).to_string(), "{memory}");
+    let follow = bench.agent.logs(LogRequest {
+        pod: ObjectKey::new("test", "whole"),
+        uid: "uid-whole".into(),
+        container: "main".into(),
+        follow: true,
+        ..LogRequest::default()
+    });
+    let follow = follow.await.expect("a log").0;
+    let said = follow.filter_map(async |chunk| chunk.ok()).collect::<Vec<_>>();
+    let (last, said) = futures::join!(bench.delete(&pod, 10), said);
+    let said = said.concat();
+    assert!(String::from_utf8_lossy(&said).contains("stopping\n"), "the hook was not run: {said:?}");
+    let ended = last.status.container_statuses[0].state.terminated.clone().expect("the container has ended");
+    assert_eq!(ended.exit_code, 0, "it was not asked to end");
+    let notices = bench.objects.notices("whole").join("\n");
+    for wanted in
+        ["Pulled: ", "Created: Container created", "Started: Container started", "Killing: Stopping container main"]
+    {
+        assert!(notices.contains(wanted), "{wanted} in {notices}");
+    }
+}
+
+async fn restarts(lab: &Lab) {
+    let mut bench = Bench::new(lab, "restarts").await;
+    let pod = bench.pod(json!({"containers": [{"name": "main", "command": shell("echo run; exit 3")}]}));
+    bench.sync(&pod).await;
+    let waits = bench.until("held back", |report| {
+        let status = &report.status.container_statuses[0];
+        status.state.waiting.as_ref().is_some_and(|waiting| waiting.reason.as_deref() == Some("CrashLoopBackOff"))
+    });
+    let status = waits.await.status.container_statuses[0].clone();
+    let ended = status.last_state.terminated.expect("it ended");
+    assert_eq!((ended.exit_code, ended.reason.as_deref()), (3, Some("Error")));
+    assert_eq!(status.restart_count, 1);
+    let again = bench.until("running a third time", |report| report.status.container_statuses[0].restart_count == 2);
+    again.await;
+    assert_eq!(bench.logs("main", |request| request.previous = true).await, "run\n");
+    assert!(bench.objects.notices("restarts").iter().any(|notice| notice.starts_with("BackOff: Back-off restarting")));
+    bench.delete(&pod, 0).await;
+}
+
+async fn ends(lab: &Lab) {
+    let mut bench = Bench::new(lab, "ends").await;
+    let pod = bench.pod(json!({"restartPolicy": "Never", "containers": [
+        {"name": "main", "command": shell("echo bye > /dev/termination-log; exit 0")},
+        {"name": "side", "command": shell("echo last line; exit 4"), "terminationMessagePolicy": "FallbackToLogsOnError"}]}));
+    bench.sync(&pod).await;
+    let status = bench.until("failed", |report| report.status.phase.as_deref() == Some("Failed")).await.status;
+    let words = |index: usize| {
+        let ended = status.container_statuses[index].state.terminated.clone().expect("it has ended");
+        (ended.exit_code, ended.reason.unwrap_or_default(), ended.message.unwrap_or_default())
+    };
+    assert_eq!(words(0), (0, "Completed".into(), "bye\n".into()));
+    assert_eq!(words(1), (4, "Error".into(), "last line\n".into()));
+    assert_eq!(bench.logs("side", |_| {}).await, "last line\n");
+    bench.delete(&pod, 0).await;
+}
+
+async fn refused(lab: &Lab) {
+    let mut bench = Bench::new(lab, "refused").await;
+    let pod = bench.pod(json!({"containers": [
+        {"name": "image", "image": "registry.local/none:1", "imagePullPolicy": "Never"},
+        {"name": "env", "envFrom": [{"configMapRef": {"name": "none"}}]},
+        {"name": "root", "securityContext": {"runAsNonRoot": true}},
+        {"name": "pull", "image": "127.0.0.1:1/none:1"},
+        {"name": "exec", "command": ["/none"]}]}));
+    bench.sync(&pod).await;
+    let reason = |report: &Report, index: usize| {
+        let state = &report.status.container_statuses[index].state;
+        state.waiting.as_ref().and_then(|waiting| waiting.reason.clone()).unwrap_or_default()
+    };
+    let report = bench.until("refused", |report| {
+        (0..5).all(|index| !matches!(reason(report, index).as_str(), "ContainerCreating" | ""))
+    });
+    let report = report.await;
+    let reasons: Vec<_> = (0..5).map(|index| reason(&report, index)).collect();
+    assert_eq!(reasons[..3], ["ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerConfigError"]);
+    assert!(matches!(reasons[3].as_str(), "ErrImagePull" | "ImagePullBackOff"), "{reasons:?}");
+    assert!(matches!(reasons[4].as_str(), "RunContainerError" | "CrashLoopBackOff"), "{reasons:?}");
+    let notices = bench.objects.notices("refused").join("\n");
+    assert!(notices.contains("Failed: Error: configmap \"none\" not found"), "{notices}");
+    bench.delete(&pod, 0).await;
+}
+
+async fn liveness(lab: &Lab) {
+    let mut bench = Bench::new(lab, "liveness").await;
+    let pod = bench.pod(json!({"terminationGracePeriodSeconds": 1, "containers": [{"name": "main",
+        "command": shell(&format!("echo hi > /tmp/index.html; httpd -p 80 -h /tmp; {WAIT}")),
+        "ports": [{"name": "web", "containerPort": 80}],
+        "readinessProbe": {"tcpSocket": {"port": "web"}, "periodSeconds": 1},
+        "livenessProbe": {"httpGet": {"path": "/index.html", "port": 80}, "periodSeconds": 1, "failureThreshold": 1}}]}));
+    bench.sync(&pod).await;
+    bench.ready().await;
+    bench.say("rm /tmp/index.html 2>/dev/null || busybox rm /tmp/index.html").await;
+    let again = bench.until("restarted", |report| report.status.container_statuses[0].restart_count == 1);
+    again.await;
+    let notices = bench.objects.notices("liveness").join("\n");
+    assert!(notices.contains("Unhealthy: Liveness probe failed: HTTP probe failed with statuscode: 404"), "{notices}");
+    assert!(notices.contains("Killing: Container main failed liveness probe, will be restarted"), "{notices}");
+    bench.delete(&pod, 1).await;
+}
+
+async fn volumes(lab: &Lab) {
+    let mut bench = Bench::new(lab, "volumes").await;
+    bench.objects.put("configmaps", "conf", json!({"data": {"a": "1", "b": "2"}}));
+    bench.objects.put("secrets", "pass", json!({"data": {"pw": "c2VjcmV0"}}));
+    let mount = |name: &str| json!({"name": name, "mountPath": format!("/{name}")});
+    let pod = bench.pod(json!({
+        "securityContext": {"runAsUser": 1000, "fsGroup": 2000},
+        "volumes": [
+            {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+            {"name": "secret", "secret": {"secretName": "pass", "defaultMode": 256}},
+            {"name": "disk", "emptyDir": {}},
+            {"name": "conf", "configMap": {"name": "conf", "items": [{"key": "a", "path": "deep/a"}]}},
+            {"name": "host", "hostPath": {"path": "/etc/hostname", "type": "File"}},
+            {"name": "all", "projected": {"sources": [
+                {"serviceAccountToken": {"path": "token", "audience": "vault"}},
+                {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}}]}}],
+        "containers": [{"name": "main", "command": shell(WAIT), "volumeMounts": [
+            mount("memory"), mount("secret"), mount("disk"), mount("conf"), mount("host"), mount("all"),
+            {"name": "conf", "mountPath": "/one", "subPath": "deep/a"}]}],
+    }));
+    bench.sync(&pod).await;
+    bench.ready().await;
+    assert_eq!(bench.say("cat /secret/pw; stat -L -c ' %a %g' /secret/pw").await, "secret 440 2000\n");
+    assert_eq!(bench.say("cat /conf/deep/a /one /all/labels").await, "11app=\"x\"");
+    assert_eq!(bench.say("cat /all/token").await, "token-of-volumes-for-vault");
+    assert_eq!(bench.say("touch /disk/x && stat -c '%u %g' /disk/x").await, "1000 2000\n");
+    assert!(bench.say("cat /proc/mounts").await.contains("/memory tmpfs"));
+    assert!(!bench.say("cat /host").await.is_empty());
+    assert!(Path::new("/etc/hostname").is_file());
+    bench.delete(&pod, 0).await;
+    assert!(Path::new("/etc/hostname").is_file(), "a path of the node was taken away");
+}
+
+async fn sandbox(lab: &Lab) {
+    let mut bench = Bench::new(lab, "sandbox").await;
+    let pod = bench.pod(json!({"terminationGracePeriodSeconds": 1,
+        "containers": [{"name": "main", "command": shell(WAIT)}]}));
+    bench.sync(&pod).await;
+    let before = bench.ready().await.status.container_statuses[0].container_id.clone();
+    let runtime = &lab.running.runtime;
+    let labels = [("io.kubernetes.pod.uid".to_owned(), "uid-sandbox".to_owned())].into();
+    let found = runtime.sandboxes(&SandboxFilter { labels, ..SandboxFilter::default() }).await.expect("a list");
+    runtime.stop_sandbox(&found[0].id).await.expect("the sandbox stops");
+    let again = bench.until("running anew", |report| {
+        let status = &report.status.container_statuses[0];
+        status.state.running.is_some() && status.container_id != before
+    });
+    assert_eq!(again.await.status.container_statuses[0].restart_count, 1);
+    bench.delete(&pod, 1).await;
+}
+
+async fn speed(lab: &Lab) {
+    let objects = Arc::new(Objects::default());
+    let (config, mut needs) = lab.agent("speed", Arc::clone(&objects));
+    let clock = lab.rim.clock.clone();
+    let timed = Arc::new(Timed::new(needs.runtime, clock.clone()));
+    needs.runtime = timed.clone();
+    let agent = PodAgent::start(config, needs).await.expect("an agent starts");
+    let reports = agent.reports();
+    let mut bench = Bench { lab, name: "speed", objects, agent, reports };
+    let mut own = vec![];
+    for _ in 0..9 {
+        let pod = bench.pod(json!({"terminationGracePeriodSeconds": 0,
+            "volumes": [{"name": "work", "emptyDir": {}}],
+            "containers": [{"name": "main", "command": shell(WAIT), "volumeMounts": [{"name": "work", "mountPath": "/w"}]}]}));
+        let begin = clock.uptime();
+        bench.sync(&pod).await;
+        bench.ready().await;
+        let end = clock.uptime();
+        own.push(((end - begin) - timed.busy(begin, end), end - begin));
+        bench.delete(&pod, 0).await;
+        bench.agent.sync(vec![]).await.expect("the agent takes its pods");
+    }
+    own.sort();
+    println!(
+        "pod start: own time {:?} median, {:?} worst; whole {:?}",
+        own[own.len() / 2].0,
+        own[own.len() - 1].0,
+        own[own.len() / 2].1
+    );
+}

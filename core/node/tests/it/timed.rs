@@ -1,0 +1,83 @@
+//! A runtime that notes when any of its calls was under way, to tell the agent's own time from the runtime's.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use windlass_kernel::{
+    Clock, ContainerRuntime, Result,
+    node::Session,
+    runtime::{
+        Checkpoints, Container, ContainerConfig, ContainerFilter, ContainerId, ContainerStats, ContainerStatus,
+        ExecOutput, Opening, PodRanges, Resources, RuntimeEvents, RuntimeStatus, RuntimeVersion, Sandbox,
+        SandboxConfig, SandboxFilter, SandboxId, SandboxMetering, SandboxStatus,
+    },
+};
+
+#[derive(Debug)]
+pub(crate) struct Timed {
+    inner: Arc<dyn ContainerRuntime>,
+    clock: Arc<dyn Clock>,
+    calls: Mutex<Vec<(&'static str, Duration, Duration)>>,
+}
+
+impl Timed {
+    pub(crate) fn new(inner: Arc<dyn ContainerRuntime>, clock: Arc<dyn Clock>) -> Self {
+        Self { inner, clock, calls: Mutex::default() }
+    }
+
+    /// How long at least one call was under way between the two moments.
+    pub(crate) fn busy(&self, from: Duration, to: Duration) -> Duration {
+        let mut spans: Vec<_> = self.calls.lock().iter().map(|(_, a, b)| (*a.max(&from), *b.min(&to))).collect();
+        spans.sort();
+        let (mut sum, mut end) = (Duration::ZERO, from);
+        for (a, b) in spans {
+            sum += b.saturating_sub(a.max(end));
+            end = end.max(b);
+        }
+        sum
+    }
+
+    async fn note<T>(&self, name: &'static str, call: impl Future<Output = T> + Send) -> T {
+        let begin = self.clock.uptime();
+        let done = call.await;
+        self.calls.lock().push((name, begin, self.clock.uptime()));
+        done
+    }
+}
+
+macro_rules! timed {
+    ($($name:ident($($arg:ident: $kind:ty),*) -> $out:ty;)*) => {
+        #[async_trait]
+        impl ContainerRuntime for Timed {
+            $(async fn $name(&self, $($arg: $kind),*) -> Result<$out> {
+                self.note(stringify!($name), self.inner.$name($($arg),*)).await
+            })*
+            fn events(&self) -> RuntimeEvents { self.inner.events() }
+            fn metering(&self) -> Option<&dyn SandboxMetering> { self.inner.metering() }
+            fn checkpoints(&self) -> Option<&dyn Checkpoints> { self.inner.checkpoints() }
+            fn pod_ranges(&self) -> Option<&dyn PodRanges> { self.inner.pod_ranges() }
+        }
+    };
+}
+
+timed! {
+    version() -> RuntimeVersion;
+    status() -> RuntimeStatus;
+    run_sandbox(config: &SandboxConfig) -> SandboxId;
+    stop_sandbox(id: &SandboxId) -> ();
+    remove_sandbox(id: &SandboxId) -> ();
+    sandbox(id: &SandboxId) -> Option<SandboxStatus>;
+    sandboxes(filter: &SandboxFilter) -> Vec<Sandbox>;
+    create_container(sandbox: &SandboxId, config: &ContainerConfig, of: &SandboxConfig) -> ContainerId;
+    start_container(id: &ContainerId) -> ();
+    stop_container(id: &ContainerId, grace: Duration) -> ();
+    remove_container(id: &ContainerId) -> ();
+    container(id: &ContainerId) -> Option<ContainerStatus>;
+    containers(filter: &ContainerFilter) -> Vec<Container>;
+    update_container(id: &ContainerId, resources: &Resources) -> ();
+    reopen_log(id: &ContainerId) -> ();
+    exec(id: &ContainerId, command: &[String], timeout: Option<Duration>) -> ExecOutput;
+    session(opening: Opening) -> Session;
+    stats(filter: &ContainerFilter) -> Vec<ContainerStats>;
+}

@@ -1,0 +1,10 @@
+//! The guides of `docs/guide`, whose programs are compiled and run as tests. Nothing else.
+
+#[doc = include_str!("../../../docs/guide/embedding.md")]
+mod embedding {}
+
+#[doc = include_str!("../../../docs/guide/writing-a-scheduler-plugin.md")]
+mod writing_a_scheduler_plugin {}
+
+#[doc = include_str!("../../../docs/guide/writing-a-store.md")]
+mod writing_a_store {}

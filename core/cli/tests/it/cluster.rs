@@ -13,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 /// So long anything may take before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const WINDLASS: &str = env!("CARGO_BIN_EXE_windlass");
 

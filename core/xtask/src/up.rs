@@ -165,7 +165,7 @@ impl Cluster {
         println!("  export KUBECONFIG={}", self.data.join("kubeconfig").display());
         println!("  kubectl get pods -A                      # or: {} get pods -A", self.windlass.display());
         if let Some(at) = at {
-            println!("  curl -d hello {at}/entries; curl {at}/entries");
+            println!("  curl -d text=hello {at}/entries; curl {at}/entries");
         }
         println!("  kubectl -n guestbook scale deployment frontend --replicas=5");
         println!("  kubectl -n guestbook set image deployment/frontend frontend=registry.local/guestbook-frontend:v2");

@@ -4,6 +4,7 @@
 use std::{
     fs,
     io::Write,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -13,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 /// So long anything may take before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const WINDLASS: &str = env!("CARGO_BIN_EXE_windlass");
 
@@ -69,6 +70,8 @@ impl Cluster {
     /// A cluster that is yet to be started, in a network namespace if one is named.
     pub(crate) fn prepare(arguments: &[&str], network: Option<&str>) -> Self {
         let dir = tempfile::Builder::new().prefix("wl").tempdir().expect("a folder");
+        // Programs in containers run as others, who must be able to pass through.
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("a folder of our own");
         let arguments = arguments.iter().map(|&word| word.into()).collect();
         Self { dir, arguments, network: network.map(Into::into), child: None }
     }

@@ -46,8 +46,8 @@ fn creates_shows_and_deletes() {
     let already = cluster.kubectl(&["create", "namespace", "n"]).failed(1);
     assert_eq!(already, "Error from server (AlreadyExists): namespaces \"n\" already exists\n");
     cluster.kubectl(&["delete", "namespace", "n", "--timeout=60s"]).ok();
-    let absent = cluster.kubectl(&["get", "pod", "p", "-n", "n"]).failed(1);
-    assert_eq!(absent, "Error from server (NotFound): pods \"p\" not found\n");
+    let absent = cluster.kubectl(&["get", "namespace", "n"]).failed(1);
+    assert_eq!(absent, "Error from server (NotFound): namespaces \"n\" not found\n");
 }
 
 fn applies_and_sees_differences() {

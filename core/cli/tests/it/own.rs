@@ -120,9 +120,12 @@ fn a_bad_manifest_is_named_and_changes_nothing() {
     assert!(broken.contains("broken.yaml, document 2: "), "{broken}");
     cluster.windlass(&["get", "cm", "a"]).failed(4);
 
-    let refused = apply("refused.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {colour: red}\n");
+    let refused = apply(
+        "refused.yaml",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {type: Odd, ports: [{port: 80}]}\n",
+    );
     assert!(refused.out.contains("configmap/a created"), "{refused:?}");
-    assert!(refused.err.contains("refused.yaml, document 2: ") && refused.err.contains("colour"), "{refused:?}");
+    assert!(refused.err.contains("refused.yaml, document 2: ") && refused.err.contains("spec.type"), "{refused:?}");
     assert_eq!(refused.code, Some(2));
 }
 

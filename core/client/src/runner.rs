@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc};
 use futures::{FutureExt, future::join_all};
 use tracing::Instrument;
 use windlass_kernel::{
-    Controller, Error, SpawnExt, Stop, Task,
+    Controller, Error, ErrorKind, SpawnExt, Stop, Task,
     controller::{ObjectKey, Requeue, Watched},
 };
 
@@ -97,7 +97,12 @@ async fn work(controller: &dyn Controller, queue: &Queue<ObjectKey>, key: &Objec
         }
         Ok(Err(error)) => {
             let attempt = queue.failures(key) + 1;
-            tracing::warn!(controller = name, %key, attempt, error = %chain(&error), "a reconcile failed, trying again");
+            // A conflict is how a cache that lags behind shows itself: the next look settles it.
+            if error.is(ErrorKind::Conflict) && attempt < 5 {
+                tracing::debug!(controller = name, %key, attempt, error = %chain(&error), "a reconcile came too early");
+            } else {
+                tracing::warn!(controller = name, %key, attempt, error = %chain(&error), "a reconcile failed, trying again");
+            }
             let asked = error.details().and_then(|details| details.retry_after).unwrap_or_default();
             queue.retry_not_before(key.clone(), asked);
         }

@@ -301,10 +301,12 @@ impl Scheduler for Framework {
     }
 
     fn helped_by(&self, pod: &PodView, refused_by: &[&'static str], change: &Change<'_>) -> bool {
-        refused_by.iter().any(|name| {
-            let filter = self.filters.iter().find(|filter| filter.name() == *name);
-            filter.is_none_or(|filter| filter.helped_by(pod, change))
-        })
+        // Where nobody refused the pod, there was no node to be asked about.
+        refused_by.is_empty()
+            || refused_by.iter().any(|name| {
+                let filter = self.filters.iter().find(|filter| filter.name() == *name);
+                filter.is_none_or(|filter| filter.helped_by(pod, change))
+            })
     }
 }
 

@@ -10,7 +10,7 @@ use windlass_apiserver::{ApiServer, access::Rbac};
 use windlass_client::{Cache, Client, Informers, Select, gvr, informer::Parts};
 use windlass_controllers::Config;
 use windlass_kernel::{
-    Api, ClockExt, Error, ErrorKind, Identity, Result, SpawnExt, Stop,
+    Api, ClockExt, Error, ErrorKind, Identity, Result, SpawnExt, Stop, Store,
     api::{Events, GroupVersionResource, Request, Response, Verb},
 };
 use windlass_node::host::{Host, Registration};
@@ -25,6 +25,7 @@ pub(crate) struct Cluster {
     pub(crate) informers: Informers,
     /// What stands between the controllers and the API.
     pub(crate) gate: Arc<Gate>,
+    pub(crate) store: Arc<dyn Store>,
     stop: Stop,
 }
 
@@ -52,13 +53,13 @@ impl Cluster {
             .clock(executor.clock())
             .entropy(executor.entropy())
             .spawn(executor.spawn())
-            .authorizer(Arc::new(Rbac::new(store)));
+            .authorizer(Arc::new(Rbac::new(Arc::clone(&store) as _)));
         let server: Arc<dyn Api> = executor.run_until(builder.start()).unwrap();
         let gate = Arc::new(Gate { inner: Arc::clone(&server), state: Mutex::default() });
         let identity = Identity::new("admin", &["system:masters", "system:authenticated"]);
         let admin = Client::new(server, Arc::new(identity)).with_user_agent("test");
         let informers = informers(&executor, admin.clone());
-        Self { executor, admin, informers, gate, stop: Stop::new() }
+        Self { executor, admin, informers, gate, store, stop: Stop::new() }
     }
 
     /// A client behind the gate, and its informers.

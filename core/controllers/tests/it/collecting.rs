@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::{FutureExt, StreamExt, executor::block_on};
 use serde_json::{Value, json};
 use windlass_api::{
     apps::v1::{Deployment, ReplicaSet},
@@ -10,9 +11,10 @@ use windlass_api::{
 };
 use windlass_client::{Cache, Select};
 use windlass_kernel::{
-    ErrorKind,
+    ErrorKind, Revision,
     api::{Options, PatchType, Propagation},
     controller::ObjectKey,
+    store::KeyRange,
 };
 
 use crate::{cluster::Cluster, rollouts::deployment};
@@ -33,6 +35,19 @@ fn delete(cluster: &Cluster, propagation: Propagation) {
     cluster.executor.run_until(cluster.admin.delete_with::<Deployment>("default", "web", options)).unwrap();
 }
 
+/// The keys of the Deployment, sets and pods that were deleted, in the store's order.
+fn deletions(cluster: &Cluster) -> Vec<String> {
+    let mut changes = block_on(cluster.store.watch(KeyRange::prefix("/registry/"), Revision(0))).unwrap();
+    let changes = std::iter::from_fn(|| changes.next().now_or_never().flatten());
+    let gone = changes.filter_map(|change| {
+        let change = change.unwrap();
+        let key = change.key().as_str().to_owned();
+        (change.after.is_none() && ["/deployments/", "/replicasets/", "/pods/"].iter().any(|own| key.contains(own)))
+            .then_some(key)
+    });
+    gone.collect()
+}
+
 #[test]
 fn a_deployment_takes_its_sets_and_pods_along() {
     for propagation in [Propagation::Background, Propagation::Foreground] {
@@ -40,19 +55,14 @@ fn a_deployment_takes_its_sets_and_pods_along() {
         let (deployments, sets, pods) = (cache::<Deployment>(&cluster), cache::<ReplicaSet>(&cluster), cache(&cluster));
         cluster.create("deployments", deployment(3));
         cluster.until(&pods, running(3));
-        let (left, gone) = (pods.clone(), Arc::new(parking_lot::Mutex::new(None)));
-        let noted = Arc::clone(&gone);
-        deployments.on_change(move |update| {
-            if update.after.is_none() {
-                *noted.lock() = Some(left.len());
-            }
-        });
         delete(&cluster, propagation);
         cluster.until(&pods, Cache::is_empty);
         cluster.until(&sets, Cache::is_empty);
         cluster.until(&deployments, Cache::is_empty);
         // Background: the owner goes first. Foreground: last.
-        assert_eq!(gone.lock().is_some_and(|left| left == 0), propagation == Propagation::Foreground);
+        let gone = deletions(&cluster);
+        let last = gone.last().is_some_and(|key| key.contains("/deployments/"));
+        assert_eq!(last, propagation == Propagation::Foreground, "{gone:?}");
     }
 }
 

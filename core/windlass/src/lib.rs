@@ -21,6 +21,7 @@ pub use windlass_apiserver as apiserver;
 pub use windlass_client as client;
 pub use windlass_kernel as kernel;
 pub use windlass_node as node;
+pub use windlass_scheduler as scheduler;
 pub use windlass_store as store;
 #[cfg(feature = "fake")]
 pub use windlass_testkit as testkit;

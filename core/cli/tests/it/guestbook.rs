@@ -256,7 +256,8 @@ fn restarts_touch_no_container(cluster: &mut Cluster, page: &Page) {
     for politely in [true, false] {
         cluster.end(politely);
         keeps_alive(&mut open);
-        assert!(page.shows("first"), "services work without a control plane");
+        // Rules outlive the control plane; names do not, so the page behind nginx is not asked for.
+        keeps_alive(&mut page.connect().expect("services work without a control plane"));
         cluster.up();
         keeps_alive(&mut open);
         until_so("the node is ready", || cluster.windlass(&["status", "--line"]).ok().contains("1 of 1 ready"));

@@ -370,7 +370,8 @@ async fn sandbox(lab: &Lab) {
         let status = &report.status.container_statuses[0];
         status.state.running.is_some() && status.container_id != before
     });
-    assert_eq!(again.await.status.container_statuses[0].restart_count, 1);
+    // The container ends before its sandbox does, and may be started once more in the one that goes.
+    assert!(again.await.status.container_statuses[0].restart_count >= 1);
     bench.delete(&pod, 1).await;
 }
 

@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use windlass_api::{
     Value,
-    core::v1::{NodeStatus, Pod, PodStatus},
+    core::v1::{NodeStatus, Pod, PodStatus, Service},
 };
 
 use super::{Session, SessionRequest};
@@ -70,10 +70,17 @@ pub struct Notice {
 ///
 /// 1. **As the node.** Reads are made as the node's own identity: only what its pods refer to is answered.
 /// 2. **Events are best effort.** A notice may be dropped or merged; it never delays the agent.
+/// 3. **Services are whole.** [`services`](NodeContext::services) waits until every service that existed when it was first
+///    asked is known; a later one may be missing for a moment.
 #[async_trait]
 pub trait NodeContext: Debug + Send + Sync + 'static {
-    /// Reads a namespace's object by resource (`configmaps`, `secrets`, `services`); `None` where there is none.
+    /// Reads a namespace's object by resource (`configmaps`, `secrets`); `None` where there is none.
     async fn read(&self, resource: &'static str, key: &ObjectKey) -> Result<Option<Value>>;
+
+    /// The services that pods of a namespace may be told of: its own, and `kubernetes` of `default`. By name, the own first.
+    ///
+    /// Only their names, addresses and ports are sure to be there.
+    async fn services(&self, namespace: &str) -> Result<Vec<Arc<Service>>>;
 
     /// Mints a token for a pod's service account.
     async fn token(&self, pod: &Pod, audiences: &[String], expiry: Duration) -> Result<Token>;

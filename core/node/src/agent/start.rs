@@ -1,17 +1,16 @@
 //! Starts an instance of a container.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use windlass_api::core::v1::{Container, Pod, Service};
+use windlass_api::core::v1::{Container, Pod};
 use windlass_kernel::{
     ErrorKind, Result,
-    controller::ObjectKey,
     runtime::{ContainerId, Mount, SandboxId},
 };
 
 use super::{prepare::whole, worker::Round};
 use crate::{
-    make::{container, env, hosts, security},
+    make::{container, env, hosts, security, services},
     pod::{self, Observed, Waiting},
     probe, volume,
 };
@@ -107,36 +106,11 @@ impl Round<'_> {
         observed: &Observed,
     ) -> Result<Vec<(String, String)>, String> {
         let read = self.read(pod, env::needs(container)).await.map_err(|error| whole(&error))?;
-        let services = self.services().await.map_err(|error| whole(&error))?;
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let around = self.inner.needs.context.services(namespace).await.map_err(|error| whole(&error))?;
+        let services = services::variables(pod, &around, self.inner.config.api.as_ref());
         let place = self.inner.place(&observed.ips, pod);
         env::env(container, &env::Sources { pod, place: &place, read: &read, services: &services })
-    }
-
-    /// Where the API is. The other services of a namespace are not told: what lists them is not given to agents.
-    async fn services(&self) -> Result<BTreeMap<String, String>> {
-        let key = ObjectKey::new("default", "kubernetes");
-        let found = self.inner.needs.context.read("services", &key).await?;
-        let service = found.and_then(|value| serde_json::from_value::<Service>(value).ok());
-        let of_service = service.and_then(|service| {
-            let port = service.spec.ports.first()?.port;
-            Some((service.spec.cluster_ip?, u16::try_from(port).ok()?))
-        });
-        let Some((host, port)) = of_service.or_else(|| self.inner.config.api.clone()) else {
-            return Ok(BTreeMap::new());
-        };
-        let url = format!("tcp://{host}:{port}");
-        let tcp = format!("KUBERNETES_PORT_{port}_TCP");
-        Ok([
-            ("KUBERNETES_SERVICE_HOST".to_owned(), host.clone()),
-            ("KUBERNETES_SERVICE_PORT".to_owned(), port.to_string()),
-            ("KUBERNETES_SERVICE_PORT_HTTPS".to_owned(), port.to_string()),
-            ("KUBERNETES_PORT".to_owned(), url.clone()),
-            (tcp.clone(), url),
-            (format!("{tcp}_ADDR"), host),
-            (format!("{tcp}_PORT"), port.to_string()),
-            (format!("{tcp}_PROTO"), "tcp".to_owned()),
-        ]
-        .into())
     }
 
     /// Makes what is mounted: volumes and their parts, the hosts file, the file for last words.

@@ -1,12 +1,20 @@
 //! What an agent may ask of the cluster, asked as the node.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde_json::json;
-use windlass_api::{Value, core::v1::Pod, types::Time};
+use windlass_api::{
+    Value,
+    core::v1::{Pod, Service},
+    meta::v1::ObjectMeta,
+    types::Time,
+};
 use windlass_client::{
-    Informers,
+    Cache, Informers, Select,
     events::{Recorder, Severity, reference},
     informer::Parts,
 };
@@ -19,33 +27,63 @@ use windlass_kernel::{
 
 use super::place;
 
+/// The service that leads to the API: namespace and name.
+const API: (&str, &str) = ("default", "kubernetes");
+
 /// The cluster, as a node's agent sees it.
 #[derive(Debug)]
 pub struct ClusterContext {
-    parts: Parts,
+    informers: Informers,
     recorder: Recorder,
+    /// Followed from the first question on: an agent that never asks costs nothing.
+    services: OnceLock<Cache<Arc<Service>>>,
 }
 
 impl ClusterContext {
     /// Asks as the identity of `informers`; events come from the kubelet on `node`.
     #[must_use]
     pub fn new(informers: &Informers, node: &str) -> Self {
-        let parts = informers.parts().clone();
-        let recorder = Recorder::start(&parts, "kubelet", node);
-        Self { parts, recorder }
+        let recorder = Recorder::start(informers.parts(), "kubelet", node);
+        Self { informers: informers.clone(), recorder, services: OnceLock::new() }
     }
+
+    fn parts(&self) -> &Parts {
+        self.informers.parts()
+    }
+}
+
+/// What pods are told of a service.
+#[allow(clippy::unnecessary_wraps, reason = "a projection may leave an object out")]
+fn slim(service: &Service) -> Option<Arc<Service>> {
+    let meta = &service.metadata;
+    let mut slim = Service::default();
+    slim.metadata =
+        ObjectMeta { namespace: meta.namespace.clone(), name: meta.name.clone(), ..ObjectMeta::default() };
+    slim.spec.cluster_ip.clone_from(&service.spec.cluster_ip);
+    slim.spec.ports.clone_from(&service.spec.ports);
+    Some(Arc::new(slim))
 }
 
 #[async_trait]
 impl NodeContext for ClusterContext {
     async fn read(&self, resource: &'static str, key: &ObjectKey) -> Result<Option<Value>> {
-        let request = self.parts.client.request(Verb::Get, GroupVersionResource::of("", "v1", resource));
+        let request = self.parts().client.request(Verb::Get, GroupVersionResource::of("", "v1", resource));
         let request = request.in_namespace(key.namespace.clone()).named(key.name.clone());
-        match self.parts.client.value(request).await {
+        match self.parts().client.value(request).await {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.is(ErrorKind::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    async fn services(&self, namespace: &str) -> Result<Vec<Arc<Service>>> {
+        let services = self.services.get_or_init(|| self.informers.projected(Select::all(), vec![], slim));
+        services.synced().await;
+        let mut found: Vec<_> = services.in_namespace(namespace).into_iter().map(|(_, service)| service).collect();
+        if namespace != API.0 {
+            found.extend(services.get(&ObjectKey::new(API.0, API.1)));
+        }
+        Ok(found)
     }
 
     async fn token(&self, pod: &Pod, audiences: &[String], expiry: Duration) -> Result<Token> {
@@ -58,9 +96,9 @@ impl NodeContext for ClusterContext {
                 "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": key.name, "uid": pod.metadata.uid},
             },
         });
-        let request = self.parts.client.request(Verb::Create, GroupVersionResource::of("", "v1", "serviceaccounts"));
+        let request = self.parts().client.request(Verb::Create, GroupVersionResource::of("", "v1", "serviceaccounts"));
         let request = request.in_namespace(key.namespace.clone()).named(account.clone()).subresource("token");
-        let answer = self.parts.client.value(request.body(body)).await?;
+        let answer = self.parts().client.value(request.body(body)).await?;
         let broken =
             || Error::new(ErrorKind::Internal, format!("the token of service account {account:?} is unreadable"));
         let status = &answer["status"];

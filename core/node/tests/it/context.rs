@@ -1,11 +1,11 @@
 //! A cluster for an agent under test: objects that were put there, and notices that were made.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::Value;
-use windlass_api::core::v1::Pod;
+use windlass_api::core::v1::{Pod, Service};
 use windlass_kernel::{
     Result,
     controller::ObjectKey,
@@ -34,6 +34,12 @@ impl Objects {
 impl NodeContext for Objects {
     async fn read(&self, resource: &'static str, key: &ObjectKey) -> Result<Option<Value>> {
         Ok(self.objects.lock().get(&(resource.to_owned(), key.name.clone())).cloned())
+    }
+
+    async fn services(&self, _: &str) -> Result<Vec<Arc<Service>>> {
+        let objects = self.objects.lock();
+        let services = objects.iter().filter(|((resource, _), _)| resource == "services").map(|(_, value)| value);
+        Ok(services.map(|value| Arc::new(serde_json::from_value(value.clone()).expect("a service"))).collect())
     }
 
     async fn token(&self, pod: &Pod, audiences: &[String], _: Duration) -> Result<Token> {

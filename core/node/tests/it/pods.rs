@@ -182,6 +182,8 @@ async fn whole(lab: &Lab) {
     let mut bench = Bench::new(lab, "whole").await;
     bench.objects.put("configmaps", "conf", json!({"data": {"greeting": "hello", "other": "x"}}));
     bench.objects.put("secrets", "pass", json!({"data": {"pw": "c2VjcmV0"}}));
+    bench.objects.put("services", "my-web", json!({"metadata": {"namespace": "test", "name": "my-web"},
+        "spec": {"clusterIP": "10.96.7.7", "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}}));
     let pod = bench.pod(json!({
         "terminationGracePeriodSeconds": 10,
         "hostname": "box", "subdomain": "sub",
@@ -213,6 +215,8 @@ async fn whole(lab: &Lab) {
     assert_eq!(bench.say("cat /work/made; echo \" $IP\"").await, format!("hello {ip}\n"));
     assert!(bench.say("cat /etc/hosts").await.contains(&format!("{ip}\tbox.sub.test.svc.cluster.local\tbox")));
     assert_eq!(bench.say("hostname").await, "box\n");
+    let around = "echo $KUBERNETES_SERVICE_HOST $MY_WEB_SERVICE_HOST:$MY_WEB_SERVICE_PORT_HTTP $MY_WEB_PORT_80_TCP";
+    assert_eq!(bench.say(around).await, "10.96.0.1 10.96.7.7:80 tcp://10.96.7.7:80\n");
     assert_eq!(bench.exec(&["/bin/sh", "-c", "exit 7"]).await.1, Exit::Code(7));
     assert!(bench.exec(&["touch", "/work/no"]).await.1 != Exit::Code(0), "a read-only mount was written");
     assert_eq!(bench.logs("init", |_| {}).await, "init done\n");

@@ -1,4 +1,8 @@
-//! Which image a container runs, whether it has to be pulled, and with which secret. Pure.
+//! Images: which one a container runs, whether it has to be pulled, with which secret, and when it goes again. Pure, but for
+//! the task that removes images.
+
+mod collect;
+mod records;
 
 use std::collections::BTreeMap;
 
@@ -6,6 +10,9 @@ use base64::Engine as _;
 use serde_json::Value;
 use windlass_api::core::v1::Container;
 use windlass_kernel::runtime::RegistryAuth;
+
+pub use self::records::ImageLimits;
+pub(crate) use self::{collect::collect, records::Disk};
 
 /// When an image is pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

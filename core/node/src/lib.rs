@@ -19,6 +19,7 @@ mod volume;
 pub use self::{
     agent::{Config, Needs, PodAgent},
     host::Host,
+    image::ImageLimits,
     leftovers::remove_leftovers,
     make::dns::ClusterDns,
 };

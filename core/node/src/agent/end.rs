@@ -75,7 +75,7 @@ impl Round<'_> {
             crate::cgroup::remove(&layout.cgroups(&uid))
         };
         let done = self.blocking(work).await?;
-        self.memo.volumes = false;
+        self.forget_volumes();
         done.map_err(|error| {
             let message = format!("cannot clean up after pod {}", pod::key(pod));
             windlass_kernel::Error::new(windlass_kernel::ErrorKind::Internal, message).with_source(error)

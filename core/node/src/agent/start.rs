@@ -105,12 +105,12 @@ impl Round<'_> {
         container: &Container,
         observed: &Observed,
     ) -> Result<Vec<(String, String)>, String> {
-        let read = self.read(pod, env::needs(container)).await.map_err(|error| whole(&error))?;
+        let found = self.read(pod, env::needs(container)).await.map_err(|error| whole(&error))?;
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let around = self.inner.needs.context.services(namespace).await.map_err(|error| whole(&error))?;
         let services = services::variables(pod, &around, self.inner.config.api.as_ref());
         let place = self.inner.place(&observed.ips, pod);
-        env::env(container, &env::Sources { pod, place: &place, read: &read, services: &services })
+        env::env(container, &env::Sources { pod, place: &place, read: &found.data, services: &services })
     }
 
     /// Makes what is mounted: volumes and their parts, the hosts file, the file for last words.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use windlass_api::{
     Value,
-    core::v1::{Pod, Service},
+    core::v1::{ObjectReference, Pod, Service, ServiceSpec},
     meta::v1::ObjectMeta,
     types::Time,
 };
@@ -22,10 +22,10 @@ use windlass_kernel::{
     Error, ErrorKind, Result,
     api::{GroupVersionResource, Verb},
     controller::ObjectKey,
-    node::{NodeContext, Notice, Token},
+    node::{About, NodeContext, Notice, Token, Versions},
 };
 
-use super::place;
+use super::{follow::Followed, place};
 
 /// The service that leads to the API: namespace and name.
 const API: (&str, &str) = ("default", "kubernetes");
@@ -33,10 +33,12 @@ const API: (&str, &str) = ("default", "kubernetes");
 /// The cluster, as a node's agent sees it.
 #[derive(Debug)]
 pub struct ClusterContext {
+    node: String,
     informers: Informers,
     recorder: Recorder,
     /// Followed from the first question on: an agent that never asks costs nothing.
     services: OnceLock<Cache<Arc<Service>>>,
+    followed: Followed,
 }
 
 impl ClusterContext {
@@ -44,7 +46,13 @@ impl ClusterContext {
     #[must_use]
     pub fn new(informers: &Informers, node: &str) -> Self {
         let recorder = Recorder::start(informers.parts(), "kubelet", node);
-        Self { informers: informers.clone(), recorder, services: OnceLock::new() }
+        Self {
+            node: node.to_owned(),
+            informers: informers.clone(),
+            recorder,
+            services: OnceLock::new(),
+            followed: Followed::default(),
+        }
     }
 
     fn parts(&self) -> &Parts {
@@ -56,12 +64,10 @@ impl ClusterContext {
 #[allow(clippy::unnecessary_wraps, reason = "a projection may leave an object out")]
 fn slim(service: &Service) -> Option<Arc<Service>> {
     let meta = &service.metadata;
-    let mut slim = Service::default();
-    slim.metadata =
-        ObjectMeta { namespace: meta.namespace.clone(), name: meta.name.clone(), ..ObjectMeta::default() };
-    slim.spec.cluster_ip.clone_from(&service.spec.cluster_ip);
-    slim.spec.ports.clone_from(&service.spec.ports);
-    Some(Arc::new(slim))
+    let metadata = ObjectMeta { namespace: meta.namespace.clone(), name: meta.name.clone(), ..ObjectMeta::default() };
+    let (cluster_ip, ports) = (service.spec.cluster_ip.clone(), service.spec.ports.clone());
+    let spec = ServiceSpec { cluster_ip, ports, ..ServiceSpec::default() };
+    Some(Arc::new(Service { metadata, spec, ..Service::default() }))
 }
 
 #[async_trait]
@@ -74,6 +80,10 @@ impl NodeContext for ClusterContext {
             Err(error) if error.is(ErrorKind::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn versions(&self, resource: &'static str, key: &ObjectKey) -> Versions {
+        self.followed.versions(&self.informers, resource, key)
     }
 
     async fn services(&self, namespace: &str) -> Result<Vec<Arc<Service>>> {
@@ -108,7 +118,16 @@ impl NodeContext for ClusterContext {
     }
 
     fn notice(&self, notice: Notice) {
-        let mut about = reference(&*notice.pod);
+        let mut about = match &notice.about {
+            About::Pod(pod) => reference(&**pod),
+            // Upstream's kubelets name their node in place of its uid too.
+            About::Node => ObjectReference {
+                kind: Some("Node".into()),
+                name: Some(self.node.clone()),
+                uid: Some(self.node.clone()),
+                ..ObjectReference::default()
+            },
+        };
         about.field_path = Some(notice.field_path).filter(|path| !path.is_empty());
         let severity = if notice.kind == "Warning" { Severity::Warning } else { Severity::Normal };
         self.recorder.event_on(about, severity, &notice.reason, notice.message);

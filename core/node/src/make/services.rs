@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use windlass_api::core::v1::{Pod, Service};
 
 /// The variables of a pod. `api` is where the API is while there is no service that says so.
-pub(crate) fn variables(pod: &Pod, services: &[impl AsRef<Service>], api: Option<&(String, u16)>) -> BTreeMap<String, String> {
+pub(crate) fn variables(
+    pod: &Pod,
+    services: &[impl AsRef<Service>],
+    api: Option<&(String, u16)>,
+) -> BTreeMap<String, String> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let links = pod.spec.enable_service_links != Some(false);
     let mut variables = BTreeMap::new();
@@ -79,7 +83,8 @@ mod tests {
     use super::*;
 
     fn service(namespace: &str, name: &str, ip: &str, ports: Value) -> Arc<Service> {
-        let service = json!({"metadata": {"namespace": namespace, "name": name}, "spec": {"clusterIP": ip, "ports": ports}});
+        let service =
+            json!({"metadata": {"namespace": namespace, "name": name}, "spec": {"clusterIP": ip, "ports": ports}});
         Arc::new(serde_json::from_value(service).unwrap())
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use windlass_api::core::v1::{Container, Pod, Probe};
 use windlass_kernel::{
     ClockExt, SpawnExt,
-    node::Notice,
+    node::{About, Notice},
     runtime::{ContainerState, ContainerStatus},
 };
 
@@ -135,7 +135,7 @@ impl Watch {
 
     fn complain(&self, why: &str) {
         self.needs.context.notice(Notice {
-            pod: Arc::clone(&self.pod),
+            about: About::Pod(Arc::clone(&self.pod)),
             kind: "Warning",
             reason: "Unhealthy".into(),
             message: format!("{} probe failed: {why}", self.kind.word()),

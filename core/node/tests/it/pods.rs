@@ -150,6 +150,14 @@ impl<'a> Bench<'a> {
         said
     }
 
+    /// Waits until a command says that.
+    async fn comes(&self, script: &str, wanted: &str) {
+        let end = self.lab.rim.clock.uptime() + PATIENCE;
+        while self.say(script).await != wanted {
+            assert!(self.lab.rim.clock.uptime() < end, "{script} does not say {wanted:?} within {PATIENCE:?}");
+        }
+    }
+
     async fn logs(&self, container: &str, change: impl FnOnce(&mut LogRequest)) -> String {
         let mut request = LogRequest {
             pod: ObjectKey::new("test", self.name),
@@ -182,8 +190,12 @@ async fn whole(lab: &Lab) {
     let mut bench = Bench::new(lab, "whole").await;
     bench.objects.put("configmaps", "conf", json!({"data": {"greeting": "hello", "other": "x"}}));
     bench.objects.put("secrets", "pass", json!({"data": {"pw": "c2VjcmV0"}}));
-    bench.objects.put("services", "my-web", json!({"metadata": {"namespace": "test", "name": "my-web"},
-        "spec": {"clusterIP": "10.96.7.7", "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}}));
+    bench.objects.put(
+        "services",
+        "my-web",
+        json!({"metadata": {"namespace": "test", "name": "my-web"},
+        "spec": {"clusterIP": "10.96.7.7", "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}}),
+    );
     let pod = bench.pod(json!({
         "terminationGracePeriodSeconds": 10,
         "hostname": "box", "subdomain": "sub",
@@ -356,6 +368,20 @@ async fn volumes(lab: &Lab) {
     assert!(bench.say("cat /proc/mounts").await.contains("/memory tmpfs"));
     assert!(!bench.say("cat /host").await.is_empty());
     assert!(Path::new("/etc/hostname").is_file());
+    // What changes is seen soon, at the cost of one more look at what changed.
+    let before = (bench.objects.reads("conf"), bench.objects.reads("pass"));
+    bench.objects.put("configmaps", "conf", json!({"data": {"a": "9", "b": "2"}}));
+    bench.comes("cat /conf/deep/a", "9").await;
+    assert_eq!((bench.objects.reads("conf"), bench.objects.reads("pass")), (before.0 + 1, before.1));
+    assert_eq!(bench.say("cat /one").await, "1", "a sub-path stays as it was");
+    bench.objects.remove("configmaps", "conf");
+    bench.objects.put("secrets", "pass", json!({"data": {"pw": "bmV3"}}));
+    bench.comes("cat /secret/pw", "new").await;
+    assert_eq!(bench.say("cat /conf/deep/a").await, "9", "the volume of an object that is gone stays as it was");
+    let mut relabelled = pod.clone();
+    relabelled.metadata.labels.insert("app".into(), "y".into());
+    bench.sync(&relabelled).await;
+    bench.comes("cat /all/labels", "app=\"y\"").await;
     bench.delete(&pod, 0).await;
     assert!(Path::new("/etc/hostname").is_file(), "a path of the node was taken away");
 }

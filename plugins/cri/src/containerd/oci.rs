@@ -104,19 +104,7 @@ impl Recipe {
     ///
     /// Those of `out`.
     pub fn write(&self, out: impl Write) -> io::Result<()> {
-        let mut blobs = Blobs::default();
-        let layer = blobs.add("application/vnd.oci.image.layer.v1.tar", self.layer()?);
-        let config = json!({
-            "created": "1970-01-01T00:00:00Z",
-            "architecture": architecture(),
-            "os": "linux",
-            "config": self.config,
-            "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] },
-        });
-        let config = blobs.add("application/vnd.oci.image.config.v1+json", config.to_string().into_bytes());
-        let kind = "application/vnd.oci.image.manifest.v1+json";
-        let manifest = json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer] });
-        let manifest = blobs.add(kind, manifest.to_string().into_bytes());
+        let (manifest, blobs) = self.parts()?;
         let named = |name: &String| {
             let mut manifest = manifest.clone();
             manifest["platform"] = json!({ "architecture": architecture(), "os": "linux" });
@@ -131,6 +119,35 @@ impl Recipe {
             append(&mut archive, &format!("blobs/sha256/{digest}"), 0o644, blob)?;
         }
         archive.into_inner()?.flush()
+    }
+
+    /// The image as a registry keeps it: the digest of its manifest, and every blob by its digest, the manifest among them.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) where a path cannot be in an archive.
+    pub fn blobs(&self) -> io::Result<(String, BTreeMap<String, Vec<u8>>)> {
+        let (manifest, blobs) = self.parts()?;
+        let digest = manifest["digest"].as_str().unwrap_or_default().to_owned();
+        Ok((digest, blobs.0.into_iter().map(|(digest, blob)| (format!("sha256:{digest}"), blob)).collect()))
+    }
+
+    /// The descriptor of the manifest, and all blobs.
+    fn parts(&self) -> io::Result<(Value, Blobs)> {
+        let mut blobs = Blobs::default();
+        let layer = blobs.add("application/vnd.oci.image.layer.v1.tar", self.layer()?);
+        let config = json!({
+            "created": "1970-01-01T00:00:00Z",
+            "architecture": architecture(),
+            "os": "linux",
+            "config": self.config,
+            "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] },
+        });
+        let config = blobs.add("application/vnd.oci.image.config.v1+json", config.to_string().into_bytes());
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer] });
+        let manifest = blobs.add(kind, manifest.to_string().into_bytes());
+        Ok((manifest, blobs))
     }
 
     fn layer(&self) -> io::Result<Vec<u8>> {

@@ -6,6 +6,7 @@
 mod bench;
 mod context;
 mod pods;
+mod probes;
 mod suite;
 mod timed;
 
@@ -27,6 +28,7 @@ fn main() {
         Arc::clone(lab.get_or_insert_with(|| Arc::new(Lab::start("node"))))
     };
     let mut trials = suite::trials();
+    trials.extend(probes::trials());
     let mut real = Vec::new();
     for (number, check) in windlass_conformance::node::checks().into_iter().enumerate() {
         let lab = Arc::clone(&lab);

@@ -171,7 +171,7 @@ impl Round<'_> {
         let name = &status.container.key.name;
         let hook = pod::container(pod, name).and_then(|(container, _)| {
             let hook = container.lifecycle.as_ref()?.pre_stop.as_ref()?;
-            Some(probe::Ask::of_hook(hook, container))
+            Some(probe::Ask::of_hook(hook, &container))
         });
         if let Some(hook) = hook.filter(|_| !grace.is_zero()) {
             let target = self.target(pod, &status.container.id, observed);

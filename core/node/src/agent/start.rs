@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use windlass_api::core::v1::{Container, Pod};
 use windlass_kernel::{
     ErrorKind, Result,
-    runtime::{ContainerId, Mount, SandboxId},
+    runtime::{ContainerConfig, ContainerId, Mount, Namespace, SandboxId},
 };
 
 use super::{prepare::whole, worker::Round};
@@ -20,9 +20,10 @@ const RETRY: Duration = Duration::from_secs(10);
 
 impl Round<'_> {
     pub(super) async fn start(&mut self, pod: &Arc<Pod>, observed: &Observed, name: &str, attempt: u32) -> Result<()> {
-        let (Some((container, init)), Some(sandbox)) = (pod::container(pod, name), observed.ready()) else {
+        let (Some((container, role)), Some(sandbox)) = (pod::container(pod, name), observed.ready()) else {
             return Ok(());
         };
+        let container = &*container;
         let (sandbox, sandbox_attempt) = (sandbox.id.clone(), sandbox.key.attempt);
         self.volumes(pod, &observed.ips).await?;
         let Some((image, found)) = self.image(pod, container).await? else { return Ok(()) };
@@ -39,7 +40,10 @@ impl Round<'_> {
         };
         let memory = self.inner.machine.memory;
         let prepared = container::Prepared { image, env, mounts, memory };
-        let config = container::container(pod, container, init, attempt, &self.inner.layout, prepared);
+        let mut config = container::container(pod, container, role, attempt, &self.inner.layout, prepared);
+        if let Err(why) = join(pod, name, observed, &mut config) {
+            return self.refuse(pod, name, "CreateContainerConfigError", why);
+        }
         let known = self.memo.sandbox.take().filter(|known| known.key.attempt == sandbox_attempt);
         let sandbox_config = known.unwrap_or_else(|| self.sandbox_config(pod, sandbox_attempt));
         let runtime = &self.inner.needs.runtime;
@@ -163,6 +167,19 @@ impl Round<'_> {
         };
         self.blocking(work).await.map_err(|error| error.to_string())?
     }
+}
+
+/// Lets an ephemeral container see the processes of the container that it is to look at.
+fn join(pod: &Pod, name: &str, observed: &Observed, config: &mut ContainerConfig) -> Result<(), String> {
+    let target = pod::ephemeral(pod, name).and_then(|container| container.target_container_name.as_deref());
+    let Some(target) = target.filter(|target| !target.is_empty()) else { return Ok(()) };
+    let found = observed.current(target).ok_or_else(|| format!("unable to find target container {target}"))?;
+    let pid = &mut config.security.namespaces.pid;
+    // Where the pod shares its processes or the node's, they are seen anyway.
+    if *pid == Namespace::Container {
+        *pid = Namespace::Target(found.container.id.clone());
+    }
+    Ok(())
 }
 
 fn plain(inside: &str, path: &Path) -> Mount {

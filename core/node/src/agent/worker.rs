@@ -240,8 +240,8 @@ impl Round<'_> {
     }
 
     pub(super) fn event(&self, pod: &Arc<Pod>, container: Option<&str>, kind: &'static str, reason: &str, text: &str) {
-        let init = container.and_then(|name| pod::container(pod, name)).is_some_and(|(_, init)| init);
-        let field_path = container.map(|name| pod::field_path(name, init)).unwrap_or_default();
+        let role = |name: &str| pod::container(pod, name).map_or(pod::Role::Main, |(_, role)| role);
+        let field_path = container.map(|name| pod::field_path(name, role(name))).unwrap_or_default();
         self.inner.needs.context.notice(Notice {
             about: About::Pod(Arc::clone(pod)),
             kind,

@@ -13,7 +13,7 @@ use windlass_kernel::{
 use super::{Ask, Kind, Tally, Target, ask};
 use crate::{
     agent::{Handle, Needs, Round},
-    pod::{self, Health, Observed},
+    pod::{self, Health, Observed, Role},
 };
 
 impl Round<'_> {
@@ -46,7 +46,7 @@ impl Round<'_> {
                         pod: Arc::clone(pod),
                         ask: Ask::of_probe(probe, container),
                         container: container.clone(),
-                        init,
+                        role: if init { Role::Init } else { Role::Main },
                         target,
                         kind,
                         probe: probe.clone(),
@@ -76,7 +76,7 @@ struct Watch {
     handle: Arc<Handle>,
     pod: Arc<Pod>,
     container: Container,
-    init: bool,
+    role: Role,
     target: Target,
     kind: Kind,
     probe: Probe,
@@ -139,7 +139,7 @@ impl Watch {
             kind: "Warning",
             reason: "Unhealthy".into(),
             message: format!("{} probe failed: {why}", self.kind.word()),
-            field_path: pod::field_path(&self.container.name, self.init),
+            field_path: pod::field_path(&self.container.name, self.role),
         });
     }
 }

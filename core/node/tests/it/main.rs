@@ -5,6 +5,7 @@
 
 mod bench;
 mod context;
+mod debug;
 mod pods;
 mod probes;
 mod suite;
@@ -38,7 +39,7 @@ fn main() {
             lab.tokio.block_on(run).map_err(|not_run| not_run.to_string().into())
         }));
     }
-    for &(name, test) in [pods::TESTS].concat().iter() {
+    for &(name, test) in [pods::TESTS, debug::TESTS].concat().iter() {
         let lab = Arc::clone(&lab);
         real.push(Trial::test(name, move || {
             test(&shared(&lab));

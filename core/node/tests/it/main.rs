@@ -3,9 +3,11 @@
 //! Where the machine cannot run containers (no root, no containerd), those tests are listed as ignored with the reason.
 #![allow(clippy::needless_pass_by_value, reason = "a check takes its case as it stands")]
 
+mod away;
 mod bench;
 mod context;
 mod debug;
+mod images;
 mod pods;
 mod probes;
 mod suite;
@@ -39,7 +41,7 @@ fn main() {
             lab.tokio.block_on(run).map_err(|not_run| not_run.to_string().into())
         }));
     }
-    for &(name, test) in [pods::TESTS, debug::TESTS].concat().iter() {
+    for &(name, test) in [pods::TESTS, images::TESTS, debug::TESTS, away::TESTS].concat().iter() {
         let lab = Arc::clone(&lab);
         real.push(Trial::test(name, move || {
             test(&shared(&lab));

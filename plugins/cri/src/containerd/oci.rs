@@ -1,10 +1,31 @@
 //! Image archives from files: one uncompressed layer in the OCI layout, as `ctr images import` takes it. No registry and
 //! no build tool; the same files give the same bytes.
 
-use std::{collections::BTreeMap, io, io::Write, path::Path};
+use std::{collections::BTreeMap, fs, io, io::Write, path::Path};
 
 use serde_json::{Value, json};
-use tar::{Builder, EntryType, Header};
+use tar::{Archive, Builder, EntryType, Header};
+
+/// Where an archive says what its images are called.
+const NAME: &str = "io.containerd.image.name";
+
+/// The names of the images in an archive; none where it does not say so as `ctr` reads it.
+///
+/// # Errors
+///
+/// Those of the file, and of an archive that cannot be read.
+pub fn names(archive: &Path) -> io::Result<Vec<String>> {
+    for entry in Archive::new(fs::File::open(archive)?).entries()? {
+        let entry = entry?;
+        if entry.path()?.as_ref() == Path::new("index.json") {
+            let index: Value = serde_json::from_reader(entry)?;
+            let manifests = index["manifests"].as_array().into_iter().flatten();
+            let names = manifests.filter_map(|manifest| manifest["annotations"][NAME].as_str().map(str::to_owned));
+            return Ok(names.collect());
+        }
+    }
+    Ok(vec![])
+}
 
 /// An image to be.
 #[derive(Clone, Debug)]
@@ -95,7 +116,7 @@ impl Recipe {
     ///
     /// Those of the file.
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        self.write(io::BufWriter::new(std::fs::File::create(path)?))
+        self.write(io::BufWriter::new(fs::File::create(path)?))
     }
 
     /// Writes the archive.
@@ -108,7 +129,7 @@ impl Recipe {
         let named = |name: &String| {
             let mut manifest = manifest.clone();
             manifest["platform"] = json!({ "architecture": architecture(), "os": "linux" });
-            manifest["annotations"] = json!({ "io.containerd.image.name": name });
+            manifest["annotations"] = json!({ NAME: name });
             manifest
         };
         let index = json!({ "schemaVersion": 2, "manifests": self.names.iter().map(named).collect::<Vec<_>>() });
@@ -204,6 +225,14 @@ fn architecture() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_archive_tells_the_names_of_its_images() {
+        let path = std::env::temp_dir().join(format!("windlass-oci-{}.tar", std::process::id()));
+        Recipe::named("registry.local/a:1").also("registry.local/b:2").file("/a", 0o755, "a").save(&path).unwrap();
+        assert_eq!(names(&path).unwrap(), ["registry.local/a:1", "registry.local/b:2"]);
+        fs::remove_file(&path).unwrap();
+    }
 
     #[test]
     fn the_same_files_give_the_same_archive_with_every_folder_in_it() {

@@ -112,9 +112,12 @@ impl Round<'_> {
     }
 
     fn renewal(&mut self) {
-        let retry = self.now().checked_add(RETRY).ok().filter(|_| !self.memo.shown.failed.is_empty());
+        let (now, failing) = (self.now(), !self.memo.shown.failed.is_empty());
+        let retry = now.checked_add(RETRY).ok().filter(|_| failing);
         let shown = &mut self.memo.shown;
-        shown.due = shown.tokens.values().map(|(_, renewal)| *renewal).chain(retry).min();
+        // A token that could not be renewed waits for the next try too.
+        let renewals = shown.tokens.values().map(|(_, renewal)| *renewal).filter(|renewal| !failing || *renewal > now);
+        shown.due = renewals.chain(retry).min();
     }
 
     fn cannot_mount(&self, pod: &Arc<Pod>, volume: &Volume, why: &str) -> String {

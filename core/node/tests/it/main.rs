@@ -5,6 +5,7 @@
 
 mod away;
 mod bench;
+mod cluster;
 mod context;
 mod debug;
 mod images;
@@ -32,6 +33,7 @@ fn main() {
     };
     let mut trials = suite::trials();
     trials.extend(probes::trials());
+    trials.extend(cluster::trials());
     let mut real = Vec::new();
     for (number, check) in windlass_conformance::node::checks().into_iter().enumerate() {
         let lab = Arc::clone(&lab);

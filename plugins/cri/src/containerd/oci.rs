@@ -242,7 +242,7 @@ mod tests {
         recipe.write(&mut second).unwrap();
         assert!(first == second);
         let layer = recipe.layer().unwrap();
-        let mut layer = tar::Archive::new(layer.as_slice());
+        let mut layer = Archive::new(layer.as_slice());
         let paths = layer.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
         assert_eq!(paths.collect::<Vec<_>>(), ["bin", "usr", "usr/bin", "usr/bin/a"]);
     }

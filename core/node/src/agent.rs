@@ -9,6 +9,7 @@ mod objects;
 mod observe;
 mod prepare;
 mod pull;
+mod resize;
 mod sessions;
 mod start;
 mod volumes;
@@ -242,6 +243,8 @@ impl Inner {
     pub(crate) fn let_go(&self, uid: &str) {
         let mut state = self.state.lock();
         state.index.retain(|_, owner| owner != uid);
+        // There is more room now for those that wait for it.
+        state.workers.values().for_each(|worker| worker.handle.poke_for_room());
         // The task that is dropped here is the caller's own, which ends at its next await.
         if let Some(worker) = state.workers.remove(uid)
             && let Some(report) = worker.handle.report.lock().clone()

@@ -5,6 +5,7 @@ mod ephemeral;
 mod observed;
 mod plan;
 mod records;
+pub(crate) mod resize;
 mod status;
 
 use std::{borrow::Cow, time::Duration};

@@ -94,13 +94,14 @@ impl Round<'_> {
         let probe = pod::container(pod, name).and_then(|(container, _)| match why {
             Why::Liveness => container.liveness_probe.clone(),
             Why::Startup => container.startup_probe.clone(),
-            Why::Unknown => None,
+            Why::Unknown | Why::Resize => None,
         });
         let own = probe.and_then(|probe| probe.termination_grace_period_seconds);
         let grace = pod::seconds(own.unwrap_or_else(|| pod::grace(pod)));
         let text = match why {
             Why::Liveness => format!("Container {name} failed liveness probe, will be restarted"),
             Why::Startup => format!("Container {name} failed startup probe, will be restarted"),
+            Why::Resize => format!("Container {name} resize requires restart"),
             Why::Unknown => format!("Container {name} is in an unknown state, try killing it before restart"),
         };
         let Some(status) = observed.containers.iter().find(|status| status.container.id == *id) else { return Ok(()) };

@@ -45,6 +45,8 @@ pub(crate) struct Handle {
     outdated: Mutex<BTreeSet<Object>>,
     /// How often an object changed.
     news: AtomicU64,
+    /// Whether the pod asks for more than there is room for.
+    waits_for_room: AtomicBool,
 }
 
 impl Handle {
@@ -57,6 +59,7 @@ impl Handle {
             health: Mutex::default(),
             outdated: Mutex::default(),
             news: AtomicU64::new(0),
+            waits_for_room: AtomicBool::new(false),
         }
     }
 
@@ -103,6 +106,17 @@ impl Handle {
 
     pub(crate) fn take_outdated(&self) -> BTreeSet<Object> {
         std::mem::take(&mut *self.outdated.lock())
+    }
+
+    pub(crate) fn wait_for_room(&self, waits: bool) {
+        self.waits_for_room.store(waits, Ordering::SeqCst);
+    }
+
+    /// Wakes the worker if it waits for room on the node.
+    pub(crate) fn poke_for_room(&self) {
+        if self.waits_for_room.load(Ordering::SeqCst) {
+            self.poke();
+        }
     }
 
     /// Ends when objects have changed more often than that.

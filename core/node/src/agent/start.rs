@@ -71,6 +71,7 @@ impl Round<'_> {
             return Ok(());
         }
         self.event(pod, Some(name), "Normal", "Started", "Container started");
+        self.has(container);
         self.memo.records.started(name);
         self.post_start(pod, container, &id, observed).await
     }

@@ -19,7 +19,7 @@ use windlass_kernel::{
     runtime::{ContainerId, ContainerStatus, SandboxConfig, SandboxId},
 };
 
-use super::{Inner, handle::Handle, volumes::Shown};
+use super::{Inner, handle::Handle, resize::Resized, volumes::Shown};
 use crate::pod::{self, Action, Backoff, Observed, Records, Scene, Waiting, plan};
 
 /// Delays after a failed round.
@@ -116,7 +116,7 @@ pub(crate) struct Round<'a> {
 impl Round<'_> {
     async fn run(mut self) -> Result<Next> {
         let desired = self.handle.desired();
-        let pod = &desired.pod;
+        let pod = &self.given(&desired.pod);
         self.memo.records.seen.get_or_insert(self.now());
         let observed = self.observe(pod).await?;
         // Before planning: what a probe found is a reason to act, and nothing else wakes the worker for it.
@@ -145,6 +145,11 @@ impl Round<'_> {
         }
         if !planned.actions.is_empty() {
             return Ok(Next::Again);
+        }
+        match self.resize(pod, &observed).await? {
+            Resized::Yes => return Ok(Next::Again),
+            Resized::Later(again) => wake = Some(wake.map_or(again, |wake| wake.min(again))),
+            Resized::Not => {}
         }
         if let Some(refresh) = self.refresh(pod, &observed).await? {
             wake = Some(wake.map_or(refresh, |wake| wake.min(refresh)));

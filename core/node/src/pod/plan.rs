@@ -37,6 +37,8 @@ pub(crate) enum Why {
     Startup,
     /// Nothing is known of its process.
     Unknown,
+    /// It cannot be given other resources while it runs.
+    Resize,
 }
 
 /// What is to be done.

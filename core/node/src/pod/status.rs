@@ -49,6 +49,7 @@ pub(crate) fn status(pod: &Pod, observed: &Observed, records: &Records, scene: &
     }
     status.phase = Some(phase.into());
     status.conditions = conditions::conditions(pod, observed, &inits, &mains, phase);
+    status.conditions.extend(conditions::resize(records));
     status.init_container_statuses = inits;
     status.container_statuses = mains;
     status.ephemeral_container_statuses = extras;
@@ -123,6 +124,10 @@ fn container_status(
         started: Some(false),
         ..ContainerStatus::default()
     };
+    if let Some(has) = records.actual.as_ref().and_then(|actual| actual.get(&container.name)) {
+        status.allocated_resources.clone_from(&container.resources.requests);
+        status.resources = Some(has.clone());
+    }
     let mut instances = observed.instances(&container.name).filter(|one| one.container.state != RuntimeState::Created);
     let Some(latest) = instances.next() else {
         status.state = match (scene.over, records.waiting.get(&container.name)) {

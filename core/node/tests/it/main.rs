@@ -11,6 +11,7 @@ mod debug;
 mod images;
 mod pods;
 mod probes;
+mod resize;
 mod suite;
 mod timed;
 
@@ -43,7 +44,7 @@ fn main() {
             lab.tokio.block_on(run).map_err(|not_run| not_run.to_string().into())
         }));
     }
-    for &(name, test) in [pods::TESTS, images::TESTS, debug::TESTS, away::TESTS].concat().iter() {
+    for &(name, test) in [pods::TESTS, images::TESTS, debug::TESTS, away::TESTS, resize::TESTS].concat().iter() {
         let lab = Arc::clone(&lab);
         real.push(Trial::test(name, move || {
             test(&shared(&lab));

@@ -1,23 +1,23 @@
 //! What an agent may ask of a cluster, asked of the real API server in virtual time.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use libtest_mimic::Trial;
 use serde_json::json;
-use windlass_api::core::v1::{ConfigMap, Event, Service};
+use windlass_api::core::v1::{ConfigMap, Event, Node, NodeCondition, Service};
 use windlass_apiserver::Builder;
 use windlass_client::{Client, Informers, Select, informer::Parts};
 use windlass_kernel::{
-    Authorizer, ClockExt, Identity, Result,
-    access::{Attributes, Decision},
+    ClockExt, Dial, Error, ErrorKind, Identity, Result, SpawnExt, Stop,
     controller::ObjectKey,
+    dial::{ByteStream, Target},
     node::{About, NodeContext, Notice},
 };
-use windlass_node::Host;
+use windlass_node::{Config, Host, Needs, PodAgent, host::Registration};
 use windlass_store::MemoryStore;
-use windlass_testkit::sim::Executor;
+use windlass_testkit::{Everyone, FakeRuntime, sim::Executor};
 
 type Test = (&'static str, fn());
 
@@ -25,6 +25,7 @@ const TESTS: &[Test] = &[
     ("an_object_is_followed_through_change_and_deletion", followed),
     ("a_pod_is_told_of_its_own_services_and_the_api", services),
     ("a_notice_about_the_node_becomes_an_event_on_it", notices),
+    ("a_node_is_not_ready_while_its_runtime_is_away", away),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -35,19 +36,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     TESTS.iter().map(|&(name, test)| Trial::test(name, move || run(test)).with_kind("api server")).collect()
 }
 
-#[derive(Debug)]
-struct Everyone;
-
-#[async_trait]
-impl Authorizer for Everyone {
-    async fn authorize(&self, _: &Identity, _: &Attributes) -> Result<Decision> {
-        Ok(Decision::Allow("a test".into()))
-    }
-}
-
 struct Cluster {
     executor: Executor,
     client: Client,
+    informers: Informers,
     context: Arc<dyn NodeContext>,
 }
 
@@ -61,7 +53,8 @@ impl Cluster {
         let server = executor.run_until(server).expect("a server starts");
         let client = Client::new(server, Arc::new(Identity::new("admin", &["system:masters"])));
         let informers = Informers::new(Parts { client: client.clone(), spawn, clock, entropy });
-        Self { executor, client, context: Host::context(&informers, "n1") }
+        let context = Host::context(&informers, "n1");
+        Self { executor, client, informers, context }
     }
 }
 
@@ -104,7 +97,7 @@ fn services() {
                 json!({"metadata": {"namespace": namespace, "name": name}, "spec": {"ports": [{"port": 80}]}});
             let service: Service = serde_json::from_value(service).expect("a service");
             match cluster.client.create(&service).await {
-                Err(error) if error.is(windlass_kernel::ErrorKind::AlreadyExists) => {}
+                Err(error) if error.is(ErrorKind::AlreadyExists) => {}
                 made => drop(made.expect("a service is made")),
             }
         }
@@ -140,7 +133,59 @@ fn notices() {
                 );
                 return;
             }
-            clock.sleep(std::time::Duration::from_millis(1)).await;
+            clock.sleep(Duration::from_millis(1)).await;
         }
     });
+}
+
+/// Reaches nobody.
+#[derive(Debug)]
+struct Nowhere;
+
+#[async_trait]
+impl Dial for Nowhere {
+    async fn dial(&self, target: &Target) -> Result<ByteStream> {
+        Err(Error::new(ErrorKind::NotSupported, format!("{target:?} is not reached from here")))
+    }
+}
+
+fn away() {
+    let cluster = Cluster::new();
+    let (clock, spawn) = (cluster.executor.clock(), cluster.executor.spawn());
+    let runtime = FakeRuntime::new(clock.clone(), spawn.clone());
+    let folder = std::env::temp_dir().join(format!("windlass-node-{}-unready", std::process::id()));
+    let needs = Needs {
+        runtime: Arc::new(runtime.clone()),
+        images: Arc::new(runtime.clone()),
+        context: Arc::clone(&cluster.context),
+        clock: clock.clone(),
+        spawn: spawn.clone(),
+        entropy: cluster.executor.entropy(),
+        dial: Arc::new(Nowhere),
+    };
+    let config = Config { cgroups: String::new(), ..Config::new("n1", &folder) };
+    cluster.executor.run_until(async {
+        let agent = Arc::new(PodAgent::start(config, needs).await.expect("an agent starts"));
+        let registration = Registration::named("n1");
+        let beat = registration.renewal;
+        let host = Host::new(registration, &cluster.informers, agent);
+        let _host = spawn.spawn("host", host.run(Stop::new()));
+        let ready = async || -> NodeCondition {
+            let node = cluster.client.get::<Node>("", "n1").await.expect("the node is there");
+            node.status.conditions.iter().find(|condition| condition.type_ == "Ready").cloned().expect("a condition")
+        };
+        clock.sleep(beat / 2).await;
+        let before = ready().await;
+        assert_eq!(before.status, "True");
+        // Away for one beat of the heart, and back at the next.
+        runtime.fail_next("status", ErrorKind::Unavailable);
+        clock.sleep(beat).await;
+        let condition = ready().await;
+        assert_eq!((condition.status.as_str(), condition.reason.as_deref()), ("False", Some("KubeletNotReady")));
+        assert!(condition.message.is_some_and(|message| message.contains("container runtime is down")));
+        assert!(condition.last_transition_time > before.last_transition_time);
+        clock.sleep(beat).await;
+        assert_eq!(ready().await.status, "True");
+    });
+    std::fs::remove_dir_all(&folder).expect("the folder goes");
 }

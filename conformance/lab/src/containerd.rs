@@ -127,16 +127,23 @@ impl Lab {
         for hierarchy in fs::read_dir("/sys/fs/cgroup").expect("control groups").flatten() {
             let group = hierarchy.path().join(self.cgroup().trim_start_matches('/'));
             if group.exists() {
-                fs::remove_dir(&group).expect("an empty control group goes");
+                remove_group(&group);
             }
         }
     }
 
-    /// A control group of these tests.
+    /// A control group of these tests, for all that they make.
     #[must_use]
     pub fn cgroup(&self) -> String {
         format!("/{}", self.folder.file_name().unwrap_or_default().display())
     }
+}
+
+/// Removes a control group in which nothing runs, the groups below it first.
+fn remove_group(group: &Path) {
+    let below = fs::read_dir(group).expect("a control group").flatten().map(|entry| entry.path());
+    below.filter(|path| path.is_dir()).for_each(|path| remove_group(&path));
+    fs::remove_dir(group).expect("an empty control group goes");
 }
 
 fn binary() -> Vec<u8> {

@@ -15,17 +15,23 @@ use windlass_kernel::{
     runtime::{ContainerFilter, SandboxFilter},
 };
 use windlass_lab::{BUSYBOX, Lab, Rim};
-use windlass_node::{Config, Needs, PodAgent};
+use windlass_node::{Config, ImageLimits, Needs, PodAgent};
 use windlass_testkit::{FakeRuntime, SeededEntropy};
 
 use crate::context::Objects;
+
+/// Keeps all images: how full this machine's disk is must not decide what tests find.
+pub(crate) fn no_collection() -> ImageLimits {
+    ImageLimits { high: 100, ..ImageLimits::default() }
+}
 
 /// What an agent on the lab's containerd is made of.
 pub(crate) fn parts(lab: &Lab, name: &str, context: Arc<Objects>) -> (Config, Needs) {
     let config = Config {
         addresses: vec!["127.0.0.1".parse().expect("an address")],
-        cgroups: format!("/wnode{}-{name}", std::process::id()),
+        cgroups: format!("{}/{name}", lab.cgroup()),
         api: Some(("10.96.0.1".into(), 443)),
+        images: no_collection(),
         ..Config::new(name, lab.folder.join("agents").join(name))
     };
     let runtime = Arc::new(lab.running.runtime.clone());
@@ -85,6 +91,7 @@ impl Bench {
         let config = Config {
             addresses: vec!["127.0.0.1".parse().expect("an address")],
             cgroups: String::new(),
+            images: no_collection(),
             ..Config::new(name, folder)
         };
         Self::start(name, config, needs, objects).await

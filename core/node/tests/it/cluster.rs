@@ -19,6 +19,8 @@ use windlass_node::{Config, Host, Needs, PodAgent, host::Registration};
 use windlass_store::MemoryStore;
 use windlass_testkit::{Everyone, FakeRuntime, sim::Executor};
 
+use crate::bench::no_collection;
+
 type Test = (&'static str, fn());
 
 const TESTS: &[Test] = &[
@@ -163,7 +165,7 @@ fn away() {
         entropy: cluster.executor.entropy(),
         dial: Arc::new(Nowhere),
     };
-    let config = Config { cgroups: String::new(), ..Config::new("n1", &folder) };
+    let config = Config { cgroups: String::new(), images: no_collection(), ..Config::new("n1", &folder) };
     cluster.executor.run_until(async {
         let agent = Arc::new(PodAgent::start(config, needs).await.expect("an agent starts"));
         let registration = Registration::named("n1");

@@ -52,7 +52,7 @@ fn with_fake_runtime(check: Check) -> Result<(), libtest_mimic::Failed> {
         entropy: Arc::new(SeededEntropy::new(1)),
         dial: rim.dial.clone(),
     };
-    let config = Config { cgroups: String::new(), ..Config::new("n", &folder) };
+    let config = Config { cgroups: String::new(), images: bench::no_collection(), ..Config::new("n", &folder) };
     let done = tokio.block_on(async {
         let fixture = fixture(config, needs, "image:1", vec!["run".into()], "p").await;
         check.run(fixture).await

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,12 @@ def test_pyright_agrees(tmp_path: Path) -> None:
     config = tmp_path / "pyrightconfig.json"
     config.write_text('{"typeCheckingMode": "standard", "reportMissingModuleSource": false}')
     checked(["basedpyright", "--project", str(config), "--pythonpath", sys.executable, str(PACKAGE), str(USE)], tmp_path)
+
+
+@pytest.mark.skipif("WINDLASS_WHEEL_IN" not in os.environ, reason="cargo xtask python says where the wheel is installed")
+def test_what_is_tested_is_the_wheel() -> None:
+    assert PACKAGE.is_relative_to(os.environ["WINDLASS_WHEEL_IN"])
+    assert Path(_native.__file__).parent == PACKAGE
 
 
 def test_the_package_says_that_it_is_typed() -> None:

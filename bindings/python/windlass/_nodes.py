@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Union
+from typing import NamedTuple, Union
 
 __all__ = ["Nodes", "SimulatedNode"]
 
 
-@dataclass
-class SimulatedNode:
+class SimulatedNode(NamedTuple):
     """A node whose pods run by script."""
 
     name: str
     cpu: str | int = 32
     memory: str = "256Gi"
     pods: int = 110
-    capacity: Mapping[str, str] = field(default_factory=dict)
+    capacity: Mapping[str, str] = {}
     """Other resources, such as ``{"example.com/gpu": "8"}``."""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
     taints: Iterable[str | tuple[str, str, str]] = ()
     """As ``"key=value:NoSchedule"``, or as key, value and effect."""
 

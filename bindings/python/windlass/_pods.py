@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from . import _native
 from ._calls import Calls, What, of_pods
@@ -17,8 +17,7 @@ _PODS = ("", "v1", "pods")
 _EVENTS = ("", "v1", "events")
 
 
-@dataclass(frozen=True)
-class ExecResult:
+class ExecResult(NamedTuple):
     """How a command in a container ended, and what it wrote."""
 
     exit_code: int
@@ -38,14 +37,13 @@ class ExecResult:
         return self.errors.decode(errors="replace")
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(NamedTuple):
     """Why an object is as it is."""
 
     object: Object
     verdict: str
     """The answer in one line."""
-    details: tuple[str, ...] = field(default=())
+    details: tuple[str, ...] = ()
     """What the object's conditions, its pods and its events say, line by line."""
 
     def __str__(self) -> str:

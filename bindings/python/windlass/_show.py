@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import html as _html
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from . import _native
@@ -27,19 +25,24 @@ def text(objects: Sequence[Object], now: str, wide: bool) -> str:
 
 def html(objects: Sequence[Object], now: str) -> str:
     """The same as HTML, for notebooks."""
+    from html import escape
+
     if not objects:
         return "<em>no objects</em>"
     parts: list[str] = []
     for kind, head, rows in _tables(objects, now, False):
-        cells = "".join(f"<th>{_html.escape(name)}</th>" for name in head)
-        body = "".join("<tr>" + "".join(f"<td>{_html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        caption = f"<caption>{_html.escape(kind)}</caption>"
+        cells = "".join(f"<th>{escape(name)}</th>" for name in head)
+        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        caption = f"<caption>{escape(kind)}</caption>"
         parts.append(f"<table>{caption}<thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>")
     return "".join(parts)
 
 
 def _tables(objects: Iterable[Object], now: str, wide: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    now = now or datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+    if not now:
+        from datetime import datetime, timezone
+
+        now = datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
     kinds = itertools.groupby(objects, key=lambda one: (one.get("apiVersion", ""), one.get("kind", "Object")))
     for (api_version, kind), group in kinds:
         shown = list(group)

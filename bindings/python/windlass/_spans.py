@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
-Span = Union[str, float, timedelta]
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+Span = Union[str, float, "timedelta"]
 """Seconds, a ``timedelta``, or a text such as ``"2m"``, ``"1h30m"`` and ``"500ms"``."""
 
 _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|ms|s|m|h|d)")
@@ -15,14 +17,14 @@ _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, 
 
 def seconds(span: Span) -> float:
     """The span in seconds."""
-    if isinstance(span, timedelta):
-        return span.total_seconds()
-    if isinstance(span, (int, float)) and not isinstance(span, bool):
-        return float(span)
-    if isinstance(span, str) and span:
+    if isinstance(span, str):
         parts = _PART.findall(span)
-        if "".join(number + unit for number, unit in parts) == span:
+        if span and "".join(number + unit for number, unit in parts) == span:
             return float(sum(float(number) * _UNITS[unit] for number, unit in parts))
+    elif isinstance(span, (int, float)):
+        return float(span)
+    elif hasattr(span, "total_seconds"):
+        return span.total_seconds()
     raise ValueError(f"{span!r} is no span of time: use seconds, a timedelta, or a text such as '2m' and '1h30m'")
 
 

@@ -6,8 +6,7 @@ The kinds, their HTTP statuses and what to do about each are in ``docs/errors.md
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 __all__ = [
     "AlreadyExistsError",
@@ -38,8 +37,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Cause:
+class Cause(NamedTuple):
     """One reason among several, as in ``StatusCause``."""
 
     reason: str = ""

@@ -5,7 +5,7 @@ What a builder has no argument for goes into ``spec=``, which is laid over what 
 
 from __future__ import annotations
 
-import base64
+import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Union
 
@@ -351,4 +351,4 @@ def _amounts(amounts: Amounts | None) -> dict[str, str]:
 
 
 def _base64(value: bytes) -> str:
-    return base64.b64encode(value).decode()
+    return binascii.b2a_base64(value, newline=False).decode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import difflib
 import gc
 import json
 import keyword
@@ -97,6 +96,8 @@ class Node(dict[str, Any]):
         return next((key for key in self if key.lower() == flat), None) if flat != bare else None
 
     def _missing(self, name: str) -> str:
+        import difflib
+
         close = difflib.get_close_matches(name, self, 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return f"there is no field {name!r}{hint} (optional fields: obj.get({name!r}) or obj.at('a.b'))"

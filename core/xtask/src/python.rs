@@ -35,10 +35,11 @@ pub(crate) fn test(arguments: &[String]) -> Result<Counts> {
     let wheel = place.wheel(Profile::Dev)?;
     let python = place.environment("test", &wheel)?;
     let tests = root().join("bindings/python");
-    let mut pytest = Command::new(&python);
-    pytest.args(["-m", "pytest", "--color=no", "-q", "-ra"]).args(arguments).current_dir(tests);
-    pytest.env("PYTHONDONTWRITEBYTECODE", "1");
-    println!("$ python -m pytest (bindings/python)");
+    // By its own name: `python -m` would find the package's source in this folder instead of the wheel.
+    let mut pytest = Command::new(python.with_file_name("pytest"));
+    pytest.args(["--color=no", "-q", "-ra"]).args(arguments).current_dir(tests);
+    pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("WINDLASS_WHEEL_IN", place.folder.join("test"));
+    println!("$ pytest (bindings/python)");
     let mut child = pytest.stdout(Stdio::piped()).spawn().context("cannot run pytest")?;
     let output = child.stdout.take().context("pytest has an output")?;
     let mut counts = Counts::default();
@@ -108,18 +109,20 @@ impl Place {
         Ok(python)
     }
 
-    /// What the tests import, downloaded once for each list of it.
+    /// What the tests import, downloaded once for each list of it and each interpreter.
     fn requirements(&self) -> Result<PathBuf> {
-        let text =
-            fs::read_to_string(root().join(REQUIREMENTS)).with_context(|| format!("cannot read {REQUIREMENTS}"))?;
+        let list = fs::read_to_string(root().join(REQUIREMENTS));
+        let list = list.with_context(|| format!("cannot read {REQUIREMENTS}"))?;
+        let asked = Command::new(&self.python).arg("-VV").output().context("cannot run python")?;
+        let wanted = format!("{}{list}", String::from_utf8_lossy(&asked.stdout));
         let (kept, note) = (self.folder.join("kept"), self.folder.join("kept/requirements.txt"));
-        if fs::read_to_string(&note).is_ok_and(|known| known == text) {
+        if fs::read_to_string(&note).is_ok_and(|known| known == wanted) {
             return Ok(kept);
         }
         let download =
             ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS, "--dest"];
         run(&self.python, download.iter().map(OsStr::new).chain([kept.as_os_str()]))?;
-        fs::write(&note, text).with_context(|| format!("cannot write {}", note.display()))?;
+        fs::write(&note, wanted).with_context(|| format!("cannot write {}", note.display()))?;
         Ok(kept)
     }
 

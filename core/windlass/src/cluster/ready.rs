@@ -66,3 +66,40 @@ async fn until(
     }
     Err(Error::new(ErrorKind::Unavailable, "cannot wait for the cluster any more: it is ending"))
 }
+
+#[cfg(all(test, feature = "fake"))]
+mod tests {
+    use windlass_api::core::v1::{Container, Pod, PodSpec};
+    use windlass_testkit::{FakeNode, sim::Executor};
+
+    use super::*;
+
+    #[test]
+    fn a_ready_cluster_admits_pods_and_its_nodes_take_them() {
+        let executor = Executor::new(7);
+        let builder = Cluster::builder().clock(executor.clock()).spawn(executor.spawn()).entropy(executor.entropy());
+        executor.run_until(async {
+            let cluster = builder.node(FakeNode::new("n1", 0)).node(FakeNode::new("n2", 1)).start().await.unwrap();
+            cluster.ready().await.unwrap();
+            let client = cluster.client();
+            let nodes = client.list::<Node>(&Select::all()).await.unwrap();
+            assert_eq!(nodes.len(), 2);
+            assert!(nodes.iter().all(|node| node.spec.taints.is_empty()), "{nodes:?}");
+            let mut pod = Pod::default();
+            (pod.metadata.namespace, pod.metadata.name) = (Some("default".into()), Some("p".into()));
+            let container = Container { name: "c".into(), image: Some("i".into()), ..Container::default() };
+            pod.spec = PodSpec { containers: vec![container], ..PodSpec::default() };
+            client.create(&pod).await.unwrap();
+        });
+    }
+
+    #[test]
+    fn a_cluster_without_controllers_waits_for_its_nodes_only() {
+        let executor = Executor::new(7);
+        let builder = Cluster::builder().clock(executor.clock()).spawn(executor.spawn()).entropy(executor.entropy());
+        executor.run_until(async {
+            let cluster = builder.node(FakeNode::new("n1", 0)).without_controllers().start().await.unwrap();
+            cluster.ready().await.unwrap();
+        });
+    }
+}

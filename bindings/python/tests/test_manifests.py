@@ -81,6 +81,9 @@ def test_one_refused_object_does_not_keep_the_others(c: windlass.Cluster) -> Non
         c.apply([ConfigMap("a", {}), ConfigMap("B", {}), windlass.Namespace("C"), ConfigMap("d", {})])
     assert len(refused.value.failures) == 2
     assert c.exists("cm/a") and c.exists("cm/d")
+    with pytest.raises(windlass.NotFoundError, match="no kind 'Y' of 'x/v1'.*2 of 3 objects were not applied"):
+        c.apply([{"apiVersion": "x/v1", "kind": "Y"}, ConfigMap("e", {}, namespace="other"), ConfigMap("f", {})])
+    assert c.exists("cm/f")
 
 
 def test_what_states_no_object_says_so(c: windlass.Cluster, tmp_path: Path) -> None:

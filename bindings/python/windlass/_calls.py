@@ -92,7 +92,7 @@ class Calls:
         def apply(one: Manifest, resource: Resource, space: str) -> _native.Op:
             if not one.object.name:
                 message = "an object that is applied has a metadata.name; create() knows generateName"
-                raise InvalidError(message, place=one.place)
+                raise InvalidError(message)
             # Whose fields these are is what the call itself says.
             one.object["metadata"].pop("managedFields", None)
             return self.api.call(
@@ -181,18 +181,24 @@ class Calls:
         """
         answers: list[Object] = []
         failures: list[WindlassError] = []
-        run: list[_native.Op] = []
-        places: list[str] = []
+        run: list[tuple[str, _native.Op]] = []
         last: Resource | None = None
-        for one in [*found, None]:
-            resource = None if one is None else (yield from self.names.of(one.object, one.place))
-            if resource != last and run:
-                yield from self._together(run, places, answers, failures)
-                run, places = [], []
+        for one in found:
+            try:
+                if run and not self.names.built_in(one.object):
+                    # Its definition may be among those that wait.
+                    yield from self._together(run, answers, failures)
+                resource = yield from self.names.of(one.object)
+                op = call(one, resource, self._own_space(one, resource, namespace))
+            except WindlassError as error:
+                error.place = error.place or one.place
+                failures.append(error)
+                continue
+            if resource != last:
+                yield from self._together(run, answers, failures)
             last = resource
-            if one is not None and resource is not None:
-                run.append(call(one, resource, self._own_space(one, resource, namespace)))
-                places.append(one.place)
+            run.append((one.place, op))
+        yield from self._together(run, answers, failures)
         if failures:
             raise _summary(failures, len(found), done)
         return ObjectList(answers, now=self.api.now())
@@ -200,26 +206,30 @@ class Calls:
     def _own_space(self, one: Manifest, resource: Resource, namespace: str | None) -> str:
         meta = one.object.get("metadata") or {}
         if not isinstance(meta, Mapping):
-            raise InvalidError("metadata is no mapping", place=one.place)
+            raise InvalidError("metadata is no mapping")
         meta = one.object["metadata"] = Node(meta)
         if not resource.namespaced:
             return ""
         own = meta.get("namespace")
         if own and namespace and own != namespace:
-            raise InvalidError(f"the object is in namespace {own!r}, not in {namespace!r}", place=one.place)
+            raise InvalidError(f"the object is in namespace {own!r}, not in {namespace!r}")
         meta["namespace"] = own or namespace or self.namespace
         return str(meta["namespace"])
 
     def _together(
-        self, run: list[_native.Op], places: list[str], answers: list[Object], failures: list[WindlassError]
+        self, run: list[tuple[str, _native.Op]], answers: list[Object], failures: list[WindlassError]
     ) -> Steps[None]:
-        outcome: list[Any] = yield _native.gather(run, _AT_ONCE)
-        for place, answer in zip(places, outcome):
+        """Makes the calls that were collected, several at a time, and empties their list."""
+        if not run:
+            return
+        outcome: list[Any] = yield _native.gather([op for _, op in run], _AT_ONCE)
+        for (place, _), answer in zip(run, outcome):
             if isinstance(answer, WindlassError):
                 answer.place = answer.place or place
                 failures.append(answer)
             else:
                 answers.append(decode(answer))
+        run.clear()
 
 
 Selector = Union[str, Mapping[str, str]]

@@ -71,11 +71,15 @@ class Names:
             raise NotFoundError(f"no resource is called {name!r}, neither a built-in nor a custom one")
         return custom
 
-    def of(self, tree: Mapping[str, Any], place: str = "") -> Steps[Resource]:
+    def built_in(self, tree: Mapping[str, Any]) -> bool:
+        """Whether the object's kind is a built-in one."""
+        return _native.of_kind(str(tree.get("apiVersion", "")), str(tree.get("kind", ""))) is not None
+
+    def of(self, tree: Mapping[str, Any]) -> Steps[Resource]:
         """The resource whose objects are of this object's kind."""
         api_version, kind = str(tree.get("apiVersion", "")), str(tree.get("kind", ""))
         if not api_version or not kind:
-            raise InvalidError("an object states its apiVersion and kind", place=place)
+            raise InvalidError("an object states its apiVersion and kind")
         found = _native.of_kind(api_version, kind)
         if found is not None:
             return Resource(*found)
@@ -83,7 +87,7 @@ class Names:
             lambda resource, _: resource.kind == kind and resource.api_version == api_version
         )
         if custom is None:
-            raise NotFoundError(f"no kind {kind!r} of {api_version!r} is known, neither built-in nor custom", place=place)
+            raise NotFoundError(f"no kind {kind!r} of {api_version!r} is known, neither built-in nor custom")
         return custom
 
     def _find(self, means: Any) -> Steps[Resource | None]:

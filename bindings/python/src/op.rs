@@ -83,6 +83,7 @@ impl Op {
 
 /// All of the calls, at most so many at a time: a list of answers and errors in their order.
 #[pyfunction]
+#[allow(clippy::needless_pass_by_value, reason = "arguments of Python's are extracted into values")]
 pub(crate) fn gather(ops: Vec<Py<Op>>, at_once: usize) -> PyResult<Op> {
     let Some(first) = ops.first() else { return Err(PyValueError::new_err("there are no calls to gather")) };
     let engine = Arc::clone(&first.get().engine);

@@ -31,8 +31,11 @@ pub(crate) enum Reply {
     Ran(Ran),
     Text(String),
     Many(Vec<Result<Self>>),
-    Made(Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>),
+    Made(Make),
 }
+
+/// Makes a Python value of something that has no other form.
+pub(crate) type Make = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
 
 /// How a command in a container ended, and what it wrote.
 pub(crate) struct Ran {

@@ -71,7 +71,7 @@ fn main() -> anyhow::Result<()> {
         Command::Codegen { check } => codegen::run(check),
         Command::Images { folder } => images::run(&folder),
         Command::Python { pytest } => {
-            if python::test(&pytest)?.sound() {
+            if python::test(&python::Place::open()?, &pytest)?.sound() {
                 Ok(())
             } else {
                 anyhow::bail!("the tests of the Python package failed")

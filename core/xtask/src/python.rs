@@ -30,8 +30,7 @@ pub(crate) enum Profile {
 }
 
 /// Builds the wheel, installs it where nothing else is, and runs its tests there.
-pub(crate) fn test(arguments: &[String]) -> Result<Counts> {
-    let place = Place::open()?;
+pub(crate) fn test(place: &Place, arguments: &[String]) -> Result<Counts> {
     let wheel = place.wheel(Profile::Dev)?;
     let python = place.environment("test", &wheel)?;
     let tests = root().join("bindings/python");

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::atomic::{AtomicU8, Ordering},
 };
 
@@ -39,9 +39,27 @@ pub struct Lab {
     pub registry: Registry,
 }
 
-/// Why this machine cannot run containers, if it cannot.
+/// Moves this thread, and all that come from it, into a network of their own, so that no test is seen from outside. Answers
+/// why this machine cannot run containers, if it cannot; then nothing is moved.
+///
+/// To be called first of all in `main`, before there are other threads.
+///
+/// # Panics
+///
+/// Where a new network has no loopback.
 #[must_use]
-pub fn missing() -> Option<String> {
+pub fn alone() -> Option<String> {
+    if let Some(reason) = missing() {
+        return Some(reason);
+    }
+    if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+        return Some(format!("no network of its own: {error}"));
+    }
+    assert!(ip(&["link", "set", "lo", "up"]), "a new network has no loopback");
+    None
+}
+
+fn missing() -> Option<String> {
     let tokio = Runtime::new().expect("a runtime");
     let settings = Settings::new("/tmp/w", "/tmp/w");
     if let Err(error) = Launcher::new(settings, rim(tokio.handle())) {
@@ -51,26 +69,15 @@ pub fn missing() -> Option<String> {
     if !filesystems.contains("overlay") {
         return Some("the kernel has no overlay file system".into());
     }
+    if !ip(&["-Version"]) {
+        return Some("this machine lacks iproute2".into());
+    }
     (!Path::new(SHELL).exists()).then(|| "this machine lacks a static busybox".into())
 }
 
-/// Moves this thread, and all that come from it, into a network of their own, so that no test is seen from outside.
-///
-/// To be called first of all in `main`, before there are other threads.
-///
-/// # Panics
-///
-/// Where the kernel refuses.
-pub fn alone() {
-    if !nix::unistd::geteuid().is_root() {
-        return;
-    }
-    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
-    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
-    assert!(
-        up.is_ok_and(|status| status.success()),
-        "the loopback of a new network cannot be used: is iproute2 there?"
-    );
+/// Whether the program `ip` did that.
+fn ip(words: &[&str]) -> bool {
+    Command::new("ip").args(words).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 /// No two of one process share addresses.

@@ -6,7 +6,7 @@ mod registry;
 mod rim;
 
 pub use self::{
-    containerd::{BUSYBOX, Lab, PAUSE, alone, missing},
+    containerd::{BUSYBOX, Lab, PAUSE, alone},
     registry::Registry,
     rim::rim,
 };

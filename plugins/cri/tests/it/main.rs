@@ -14,9 +14,8 @@ use windlass_conformance::runtime::{Fixture, Program};
 use windlass_lab::{BUSYBOX, Lab};
 
 fn main() {
-    windlass_lab::alone();
+    let missing = windlass_lab::alone();
     let arguments = Arguments::from_args();
-    let missing = windlass_lab::missing();
     let lab: Arc<Mutex<Option<Arc<Lab>>>> = Arc::default();
     let shared = |lab: &Mutex<Option<Arc<Lab>>>| {
         let mut lab = lab.lock().unwrap_or_else(PoisonError::into_inner);

@@ -48,7 +48,7 @@ impl Server {
     ) -> Result<Response<Body>> {
         let mut request = read_target(identity, &target, &http)?;
         if target.connects() || (target.subresource == "log" && sessions::wants_socket(http.headers())) {
-            return Ok(self.connect(request, target, labels, http).await);
+            return Ok(Box::pin(self.connect(request, target, labels, http)).await);
         }
         let snapshot = self.parts().catalog.snapshot();
         let resource = snapshot.find(&target.group, &target.version, &target.resource).cloned();
@@ -57,7 +57,7 @@ impl Server {
         let media_type = media_type(http.headers());
         request.verb = self.verb(&target, &http, &media_type)?;
         if request.verb == Verb::Watch {
-            return self.watch(request, format, labels).await;
+            return Box::pin(self.watch(request, format, labels)).await;
         }
         let patch = matches!(request.verb, Verb::Patch(_));
         if matches!(request.verb, Verb::Create | Verb::Update | Verb::Delete | Verb::DeleteCollection) || patch {

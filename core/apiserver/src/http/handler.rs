@@ -169,7 +169,9 @@ impl Server {
         if !headers.contains_key(header::CACHE_CONTROL) {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
         }
-        if let Ok(id) = HeaderValue::try_from(self.parts.entropy.uuid()) {
+        if let Ok(mut id) = HeaderValue::try_from(self.parts.entropy.uuid()) {
+            // It never comes again, so HTTP/2 need not keep it in its table of headers.
+            id.set_sensitive(true);
             headers.insert(HeaderName::from_static("audit-id"), id);
         }
     }
@@ -196,7 +198,7 @@ impl Server {
             return Err(Error::new(ErrorKind::MethodNotAllowed, format!("{path} is read only")));
         }
         let page = Page { path, query: request.uri().query().unwrap_or_default(), headers: request.headers() };
-        Ok(match self.page(&page).await? {
+        Ok(match Box::pin(self.page(&page)).await? {
             Some(out) => out,
             None => {
                 let mut out = super::pages::answer("text/plain; charset=utf-8", "404 page not found\n");

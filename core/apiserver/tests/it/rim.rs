@@ -101,7 +101,8 @@ async fn assemble(
     let tokens = tokens.with("user-token", Identity::new("alice", &[]));
     let lookup = Arc::new(StoreLookup::new(store.clone()));
     let accounts = ServiceAccountTokens::new(keys.clone(), Arc::clone(&clock), lookup, ISSUER, vec![ISSUER.to_owned()]);
-    let authenticator = AnyOf::new().or(Arc::new(ClientCertificates)).or(Arc::new(tokens)).or(Arc::new(accounts));
+    let authenticator =
+        AnyOf::new().or(Arc::new(ClientCertificates::default())).or(Arc::new(tokens)).or(Arc::new(accounts));
     let authenticator: Arc<dyn Authenticator> = Arc::new(authenticator);
     let mut builder = ApiServer::builder();
     if let Some(agents) = agents(Arc::clone(&clock), Arc::clone(&spawn)) {

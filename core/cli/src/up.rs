@@ -18,6 +18,7 @@ use windlass::{
 use crate::{
     args::{Runtime, Up},
     data::{DataDir, write_private},
+    texts::Published,
 };
 
 /// Runs until a signal ends it.
@@ -65,7 +66,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
 
     let admin = pki.authority.client("kubernetes-admin", &["system:masters"], clock.now())?;
     let authority = pki.authority.pem().certificate.clone();
-    let https = Https { pki, authenticator, connector: Arc::new(Sessions), texts: Arc::new(()), keys };
+    let https = Https { pki, authenticator, connector: Arc::new(Sessions), texts: Arc::new(Published), keys };
     let bound = cluster.serve(up.listen, &https).await?;
     if node.is_some() && bound.ip().is_loopback() && !address.is_loopback() {
         // Pods cannot reach the loopback address.

@@ -1,14 +1,13 @@
-//! The texts of `kubectl explain`, from the schemas of the k8s-openapi crate. Only this binary carries them.
+//! The texts of `kubectl explain`, which the build packed from the k8s-openapi crate. Only this binary carries them.
 //!
-//! A schema is built in memory each time it is asked for: what stays resident is code that nobody runs until then.
+//! They are unpacked for each document that a server writes and dropped with it.
 
-mod roots;
+use std::collections::BTreeMap;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use schemars::{SchemaGenerator, generate::SchemaSettings};
-use serde_json::Value;
+use flate2::read::GzDecoder;
 use windlass::apiserver::discovery::{Describe, Description, Texts};
+
+static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/texts.json.gz"));
 
 /// What the Kubernetes project says of its types.
 #[derive(Clone, Copy, Debug)]
@@ -20,44 +19,18 @@ impl Texts for Published {
     }
 
     fn open(&self) -> Box<dyn Describe> {
-        let settings = SchemaSettings::draft2020_12();
-        Box::new(Reading { generator: settings.into_generator(), opened: BTreeSet::new() })
+        Box::new(Unpacked(serde_json::from_reader(GzDecoder::new(PACKED)).expect("the build wrote it")))
     }
 }
 
-/// The schemas of the packages that were asked about, with all that they refer to.
-struct Reading {
-    generator: SchemaGenerator,
-    opened: BTreeSet<String>,
-}
+/// What each type is, and what its fields are.
+struct Unpacked(BTreeMap<String, (String, BTreeMap<String, String>)>);
 
-impl Describe for Reading {
+impl Describe for Unpacked {
     fn describe(&mut self, definition: &str) -> Option<Description> {
-        let (package, _) = definition.rsplit_once('.')?;
-        if !self.opened.contains(package) {
-            self.opened.insert(package.to_owned());
-            for root in roots::of(package) {
-                root(&mut self.generator);
-            }
-        }
         // Nobody asks a second time.
-        self.generator.definitions_mut().remove(definition).map(description)
+        self.0.remove(definition).map(|(text, fields)| Description { text, fields })
     }
-}
-
-fn description(mut schema: Value) -> Description {
-    let text = |schema: &mut Value| match schema.get_mut("description").map(Value::take) {
-        Some(Value::String(text)) => text,
-        _ => String::new(),
-    };
-    let mut fields = BTreeMap::new();
-    if let Some(Value::Object(properties)) = schema.get_mut("properties").map(Value::take) {
-        for (name, mut property) in properties {
-            fields.insert(name, text(&mut property));
-        }
-    }
-    fields.retain(|_, text: &mut String| !text.is_empty());
-    Description { text: text(&mut schema), fields }
 }
 
 #[cfg(test)]

@@ -1,17 +1,19 @@
 //! Requests that go on to a pod, a service or a node: one HTTP/1.1 connection for each, over whatever the dialler opens.
 //!
-//! What is rewritten is what upstream rewrites: headers that concern one hop, and where a redirect leads. Links inside
-//! pages are passed as they are.
+//! What is rewritten is what upstream rewrites: headers that concern one hop, where a redirect leads, and the links of
+//! pages that are not packed.
 
+mod links;
 mod tls;
 
 use std::time::Duration;
 
-use futures::{FutureExt, select_biased};
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, future, select_biased, stream};
+use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode, Uri,
-    body::Incoming,
+    body::{Frame, Incoming},
     header::{self, HeaderName, HeaderValue},
     upgrade::{OnUpgrade, Upgraded},
 };
@@ -23,7 +25,10 @@ use windlass_kernel::{
     api::{self, Answer, Destination, PatchType, Verb},
 };
 
+use self::links::Links;
 use crate::http::{Body, Connecting, empty};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// So long a connection may take to come about.
 const DIAL: Duration = Duration::from_secs(10);
@@ -54,7 +59,7 @@ pub(super) async fn forward(connecting: Connecting) -> Result<Response<Body>> {
         return Ok(redirect);
     }
     let upgrading = http.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut http));
-    let asked_at = http.headers().get(header::HOST).cloned();
+    let asked_at = http.headers().get(header::HOST).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let onward = onward(http, &rest, &to)?;
 
     let stream = clock.timeout(DIAL, dial.dial(&to.target)).await.unwrap_or_else(Err);
@@ -67,7 +72,8 @@ pub(super) async fn forward(connecting: Connecting) -> Result<Response<Body>> {
     };
     let answered = sender.send_request(onward).await.map_err(|error| unreachable(&error))?;
     let (mut parts, body) = answered.into_parts();
-    redirect(&mut parts.headers, &prefix, &to, asked_at.as_ref());
+    let moves = Moves { prefix, host: to.host, asked_at };
+    moves.redirect(&mut parts.headers);
     if parts.status == StatusCode::SWITCHING_PROTOCOLS
         && let Some(near) = upgrading
         && let Some(far) = parts.extensions.remove::<OnUpgrade>()
@@ -85,7 +91,28 @@ pub(super) async fn forward(connecting: Connecting) -> Result<Response<Body>> {
         let _ = (&held, &sender);
         Box::from(error)
     });
-    Ok(Response::from_parts(parts, body.boxed_unsync()))
+    if !is_page(&parts.headers) {
+        return Ok(Response::from_parts(parts, body.boxed_unsync()));
+    }
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Ok(Response::from_parts(parts, page(body, Links::new(moves))))
+}
+
+/// A body with its links moved.
+fn page(body: impl hyper::body::Body<Data = Bytes, Error = BoxError> + Send + 'static, mut links: Links) -> Body {
+    let pieces = BodyStream::new(body).filter_map(|frame| {
+        // Trailers concern the bytes as they were.
+        future::ready(frame.map(|frame| frame.into_data().ok()).transpose())
+    });
+    let pieces = pieces.map(Some).chain(stream::once(future::ready(None)));
+    let moved = pieces.map(move |piece| {
+        let bytes = match piece.transpose()? {
+            Some(piece) => links.feed(&piece),
+            None => links.end(),
+        };
+        Ok(Frame::data(Bytes::from(bytes)))
+    });
+    BodyExt::boxed_unsync(StreamBody::new(moved))
 }
 
 /// The verb that a method needs the permission for.
@@ -173,19 +200,44 @@ fn one_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Keeps redirects to the same server behind the proxy (`rewriteURL` in upstream's proxy transport).
-fn redirect(headers: &mut HeaderMap, prefix: &str, to: &Destination, asked_at: Option<&HeaderValue>) {
-    let Some(place) = headers.get(header::LOCATION).and_then(|value| value.to_str().ok()) else { return };
-    let Ok(url) = place.parse::<Uri>() else { return };
-    let host = url.authority().map(http::uri::Authority::as_str);
-    let same = host.is_none_or(|host| host == to.host || asked_at.is_some_and(|asked| asked == host));
-    if !same || !url.path().starts_with('/') || url.path().starts_with(prefix) {
-        return;
+/// Which URLs of the other server lead behind the proxy (`rewriteURL` in upstream's proxy transport).
+#[derive(Clone, Debug)]
+struct Moves {
+    /// The path up to and with `proxy`.
+    prefix: String,
+    /// The other server, as it was asked.
+    host: String,
+    /// This server, as it was asked.
+    asked_at: Option<String>,
+}
+
+impl Moves {
+    /// Where a URL leads behind the proxy; `None` where it stays as it is.
+    fn moved(&self, url: &str) -> Option<String> {
+        let url: Uri = url.parse().ok()?;
+        let host = url.authority().map(http::uri::Authority::as_str);
+        let same = host.is_none_or(|host| host == self.host || self.asked_at.as_deref() == Some(host));
+        if !same || !url.path().starts_with('/') || url.path().starts_with(&self.prefix) {
+            return None;
+        }
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        Some(format!("{}{}{query}", self.prefix, url.path()))
     }
-    let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
-    if let Ok(moved) = HeaderValue::try_from(format!("{prefix}{}{query}", url.path())) {
-        headers.insert(header::LOCATION, moved);
+
+    /// Moves the place that a redirect leads to.
+    fn redirect(&self, headers: &mut HeaderMap) {
+        let place = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+        if let Some(moved) = place.and_then(|place| self.moved(place)).and_then(|text| text.try_into().ok()) {
+            headers.insert(header::LOCATION, moved);
+        }
     }
+}
+
+/// Whether an answer is a page whose links can be read.
+fn is_page(headers: &HeaderMap) -> bool {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let html = media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/html");
+    html && !headers.contains_key(header::CONTENT_ENCODING)
 }
 
 type Sender = hyper::client::conn::http1::SendRequest<Incoming>;

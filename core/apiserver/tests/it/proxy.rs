@@ -75,6 +75,10 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<bytes::B
     let (method, uri) = (request.method().to_string(), request.uri().to_string());
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let said = json!({"method": method, "uri": uri, "headers": headers, "body": String::from_utf8_lossy(&body)});
+    if uri == "/page" {
+        let page = "<a href=\"/rewriteme\">test</a>";
+        return Ok(builder.header("content-type", "text/html; charset=utf-8").body(Full::from(page)).unwrap());
+    }
     let builder = match uri.strip_prefix("/elsewhere?") {
         Some(to) => builder.status(302).header("location", to),
         None => builder.header("x-own", "kept").header("keep-alive", "timeout=1"),
@@ -194,7 +198,7 @@ async fn what_cannot_be_reached_is_said() {
 }
 
 #[tokio::test]
-async fn redirects_stay_behind_the_proxy() {
+async fn redirects_and_links_stay_behind_the_proxy() {
     let (rim, servers) = start().await;
     let folder = rim.send(&format!("GET {PODS}/a/proxy?q=1")).await;
     assert_eq!((folder.code, folder.header("location")), (301, &*format!("{PODS}/a/proxy/?q=1")));
@@ -207,6 +211,8 @@ async fn redirects_stay_behind_the_proxy() {
     assert_eq!(place("http://10.0.0.1:8080/b").await, (302, format!("{PODS}/a/proxy/b")));
     assert_eq!(place("http://example.com/b").await, (302, "http://example.com/b".into()));
     assert_eq!(place("b").await, (302, "b".into()));
+    let page = rim.send(&format!("GET {PODS}/a/proxy/page")).await;
+    assert_eq!(String::from_utf8_lossy(&page.body), format!("<a href=\"{PODS}/a/proxy/rewriteme\">test</a>"));
 }
 
 #[tokio::test]

@@ -19,8 +19,12 @@ pub(crate) const TESTS: &[Test] = &[
 fn explains_in_words() {
     let cluster = Cluster::fake(&[]);
     let strategy = cluster.kubectl(&["explain", "deployment.spec.strategy"]).ok();
-    for part in ["GROUP:      apps", "FIELD: strategy <DeploymentStrategy>", "replace existing pods", "Rolling update config params"]
-    {
+    for part in [
+        "GROUP:      apps",
+        "FIELD: strategy <DeploymentStrategy>",
+        "replace existing pods",
+        "Rolling update config params",
+    ] {
         assert!(strategy.contains(part), "{part} in {strategy}");
     }
     // The same from the other document, which is protobuf.

@@ -62,7 +62,13 @@ pub(crate) fn run(up: &Up) -> Result<()> {
     let fake = up.runtime == "fake";
     if !fake {
         if !system::root() {
-            bail!("real containers need root: run this as root (sudo), or `cargo xtask up --runtime fake`");
+            if !system::present("sudo") {
+                bail!("real containers need root: run this as root, or `cargo xtask up --runtime fake`");
+            }
+            // What root builds would be in the user's way later, so everything is built before.
+            built::release("windlass-cli")?;
+            built::release("guestbook-frontend")?;
+            return system::again_as_root();
         }
         system::install(&[system::NODE, system::EXAMPLES])?;
     }

@@ -257,7 +257,7 @@ where
     Ok(sender)
 }
 
-/// Carries bytes both ways until either side ends or the server does.
+/// Carries bytes both ways until both sides have ended or the server does.
 async fn join(near: OnUpgrade, far: OnUpgrade, stop: &Stop) {
     let Ok((near, far)) = futures::future::try_join(near, far).await else { return };
     let io = |upgraded: Upgraded| TokioIo::new(upgraded);

@@ -259,7 +259,7 @@ where
 
 /// Carries bytes both ways until both sides have ended or the server does.
 async fn join(near: OnUpgrade, far: OnUpgrade, stop: &Stop) {
-    let Ok((near, far)) = futures::future::try_join(near, far).await else { return };
+    let Ok((near, far)) = future::try_join(near, far).await else { return };
     let io = |upgraded: Upgraded| TokioIo::new(upgraded);
     let (mut near, mut far) = (io(near), io(far));
     select_biased! {

@@ -1,6 +1,6 @@
 //! Packs the texts of `kubectl explain`, from the schemas of the k8s-openapi crate, into one file for the binary.
 //!
-//! Data, not code: the texts are another project's, so they are taken from its crate and never checked in (ADR 18).
+//! Data, not code: the texts are another project's, so they are taken from its crate and never checked in (ADR 19).
 
 mod roots;
 

@@ -31,6 +31,11 @@ impl Agents {
     pub(crate) fn node(&self, name: &str) -> Option<LocalNode> {
         self.0.read().get(name).cloned()
     }
+
+    /// The names of the nodes that agents are entered for, sorted.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.0.read().keys().cloned().collect::<Vec<_>>().into_iter()
+    }
 }
 
 impl NodeAgents for Agents {

@@ -2,6 +2,7 @@
 
 mod builder;
 mod node;
+mod ready;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ pub struct Cluster {
     spawn: Arc<dyn Spawn>,
     stop: Stop,
     tasks: Vec<Task>,
+    controlled: bool,
 }
 
 impl Cluster {

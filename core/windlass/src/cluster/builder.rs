@@ -210,7 +210,7 @@ impl Builder {
         dial.of(&server);
 
         let (stop, tasks) = (Stop::new(), Vec::new());
-        let mut cluster = Cluster { server, agents, dial, clock, entropy, spawn, stop, tasks };
+        let mut cluster = Cluster { server, agents, dial, clock, entropy, spawn, stop, tasks, controlled: !self.bare };
         if !self.bare {
             let components = crate::components::start(&cluster, self.controllers, &self.config);
             cluster.tasks.extend(components);

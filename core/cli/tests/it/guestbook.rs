@@ -139,6 +139,10 @@ fn the_guestbook_lives_and_leaves_nothing() {
     no_request_fails_in_a_rollout(cluster, &page);
     restarts_touch_no_container(cluster, &page);
     a_deleted_namespace_leaves_nothing(cluster, &network);
+    cluster.windlass(&["down", "--purge"]).ok();
+    cluster.ended();
+    let links = network.ask(&["ip", "-o", "link"]);
+    assert!(links.contains("eth0") && !links.contains("windlass0"), "{links}");
 }
 
 fn the_guestbook_is_kubectls_too() {

@@ -10,7 +10,7 @@ use std::{
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
     time::Duration,
@@ -55,9 +55,12 @@ struct Network {
 
 impl Network {
     fn new() -> Self {
-        let pid = std::process::id();
-        let network = Self { name: format!("wlt{pid}"), host: format!("10.67.{}.2", pid % 250) };
-        let (name, here) = (&network.name, format!("10.67.{}.1", pid % 250));
+        // Tests of one process run beside each other.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let (pid, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let subnet = (pid + number) % 250;
+        let network = Self { name: format!("wlt{pid}-{number}"), host: format!("10.67.{subnet}.2") };
+        let (name, here) = (&network.name, format!("10.67.{subnet}.1"));
         let inside = format!("--net=/run/netns/{name}");
         for words in [
             &["ip", "netns", "add", name] as &[&str],

@@ -3,6 +3,7 @@
 mod behaviour;
 mod pod;
 mod sessions;
+mod web;
 
 use std::{
     collections::BTreeMap,

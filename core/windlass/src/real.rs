@@ -86,6 +86,10 @@ impl NodeSource for ContainerNode {
         Registration::named(&self.name)
     }
 
+    fn addressed(&self) -> bool {
+        true
+    }
+
     async fn agent(&self, parts: NodeParts) -> Result<Arc<dyn NodeAgent>> {
         if !self.data_dir.is_absolute() {
             let message = format!("the data directory {} is not an absolute path", self.data_dir.display());

@@ -72,6 +72,7 @@ impl Cluster {
             authorizer: Arc::clone(self.server().authorizer()),
             catalog: Arc::new(BuiltIn::new()),
             connector: Arc::clone(connector),
+            dial: Arc::clone(self.dial()),
             texts: Arc::clone(texts),
             issuer: Some(issuer),
             checks: vec![Arc::new(StoreCheck::new(Arc::clone(self.store())))],

@@ -9,8 +9,8 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 use windlass_kernel::{
-    Api, Authenticator, Authorizer, Clock, ClockExt, Entropy, EntropyExt, Identity, Keys, Result, Spawn, SpawnExt,
-    Stop,
+    Api, Authenticator, Authorizer, Clock, ClockExt, Dial, Entropy, EntropyExt, Identity, Keys, Result, Spawn,
+    SpawnExt, Stop,
     access::{Attributes, Credentials, Decision},
     error::{Error, ErrorKind},
 };
@@ -57,6 +57,8 @@ pub struct Parts {
     pub catalog: Arc<dyn Catalog>,
     /// Opens sessions and forwards requests.
     pub connector: Arc<dyn Connect>,
+    /// Reaches the servers that proxied requests go on to.
+    pub dial: Arc<dyn Dial>,
     /// Knows what fields mean.
     pub texts: Arc<dyn Texts>,
     /// Signs tokens, where that is done.

@@ -9,7 +9,7 @@ mod values;
 use crate::meta::v1::{ListMeta, ObjectMeta};
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeStruct as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt::Debug;
 
 pub(crate) use self::lists::null_as_empty;

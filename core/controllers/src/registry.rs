@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use windlass_api::{
+    apps::v1::{ControllerRevision, ReplicaSet},
+    core::v1::ReplicationController,
+};
 use windlass_client::{Client, Informers, events::Recorder, informer::Parts, run_controllers};
 use windlass_kernel::{Controller, Identity, Stop};
 
@@ -11,12 +15,12 @@ use crate::{
     endpoints::{EndpointSlices, LegacyEndpoints},
     namespace::Namespaces,
     node_lifecycle::Nodes,
+    owned::Owned,
     podgc::PodCollector,
     pods::Pods,
     replicaset::ReplicaSets,
     root_ca::RootCas,
     service_account::ServiceAccounts,
-    sets::Sets,
     taint_eviction::TaintEvictions,
 };
 
@@ -42,7 +46,8 @@ const CONTROLLERS: &[(&str, Make)] = &[
     ("node-controller", |tools| Arc::new(TaintEvictions::new(tools))),
     ("namespace-controller", |tools| Arc::new(Namespaces::new(tools))),
     ("pod-garbage-collector", |tools| Arc::new(PodCollector::new(tools))),
-    ("replicaset-controller", |tools| Arc::new(ReplicaSets::new(tools))),
+    ("replicaset-controller", |tools| Arc::new(ReplicaSets::<ReplicaSet>::new(tools))),
+    ("replication-controller", |tools| Arc::new(ReplicaSets::<ReplicationController>::new(tools))),
     ("root-ca-cert-publisher", |tools| Arc::new(RootCas::new(tools))),
     ("service-account-controller", |tools| Arc::new(ServiceAccounts::new(tools))),
 ];
@@ -57,14 +62,20 @@ pub(crate) struct Tools {
     /// A client that acts as the controller.
     pub(crate) client: Client,
     pub(crate) pods: Pods,
-    pub(crate) sets: Sets,
+    pub(crate) sets: Owned<ReplicaSet>,
+    pub(crate) revisions: Owned<ControllerRevision>,
     pub(crate) config: Config,
 }
 
 impl Tools {
     /// A recorder of events in the controller's name.
     pub(crate) fn recorder(&self) -> Recorder {
-        recorder(&self.informers, &self.client, self.name)
+        self.recorder_as(self.name)
+    }
+
+    /// A recorder of events in another name, where upstream's component is not called as its account.
+    pub(crate) fn recorder_as(&self, component: &str) -> Recorder {
+        recorder(&self.informers, &self.client, component)
     }
 }
 
@@ -87,13 +98,14 @@ pub fn identity(name: &str) -> Identity {
 /// All controllers that keys drive. `informers` read for all of them; each writes as itself.
 #[must_use]
 pub fn all(informers: &Informers, config: &Config) -> Vec<Arc<dyn Controller>> {
-    let (pods, sets) = (Pods::new(informers), Sets::new(informers));
+    let (pods, sets, revisions) = (Pods::new(informers), Owned::whole(informers), Owned::whole(informers));
     let tools = |name: &'static str| Tools {
         name,
         informers: informers.clone(),
         client: client(informers, name),
         pods: pods.clone(),
         sets: sets.clone(),
+        revisions: revisions.clone(),
         config: config.clone(),
     };
     CONTROLLERS.iter().map(|(name, make)| make(&tools(name))).collect()

@@ -8,8 +8,10 @@ use windlass_api::{
     types::Time,
 };
 
-use super::seconds;
-use crate::pods::PodView;
+use crate::{
+    amount::{number, seconds, some},
+    pods::PodView,
+};
 
 const REPLICA_FAILURE: &str = "ReplicaFailure";
 
@@ -80,15 +82,6 @@ fn conditions(
         },
     });
     after
-}
-
-/// A count as upstream writes it: left out where it is none.
-fn some(count: i32) -> Option<i32> {
-    (count != 0).then_some(count)
-}
-
-fn number(count: usize) -> i32 {
-    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]

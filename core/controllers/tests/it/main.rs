@@ -2,6 +2,8 @@
 
 mod cluster;
 mod collecting;
+mod laws;
 mod lost_nodes;
+mod replication;
 mod rollouts;
 mod sets;

@@ -21,6 +21,7 @@ use crate::{
     replicaset::ReplicaSets,
     root_ca::RootCas,
     service_account::ServiceAccounts,
+    statefulset::StatefulSets,
     taint_eviction::TaintEvictions,
 };
 
@@ -50,6 +51,7 @@ const CONTROLLERS: &[(&str, Make)] = &[
     ("replication-controller", |tools| Arc::new(ReplicaSets::<ReplicationController>::new(tools))),
     ("root-ca-cert-publisher", |tools| Arc::new(RootCas::new(tools))),
     ("service-account-controller", |tools| Arc::new(ServiceAccounts::new(tools))),
+    ("statefulset-controller", |tools| Arc::new(StatefulSets::new(tools))),
 ];
 
 const COLLECTOR: &str = "generic-garbage-collector";

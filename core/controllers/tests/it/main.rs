@@ -7,3 +7,4 @@ mod lost_nodes;
 mod replication;
 mod rollouts;
 mod sets;
+mod stateful;

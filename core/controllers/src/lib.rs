@@ -8,6 +8,7 @@ mod adopt;
 mod amount;
 mod claim;
 pub mod collector;
+mod daemonset;
 pub mod deployment;
 pub mod endpoints;
 mod history;

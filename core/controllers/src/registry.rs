@@ -11,6 +11,7 @@ use windlass_kernel::{Controller, Identity, Stop};
 
 use crate::{
     collector::Collector,
+    daemonset::DaemonSets,
     deployment::Deployments,
     endpoints::{EndpointSlices, LegacyEndpoints},
     namespace::Namespaces,
@@ -40,6 +41,7 @@ type Make = fn(&Tools) -> Arc<dyn Controller>;
 
 /// The controllers that keys drive, one line each, by the name of their service account.
 const CONTROLLERS: &[(&str, Make)] = &[
+    ("daemon-set-controller", |tools| Arc::new(DaemonSets::new(tools))),
     ("deployment-controller", |tools| Arc::new(Deployments::new(tools))),
     ("endpoint-controller", |tools| Arc::new(LegacyEndpoints::new(tools))),
     ("endpointslice-controller", |tools| Arc::new(EndpointSlices::new(tools))),

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod collecting;
+mod daemons;
 mod laws;
 mod lost_nodes;
 mod replication;

@@ -7,6 +7,7 @@
 mod adopt;
 mod amount;
 mod claim;
+mod cluster_roles;
 pub mod collector;
 mod daemonset;
 pub mod deployment;

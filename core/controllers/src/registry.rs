@@ -10,6 +10,7 @@ use windlass_client::{Client, Informers, events::Recorder, informer::Parts, run_
 use windlass_kernel::{Controller, Identity, Stop};
 
 use crate::{
+    cluster_roles::ClusterRoles,
     collector::Collector,
     daemonset::DaemonSets,
     deployment::Deployments,
@@ -41,6 +42,7 @@ type Make = fn(&Tools) -> Arc<dyn Controller>;
 
 /// The controllers that keys drive, one line each, by the name of their service account.
 const CONTROLLERS: &[(&str, Make)] = &[
+    ("clusterrole-aggregation-controller", |tools| Arc::new(ClusterRoles::new(tools))),
     ("daemon-set-controller", |tools| Arc::new(DaemonSets::new(tools))),
     ("deployment-controller", |tools| Arc::new(Deployments::new(tools))),
     ("endpoint-controller", |tools| Arc::new(LegacyEndpoints::new(tools))),

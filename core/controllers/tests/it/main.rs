@@ -6,6 +6,7 @@ mod daemons;
 mod laws;
 mod lost_nodes;
 mod replication;
+mod roles;
 mod rollouts;
 mod sets;
 mod stateful;

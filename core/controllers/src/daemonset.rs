@@ -25,7 +25,7 @@ use windlass_client::{
     gvr,
 };
 use windlass_kernel::{
-    Clock, Controller, ErrorKind, Result,
+    Clock, Controller, Result,
     controller::{ObjectKey, Requeue, Watched},
     scheduler::NodeView,
 };
@@ -94,26 +94,6 @@ impl DaemonSets {
         self.sets.with(|sets| sets.map(|(key, _)| key.clone()).collect())
     }
 
-    /// Makes the set's template its latest revision; `None` where that must be tried again under another name.
-    async fn settle(
-        &self,
-        set: &DaemonSet,
-        revisions: &mut Vec<Arc<ControllerRevision>>,
-    ) -> Result<Option<Arc<ControllerRevision>>> {
-        let snapshot = Snapshot {
-            owner: &set.metadata,
-            reference: claim::reference(set),
-            template: &set.spec.template,
-            collision_count: set.status.collision_count,
-            label: REVISION,
-        };
-        let step = snapshot.plan(revisions);
-        let Some(current) = history::settle(&self.client, step).await? else { return Ok(None) };
-        revisions.retain(|own| history::name(own) != history::name(&current));
-        revisions.push(Arc::clone(&current));
-        Ok(Some(current))
-    }
-
     async fn carry_out(&self, set: &DaemonSet, hash: &str, plan: &Plan) -> Result<()> {
         if plan.create.is_empty() && plan.delete.is_empty() {
             return Ok(());
@@ -144,11 +124,7 @@ impl DaemonSets {
         if status == set.status {
             return Ok(());
         }
-        match self.client.update_status(&DaemonSet { status, ..set.clone() }).await {
-            // Whoever wrote in between wakes this controller again.
-            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(()),
-            written => written.map(drop),
-        }
+        crate::status::write(&self.client, &DaemonSet { status, ..set.clone() }).await
     }
 
     async fn set(&self, set: &DaemonSet) -> Result<Requeue> {
@@ -158,14 +134,20 @@ impl DaemonSets {
         if set.metadata.deletion_timestamp.is_some() {
             return Ok(Requeue::OnChange);
         }
-        let Some(current) = self.settle(set, &mut revisions).await? else {
+        let snapshot = Snapshot {
+            owner: &set.metadata,
+            reference: claim::reference(set),
+            template: &set.spec.template,
+            collision_count: set.status.collision_count,
+            label: REVISION,
+        };
+        let Some(current) = history::settle(&self.client, &snapshot, &mut revisions).await? else {
             let mut status = set.status.clone();
             status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
             return self.write_status(set, status).await.map(|()| Requeue::OnChange);
         };
-        let hash = |own: &ControllerRevision| own.metadata.labels.get(REVISION).cloned();
         let equal = revisions.iter().filter(|own| history::holds(own, &set.spec.template));
-        let hashes: BTreeSet<String> = equal.filter_map(|own| hash(own)).collect();
+        let hashes: BTreeSet<String> = equal.map(|own| hash(own).to_owned()).collect();
         let wish = Wish::of(set);
         let nodes = self.nodes.with(|all| all.map(|(key, node)| (key.name.clone(), wish.fit(node))).collect());
         let (uid, uptime) = (set.metadata.uid.as_deref().unwrap_or_default(), self.clock.uptime());
@@ -173,13 +155,12 @@ impl DaemonSets {
         let now = self.clock.now();
         let seen = Seen { set, nodes: &nodes, pods: &pods, hashes: &hashes, pause: &pause, now };
         let plan = plan::plan(&seen);
-        let done = self.carry_out(set, &hash(&current).unwrap_or_default(), &plan).await;
+        let done = self.carry_out(set, hash(&current), &plan).await;
         self.write_status(set, status::of(&seen)).await?;
         done?;
         let in_use = |own: &ControllerRevision| {
-            let hash = hash(own);
             history::name(own) == history::name(&current)
-                || pods.iter().any(|pod| pod.labels.get(REVISION) == hash.as_ref())
+                || pods.iter().any(|pod| pod.labels.get(REVISION).is_some_and(|of| of == hash(own)))
         };
         history::forget(&self.client, &history::surplus(&revisions, set.spec.revision_history_limit, in_use)).await?;
         let next = [plan.next, status::available_next(&seen)].into_iter().flatten().min();
@@ -225,6 +206,11 @@ impl Controller for DaemonSets {
         }
         self.set(&set).await
     }
+}
+
+/// What the pods of a revision are labelled with; a revision that somebody else made may have no hash.
+fn hash(revision: &ControllerRevision) -> &str {
+    revision.metadata.labels.get(REVISION).map_or_else(|| history::name(revision), String::as_str)
 }
 
 /// What sets look at: not how full a node is.

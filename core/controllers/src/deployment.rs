@@ -172,11 +172,7 @@ impl Deployments {
         if status == deployment.status {
             return Ok(());
         }
-        let changed = Deployment { status, ..deployment.clone() };
-        match self.client.update_status(&changed).await {
-            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(()),
-            written => written.map(drop),
-        }
+        crate::status::write(&self.client, &Deployment { status, ..deployment.clone() }).await
     }
 }
 

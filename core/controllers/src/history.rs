@@ -37,7 +37,7 @@ pub(crate) struct Snapshot<'a> {
 
 /// What makes an owner's template its latest revision.
 #[derive(Debug)]
-pub(crate) enum Step {
+enum Step {
     /// It is.
     Rest(Arc<ControllerRevision>),
     /// It is known under another number.
@@ -47,7 +47,7 @@ pub(crate) enum Step {
 
 impl Snapshot<'_> {
     /// Compares the template with the owner's revisions.
-    pub(crate) fn plan(&self, revisions: &[Arc<ControllerRevision>]) -> Step {
+    fn plan(&self, revisions: &[Arc<ControllerRevision>]) -> Step {
         let (equal, others): (Vec<_>, Vec<_>) = revisions.iter().partition(|own| holds(own, self.template));
         let next = others.iter().map(|own| own.revision).max().unwrap_or(0) + 1;
         match equal.into_iter().max_by_key(|own| order(own)) {
@@ -77,13 +77,24 @@ impl Snapshot<'_> {
     }
 }
 
-/// Makes a template the latest revision of its owner; `None` where the name of a new revision belongs to another, which
+/// Makes a template the latest of its owner's revisions; `None` where the name of a new one belongs to another, which
 /// another collision count changes.
 ///
 /// # Errors
 ///
 /// Those of the API; a conflict where somebody else changed the revision.
-pub(crate) async fn settle(client: &Client, step: Step) -> Result<Option<Arc<ControllerRevision>>> {
+pub(crate) async fn settle(
+    client: &Client,
+    snapshot: &Snapshot<'_>,
+    revisions: &mut Vec<Arc<ControllerRevision>>,
+) -> Result<Option<Arc<ControllerRevision>>> {
+    let Some(latest) = carry_out(client, snapshot.plan(revisions)).await? else { return Ok(None) };
+    revisions.retain(|own| name(own) != name(&latest));
+    revisions.push(Arc::clone(&latest));
+    Ok(Some(latest))
+}
+
+async fn carry_out(client: &Client, step: Step) -> Result<Option<Arc<ControllerRevision>>> {
     let revision = match step {
         Step::Rest(revision) => return Ok(Some(revision)),
         Step::Renumber(revision) => return client.update(&revision).await.map(Some),
@@ -96,7 +107,8 @@ pub(crate) async fn settle(client: &Client, step: Step) -> Result<Option<Arc<Con
             let owner = |of: &ControllerRevision| claim::controller_of(&of.metadata).map(|owner| owner.uid.clone());
             // It may be one that was not seen yet, or an orphan that is about to be adopted.
             let own = owner(&there).is_none_or(|uid| Some(uid) == owner(&revision));
-            Ok((own && there.data == revision.data).then_some(there))
+            let same = template_of(&revision).is_some_and(|template| holds(&there, &template));
+            Ok((own && same).then_some(there))
         }
         created => created.map(Some),
     }

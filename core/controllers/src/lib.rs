@@ -24,6 +24,7 @@ mod resources;
 pub mod root_ca;
 pub mod service_account;
 mod statefulset;
+mod status;
 pub mod taint_eviction;
 mod template;
 mod written;

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use windlass_api::{apps::v1::ReplicaSet, core::v1::Pod};
 use windlass_client::{Client, events, gvr};
 use windlass_kernel::{
-    Clock, Controller, ErrorKind, Result,
+    Clock, Controller, Result,
     controller::{ObjectKey, Requeue, Watched},
 };
 
@@ -83,11 +83,7 @@ impl<K: Replicas> ReplicaSets<K> {
         if status == set.status {
             return Ok(());
         }
-        match self.client.update_status(&K::from_set(ReplicaSet { status, ..set.clone() })).await {
-            // Whoever wrote in between wakes this controller again.
-            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(()),
-            written => written.map(drop),
-        }
+        crate::status::write(&self.client, &K::from_set(ReplicaSet { status, ..set.clone() })).await
     }
 
     /// The active pods of the sets that share this one's controller: those that it should not double up with.

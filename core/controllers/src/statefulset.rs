@@ -17,7 +17,7 @@ use windlass_api::{
 };
 use windlass_client::{Cache, Client, Select, events::Recorder, gvr};
 use windlass_kernel::{
-    Clock, Controller, Document, ErrorKind, Result,
+    Clock, Controller, Document, Result,
     controller::{ObjectKey, Requeue, Watched},
 };
 
@@ -85,10 +85,7 @@ impl StatefulSets {
             collision_count: set.status.collision_count,
             label: HASH,
         };
-        let step = snapshot.plan(revisions);
-        let Some(update) = history::settle(&self.client, step).await? else { return Ok(None) };
-        revisions.retain(|own| history::name(own) != history::name(&update));
-        revisions.push(Arc::clone(&update));
+        let Some(update) = history::settle(&self.client, &snapshot, revisions).await? else { return Ok(None) };
         let current = set.status.current_revision.as_deref();
         let current = revisions.iter().find(|own| Some(history::name(own)) == current).unwrap_or(&update);
         Ok(Some(Path { current: Arc::clone(current), update }))
@@ -110,11 +107,7 @@ impl StatefulSets {
         if status == set.status {
             return Ok(());
         }
-        match self.client.update_status(&StatefulSet { status, ..set.clone() }).await {
-            // Whoever wrote in between wakes this controller again.
-            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(()),
-            written => written.map(drop),
-        }
+        crate::status::write(&self.client, &StatefulSet { status, ..set.clone() }).await
     }
 }
 

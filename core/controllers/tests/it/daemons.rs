@@ -34,7 +34,9 @@ fn all<T: Resource>(cluster: &Cluster) -> Cache<Arc<T>> {
 fn image(cluster: &Cluster, image: &str) {
     let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": image}]}}}});
     let patched = cluster.admin.patch::<DaemonSet>("default", "web", PatchType::Strategic, patch);
-    cluster.executor.run_until(patched).unwrap();
+    let wanted = cluster.executor.run_until(patched).unwrap().metadata.generation;
+    // What is waited for next is not what was there before.
+    cluster.until(&all::<DaemonSet>(cluster), |sets| sets.values().iter().any(|set| set.metadata.generation >= wanted));
 }
 
 fn label(cluster: &Cluster, node: &str, value: Value) {

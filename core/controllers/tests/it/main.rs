@@ -5,6 +5,7 @@ mod collecting;
 mod daemons;
 mod laws;
 mod lost_nodes;
+mod mirrors;
 mod replication;
 mod roles;
 mod rollouts;

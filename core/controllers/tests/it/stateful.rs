@@ -39,7 +39,10 @@ fn all<T: Resource>(cluster: &Cluster) -> Cache<Arc<T>> {
 
 fn patch(cluster: &Cluster, patch: Value) {
     let patched = cluster.admin.patch::<StatefulSet>("default", "web", PatchType::Strategic, patch);
-    cluster.executor.run_until(patched).unwrap();
+    let wanted = cluster.executor.run_until(patched).unwrap().metadata.generation;
+    // What is waited for next is not what was there before.
+    cluster
+        .until(&all::<StatefulSet>(cluster), |sets| sets.values().iter().any(|set| set.metadata.generation >= wanted));
 }
 
 fn image(cluster: &Cluster, image: &str) {
@@ -221,12 +224,13 @@ fn a_pod_that_was_evicted_comes_back_under_its_name() {
     let (sets, pods) = (all(&cluster), all::<Pod>(&cluster));
     cluster.create("statefulsets", stateful(2, &json!({})));
     cluster.until(&sets, rolled_out(2));
-    let before = pods.get(&ObjectKey::new("default", "web-0")).unwrap().metadata.uid.clone();
+    let before: Arc<Pod> = cluster.executor.run_until(cluster.admin.get("default", "web-0")).unwrap();
     let evicted = json!({"status": {"phase": "Failed", "reason": "Evicted"}});
     let patched = cluster.admin.patch_status::<Pod>("default", "web-0", PatchType::Merge, evicted);
     cluster.executor.run_until(patched).unwrap();
     cluster.until(&pods, |pods| {
-        pods.get(&ObjectKey::new("default", "web-0")).is_some_and(|pod| pod.metadata.uid != before && ready(&pod))
+        pods.get(&ObjectKey::new("default", "web-0"))
+            .is_some_and(|pod| pod.metadata.uid != before.metadata.uid && ready(&pod))
     });
     cluster.until(&sets, rolled_out(2));
 }

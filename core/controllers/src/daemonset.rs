@@ -37,10 +37,11 @@ use self::{
 };
 use crate::{
     adopt,
+    amount::seconds,
     claim::{self, ORPHANS},
     history::{self, REVISION, Snapshot},
-    owned::Owned,
-    pods::{Changes, Phase, Pods},
+    owned::{self, Owned},
+    pods::{Changes, Phase, Pods, available_next},
     registry::Tools,
     written::Written,
 };
@@ -163,7 +164,8 @@ impl DaemonSets {
                 || pods.iter().any(|pod| pod.labels.get(REVISION).is_some_and(|of| of == hash(own)))
         };
         history::forget(&self.client, &history::surplus(&revisions, set.spec.revision_history_limit, in_use)).await?;
-        let next = [plan.next, status::available_next(&seen)].into_iter().flatten().min();
+        let available = available_next(&pods, seconds(set.spec.min_ready_seconds), now);
+        let next = [plan.next, available].into_iter().flatten().min();
         Ok(next.map_or(Requeue::OnChange, Requeue::After))
     }
 }
@@ -189,9 +191,8 @@ impl Controller for DaemonSets {
         }
         (key.name == ORPHANS).then(|| {
             let sets = self.sets.in_namespace(&key.namespace);
-            let owners = || sets.iter().map(|(_, set)| (&set.metadata, &set.spec.selector));
-            let of_pods = self.pods.adopters(&key.namespace, owners());
-            of_pods.into_iter().chain(self.revisions.adopters(&key.namespace, owners())).collect()
+            let owners = sets.iter().map(|(_, set)| (&set.metadata, &set.spec.selector));
+            owned::adopters(&key.namespace, owners, (&self.pods, &self.revisions))
         })
     }
 

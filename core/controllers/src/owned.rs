@@ -78,36 +78,36 @@ impl Claimed for PodView {
     }
 }
 
-impl Claimed for ReplicaSet {
-    type Object = Self;
+/// An object that caches hold as it is.
+pub(crate) trait Whole: Resource {}
+
+impl Whole for ControllerRevision {}
+impl Whole for ReplicaSet {}
+
+impl<T: Whole> Claimed for T {
+    type Object = T;
 
     fn key(&self) -> ObjectKey {
-        claim::key(&self.metadata)
+        claim::key(self.metadata())
     }
 
     fn facts(&self) -> Facts<'_> {
-        Facts::of(&self.metadata)
+        Facts::of(self.metadata())
     }
 
-    fn view(object: Arc<Self>) -> Arc<Self> {
+    fn view(object: Arc<T>) -> Arc<T> {
         object
     }
 }
 
-impl Claimed for ControllerRevision {
-    type Object = Self;
-
-    fn key(&self) -> ObjectKey {
-        claim::key(&self.metadata)
-    }
-
-    fn facts(&self) -> Facts<'_> {
-        Facts::of(&self.metadata)
-    }
-
-    fn view(object: Arc<Self>) -> Arc<Self> {
-        object
-    }
+/// The keys of those of a namespace's owners that would adopt a pod or a revision.
+pub(crate) fn adopters<'a>(
+    namespace: &str,
+    owners: impl Iterator<Item = (&'a ObjectMeta, &'a LabelSelector)> + Clone,
+    (pods, revisions): (&Owned<PodView>, &Owned<ControllerRevision>),
+) -> Vec<ObjectKey> {
+    let of_pods = pods.adopters(namespace, owners.clone());
+    of_pods.into_iter().chain(revisions.adopters(namespace, owners)).collect()
 }
 
 /// All objects of a kind, findable by controller.
@@ -163,7 +163,7 @@ impl<P: Claimed> Owned<P> {
     }
 }
 
-impl<P: Claimed<Object = P> + Resource> Owned<P> {
+impl<P: Whole> Owned<P> {
     /// Whole objects.
     pub(crate) fn whole(informers: &Informers) -> Self {
         Self(informers.cache(&Selection::all::<P>(), vec![Self::index()], |document| {

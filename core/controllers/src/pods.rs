@@ -126,6 +126,12 @@ fn phase(phase: Option<&str>) -> Phase {
     }
 }
 
+/// After which time the next ready pod becomes available, if there is one that is not yet.
+pub(crate) fn available_next(pods: &[Arc<PodView>], min_ready: Duration, now: Timestamp) -> Option<Duration> {
+    let waits = pods.iter().filter(|pod| pod.active()).filter_map(|pod| pod.available_in(min_ready, now));
+    waits.filter(|wait| !wait.is_zero()).min()
+}
+
 /// All pods, findable by controller and by node.
 pub(crate) type Pods = Owned<PodView>;
 

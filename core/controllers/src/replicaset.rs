@@ -24,6 +24,7 @@ use self::{
 };
 use crate::{
     adopt,
+    amount::seconds,
     claim::{self, ORPHANS},
     owned::Owned,
     pods::{self, Changes, PodView, Pods},
@@ -136,7 +137,10 @@ impl<K: Replicas> Controller for ReplicaSets<K> {
         self.write_status(&set, &observed).await?;
         match failed {
             Some((_, error)) => Err(error),
-            None => Ok(status::available_next(&set, &own, now).map_or(Requeue::OnChange, Requeue::After)),
+            None => {
+                let next = pods::available_next(&own, seconds(set.spec.min_ready_seconds), now);
+                Ok(next.map_or(Requeue::OnChange, Requeue::After))
+            }
         }
     }
 }

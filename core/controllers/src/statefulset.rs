@@ -24,10 +24,11 @@ use windlass_kernel::{
 use self::{carry::Templates, claims::ClaimView, plan::Seen};
 use crate::{
     adopt,
+    amount::seconds,
     claim::{self, ORPHANS},
     history::{self, Snapshot},
-    owned::Owned,
-    pods::{PodView, Pods},
+    owned::{self, Owned},
+    pods::{PodView, Pods, available_next},
     registry::Tools,
     written::Written,
 };
@@ -100,7 +101,8 @@ impl StatefulSets {
         let done = self.carry_out(set, &Templates::of(set, path), steps).await;
         self.write_status(set, status::of(set, pods, (current, update), now)).await?;
         done?;
-        Ok(status::available_next(set, pods, now).map_or(Requeue::OnChange, Requeue::After))
+        let min_ready = seconds(set.spec.min_ready_seconds);
+        Ok(available_next(pods, min_ready, now).map_or(Requeue::OnChange, Requeue::After))
     }
 
     async fn write_status(&self, set: &StatefulSet, status: StatefulSetStatus) -> Result<()> {
@@ -129,9 +131,8 @@ impl Controller for StatefulSets {
     fn stands_for(&self, key: &ObjectKey) -> Option<Vec<ObjectKey>> {
         (key.name == ORPHANS).then(|| {
             let sets = self.sets.in_namespace(&key.namespace);
-            let owners = || sets.iter().map(|(_, set)| (&set.metadata, &set.spec.selector));
-            let of_pods = self.pods.adopters(&key.namespace, owners());
-            of_pods.into_iter().chain(self.revisions.adopters(&key.namespace, owners())).collect()
+            let owners = sets.iter().map(|(_, set)| (&set.metadata, &set.spec.selector));
+            owned::adopters(&key.namespace, owners, (&self.pods, &self.revisions))
         })
     }
 

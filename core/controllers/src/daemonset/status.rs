@@ -1,11 +1,9 @@
 //! What a DaemonSet's status says of its nodes and pods.
 
-use std::time::Duration;
-
 use windlass_api::apps::v1::DaemonSetStatus;
 
 use super::{nodes::Fit, plan::Seen};
-use crate::amount::{number, seconds, some};
+use crate::amount::{number, some};
 
 /// The status that nodes and pods make. Of several pods on a node the oldest counts.
 pub(super) fn of(seen: &Seen<'_>) -> DaemonSetStatus {
@@ -33,11 +31,4 @@ pub(super) fn of(seen: &Seen<'_>) -> DaemonSetStatus {
     status.number_unavailable = some(status.desired_number_scheduled - available);
     status.updated_number_scheduled = some(updated);
     status
-}
-
-/// After which time the next ready pod becomes available, if there is one that is not yet.
-pub(super) fn available_next(seen: &Seen<'_>) -> Option<Duration> {
-    let min_ready = seconds(seen.set.spec.min_ready_seconds);
-    let waits = seen.pods.iter().filter(|pod| pod.active()).filter_map(|pod| pod.available_in(min_ready, seen.now));
-    waits.filter(|wait| !wait.is_zero()).min()
 }

@@ -1,13 +1,13 @@
 //! What a StatefulSet's status says of its pods.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use windlass_api::apps::v1::{StatefulSet, StatefulSetStatus};
 
 use super::plan::{available, ready, revision};
 use crate::{
-    amount::{number, seconds, some},
+    amount::{number, some},
     pods::PodView,
 };
 
@@ -39,13 +39,6 @@ pub(super) fn of(
         observed_generation: set.metadata.generation,
         conditions: set.status.conditions.clone(),
     }
-}
-
-/// After which time the next ready pod becomes available, if there is one that is not yet.
-pub(super) fn available_next(set: &StatefulSet, pods: &[Arc<PodView>], now: Timestamp) -> Option<Duration> {
-    let min_ready = seconds(set.spec.min_ready_seconds);
-    let waits = pods.iter().filter(|pod| pod.active()).filter_map(|pod| pod.available_in(min_ready, now));
-    waits.filter(|wait| !wait.is_zero()).min()
 }
 
 #[cfg(test)]

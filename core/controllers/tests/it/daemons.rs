@@ -39,7 +39,7 @@ fn image(cluster: &Cluster, image: &str) {
     cluster.until(&all::<DaemonSet>(cluster), |sets| sets.values().iter().any(|set| set.metadata.generation >= wanted));
 }
 
-fn label(cluster: &Cluster, node: &str, value: Value) {
+fn label(cluster: &Cluster, node: &str, value: &str) {
     let patch = json!({"metadata": {"labels": {"color": value}}});
     cluster.executor.run_until(cluster.admin.patch::<Node>("", node, PatchType::Merge, patch)).unwrap();
 }
@@ -97,13 +97,13 @@ fn each_node_that_fits_has_one_pod() {
     blue["spec"]["template"]["spec"]["nodeSelector"] = json!({"color": "blue"});
     cluster.create("daemonsets", blue);
     cluster.until(&sets, rolled_out(0));
-    label(&cluster, "n1", "blue".into());
+    label(&cluster, "n1", "blue");
     cluster.until(&sets, rolled_out(1));
     assert_eq!(images(&pods), on(&["n1"], "web:1"));
-    label(&cluster, "n2", "blue".into());
+    label(&cluster, "n2", "blue");
     cluster.add_node("n3", 3);
     cluster.until(&sets, rolled_out(2));
-    label(&cluster, "n1", "green".into());
+    label(&cluster, "n1", "green");
     cluster.until(&sets, rolled_out(1));
     cluster.settle();
     assert_eq!(images(&pods), on(&["n2"], "web:1"));

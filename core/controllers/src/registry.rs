@@ -2,21 +2,28 @@
 
 use std::sync::Arc;
 
+use windlass_api::{
+    apps::v1::{ControllerRevision, ReplicaSet},
+    core::v1::ReplicationController,
+};
 use windlass_client::{Client, Informers, events::Recorder, informer::Parts, run_controllers};
 use windlass_kernel::{Controller, Identity, Stop};
 
 use crate::{
+    cluster_roles::ClusterRoles,
     collector::Collector,
+    daemonset::DaemonSets,
     deployment::Deployments,
-    endpoints::{EndpointSlices, LegacyEndpoints},
+    endpoints::{EndpointSlices, LegacyEndpoints, MirroredSlices},
     namespace::Namespaces,
     node_lifecycle::Nodes,
+    owned::Owned,
     podgc::PodCollector,
     pods::Pods,
     replicaset::ReplicaSets,
     root_ca::RootCas,
     service_account::ServiceAccounts,
-    sets::Sets,
+    statefulset::StatefulSets,
     taint_eviction::TaintEvictions,
 };
 
@@ -35,16 +42,21 @@ type Make = fn(&Tools) -> Arc<dyn Controller>;
 
 /// The controllers that keys drive, one line each, by the name of their service account.
 const CONTROLLERS: &[(&str, Make)] = &[
+    ("clusterrole-aggregation-controller", |tools| Arc::new(ClusterRoles::new(tools))),
+    ("daemon-set-controller", |tools| Arc::new(DaemonSets::new(tools))),
     ("deployment-controller", |tools| Arc::new(Deployments::new(tools))),
     ("endpoint-controller", |tools| Arc::new(LegacyEndpoints::new(tools))),
     ("endpointslice-controller", |tools| Arc::new(EndpointSlices::new(tools))),
+    ("endpointslicemirroring-controller", |tools| Arc::new(MirroredSlices::new(tools))),
     ("node-controller", |tools| Arc::new(Nodes::new(tools))),
     ("node-controller", |tools| Arc::new(TaintEvictions::new(tools))),
     ("namespace-controller", |tools| Arc::new(Namespaces::new(tools))),
     ("pod-garbage-collector", |tools| Arc::new(PodCollector::new(tools))),
-    ("replicaset-controller", |tools| Arc::new(ReplicaSets::new(tools))),
+    ("replicaset-controller", |tools| Arc::new(ReplicaSets::<ReplicaSet>::new(tools))),
+    ("replication-controller", |tools| Arc::new(ReplicaSets::<ReplicationController>::new(tools))),
     ("root-ca-cert-publisher", |tools| Arc::new(RootCas::new(tools))),
     ("service-account-controller", |tools| Arc::new(ServiceAccounts::new(tools))),
+    ("statefulset-controller", |tools| Arc::new(StatefulSets::new(tools))),
 ];
 
 const COLLECTOR: &str = "generic-garbage-collector";
@@ -57,14 +69,20 @@ pub(crate) struct Tools {
     /// A client that acts as the controller.
     pub(crate) client: Client,
     pub(crate) pods: Pods,
-    pub(crate) sets: Sets,
+    pub(crate) sets: Owned<ReplicaSet>,
+    pub(crate) revisions: Owned<ControllerRevision>,
     pub(crate) config: Config,
 }
 
 impl Tools {
     /// A recorder of events in the controller's name.
     pub(crate) fn recorder(&self) -> Recorder {
-        recorder(&self.informers, &self.client, self.name)
+        self.recorder_as(self.name)
+    }
+
+    /// A recorder of events in another name, where upstream's component is not called as its account.
+    pub(crate) fn recorder_as(&self, component: &str) -> Recorder {
+        recorder(&self.informers, &self.client, component)
     }
 }
 
@@ -87,13 +105,14 @@ pub fn identity(name: &str) -> Identity {
 /// All controllers that keys drive. `informers` read for all of them; each writes as itself.
 #[must_use]
 pub fn all(informers: &Informers, config: &Config) -> Vec<Arc<dyn Controller>> {
-    let (pods, sets) = (Pods::new(informers), Sets::new(informers));
+    let (pods, sets, revisions) = (Pods::new(informers), Owned::whole(informers), Owned::whole(informers));
     let tools = |name: &'static str| Tools {
         name,
         informers: informers.clone(),
         client: client(informers, name),
         pods: pods.clone(),
         sets: sets.clone(),
+        revisions: revisions.clone(),
         config: config.clone(),
     };
     CONTROLLERS.iter().map(|(name, make)| make(&tools(name))).collect()

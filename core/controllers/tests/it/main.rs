@@ -2,6 +2,12 @@
 
 mod cluster;
 mod collecting;
+mod daemons;
+mod laws;
 mod lost_nodes;
+mod mirrors;
+mod replication;
+mod roles;
 mod rollouts;
 mod sets;
+mod stateful;

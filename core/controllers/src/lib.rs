@@ -13,6 +13,7 @@ mod daemonset;
 pub mod deployment;
 pub mod endpoints;
 mod history;
+pub mod job;
 pub mod namespace;
 pub mod node_lifecycle;
 mod owned;

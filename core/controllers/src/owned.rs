@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use windlass_api::{
     apps::v1::{ControllerRevision, ReplicaSet},
+    batch::v1::Job,
     core::v1::Pod,
     meta::v1::{LabelSelector, ObjectMeta},
     types::Resource,
@@ -82,6 +83,7 @@ impl Claimed for PodView {
 pub(crate) trait Whole: Resource {}
 
 impl Whole for ControllerRevision {}
+impl Whole for Job {}
 impl Whole for ReplicaSet {}
 
 impl<T: Whole> Claimed for T {

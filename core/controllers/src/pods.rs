@@ -5,11 +5,15 @@ mod changes;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use windlass_api::core::v1::{ContainerStatus, Pod};
+use windlass_api::{
+    core::v1::{ContainerStatus, Pod},
+    meta::v1::OwnerReference,
+    types::Resource,
+};
 use windlass_client::{Informers, Select, informer::Index};
 use windlass_kernel::controller::ObjectKey;
 
-pub(crate) use self::changes::{Changes, delete, from_template};
+pub(crate) use self::changes::{Changes, delete, from_template, worse};
 use crate::{claim, owned::Owned};
 
 /// The annotation that says how costly it is to delete a pod, compared with its siblings.
@@ -24,6 +28,8 @@ pub(crate) struct PodView {
     pub(crate) labels: BTreeMap<String, String>,
     /// The uid of the controller.
     pub(crate) controller: Option<String>,
+    /// The controller's group, kind and name as one text, because there are many pods.
+    pub(crate) owner: Box<str>,
     pub(crate) created: Option<Timestamp>,
     pub(crate) deleting: bool,
     pub(crate) node: String,
@@ -68,6 +74,7 @@ impl PodView {
             uid: meta.uid.clone().unwrap_or_default(),
             labels: meta.labels.clone(),
             controller: claim::controller_of(meta).map(|owner| owner.uid.clone()),
+            owner: claim::controller_of(meta).map(Owner::pack).unwrap_or_default(),
             created: meta.creation_timestamp.map(|time| time.0),
             deleting: meta.deletion_timestamp.is_some(),
             node: pod.spec.node_name.clone().unwrap_or_default(),
@@ -78,6 +85,12 @@ impl PodView {
             deletion_cost: meta.annotations.get(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or(0),
             restarts: (most(&pod.status.container_statuses), most(&of_sidecars)),
         }
+    }
+
+    /// Who controls it, by name.
+    pub(crate) fn owner(&self) -> Option<Owner<'_>> {
+        let mut parts = self.owner.splitn(3, '/');
+        Some(Owner { group: parts.next()?, kind: parts.next()?, name: parts.next()? })
     }
 
     /// The node that it is on or waits for; empty where any will do.
@@ -102,6 +115,24 @@ impl PodView {
         }
         let end = self.ready_since?.checked_add(min_ready).ok()?;
         Some(Duration::try_from(end.duration_since(now)).unwrap_or(Duration::ZERO))
+    }
+}
+
+/// An object that controls a pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owner<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) name: &'a str,
+}
+
+impl Owner<'_> {
+    fn pack(owner: &OwnerReference) -> Box<str> {
+        format!("{}/{}/{}", claim::group(&owner.api_version), owner.kind, owner.name).into()
+    }
+
+    pub(crate) fn is<T: Resource>(&self) -> bool {
+        self.group == T::GROUP && self.kind == T::KIND
     }
 }
 

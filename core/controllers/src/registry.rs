@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use windlass_api::{
     apps::v1::{ControllerRevision, ReplicaSet},
+    batch::v1::Job,
     core::v1::ReplicationController,
 };
 use windlass_client::{Client, Informers, events::Recorder, informer::Parts, run_controllers};
@@ -15,6 +16,7 @@ use crate::{
     daemonset::DaemonSets,
     deployment::Deployments,
     endpoints::{EndpointSlices, LegacyEndpoints, MirroredSlices},
+    job::Jobs,
     namespace::Namespaces,
     node_lifecycle::Nodes,
     owned::Owned,
@@ -48,9 +50,10 @@ const CONTROLLERS: &[(&str, Make)] = &[
     ("endpoint-controller", |tools| Arc::new(LegacyEndpoints::new(tools))),
     ("endpointslice-controller", |tools| Arc::new(EndpointSlices::new(tools))),
     ("endpointslicemirroring-controller", |tools| Arc::new(MirroredSlices::new(tools))),
+    ("job-controller", |tools| Arc::new(Jobs::new(tools))),
+    ("namespace-controller", |tools| Arc::new(Namespaces::new(tools))),
     ("node-controller", |tools| Arc::new(Nodes::new(tools))),
     ("node-controller", |tools| Arc::new(TaintEvictions::new(tools))),
-    ("namespace-controller", |tools| Arc::new(Namespaces::new(tools))),
     ("pod-garbage-collector", |tools| Arc::new(PodCollector::new(tools))),
     ("replicaset-controller", |tools| Arc::new(ReplicaSets::<ReplicaSet>::new(tools))),
     ("replication-controller", |tools| Arc::new(ReplicaSets::<ReplicationController>::new(tools))),
@@ -70,6 +73,7 @@ pub(crate) struct Tools {
     pub(crate) client: Client,
     pub(crate) pods: Pods,
     pub(crate) sets: Owned<ReplicaSet>,
+    pub(crate) jobs: Owned<Job>,
     pub(crate) revisions: Owned<ControllerRevision>,
     pub(crate) config: Config,
 }
@@ -105,13 +109,15 @@ pub fn identity(name: &str) -> Identity {
 /// All controllers that keys drive. `informers` read for all of them; each writes as itself.
 #[must_use]
 pub fn all(informers: &Informers, config: &Config) -> Vec<Arc<dyn Controller>> {
-    let (pods, sets, revisions) = (Pods::new(informers), Owned::whole(informers), Owned::whole(informers));
+    let (pods, sets, jobs) = (Pods::new(informers), Owned::whole(informers), Owned::whole(informers));
+    let revisions = Owned::whole(informers);
     let tools = |name: &'static str| Tools {
         name,
         informers: informers.clone(),
         client: client(informers, name),
         pods: pods.clone(),
         sets: sets.clone(),
+        jobs: jobs.clone(),
         revisions: revisions.clone(),
         config: config.clone(),
     };

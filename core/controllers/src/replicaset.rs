@@ -4,7 +4,7 @@
 
 mod kind;
 mod plan;
-mod rank;
+pub(crate) mod rank;
 mod status;
 
 use std::{marker::PhantomData, sync::Arc};

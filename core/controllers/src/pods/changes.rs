@@ -132,7 +132,7 @@ pub(crate) fn from_template(template: &PodTemplateSpec, owner: OwnerReference, n
 }
 
 /// Of two errors the one whose outcome is less known.
-fn worse(before: Option<Error>, error: Error) -> Option<Error> {
+pub(crate) fn worse(before: Option<Error>, error: Error) -> Option<Error> {
     match before {
         Some(before) if before.certainty() == Certainty::Unknown || error.certainty() == Certainty::NotApplied => {
             Some(before)

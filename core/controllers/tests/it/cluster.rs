@@ -195,7 +195,7 @@ fn behaviour(pod: &Pod) -> Behaviour {
     match image {
         "slow" => Behaviour { ready: Duration::from_secs(60), ..Behaviour::default() },
         "broken" => Behaviour { start: Duration::from_secs(1_000_000), ..Behaviour::default() },
-        _ => Behaviour::default(),
+        _ => Behaviour::of(pod),
     }
 }
 

@@ -3,6 +3,7 @@
 mod cluster;
 mod collecting;
 mod daemons;
+mod jobs;
 mod laws;
 mod lost_nodes;
 mod mirrors;

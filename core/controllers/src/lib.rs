@@ -6,9 +6,11 @@
 
 mod adopt;
 mod amount;
+pub mod bootstrap_tokens;
 mod claim;
 mod cluster_roles;
 pub mod collector;
+pub mod cronjob;
 mod daemonset;
 pub mod deployment;
 pub mod endpoints;
@@ -28,6 +30,7 @@ mod statefulset;
 mod status;
 pub mod taint_eviction;
 mod template;
+pub mod ttl_after_finished;
 mod written;
 
 pub use registry::{Config, all, collector, identity, names, run};

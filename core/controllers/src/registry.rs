@@ -11,8 +11,10 @@ use windlass_client::{Client, Informers, events::Recorder, informer::Parts, run_
 use windlass_kernel::{Controller, Identity, Stop};
 
 use crate::{
+    bootstrap_tokens::BootstrapTokens,
     cluster_roles::ClusterRoles,
     collector::Collector,
+    cronjob::CronJobs,
     daemonset::DaemonSets,
     deployment::Deployments,
     endpoints::{EndpointSlices, LegacyEndpoints, MirroredSlices},
@@ -27,6 +29,7 @@ use crate::{
     service_account::ServiceAccounts,
     statefulset::StatefulSets,
     taint_eviction::TaintEvictions,
+    ttl_after_finished::EndedJobs,
 };
 
 /// What controllers are told beside what the API says.
@@ -45,6 +48,7 @@ type Make = fn(&Tools) -> Arc<dyn Controller>;
 /// The controllers that keys drive, one line each, by the name of their service account.
 const CONTROLLERS: &[(&str, Make)] = &[
     ("clusterrole-aggregation-controller", |tools| Arc::new(ClusterRoles::new(tools))),
+    ("cronjob-controller", |tools| Arc::new(CronJobs::new(tools))),
     ("daemon-set-controller", |tools| Arc::new(DaemonSets::new(tools))),
     ("deployment-controller", |tools| Arc::new(Deployments::new(tools))),
     ("endpoint-controller", |tools| Arc::new(LegacyEndpoints::new(tools))),
@@ -60,6 +64,8 @@ const CONTROLLERS: &[(&str, Make)] = &[
     ("root-ca-cert-publisher", |tools| Arc::new(RootCas::new(tools))),
     ("service-account-controller", |tools| Arc::new(ServiceAccounts::new(tools))),
     ("statefulset-controller", |tools| Arc::new(StatefulSets::new(tools))),
+    ("token-cleaner", |tools| Arc::new(BootstrapTokens::new(tools))),
+    ("ttl-after-finished-controller", |tools| Arc::new(EndedJobs::new(tools))),
 ];
 
 const COLLECTOR: &str = "generic-garbage-collector";

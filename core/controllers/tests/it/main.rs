@@ -2,6 +2,7 @@
 
 mod cluster;
 mod collecting;
+mod crons;
 mod daemons;
 mod jobs;
 mod laws;

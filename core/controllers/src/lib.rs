@@ -13,6 +13,7 @@ pub mod collector;
 pub mod cronjob;
 mod daemonset;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoints;
 mod history;
 pub mod job;

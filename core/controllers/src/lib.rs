@@ -24,6 +24,7 @@ pub mod podgc;
 mod pods;
 mod registry;
 mod replicaset;
+pub mod resource_quota;
 mod resources;
 pub mod root_ca;
 pub mod service_account;

@@ -9,6 +9,7 @@ mod jobs;
 mod laws;
 mod lost_nodes;
 mod mirrors;
+mod quotas;
 mod replication;
 mod roles;
 mod rollouts;

@@ -33,6 +33,8 @@ mod status;
 pub mod taint_eviction;
 mod template;
 pub mod ttl_after_finished;
+pub mod volume_binder;
+pub mod volume_protection;
 mod written;
 
 pub use registry::{Config, all, collector, identity, names, run};

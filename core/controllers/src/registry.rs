@@ -32,6 +32,8 @@ use crate::{
     statefulset::StatefulSets,
     taint_eviction::TaintEvictions,
     ttl_after_finished::EndedJobs,
+    volume_binder::Binder,
+    volume_protection::{ClaimProtection, VolumeProtection},
 };
 
 /// What controllers are told beside what the API says.
@@ -61,7 +63,10 @@ const CONTROLLERS: &[(&str, Make)] = &[
     ("namespace-controller", |tools| Arc::new(Namespaces::new(tools))),
     ("node-controller", |tools| Arc::new(Nodes::new(tools))),
     ("node-controller", |tools| Arc::new(TaintEvictions::new(tools))),
+    ("persistent-volume-binder", |tools| Arc::new(Binder::new(tools))),
     ("pod-garbage-collector", |tools| Arc::new(PodCollector::new(tools))),
+    ("pv-protection-controller", |tools| Arc::new(VolumeProtection::new(tools))),
+    ("pvc-protection-controller", |tools| Arc::new(ClaimProtection::new(tools))),
     ("replicaset-controller", |tools| Arc::new(ReplicaSets::<ReplicaSet>::new(tools))),
     ("replication-controller", |tools| Arc::new(ReplicaSets::<ReplicationController>::new(tools))),
     ("resourcequota-controller", |tools| Arc::new(Quotas::new(tools))),

@@ -15,3 +15,4 @@ mod roles;
 mod rollouts;
 mod sets;
 mod stateful;
+mod volumes;

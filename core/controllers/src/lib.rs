@@ -7,6 +7,7 @@
 mod adopt;
 mod amount;
 pub mod bootstrap_tokens;
+pub mod certificates;
 mod claim;
 mod cluster_roles;
 pub mod collector;

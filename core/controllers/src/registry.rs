@@ -12,6 +12,7 @@ use windlass_kernel::{Controller, Identity, Stop};
 
 use crate::{
     bootstrap_tokens::BootstrapTokens,
+    certificates::{Certificates, Signer},
     cluster_roles::ClusterRoles,
     collector::Collector,
     cronjob::CronJobs,
@@ -41,6 +42,8 @@ use crate::{
 pub struct Config {
     /// The certificate (PEM) that pods trust the API server by; empty publishes none.
     pub root_certificate: String,
+    /// Who signs certificate requests; without one they are only removed when their time is up.
+    pub signer: Option<Arc<dyn Signer>>,
 }
 
 /// Who owns the fields that controllers write, as upstream's do.
@@ -51,6 +54,7 @@ type Make = fn(&Tools) -> Arc<dyn Controller>;
 
 /// The controllers that keys drive, one line each, by the name of their service account.
 const CONTROLLERS: &[(&str, Make)] = &[
+    ("certificate-controller", |tools| Arc::new(Certificates::new(tools))),
     ("clusterrole-aggregation-controller", |tools| Arc::new(ClusterRoles::new(tools))),
     ("cronjob-controller", |tools| Arc::new(CronJobs::new(tools))),
     ("daemon-set-controller", |tools| Arc::new(DaemonSets::new(tools))),

@@ -1,6 +1,7 @@
 //! The controllers against the real API server over a store in memory, in virtual time, with RBAC on.
 
 mod budgets;
+mod certificates;
 mod cluster;
 mod collecting;
 mod crons;

@@ -10,7 +10,7 @@ use windlass::{
     kernel::{Clock, Error, ErrorKind, Spawn},
     real::{ContainerNode, Services, primary_address, socket_note},
     rim::{SystemClock, TokioSpawn},
-    serve::{self, Https, Pki},
+    serve::{self, Https, Pki, RequestSigner},
     store::DiskStore,
     testkit::FakeNode,
 };
@@ -58,6 +58,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         .spawn(spawn)
         .keys(Arc::clone(&keys) as _)
         .root_certificate(&pki.authority.pem().certificate)
+        .signer(Arc::new(RequestSigner::new(&pki)?))
         .authenticator(Arc::clone(&authenticator));
     if node.is_some() {
         builder = builder.reached_at((address, up.listen.port()).into());

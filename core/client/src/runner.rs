@@ -106,11 +106,20 @@ impl Runner {
     }
 }
 
-/// Reconciles one key and decides when it is looked at again.
+/// Reconciles one key, or wakes those that it stands for, and decides when it is looked at again.
 async fn work(controller: &dyn Controller, queue: &Queue<ObjectKey>, key: &ObjectKey) {
     let name = controller.name();
     let span = tracing::debug_span!("controller.reconcile", controller = name, %key);
-    let reconciled = async { AssertUnwindSafe(controller.reconcile(key)).catch_unwind().await }.instrument(span).await;
+    let reconcile = async {
+        match controller.stands_for(key) {
+            None => controller.reconcile(key).await,
+            Some(keys) => {
+                keys.into_iter().for_each(|key| queue.add(key));
+                Ok(Requeue::OnChange)
+            }
+        }
+    };
+    let reconciled = AssertUnwindSafe(reconcile).catch_unwind().instrument(span).await;
     match reconciled {
         Ok(Ok(requeue)) => {
             queue.forget(key);

@@ -76,7 +76,11 @@ pub(crate) fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
 
 /// A controller's reference to itself.
 pub(crate) fn reference<T: Resource>(owner: &T) -> OwnerReference {
-    let meta = owner.metadata();
+    reference_to::<T>(owner.metadata())
+}
+
+/// The reference to a controller of a kind, by its metadata.
+pub(crate) fn reference_to<T: Resource>(meta: &ObjectMeta) -> OwnerReference {
     OwnerReference {
         api_version: T::api_version(),
         kind: T::KIND.into(),
@@ -102,16 +106,16 @@ pub(crate) fn moot(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Invalid)
 }
 
+/// Whether a creation was refused because its namespace is going away.
+pub(crate) fn terminating(error: &Error) -> bool {
+    let is = |reason: &str| reason == "NamespaceTerminating";
+    error.details().is_some_and(|details| is(&details.reason) || details.causes.iter().any(|cause| is(&cause.reason)))
+}
+
 /// A write that somebody else has made already, or whose object is gone: the next look decides anew.
 pub(crate) fn settled(done: Result<()>) -> Result<()> {
     match done {
-        Err(error)
-            if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound)
-                || error.details().is_some_and(|details| details.reason == "NamespaceTerminating")
-                || error
-                    .details()
-                    .is_some_and(|d| d.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")) =>
-        {
+        Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) || terminating(&error) => {
             Ok(())
         }
         other => other,
@@ -120,14 +124,6 @@ pub(crate) fn settled(done: Result<()>) -> Result<()> {
 
 /// The key of the controller of that kind; the namespace's [`ORPHANS`] where nobody controls the object.
 pub(crate) fn controller_key<T: Resource>(document: &Document) -> Vec<ObjectKey> {
-    controlled_by::<T>(document, |key| ObjectKey::new(key.namespace, ORPHANS))
-}
-
-/// The key of the controller of that kind; whatever `orphan` makes of the object's own where nobody controls it.
-pub(crate) fn controlled_by<T: Resource>(
-    document: &Document,
-    orphan: impl FnOnce(ObjectKey) -> ObjectKey,
-) -> Vec<ObjectKey> {
     #[derive(Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     struct Meta {
@@ -135,7 +131,7 @@ pub(crate) fn controlled_by<T: Resource>(
     }
     let Ok(own) = document.object_key() else { return Vec::new() };
     if document.find(Index::Owner, "controller").is_none() {
-        return vec![orphan(own)];
+        return vec![ObjectKey::new(own.namespace, ORPHANS)];
     }
     let Ok(meta) = document.metadata::<Meta>() else { return Vec::new() };
     let controller = meta.owner_references.into_iter().find(|owner| owner.controller == Some(true));

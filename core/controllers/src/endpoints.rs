@@ -2,7 +2,9 @@
 
 mod facts;
 mod legacy;
+mod mirror;
 mod plan;
+mod slices;
 
 use std::sync::Arc;
 
@@ -21,9 +23,10 @@ use windlass_kernel::{
     document,
 };
 
+pub(crate) use self::mirror::MirroredSlices;
 use self::{
     facts::{Backend, selects},
-    plan::Step,
+    slices::Step,
 };
 use crate::{claim, registry::Tools};
 
@@ -93,24 +96,23 @@ fn of_pod(document: &Document) -> Vec<ObjectKey> {
     keys.map(|key| ObjectKey::new(key.namespace, format!("{POD}{}", key.name))).collect()
 }
 
-fn of_slice(document: &Document) -> Vec<ObjectKey> {
-    let Some(service) = document.label(SERVICE).filter(|_| document.label(MANAGED_BY) == Some(MANAGER)) else {
+/// The service of a slice of that manager.
+fn of_slice(document: &Document, manager: &str) -> Vec<ObjectKey> {
+    let Some(service) = document.label(SERVICE).filter(|_| document.label(MANAGED_BY) == Some(manager)) else {
         return vec![];
     };
     claim::own_key(document).into_iter().map(|key| ObjectKey::new(key.namespace, service)).collect()
 }
 
-/// Keeps the EndpointSlices of services with a selector.
+/// The slices of one manager, findable by service.
 #[derive(Debug)]
-pub struct EndpointSlices {
-    client: Client,
-    views: Views,
-    slices: Cache<Arc<EndpointSlice>>,
+struct Slices {
+    cache: Cache<Arc<EndpointSlice>>,
 }
 
-impl EndpointSlices {
-    pub(crate) fn new(tools: &Tools) -> Self {
-        let select = Select::all().labels(format!("{MANAGED_BY}={MANAGER}"));
+impl Slices {
+    /// Fed by the watch that wakes the controller, so that it knows what it is woken for.
+    fn new(informers: &Informers, manager: &'static str) -> Self {
         let by_service = Index {
             name: SERVICE,
             values: |key: &ObjectKey, slice: &Arc<EndpointSlice>| {
@@ -118,18 +120,46 @@ impl EndpointSlices {
                 vec![ObjectKey::new(key.namespace.clone(), service).to_string()]
             },
         };
-        let slices = tools
-            .informers
-            .projected::<EndpointSlice, _>(select, vec![by_service], |slice| Some(Arc::new(slice.clone())));
+        let own = move |slice: &EndpointSlice| {
+            let managed = slice.metadata.labels.get(MANAGED_BY).is_some_and(|by| by == manager);
+            managed.then(|| Arc::new(slice.clone()))
+        };
+        Self { cache: informers.projected::<EndpointSlice, _>(Select::all(), vec![by_service], own) }
+    }
+
+    fn of(&self, service: &ObjectKey) -> Vec<Arc<EndpointSlice>> {
+        self.cache.indexed(SERVICE, &service.to_string()).into_iter().map(|(_, slice)| slice).collect()
+    }
+}
+
+async fn carry_out(client: &Client, steps: Vec<Step>) -> Result<()> {
+    for step in steps {
+        let done = match step {
+            Step::Create(slice) => client.create(&*slice).await.map(drop),
+            Step::Update(slice) => client.update(&*slice).await.map(drop),
+            Step::Delete(key) => client.delete::<EndpointSlice>(&key.namespace, &key.name).await,
+        };
+        claim::settled(done)?;
+    }
+    Ok(())
+}
+
+/// Keeps the EndpointSlices of services with a selector.
+#[derive(Debug)]
+pub struct EndpointSlices {
+    client: Client,
+    views: Views,
+    slices: Slices,
+}
+
+impl EndpointSlices {
+    pub(crate) fn new(tools: &Tools) -> Self {
+        let slices = Slices::new(&tools.informers, MANAGER);
         Self { client: tools.client.clone(), views: tools.views.clone(), slices }
     }
 
-    fn slices_of(&self, service: &ObjectKey) -> Vec<Arc<EndpointSlice>> {
-        self.slices.indexed(SERVICE, &service.to_string()).into_iter().map(|(_, slice)| slice).collect()
-    }
-
     async fn service(&self, key: &ObjectKey) -> Result<()> {
-        let existing = self.slices_of(key);
+        let existing = self.slices.of(key);
         let service = self.views.services.get(key).filter(|service| service.metadata.deletion_timestamp.is_none());
         let steps = match service.filter(|service| !service.spec.selector.is_empty()) {
             Some(service) if service.spec.type_.as_deref() != Some("ExternalName") => {
@@ -141,15 +171,7 @@ impl EndpointSlices {
             }
             _ => vec![],
         };
-        for step in steps {
-            let done = match step {
-                Step::Create(slice) => self.client.create(&*slice).await.map(drop),
-                Step::Update(slice) => self.client.update(&*slice).await.map(drop),
-                Step::Delete(key) => self.client.delete::<EndpointSlice>(&key.namespace, &key.name).await,
-            };
-            claim::settled(done)?;
-        }
-        Ok(())
+        carry_out(&self.client, steps).await
     }
 }
 
@@ -163,23 +185,23 @@ impl Controller for EndpointSlices {
         vec![
             Watched { resource: gvr::<Service>(), keys: claim::own_key },
             Watched { resource: gvr::<Pod>(), keys: of_pod },
-            Watched { resource: gvr::<EndpointSlice>(), keys: of_slice },
+            Watched { resource: gvr::<EndpointSlice>(), keys: |document| of_slice(document, MANAGER) },
         ]
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue> {
         self.views.synced().await;
-        self.slices.synced().await;
+        self.slices.cache.synced().await;
         let Some(pod) = key.name.strip_prefix(POD) else {
             self.service(key).await?;
             return Ok(Requeue::OnChange);
         };
-        let holds = |service: &ObjectKey| {
-            self.slices_of(service)
-                .iter()
-                .flat_map(|slice| &slice.endpoints)
-                .any(|endpoint| endpoint.target_ref.as_ref().is_some_and(|target| target.name.as_deref() == Some(pod)))
-        };
+        let holds =
+            |service: &ObjectKey| {
+                self.slices.of(service).iter().flat_map(|slice| &slice.endpoints).any(|endpoint| {
+                    endpoint.target_ref.as_ref().is_some_and(|target| target.name.as_deref() == Some(pod))
+                })
+            };
         for service in self.views.concerned(&key.namespace, pod, holds) {
             self.service(&service).await?;
         }

@@ -42,7 +42,7 @@ pub struct FakeNode {
     pub address: String,
     /// The first two or three octets of its pods' addresses, such as `10.244.7`.
     pub pod_prefix: String,
-    /// How a pod behaves. The default starts at once and runs until it is ended.
+    /// How a pod behaves. The default is what its annotations say, [`Behaviour::of`].
     pub behaviour: fn(&Pod) -> Behaviour,
 }
 
@@ -60,7 +60,7 @@ impl FakeNode {
             address: format!("172.16.{high}.{low}"),
             // 100.64.0.0/10 (RFC 6598) is wide enough for a /24 for each of 16,384 nodes.
             pod_prefix: format!("100.{}.{low}", 64 + (high & 0x3f)),
-            behaviour: |_| Behaviour::default(),
+            behaviour: Behaviour::of,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod kubeconfig;
 mod pki;
+mod signer;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -14,7 +15,7 @@ use windlass_apiserver::{
 };
 use windlass_kernel::{Authenticator, Clock, Error, ErrorKind, Keys, Result, SpawnExt, Store};
 
-pub use self::{kubeconfig::kubeconfig, pki::Pki};
+pub use self::{kubeconfig::kubeconfig, pki::Pki, signer::RequestSigner};
 use crate::Cluster;
 
 /// Who signs service-account tokens, as tokens say it.

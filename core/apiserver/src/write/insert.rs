@@ -12,7 +12,14 @@ use windlass_kernel::{
 };
 
 use super::{Owners, Proposal, admit, judge, owners_are_seen};
-use crate::{alloc, convert, errors, index, object, owners::Owner, registry::Served, rules, server::ApiServer};
+use crate::{
+    alloc, convert, errors, index, object,
+    owners::Owner,
+    quota::{self, Charges},
+    registry::Served,
+    rules,
+    server::ApiServer,
+};
 
 /// How often a generated name is drawn.
 const DRAWS: usize = 8;
@@ -44,7 +51,9 @@ pub(crate) async fn insert(
     let mut claims = alloc::claim(server, served, &mut object, None).await?;
     rules::check_new(served, &object)?;
     judge(server, request, None, Some(&mut object), &mut warnings).await?;
-    for _ in 0..DRAWS {
+    let mut charges = quota::charge(server, served, request, None, &object).await?;
+    let (mut draws, mut changes) = (0, 0);
+    while draws < DRAWS {
         let key = served.key(&request.namespace, object::name(&object));
         if request.options.dry_run {
             if server.read(&key).await?.is_none() {
@@ -53,15 +62,21 @@ pub(crate) async fn insert(
             }
         } else {
             let value = index::encode_owned(served, &object, &apart)?;
-            match put(server, served, &key, value, &claims).await? {
+            match put(server, served, &key, value, (&claims, &charges)).await? {
                 Put::Done(document) => return answer(served, document, warnings),
                 Put::Exists => {}
                 Put::Claimed => {
+                    changes += 1;
+                    if changes == quota::ATTEMPTS {
+                        return Err(quota::contended());
+                    }
                     claims = alloc::claim_again(server, served, &mut object, claims).await?;
+                    charges = quota::charge(server, served, request, None, &object).await?;
                     continue;
                 }
             }
         }
+        draws += 1;
         let Some(base) = &base else { return Err(errors::already_exists(served.info, object::name(&object))) };
         request.name = draw(&*server.parts.entropy, base);
         object::set_meta(&mut object, "name", Some(request.name.as_str().into()));
@@ -76,6 +91,7 @@ fn answer(served: &Served, document: Document, warnings: Vec<String>) -> Result<
 enum Put {
     Done(Document),
     Exists,
+    /// Somebody else claimed what this object wants, or changed a quota that it is charged to.
     Claimed,
 }
 
@@ -84,7 +100,7 @@ async fn put(
     served: &Served,
     key: &Key,
     value: bytes::Bytes,
-    claims: &alloc::Claims,
+    (claims, charges): (&alloc::Claims, &Charges),
 ) -> Result<Put> {
     let lease = if served.is("", "events") { Some(server.parts.events.lease().await?) } else { None };
     let mut txn = Txn {
@@ -93,6 +109,7 @@ async fn put(
         durability: Durability::Durable,
     };
     claims.add_to(&mut txn);
+    charges.add_to(&mut txn);
     match server.parts.store.txn(txn).await? {
         TxnOutcome::Applied { written, .. } => {
             let entry = written.into_iter().next();

@@ -5,13 +5,12 @@ use windlass_api::{
     types::Time,
 };
 
-/// The conditions that an agent may speak of. All others belong to their writers.
-const OWN: [&str; 7] = [
+/// The conditions that are the agent's alone. Others stay as their writers left them, unless the agent speaks of them too.
+const OWN: [&str; 6] = [
     "Initialized",
     "Ready",
     "ContainersReady",
     "PodReadyToStartContainers",
-    "DisruptionTarget",
     "PodResizeInProgress",
     "PodResizePending",
 ];
@@ -70,12 +69,14 @@ mod tests {
         check(
             json!({"startTime": EARLIER, "qosClass": "Burstable", "conditions": [
                 {"type": "PodScheduled", "status": "True", "lastTransitionTime": EARLIER},
+                {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": EARLIER},
                 {"type": "Ready", "status": "True", "lastTransitionTime": EARLIER},
                 {"type": "Initialized", "status": "True", "lastTransitionTime": EARLIER}]}),
             json!({"phase": "Running", "conditions": [
                 {"type": "Ready", "status": "False"}, {"type": "Initialized", "status": "True"}]}),
             json!({"phase": "Running", "startTime": EARLIER, "qosClass": "Burstable", "conditions": [
                 {"type": "PodScheduled", "status": "True", "lastTransitionTime": EARLIER},
+                {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": EARLIER},
                 {"type": "Ready", "status": "False", "lastTransitionTime": NOW},
                 {"type": "Initialized", "status": "True", "lastTransitionTime": EARLIER}]}),
         );

@@ -6,7 +6,7 @@ use windlass_apiserver::{
     ApiServer, Ranges,
     access::{Escalation, Rbac},
 };
-use windlass_controllers::Config;
+use windlass_controllers::{Config, certificates::Signer};
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, Keys, Result, Spawn, Stop, Store,
 };
@@ -127,6 +127,13 @@ impl Builder {
     #[must_use]
     pub fn root_certificate(mut self, pem: impl Into<String>) -> Self {
         self.config.root_certificate = pem.into();
+        self
+    }
+
+    /// Who signs certificate requests that are approved.
+    #[must_use]
+    pub fn signer(mut self, signer: Arc<dyn Signer>) -> Self {
+        self.config.signer = Some(signer);
         self
     }
 

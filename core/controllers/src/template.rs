@@ -1,14 +1,12 @@
-//! Pod templates: whether two are the same, and the name of the ReplicaSet that a template gets.
+//! Pod templates: whether two are the same, and what names that are made of one differ by.
 
 use windlass_api::{core::v1::PodTemplateSpec, names::SUFFIX_ALPHABET};
 
 /// The label that tells the pods of one ReplicaSet of a Deployment from another's.
-pub(super) const HASH: &str = "pod-template-hash";
-/// The annotation that numbers a Deployment's templates.
-pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
+pub(crate) const HASH: &str = "pod-template-hash";
 
 /// Whether two templates want the same pods.
-pub(super) fn same(one: &PodTemplateSpec, other: &PodTemplateSpec) -> bool {
+pub(crate) fn same(one: &PodTemplateSpec, other: &PodTemplateSpec) -> bool {
     bare(one) == bare(other)
 }
 
@@ -16,7 +14,7 @@ pub(super) fn same(one: &PodTemplateSpec, other: &PodTemplateSpec) -> bool {
 ///
 /// Stable across processes and versions as long as the template's JSON is; where it changes, or two templates have one,
 /// `collision_count` makes another.
-pub(super) fn hash(template: &PodTemplateSpec, collision_count: Option<i32>) -> String {
+pub(crate) fn hash(template: &PodTemplateSpec, collision_count: Option<i32>) -> String {
     let json = serde_json::to_vec(&bare(template)).unwrap_or_default();
     let count = collision_count.unwrap_or(0).to_string();
     // FNV-1a.

@@ -8,6 +8,8 @@
 pub mod apply;
 pub mod decode;
 mod r#gen;
+#[cfg(feature = "yaml")]
+pub mod manifests;
 pub mod names;
 pub mod openapi;
 pub mod patch;

@@ -142,6 +142,26 @@ pub fn of_kind(group: &str, version: &str, kind: &str) -> Option<&'static Resour
     RESOURCES.iter().find(|r| (r.group, r.version, r.kind) == (group, version, kind))
 }
 
+/// Finds a resource by any of the names that people use, in any case: plural, singular, kind or short name.
+///
+/// The group may follow, or the version and the group: `deploy`, `deployments.apps`, `deployments.v1.apps`. Only
+/// versions that are served by default are looked through, preferred ones first.
+#[must_use]
+pub fn called(name: &str) -> Option<&'static ResourceInfo> {
+    let name = name.trim_end_matches('.').to_lowercase();
+    let (plain, place) = name.split_once('.').unwrap_or((&name, ""));
+    let known = |info: &&ResourceInfo| {
+        let called = info.plural == plain
+            || info.singular == plain
+            || info.kind.eq_ignore_ascii_case(plain)
+            || info.short_names.contains(&plain);
+        let there = place.is_empty() || info.group == place || format!("{}.{}", info.version, info.group) == place;
+        called && there && info.serves("get")
+    };
+    let versions = group_versions().into_iter().filter(|gv| gv.served_by_default());
+    versions.flat_map(GroupVersion::resources).find(known)
+}
+
 /// The groups in the order in which upstream lists them, which is the order clients prefer them in.
 const GROUPS: [&str; 23] = [
     "",
@@ -223,6 +243,18 @@ mod tests {
         assert_eq!(pods.list.unwrap().short_name(), "PodList");
         assert!(std::ptr::eq(of_kind("", "v1", "Pod").unwrap(), pods));
         assert!(find("", "v1", "Pods").is_none());
+    }
+
+    #[test]
+    fn people_call_resources_by_many_names() {
+        let plural = |name: &str| called(name).map(|info| (info.group, info.plural));
+        for name in ["deploy", "Deployment", "deployments.apps", "deployments.v1.apps", "deployment."] {
+            assert_eq!(plural(name), Some(("apps", "deployments")), "{name}");
+        }
+        assert_eq!(plural("ev"), Some(("", "events")));
+        assert_eq!(plural("events.events.k8s.io"), Some(("events.k8s.io", "events")));
+        assert_eq!(called("hpa").map(|info| info.version), Some("v2"));
+        assert_eq!(plural("widgets"), None);
     }
 
     #[test]

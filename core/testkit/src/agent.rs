@@ -33,6 +33,10 @@ pub struct FakeNode {
     pub name: String,
     /// What it can hold, such as `cpu`, `memory` and `pods`.
     pub capacity: BTreeMap<String, String>,
+    /// The labels that the node registers with, beside the well-known ones.
+    pub labels: BTreeMap<String, String>,
+    /// The taints that the node registers with (`key`, `value`, `effect`).
+    pub taints: Vec<(String, String, String)>,
     /// The node's own address.
     pub address: String,
     /// The first two or three octets of its pods' addresses, such as `10.244.7`.
@@ -50,6 +54,8 @@ impl FakeNode {
         Self {
             name: name.into(),
             capacity: capacity.map(|(name, amount)| (name.to_owned(), amount.to_owned())).into(),
+            labels: BTreeMap::new(),
+            taints: Vec::new(),
             address: format!("172.16.{high}.{low}"),
             // 100.64.0.0/10 (RFC 6598) is wide enough for a /24 for each of 16,384 nodes.
             pod_prefix: format!("100.{}.{low}", 64 + (high & 0x3f)),

@@ -14,6 +14,11 @@ impl Agents {
     pub fn insert(&self, node: impl Into<String>, agent: Arc<dyn NodeAgent>) {
         self.0.write().insert(node.into(), agent);
     }
+
+    /// The names of the nodes that agents are entered for, sorted.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.0.read().keys().cloned().collect::<Vec<_>>().into_iter()
+    }
 }
 
 impl NodeAgents for Agents {

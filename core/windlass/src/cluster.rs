@@ -2,6 +2,7 @@
 
 mod builder;
 mod node;
+mod ready;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub struct Cluster {
     spawn: Arc<dyn Spawn>,
     stop: Stop,
     tasks: Vec<Task>,
+    controlled: bool,
 }
 
 impl Cluster {

@@ -5,6 +5,7 @@ mod built;
 mod codegen;
 mod distill;
 mod images;
+mod python;
 mod system;
 mod tables;
 mod test;
@@ -43,6 +44,12 @@ enum Command {
         /// Where the archives go.
         folder: PathBuf,
     },
+    /// Builds the Python package's wheel, installs it in a clean environment and runs its tests there.
+    Python {
+        /// What pytest is told, such as `-k NAME`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        pytest: Vec<String>,
+    },
     /// Runs the simulation of one seed and prints its history.
     Sim {
         /// The seed.
@@ -63,6 +70,13 @@ fn main() -> anyhow::Result<()> {
         Command::Distill { from } => distill::run(&from),
         Command::Codegen { check } => codegen::run(check),
         Command::Images { folder } => images::run(&folder),
+        Command::Python { pytest } => {
+            if python::test(&python::Place::open()?, &pytest)?.sound() {
+                Ok(())
+            } else {
+                anyhow::bail!("the tests of the Python package failed")
+            }
+        }
         Command::Sim { seed } => {
             let seed = seed.to_string();
             system::run(&["cargo", "run", "--quiet", "--package", "windlass-sim", "--", &seed])

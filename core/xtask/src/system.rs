@@ -29,6 +29,9 @@ pub(crate) const EXAMPLES: &[Tool] = &[
     Tool { program: "/usr/sbin/nginx", package: "nginx-light" },
 ];
 
+/// What the Python package is built and tested with.
+pub(crate) const PYTHON: &[Tool] = &[Tool { program: "python3", package: "python3-venv" }];
+
 /// Installs what is missing. Says what and how before it does, and does nothing where all is there.
 pub(crate) fn install(tools: &[&[Tool]]) -> Result<()> {
     let missing: Vec<&str> =

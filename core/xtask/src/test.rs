@@ -7,12 +7,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{system, tidy};
+use crate::{python, system, tidy};
 
 /// Runs everything that must pass.
 pub(crate) fn run() -> Result<()> {
     if system::root() {
-        system::install(&[system::NODE, system::EXAMPLES])?;
+        system::install(&[system::NODE, system::EXAMPLES, system::PYTHON])?;
     } else {
         println!("not root: tests that need containers or network namespaces will be listed as ignored");
     }
@@ -23,8 +23,8 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// Counts of the runners' closing lines.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Counts {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
     passed: u64,
     failed: u64,
     ignored: u64,
@@ -47,6 +47,31 @@ impl Counts {
             }
         }
     }
+
+    /// Adds what a line of pytest such as `2 failed, 31 passed, 1 skipped in 4.20s` says.
+    pub(crate) fn add_pytest(&mut self, line: &str) {
+        let Some((counts, _)) = line.trim_matches(['=', ' ']).rsplit_once(" in ") else { return };
+        for part in counts.split(", ") {
+            let Some((number, what)) = part.split_once(' ') else { continue };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            match what {
+                "passed" => self.passed += number,
+                "failed" | "error" | "errors" => self.failed += number,
+                "skipped" | "xfailed" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether nothing was run.
+    pub(crate) fn none(&self) -> bool {
+        self.passed + self.failed == 0
+    }
+
+    /// Whether nothing failed.
+    pub(crate) fn sound(&self) -> bool {
+        self.failed == 0
+    }
 }
 
 fn tests() -> Result<()> {
@@ -62,9 +87,19 @@ fn tests() -> Result<()> {
         println!("{line}");
     }
     let status = child.wait().context("cannot wait for cargo")?;
+    let wheel = match python::Place::open() {
+        Ok(place) => python::test(&place, &[])?,
+        Err(why) => {
+            println!("the Python package is not tested: {why}");
+            Counts { ignored: 1, ..Counts::default() }
+        }
+    };
+    counts.passed += wheel.passed;
+    counts.failed += wheel.failed;
+    counts.ignored += wheel.ignored;
     println!();
     println!("total: {} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.ignored);
-    if !status.success() {
+    if !status.success() || !wheel.sound() {
         bail!("the tests failed");
     }
     Ok(())
@@ -81,5 +116,15 @@ mod tests {
         counts.add("test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out");
         counts.add("test something ... ok");
         assert_eq!(counts, Counts { passed: 7, failed: 2, ignored: 1 });
+    }
+
+    #[test]
+    fn pytest_closes_with_a_line_of_its_own() {
+        let mut counts = Counts::default();
+        counts.add_pytest("tests/test_a.py ....s");
+        counts.add_pytest("==== 2 failed, 31 passed, 1 skipped, 3 warnings in 4.20s ====");
+        counts.add_pytest("1 passed, 1 error in 0.01s");
+        assert_eq!(counts, Counts { passed: 32, failed: 3, ignored: 1 });
+        assert!(!counts.sound() && !counts.none());
     }
 }

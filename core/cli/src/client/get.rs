@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 use windlass::{
-    api::resources::ResourceInfo,
+    api::{manifests::to_yaml, resources::ResourceInfo},
     kernel::{
         Document, Error, ErrorKind,
         api::{Answer, Verb},
@@ -76,7 +76,7 @@ fn show(connected: &Connected, get: &Get, found: &[(&Target, Vec<Value>)]) -> Re
             print(all.collect::<String>())?;
         }
         Some(Output::Json) => print(format!("{:#}\n", whole(found)))?,
-        Some(Output::Yaml) => print(yaml_serde::to_string(&whole(found)).context("cannot write YAML")?)?,
+        Some(Output::Yaml) => print(to_yaml(&whole(found)))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,10 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
 use serde_json::Value;
 use windlass::{
-    api::resources::ResourceInfo,
+    api::{manifests::documents, resources::ResourceInfo},
     kernel::{Error, ErrorKind, Result},
 };
 
@@ -82,14 +81,10 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
 
 fn parse(file: &str, text: &str) -> Result<Vec<Manifest>> {
     let mut found = Vec::new();
-    for (at, document) in yaml_serde::Deserializer::from_str(text).enumerate() {
-        let place = format!("{file}, document {}", at + 1);
-        // By way of YAML's own tree, which refuses a field that is stated twice.
-        let tree = yaml_serde::Value::deserialize(document).map_err(|error| wrong(&place, error.to_string()))?;
-        let object = serde_json::to_value(tree).map_err(|error| wrong(&place, error.to_string()))?;
-        if !object.is_null() {
-            collect(&place, object, &mut found)?;
-        }
+    let place = |number: usize| format!("{file}, document {number}");
+    let documents = documents(text).map_err(|error| wrong(&place(error.document), error.message))?;
+    for document in documents {
+        collect(&place(document.number), document.value, &mut found)?;
     }
     Ok(found)
 }

@@ -1,7 +1,7 @@
 //! Resources by the names that people use: plurals, singulars, kinds, short names and categories. Built-in ones only.
 
 use windlass::{
-    api::resources::{ResourceInfo, all, group_versions, of_kind},
+    api::resources::{ResourceInfo, all, called, of_kind},
     kernel::{Error, ErrorKind, Result, api::GroupVersionResource},
 };
 
@@ -62,19 +62,7 @@ fn several(name: &str) -> Result<Vec<&'static ResourceInfo>> {
 
 /// Finds a resource by any of its names, optionally with its group or with version and group.
 fn one(name: &str) -> Result<&'static ResourceInfo> {
-    let name = name.trim_end_matches('.').to_lowercase();
-    let (plain, place) = name.split_once('.').unwrap_or((&name, ""));
-    let known = |info: &ResourceInfo| {
-        let called = info.plural == plain
-            || info.singular == plain
-            || info.kind.eq_ignore_ascii_case(plain)
-            || info.short_names.contains(&plain);
-        let there = place.is_empty() || info.group == place || format!("{}.{}", info.version, info.group) == place;
-        called && there && info.serves("get")
-    };
-    let versions = group_versions().into_iter().filter(|gv| gv.served_by_default());
-    let mut found = versions.flat_map(windlass::api::resources::GroupVersion::resources).filter(|info| known(info));
-    found.next().ok_or_else(|| wrong(format!("no built-in resource is called {name:?}; custom ones need kubectl")))
+    called(name).ok_or_else(|| wrong(format!("no built-in resource is called {name:?}; custom ones need kubectl")))
 }
 
 /// The resource of a manifest's objects.

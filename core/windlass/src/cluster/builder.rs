@@ -198,7 +198,7 @@ impl Builder {
         let server = server.start().await?;
 
         let (stop, tasks) = (Stop::new(), Vec::new());
-        let mut cluster = Cluster { server, agents, clock, entropy, spawn, stop, tasks };
+        let mut cluster = Cluster { server, agents, clock, entropy, spawn, stop, tasks, controlled: !self.bare };
         if !self.bare {
             let components = crate::components::start(&cluster, self.controllers, &self.config);
             cluster.tasks.extend(components);

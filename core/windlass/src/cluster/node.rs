@@ -52,7 +52,8 @@ pub(super) async fn run(cluster: &Cluster, source: &dyn NodeSource) -> Result<Ta
 #[async_trait]
 impl NodeSource for windlass_testkit::FakeNode {
     fn registration(&self) -> Registration {
-        Registration::named(&self.name)
+        let (labels, taints) = (self.labels.clone(), self.taints.clone());
+        Registration { labels, taints, ..Registration::named(&self.name) }
     }
 
     async fn agent(&self, parts: NodeParts) -> Result<Arc<dyn NodeAgent>> {

@@ -14,6 +14,9 @@ use windlass_apiserver::{
 };
 use windlass_kernel::{Error, ErrorKind, Result};
 
+/// What the authority calls itself.
+const AUTHORITY: &str = "windlass-ca";
+
 /// The authority behind a cluster's certificates, and the key that signs its service-account tokens.
 #[derive(Debug)]
 pub struct Pki {
@@ -26,6 +29,19 @@ pub struct Pki {
 }
 
 impl Pki {
+    /// A fresh authority and key that stand in no folder: a cluster that ends with its process needs none.
+    ///
+    /// # Errors
+    ///
+    /// [`Internal`](ErrorKind::Internal) where no key can be made.
+    pub fn generate(now: Timestamp) -> Result<Self> {
+        Ok(Self {
+            authority: Authority::generate(AUTHORITY, now)?,
+            token_key: EcdsaKeys::generate()?,
+            extra_names: vec![],
+        })
+    }
+
     /// What the folder holds; made where it holds nothing.
     ///
     /// # Errors
@@ -41,7 +57,7 @@ impl Pki {
                 Authority::from_pem(KeyAndCertificate { certificate: text(&certificate), key: text(&key) })?
             }
             (None, None) => {
-                let made = Authority::generate("windlass-ca", now)?;
+                let made = Authority::generate(AUTHORITY, now)?;
                 write(&key, made.pem().key.as_bytes())?;
                 write(&certificate, made.pem().certificate.as_bytes())?;
                 made

@@ -22,6 +22,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("windlass-testkit", &["api", "kernel"]),
     ("windlass-conformance", &["api", "client", "kernel", "testkit"]),
     ("windlass-cri", &["api", "kernel"]),
+    ("windlass-python", &[]),
 ];
 
 /// What the crates at the bottom never use.

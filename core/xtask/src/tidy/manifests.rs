@@ -10,7 +10,7 @@ pub(super) fn check(root: &Path) -> Result<Vec<Problem>> {
     let mut problems = Vec::new();
     let mut manifests =
         vec![root.join("Cargo.toml"), root.join("conformance/Cargo.toml"), root.join("examples/Cargo.toml")];
-    for folder in ["core", "plugins"] {
+    for folder in ["bindings", "core", "plugins"] {
         let entries = fs::read_dir(root.join(folder)).with_context(|| format!("cannot list {folder}"))?;
         manifests.extend(entries.filter_map(Result::ok).map(|entry| entry.path().join("Cargo.toml")));
     }

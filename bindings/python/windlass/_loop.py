@@ -1,0 +1,55 @@
+"""Walks through the steps of a call on an event loop, which goes on while each is under way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar
+
+from . import _native
+from ._names import Steps
+
+T = TypeVar("T")
+
+
+async def arun(steps: Steps[T]) -> T:
+    """Walks through the steps; the event loop goes on while a call is under way."""
+    try:
+        op = next(steps)
+        while True:
+            try:
+                answer = await wait(op)
+            except BaseException as error:
+                op = steps.throw(error)
+            else:
+                op = steps.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+async def wait(op: _native.Op) -> Any:
+    """The answer to one call. Cancelling the task gives the call up."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def done(answer: Any, error: BaseException | None) -> None:
+        try:
+            loop.call_soon_threadsafe(_settle, future, answer, error)
+        except RuntimeError:
+            pass  # The loop was closed: nobody waits any more.
+
+    op.start(done)
+    try:
+        return await future
+    except asyncio.CancelledError:
+        op.cancel()
+        raise
+
+
+def _settle(future: asyncio.Future[Any], answer: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(answer)
+    else:
+        future.set_exception(error)

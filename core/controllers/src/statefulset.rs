@@ -142,6 +142,10 @@ impl Controller for StatefulSets {
         let owner = (&set.metadata, &set.spec.selector);
         let mut revisions = adopt::claim::<StatefulSet, _>(&self.client, owner, &self.revisions).await?;
         let pods = self.claim_pods(&set).await?;
+        // A revision that is made anew would hold up a deletion that waits for all dependents.
+        if set.metadata.deletion_timestamp.is_some() {
+            return Ok(Requeue::OnChange);
+        }
         let Some(path) = self.path(&set, &mut revisions).await? else {
             let mut status = set.status.clone();
             status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);

@@ -81,7 +81,7 @@ async fn requests(pods: usize) -> Result<(Duration, Duration)> {
     let created = started.elapsed();
     let started = now();
     for at in 0..pods {
-        api.call(request(Verb::Get).named(&format!("bench-{at:07}"))).await?;
+        api.call(request(Verb::Get).named(format!("bench-{at:07}"))).await?;
     }
     let read = started.elapsed();
     cluster.shut_down().await;

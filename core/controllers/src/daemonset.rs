@@ -142,7 +142,7 @@ impl DaemonSets {
             collision_count: set.status.collision_count,
             label: REVISION,
         };
-        let Some(current) = history::settle(&self.client, &snapshot, &mut revisions).await? else {
+        let Some(current) = history::settle::<DaemonSet>(&self.client, &snapshot, &mut revisions).await? else {
             let mut status = set.status.clone();
             status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
             return self.write_status(set, status).await.map(|()| Requeue::OnChange);

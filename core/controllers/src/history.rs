@@ -9,10 +9,11 @@ use windlass_api::{
     apps::v1::ControllerRevision,
     core::v1::PodTemplateSpec,
     meta::v1::{ObjectMeta, OwnerReference},
+    types::Resource,
 };
 use windlass_client::Client;
 use windlass_kernel::{
-    ErrorKind, Result,
+    Error, ErrorKind, Result,
     api::{Options, Preconditions},
 };
 
@@ -82,16 +83,32 @@ impl Snapshot<'_> {
 ///
 /// # Errors
 ///
-/// Those of the API; a conflict where somebody else changed the revision.
-pub(crate) async fn settle(
+/// Those of the API; a conflict where somebody else changed the revision, or the owner's template is another by now.
+pub(crate) async fn settle<O: Resource>(
     client: &Client,
     snapshot: &Snapshot<'_>,
     revisions: &mut Vec<Arc<ControllerRevision>>,
 ) -> Result<Option<Arc<ControllerRevision>>> {
-    let Some(latest) = carry_out(client, snapshot.plan(revisions)).await? else { return Ok(None) };
+    let step = snapshot.plan(revisions);
+    if matches!(step, Step::Renumber(_)) {
+        // Whoever saw a later revision but not yet the change that it was made for would take that change back.
+        present::<O>(client, snapshot.owner).await?;
+    }
+    let Some(latest) = carry_out(client, step).await? else { return Ok(None) };
     revisions.retain(|own| name(own) != name(&latest));
     revisions.push(Arc::clone(&latest));
     Ok(Some(latest))
+}
+
+/// Fails where an owner is not what it was when it was seen.
+async fn present<O: Resource>(client: &Client, owner: &ObjectMeta) -> Result<()> {
+    let key = claim::key(owner);
+    let fresh = client.get_opt::<O>(&key.namespace, &key.name).await?;
+    let same = |fresh: &ObjectMeta| fresh.uid == owner.uid && fresh.generation == owner.generation;
+    if fresh.is_some_and(|fresh| same(fresh.metadata())) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Conflict, format!("{} {key} is not what it was when its history was read", O::KIND)))
 }
 
 async fn carry_out(client: &Client, step: Step) -> Result<Option<Arc<ControllerRevision>>> {

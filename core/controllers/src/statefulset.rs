@@ -86,7 +86,9 @@ impl StatefulSets {
             collision_count: set.status.collision_count,
             label: HASH,
         };
-        let Some(update) = history::settle(&self.client, &snapshot, revisions).await? else { return Ok(None) };
+        let Some(update) = history::settle::<StatefulSet>(&self.client, &snapshot, revisions).await? else {
+            return Ok(None);
+        };
         let current = set.status.current_revision.as_deref();
         let current = revisions.iter().find(|own| Some(history::name(own)) == current).unwrap_or(&update);
         Ok(Some(Path { current: Arc::clone(current), update }))

@@ -229,10 +229,8 @@ fn a_pod_that_was_evicted_comes_back_under_its_name() {
     let patched = cluster.admin.patch_status::<Pod>("default", "web-0", PatchType::Merge, evicted);
     cluster.executor.run_until(patched).unwrap();
     cluster.until(&pods, |pods| {
-        pods.get(&ObjectKey::new("default", "web-0"))
-            .is_some_and(|pod| pod.metadata.uid != before.metadata.uid && ready(&pod))
+        pods.get(&ObjectKey::new("default", "web-0")).is_some_and(|pod| pod.metadata.uid != before.metadata.uid)
     });
-    cluster.until(&sets, rolled_out(2));
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl Jobs {
         let claimer = claimer(job)?;
         let labels: Vec<String> = pod::selector(job).iter().map(|(key, value)| format!("{key}={value}")).collect();
         let select = Select::namespace(job.metadata.namespace.as_deref().unwrap_or_default());
-        let pods = self.client.list::<Pod>(&select.labels(&labels.join(","))).await?;
+        let pods = self.client.list::<Pod>(&select.labels(labels.join(","))).await?;
         let own = pods.iter().filter_map(|pod| JobPod::of(pod));
         Ok(own.filter(|pod| pod.view.controller.as_deref() == Some(&*claimer.uid)).map(Arc::new).collect())
     }

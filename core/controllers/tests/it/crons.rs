@@ -222,8 +222,12 @@ fn a_schedule_keeps_the_law_of_controllers() {
         let jobs = jobs(cluster);
         let times = times(&jobs);
         cluster.create("cronjobs", cron(&json!({"schedule": "*/2 * * * *", "concurrencyPolicy": "Forbid"}), "1s"));
-        cluster.executor.run_for(HOUR / 5);
-        cluster.settle();
+        cluster.executor.run_for(HOUR / 5 + Duration::from_secs(60));
+        let stop =
+            cluster.admin.patch::<CronJob>("default", "tick", PatchType::Merge, json!({"spec": {"suspend": true}}));
+        cluster.executor.run_until(stop).unwrap();
+        // An answer that was lost is made up for once the next bookmark came.
+        cluster.executor.run_for(Duration::from_secs(120));
         let times = times.lock().clone();
         (times, jobs.len(), the(cluster).status.active.len())
     });

@@ -50,23 +50,19 @@ impl CronJobs {
 
     async fn carry_out(&self, key: &ObjectKey, cron: &CronJob, plan: Plan) -> Result<Requeue> {
         let mut status = plan.status;
-        if !plan.remove.is_empty() || plan.start.is_some() {
+        // A deletion that is made twice does no harm, so that only the making of Jobs waits for the cache.
+        self.remove(cron, &plan.remove).await?;
+        if let Some(start) = &plan.start {
             let writing = self.written.begin(key);
-            let mut done = self.remove(cron, &plan.remove).await;
-            if let (Ok(()), Some(start)) = (&done, &plan.start) {
-                done = match self.start(cron, start).await {
-                    Ok(Some(job)) => {
-                        writing.wrote_version(job.metadata.resource_version.as_deref());
-                        status.active.push(reference(&*job));
-                        status.last_schedule_time = Some(Time(start.at));
-                        Ok(())
-                    }
-                    Ok(None) => Ok(()),
-                    Err(error) => Err(error),
-                };
+            let started = self.start(cron, start).await;
+            if let Ok(Some(job)) = &started {
+                writing.wrote_version(job.metadata.resource_version.as_deref());
             }
-            writing.end(&done);
-            done?;
+            writing.end(&started);
+            if let Some(job) = started? {
+                status.active.push(reference(&*job));
+                status.last_schedule_time = Some(Time(start.at));
+            }
         }
         self.write_status(cron, status).await?;
         for (severity, reason, message) in plan.news {

@@ -5,6 +5,8 @@
 //! of their own: they run on whatever the caller polls them with.
 #![deny(missing_docs)]
 
+pub mod network;
 pub mod node;
+pub mod report;
 pub mod runtime;
 pub mod store;

@@ -2,6 +2,7 @@
 //! machine can run them. What this machine cannot run is listed as ignored, with the reason.
 
 mod cluster;
+mod conform;
 mod durable;
 mod guestbook;
 mod kubectl;
@@ -20,6 +21,7 @@ fn main() {
         (durable::TESTS, None),
         (kubectl::TESTS, kubectl::missing()),
         (guestbook::TESTS, guestbook::missing()),
+        (conform::TESTS, conform::missing()),
     ];
     for (tests, missing) in groups {
         for &(name, test) in tests {

@@ -50,12 +50,16 @@ impl Inner {
             return Err(record::attached(&attachment.key));
         }
         self.records.begin(&record)?;
-        let done = self.make(attachment, path, &there, &mut record);
-        if done.is_err() {
+        self.make(attachment, path, &there, &mut record).map_err(|error| {
             // What was made so far goes again. If that fails, the record stays for a later detach.
-            self.unmake(attachment, Some(&record))?;
-        }
-        done
+            match self.unmake(attachment, Some(&record)) {
+                Ok(()) => error,
+                Err(left) => {
+                    let message = format!("{error}; and what was made so far could not be removed: {left}");
+                    Error::new(error.kind(), message).with_source(error).maybe_applied()
+                }
+            }
+        })
     }
 
     fn make(&self, wanted: &Attachment, path: &Path, there: &fs::File, record: &mut Record) -> Result<Attached> {
@@ -64,7 +68,6 @@ impl Inner {
         let addresses: Vec<IpNet> = assigned.addresses.iter().map(|(address, _)| *address).collect();
         record.addresses = addresses.iter().map(IpNet::addr).collect();
         self.records.update(record)?;
-        // The names that nft is asked for are checked before anything is seen on the network.
         let needs = Needs {
             cable: &names.cable,
             addresses: &addresses,

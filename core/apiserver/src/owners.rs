@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use windlass_api::{
-    apply::{self, Conflicts, FieldSet, Refusal, TypeRef, Write},
+    apply::{self, Conflicts, FieldSet, ManagedEntry, Refusal, TypeRef, Write},
     schema::Message,
 };
 use windlass_kernel::{
@@ -53,9 +53,14 @@ impl<'a> Owner<'a> {
 
     /// Records what a create, update or patch owns.
     pub(crate) fn record(&self, old: Option<&Value>, new: &mut Value) {
-        let managers = apply::managers_for_update(old, new, self.subresource);
-        let managers = apply::update(old, new, managers, &self.write());
+        let managers = self.managers(old, new);
         apply::write_managers(new, &managers);
+    }
+
+    /// The owners after a create, update or patch.
+    pub(crate) fn managers(&self, old: Option<&Value>, new: &Value) -> Vec<ManagedEntry> {
+        let managers = apply::managers_for_update(old, new, self.subresource);
+        apply::update(old, new, managers, &self.write())
     }
 
     /// Applies a configuration; the object comes back with its managed fields.

@@ -6,6 +6,7 @@ mod conform;
 mod data;
 mod down;
 mod exit;
+mod texts;
 mod up;
 
 use std::{process::ExitCode, time::Instant};

@@ -6,7 +6,7 @@ use windlass_api::{
     selector::Labels,
     types::Resource,
 };
-use windlass_kernel::{Document, Error, ErrorKind, Result, controller::ObjectKey};
+use windlass_kernel::{Document, Error, ErrorKind, Result, controller::ObjectKey, document::Index};
 
 /// The name of the key that stands for the objects of a namespace that nobody controls.
 pub(crate) const ORPHANS: &str = "";
@@ -120,25 +120,37 @@ pub(crate) fn settled(done: Result<()>) -> Result<()> {
 
 /// The key of the controller of that kind; the namespace's [`ORPHANS`] where nobody controls the object.
 pub(crate) fn controller_key<T: Resource>(document: &Document) -> Vec<ObjectKey> {
+    controlled_by::<T>(document, |key| ObjectKey::new(key.namespace, ORPHANS))
+}
+
+/// The key of the controller of that kind; whatever `orphan` makes of the object's own where nobody controls it.
+pub(crate) fn controlled_by<T: Resource>(
+    document: &Document,
+    orphan: impl FnOnce(ObjectKey) -> ObjectKey,
+) -> Vec<ObjectKey> {
     #[derive(Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     struct Meta {
-        namespace: String,
         owner_references: Vec<OwnerReference>,
     }
-    let Ok(meta) = document.metadata::<Meta>() else { return Vec::new() };
-    match meta.owner_references.into_iter().find(|owner| owner.controller == Some(true)) {
-        None => vec![ObjectKey::new(meta.namespace, ORPHANS)],
-        Some(owner) if owner.kind == T::KIND && group(&owner.api_version) == T::GROUP => {
-            vec![ObjectKey::new(meta.namespace, owner.name)]
-        }
-        Some(_) => Vec::new(),
+    let Ok(own) = document.object_key() else { return Vec::new() };
+    if document.find(Index::Owner, "controller").is_none() {
+        return vec![orphan(own)];
     }
+    let Ok(meta) = document.metadata::<Meta>() else { return Vec::new() };
+    let controller = meta.owner_references.into_iter().find(|owner| owner.controller == Some(true));
+    let controller = controller.filter(|owner| owner.kind == T::KIND && group(&owner.api_version) == T::GROUP);
+    controller.map(|owner| ObjectKey::new(own.namespace, owner.name)).into_iter().collect()
 }
 
 /// The value under which indexes by controller hold what nobody controls in a namespace; no uid has a slash.
 pub(crate) fn orphans_of(namespace: &str) -> String {
     format!("{namespace}/")
+}
+
+/// The value under which indexes hold what has a label in a namespace; no other value of theirs has a slash and more.
+pub(crate) fn labelled(namespace: &str, label: &str, value: &str) -> String {
+    format!("{namespace}/{label}={value}")
 }
 
 /// An object's own key.

@@ -18,6 +18,7 @@ use windlass_client::{
 use windlass_kernel::{
     Controller, Document, Result,
     controller::{ObjectKey, Requeue, Watched},
+    document,
 };
 
 use self::{
@@ -31,19 +32,29 @@ const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 const SERVICE: &str = "kubernetes.io/service-name";
 
+/// The index of pods that can be reached, by their labels.
+const BY_LABEL: &str = "label";
+
 /// Keys of pods in a queue of services: no service has such a name.
 const POD: &str = "pod/";
 
 /// What both controllers look at.
-#[derive(Debug)]
-struct Views {
+#[derive(Clone, Debug)]
+pub(crate) struct Views {
     services: Cache<Arc<Service>>,
     pods: Cache<Arc<Backend>>,
 }
 
 impl Views {
-    fn new(informers: &Informers) -> Self {
-        let pods = informers.projected::<Pod, _>(Select::all(), vec![], |pod| Some(Arc::new(Backend::of(pod))));
+    pub(crate) fn new(informers: &Informers) -> Self {
+        let by_label = Index {
+            name: BY_LABEL,
+            values: |key: &ObjectKey, pod: &Arc<Backend>| {
+                let labels = pod.labels.iter().filter(|_| pod.reachable());
+                labels.map(|(label, value)| claim::labelled(&key.namespace, label, value)).collect()
+            },
+        };
+        let pods = informers.projected::<Pod, _>(Select::all(), vec![by_label], |pod| Some(Arc::new(Backend::of(pod))));
         Self { services: informers.typed(Select::all()), pods }
     }
 
@@ -64,12 +75,20 @@ impl Views {
     /// The pods behind a service, by name.
     fn behind(&self, service: &Service) -> Vec<Arc<Backend>> {
         let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
-        let pods = self.pods.in_namespace(namespace).into_iter().map(|(_, pod)| pod);
-        pods.filter(|pod| selects(service, pod) && pod.reachable()).collect()
+        // A service without a selector has no pods behind it.
+        let Some((label, value)) = service.spec.selector.iter().next() else { return Vec::new() };
+        let pods = self.pods.indexed(BY_LABEL, &claim::labelled(namespace, label, value)).into_iter();
+        pods.map(|(_, pod)| pod).filter(|pod| selects(service, pod)).collect()
     }
 }
 
+/// A pod's key, where it may stand behind a service: no selector finds one without labels, nobody reaches one without
+/// an address. What it was before is another key.
 fn of_pod(document: &Document) -> Vec<ObjectKey> {
+    let labelled = document.indexed(document::Index::Label).next().is_some();
+    if !labelled || !document.typed::<Pod>().is_ok_and(|pod| !pod.status.pod_ips.is_empty()) {
+        return Vec::new();
+    }
     let keys = claim::own_key(document).into_iter();
     keys.map(|key| ObjectKey::new(key.namespace, format!("{POD}{}", key.name))).collect()
 }
@@ -102,7 +121,7 @@ impl EndpointSlices {
         let slices = tools
             .informers
             .projected::<EndpointSlice, _>(select, vec![by_service], |slice| Some(Arc::new(slice.clone())));
-        Self { client: tools.client.clone(), views: Views::new(&tools.informers), slices }
+        Self { client: tools.client.clone(), views: tools.views.clone(), slices }
     }
 
     fn slices_of(&self, service: &ObjectKey) -> Vec<Arc<EndpointSlice>> {
@@ -178,8 +197,8 @@ pub struct LegacyEndpoints {
 
 impl LegacyEndpoints {
     pub(crate) fn new(tools: &Tools) -> Self {
-        let views = Views::new(&tools.informers);
-        Self { client: tools.client.clone(), views, endpoints: tools.informers.typed(Select::all()) }
+        let endpoints = tools.informers.typed(Select::all());
+        Self { client: tools.client.clone(), views: tools.views.clone(), endpoints }
     }
 
     async fn service(&self, key: &ObjectKey) -> Result<()> {

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use windlass_api::core::v1::{ContainerStatus, Pod};
+use windlass_api::{
+    core::v1::{ContainerStatus, Pod},
+    meta::v1::LabelSelector,
+};
 use windlass_client::{Cache, Informers, Select, informer::Index};
 use windlass_kernel::controller::ObjectKey;
 
@@ -105,7 +108,7 @@ fn phase(phase: Option<&str>) -> Phase {
     }
 }
 
-/// All pods, findable by controller and by node.
+/// All pods, findable by controller and by node; those without a controller by their labels.
 #[derive(Clone, Debug)]
 pub(crate) struct Pods(pub(crate) Cache<Arc<PodView>>);
 
@@ -113,8 +116,13 @@ impl Pods {
     pub(crate) fn new(informers: &Informers) -> Self {
         let by_controller = Index {
             name: BY_CONTROLLER,
-            values: |key, pod: &Arc<PodView>| {
-                vec![pod.controller.clone().unwrap_or_else(|| claim::orphans_of(&key.namespace))]
+            values: |key, pod: &Arc<PodView>| match &pod.controller {
+                Some(uid) => vec![uid.clone()],
+                None => {
+                    let labels = pod.labels.iter();
+                    let labels = labels.map(|(label, value)| claim::labelled(&key.namespace, label, value));
+                    labels.chain([claim::orphans_of(&key.namespace)]).collect()
+                }
             },
         };
         let by_node = Index { name: BY_NODE, values: |_, pod: &Arc<PodView>| vec![pod.node.clone()] };
@@ -130,9 +138,12 @@ impl Pods {
         self.0.indexed(BY_CONTROLLER, uid).into_iter().map(|(_, pod)| pod).collect()
     }
 
-    /// The pods of a namespace that nobody controls, by name.
-    pub(crate) fn orphans(&self, namespace: &str) -> Vec<Arc<PodView>> {
-        self.controlled_by(&claim::orphans_of(namespace))
+    /// The pods of a namespace that nobody controls and that a selector may match, by name. There may be thousands
+    /// of others.
+    pub(crate) fn orphans(&self, namespace: &str, selector: &LabelSelector) -> Vec<Arc<PodView>> {
+        let first = selector.match_labels.iter().next();
+        let by_label = first.map(|(label, value)| claim::labelled(namespace, label, value));
+        self.controlled_by(&by_label.unwrap_or_else(|| claim::orphans_of(namespace)))
     }
 
     /// The pods on a node; those on none for an empty name.

@@ -8,7 +8,7 @@ use windlass_kernel::{Controller, Identity, Stop};
 use crate::{
     collector::Collector,
     deployment::Deployments,
-    endpoints::{EndpointSlices, LegacyEndpoints},
+    endpoints::{EndpointSlices, LegacyEndpoints, Views},
     namespace::Namespaces,
     node_lifecycle::Nodes,
     podgc::PodCollector,
@@ -58,6 +58,7 @@ pub(crate) struct Tools {
     pub(crate) client: Client,
     pub(crate) pods: Pods,
     pub(crate) sets: Sets,
+    pub(crate) views: Views,
     pub(crate) config: Config,
 }
 
@@ -87,13 +88,14 @@ pub fn identity(name: &str) -> Identity {
 /// All controllers that keys drive. `informers` read for all of them; each writes as itself.
 #[must_use]
 pub fn all(informers: &Informers, config: &Config) -> Vec<Arc<dyn Controller>> {
-    let (pods, sets) = (Pods::new(informers), Sets::new(informers));
+    let (pods, sets, views) = (Pods::new(informers), Sets::new(informers), Views::new(informers));
     let tools = |name: &'static str| Tools {
         name,
         informers: informers.clone(),
         client: client(informers, name),
         pods: pods.clone(),
         sets: sets.clone(),
+        views: views.clone(),
         config: config.clone(),
     };
     CONTROLLERS.iter().map(|(name, make)| make(&tools(name))).collect()

@@ -15,7 +15,7 @@ use windlass_client::{
     gvr,
 };
 use windlass_kernel::{
-    Clock, Controller, Error, ErrorKind, Result,
+    Clock, Controller, Document, Error, ErrorKind, Result,
     api::{Answer, Options, PatchType, Preconditions, Verb},
     controller::{ObjectKey, Requeue, Watched},
     error::Certainty,
@@ -26,12 +26,15 @@ use self::{
     status::{Failure, Observed},
 };
 use crate::{
-    claim::{self, Candidate, Claim, Claimer, ORPHANS},
+    claim::{self, Candidate, Claim, Claimer},
     pods::{PodView, Pods},
     registry::Tools,
     sets::Sets,
     written::{Writing, Written},
 };
+
+/// Keys of pods that nobody controls, in a queue of ReplicaSets: no set has such a name.
+const ORPHAN: &str = "pod/";
 
 /// Keeps the pods of each ReplicaSet as many as wanted.
 #[derive(Debug)]
@@ -56,22 +59,18 @@ impl ReplicaSets {
         }
     }
 
-    /// Lets every ReplicaSet of a namespace look at the pods that nobody controls.
-    async fn adopt_orphans(&self, namespace: &str) -> Result<()> {
-        // Where there is no set to look, the pods need not be gathered: there may be thousands.
-        let sets = self.sets.0.in_namespace(namespace);
-        if sets.is_empty() {
+    /// Lets the ReplicaSets of its namespace look at a pod that nobody controls.
+    async fn adopt_orphan(&self, key: &ObjectKey) -> Result<()> {
+        let Some(pod) = self.pods.0.get(key).filter(|pod| pod.controller.is_none() && !pod.deleting) else {
             return Ok(());
-        }
-        let orphans = self.pods.orphans(namespace);
-        if orphans.iter().all(|pod| pod.deleting) {
-            return Ok(());
-        }
-        for (_, set) in sets {
+        };
+        for (_, set) in self.sets.0.in_namespace(&key.namespace) {
             let claimer = Claimer::new(&set.metadata, &set.spec.selector)?;
-            let adopted = orphans.iter().filter(|pod| claimer.decide(candidate(&claimer, pod)) == Claim::Adopt);
             // An adopted pod wakes its ReplicaSet, which counts it then.
-            self.adopt(&set, &adopted.collect::<Vec<_>>()).await?;
+            if claimer.decide(candidate(&claimer, &pod)) == Claim::Adopt && !self.adopt(&set, &[&pod]).await?.is_empty()
+            {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -81,8 +80,8 @@ impl ReplicaSets {
         let claimer = Claimer::new(&set.metadata, &set.spec.selector)?;
         let mut own = Vec::new();
         let mut adopted = Vec::new();
-        let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
-        for pod in self.pods.controlled_by(&claimer.uid).into_iter().chain(self.pods.orphans(namespace)) {
+        let orphans = self.pods.orphans(set.metadata.namespace.as_deref().unwrap_or_default(), &set.spec.selector);
+        for pod in self.pods.controlled_by(&claimer.uid).into_iter().chain(orphans) {
             match claimer.decide(candidate(&claimer, &pod)) {
                 Claim::Keep => own.push(pod),
                 Claim::Adopt => adopted.push(pod),
@@ -234,13 +233,14 @@ impl Controller for ReplicaSets {
     fn watches(&self) -> Vec<Watched> {
         vec![
             Watched { resource: gvr::<ReplicaSet>(), keys: claim::own_key },
-            Watched { resource: gvr::<Pod>(), keys: claim::controller_key::<ReplicaSet> },
+            Watched { resource: gvr::<Pod>(), keys: set_or_orphan },
         ]
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue> {
-        if key.name == ORPHANS {
-            return self.adopt_orphans(&key.namespace).await.map(|()| Requeue::OnChange);
+        if let Some(pod) = key.name.strip_prefix(ORPHAN) {
+            let orphan = ObjectKey::new(key.namespace.as_str(), pod);
+            return self.adopt_orphan(&orphan).await.map(|()| Requeue::OnChange);
         }
         self.written.seen_in(key, &self.pods.0, &self.client).await?;
         let Some(set) = self.sets.0.get(key) else { return Ok(Requeue::OnChange) };
@@ -264,6 +264,11 @@ impl Controller for ReplicaSets {
             None => Ok(status::available_next(&set, &own, now).map_or(Requeue::OnChange, Requeue::After)),
         }
     }
+}
+
+/// The set that controls a pod, or the pod itself where nobody does.
+fn set_or_orphan(pod: &Document) -> Vec<ObjectKey> {
+    claim::controlled_by::<ReplicaSet>(pod, |key| ObjectKey::new(key.namespace, format!("{ORPHAN}{}", key.name)))
 }
 
 fn candidate<'a>(claimer: &Claimer, pod: &'a PodView) -> Candidate<'a> {

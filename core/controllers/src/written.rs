@@ -74,7 +74,9 @@ impl Written {
         request.options.limit = 1;
         match client.call(request).await?.answer {
             Answer::List(list) => Ok(list.revision),
-            Answer::Object(_) | Answer::Value(_) | Answer::Stream(_) | Answer::Session(_) => Ok(Revision(0)),
+            Answer::Object(_) | Answer::Value(_) | Answer::Stream(_) | Answer::Session(_) | Answer::Destination(_) => {
+                Ok(Revision(0))
+            }
         }
     }
 }

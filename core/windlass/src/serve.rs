@@ -25,7 +25,7 @@ pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 pub fn authenticator(keys: Arc<dyn Keys>, clock: Arc<dyn Clock>, store: Arc<dyn Store>) -> Arc<dyn Authenticator> {
     let lookup = Arc::new(StoreLookup::new(store));
     let tokens = ServiceAccountTokens::new(keys, clock, lookup, ISSUER, vec![ISSUER.into()]);
-    Arc::new(AnyOf::new().or(Arc::new(ClientCertificates)).or(Arc::new(tokens)))
+    Arc::new(AnyOf::new().or(Arc::new(ClientCertificates::default())).or(Arc::new(tokens)))
 }
 
 /// What a cluster is served with.
@@ -72,6 +72,7 @@ impl Cluster {
             authorizer: Arc::clone(self.server().authorizer()),
             catalog: Arc::new(BuiltIn::new()),
             connector: Arc::clone(connector),
+            dial: Arc::clone(self.dial()),
             texts: Arc::clone(texts),
             issuer: Some(issuer),
             checks: vec![Arc::new(StoreCheck::new(Arc::clone(self.store())))],

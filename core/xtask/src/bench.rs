@@ -18,6 +18,8 @@ mod list;
 #[cfg(feature = "bench")]
 mod load;
 #[cfg(feature = "bench")]
+mod pod;
+#[cfg(feature = "bench")]
 mod process;
 #[cfg(feature = "bench")]
 mod server;
@@ -99,6 +101,8 @@ enum Figure {
     Raw,
     /// CNI plugins.
     Cni,
+    /// The start of a pod, over containerd.
+    Pod,
 }
 
 /// Measures; where this build cannot, one that can.

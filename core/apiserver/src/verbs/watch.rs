@@ -7,6 +7,7 @@ use windlass_kernel::{
     Clock, Document,
     api::{Events, Options, Request, VersionMatch, WatchEvent},
     clock::ClockExt,
+    document::Recent,
     error::{Cause, Error, ErrorKind, Result},
     store::{Change, ListSpec, ReadAt, Revision, WatchStream},
 };
@@ -72,6 +73,7 @@ pub(crate) async fn watch(server: &ApiServer, served: &Served, request: &Request
         changes,
         selection,
         served: served.clone(),
+        recent: Arc::clone(&server.parts.recent),
         end: end.map(|end| clock.sleep_until(end)),
         farewell: end
             .filter(|_| options.bookmarks)
@@ -90,6 +92,7 @@ struct Following {
     changes: WatchStream,
     selection: Selection,
     served: Served,
+    recent: Arc<Recent>,
     clock: Arc<dyn Clock>,
     end: Option<BoxFuture<'static, ()>>,
     farewell: Option<BoxFuture<'static, ()>>,
@@ -164,6 +167,8 @@ impl Following {
         let before = before.filter(|document| self.selection.matches(served, document));
         let after = change.after.clone().map(Document::stored).transpose()?;
         let after = after.filter(|document| self.selection.matches(served, document));
+        // Whoever follows the same objects in this process finds them decoded.
+        let after = after.map(|document| document.shared(&self.recent));
         Ok(match (before, after) {
             (None, None) => None,
             (None, Some(after)) => Some(WatchEvent::Added(convert::to_client(served, after)?)),

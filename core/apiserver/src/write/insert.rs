@@ -1,7 +1,9 @@
 //! From a proposed object to one that exists.
 
+use std::mem;
+
 use serde_json::Value;
-use windlass_api::names;
+use windlass_api::{apply, names};
 use windlass_kernel::{
     Document, Entropy, EntropyExt,
     api::{Answer, Request, Response},
@@ -9,7 +11,7 @@ use windlass_kernel::{
     store::{Condition, Durability, Key, Op, Txn, TxnOutcome},
 };
 
-use super::{Owners, Proposal, admit, judge};
+use super::{Owners, Proposal, admit, judge, owners_are_seen};
 use crate::{alloc, convert, errors, index, object, owners::Owner, registry::Served, rules, server::ApiServer};
 
 /// How often a generated name is drawn.
@@ -27,8 +29,14 @@ pub(crate) async fn insert(
     stamp(server, &mut object);
     (served.rules.default)(&mut object);
     (served.rules.prepare_create)(&mut object);
+    // Owners are many small trees: where nobody looks at them, they are not made.
+    let mut apart = Vec::new();
     if owners == Owners::Record {
-        Owner::of(served, request, object::time(server.parts.clock.now())).record(None, &mut object);
+        let now = object::time(server.parts.clock.now());
+        apart = Owner::of(served, request, now).managers(None, &object);
+        let seen = request.options.dry_run || owners_are_seen(server, request);
+        let shown = if seen { mem::take(&mut apart) } else { Vec::new() };
+        apply::write_managers(&mut object, &shown);
     }
     if admit(server, request, None, Some(&mut object), &mut warnings).await? {
         (served.rules.default)(&mut object);
@@ -44,7 +52,7 @@ pub(crate) async fn insert(
                 return answer(served, document, warnings);
             }
         } else {
-            let value = index::encode(served, &object)?;
+            let value = index::encode_owned(served, &object, &apart)?;
             match put(server, served, &key, value, &claims).await? {
                 Put::Done(document) => return answer(served, document, warnings),
                 Put::Exists => {}

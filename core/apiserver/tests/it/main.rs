@@ -5,8 +5,12 @@ mod crud;
 #[cfg(feature = "http")]
 mod http;
 mod messages;
+#[cfg(feature = "http")]
+mod openapi;
 mod others;
 mod pods;
+#[cfg(feature = "http")]
+mod proxy;
 #[cfg(feature = "http")]
 mod rbac;
 mod rig;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use futures::future::BoxFuture;
 use ring::rand::{SecureRandom, SystemRandom};
 use windlass_apiserver::{
@@ -14,7 +15,11 @@ use windlass_apiserver::{
     },
     stream::Sessions,
 };
-use windlass_kernel::{Api, Authenticator, Clock, Entropy, Identity, Spawn, Stop, node::NodeAgents};
+use windlass_kernel::{
+    Api, Authenticator, Clock, Dial, Entropy, Error, ErrorKind, Identity, Result, Spawn, Stop,
+    dial::{ByteStream, Target},
+    node::NodeAgents,
+};
 use windlass_store::MemoryStore;
 
 #[derive(Debug)]
@@ -67,7 +72,7 @@ pub(crate) struct Rim {
     pub(crate) keys: Arc<EcdsaKeys>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stop: Stop,
-    pub(crate) ended: tokio::task::JoinHandle<windlass_kernel::Result<()>>,
+    pub(crate) ended: tokio::task::JoinHandle<Result<()>>,
 }
 
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -79,17 +84,34 @@ pub(crate) async fn start() -> Rim {
 
 /// Starts a server whose requests go through what `wrap` makes of it.
 pub(crate) async fn start_with(wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>) -> Rim {
-    assemble(wrap, |_, _| None).await
+    assemble(wrap, |_, _| None, Arc::new(Nowhere)).await
 }
 
 /// Starts a server with nodes.
 pub(crate) async fn start_on(agents: impl FnOnce(Arc<dyn Clock>, Arc<dyn Spawn>) -> Arc<dyn NodeAgents>) -> Rim {
-    assemble(|api| api, |clock, spawn| Some(agents(clock, spawn))).await
+    assemble(|api| api, |clock, spawn| Some(agents(clock, spawn)), Arc::new(Nowhere)).await
+}
+
+/// Starts a server that reaches others through `dial`.
+pub(crate) async fn start_dialling(dial: Arc<dyn Dial>) -> Rim {
+    assemble(|api| api, |_, _| None, dial).await
+}
+
+/// Reaches nothing.
+#[derive(Debug)]
+struct Nowhere;
+
+#[async_trait]
+impl Dial for Nowhere {
+    async fn dial(&self, target: &Target) -> Result<ByteStream> {
+        Err(Error::new(ErrorKind::Unavailable, format!("nothing is reached from here: {target:?}")))
+    }
 }
 
 async fn assemble(
     wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>,
     agents: impl FnOnce(Arc<dyn Clock>, Arc<dyn Spawn>) -> Option<Arc<dyn NodeAgents>>,
+    dial: Arc<dyn Dial>,
 ) -> Rim {
     let clock: Arc<dyn Clock> = Arc::new(WallClock(tokio::time::Instant::now()));
     let spawn: Arc<dyn Spawn> = Arc::new(Tasks(tokio::runtime::Handle::current()));
@@ -101,7 +123,8 @@ async fn assemble(
     let tokens = tokens.with("user-token", Identity::new("alice", &[]));
     let lookup = Arc::new(StoreLookup::new(store.clone()));
     let accounts = ServiceAccountTokens::new(keys.clone(), Arc::clone(&clock), lookup, ISSUER, vec![ISSUER.to_owned()]);
-    let authenticator = AnyOf::new().or(Arc::new(ClientCertificates)).or(Arc::new(tokens)).or(Arc::new(accounts));
+    let authenticator =
+        AnyOf::new().or(Arc::new(ClientCertificates::default())).or(Arc::new(tokens)).or(Arc::new(accounts));
     let authenticator: Arc<dyn Authenticator> = Arc::new(authenticator);
     let mut builder = ApiServer::builder();
     if let Some(agents) = agents(Arc::clone(&clock), Arc::clone(&spawn)) {
@@ -137,6 +160,7 @@ async fn assemble(
         authorizer: rbac.clone(),
         catalog: Arc::new(BuiltIn::new()),
         connector: Arc::new(Sessions),
+        dial,
         texts: Arc::new(()),
         issuer: Some(Issuer {
             issuer: ISSUER.into(),

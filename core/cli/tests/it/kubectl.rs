@@ -1,5 +1,8 @@
 //! kubectl as it is installed, against fake nodes.
 
+pub(crate) mod reach;
+pub(crate) mod tools;
+
 use std::process::Command;
 
 use crate::{

@@ -20,7 +20,10 @@ fn main() {
         (own::TESTS, None),
         (durable::TESTS, None),
         (kubectl::TESTS, kubectl::missing()),
+        (kubectl::tools::TESTS, kubectl::missing()),
+        (kubectl::reach::TESTS, kubectl::missing()),
         (guestbook::TESTS, guestbook::missing()),
+        (guestbook::WITH_KUBECTL, guestbook::missing().or_else(kubectl::missing)),
         (conform::TESTS, conform::missing()),
     ];
     for (tests, missing) in groups {

@@ -146,7 +146,8 @@ fn a_rollout_that_cannot_go_on_says_so() {
     let mut object = deployment(1);
     object["spec"]["progressDeadlineSeconds"] = 60.into();
     object["spec"]["minReadySeconds"] = 50.into();
-    object["spec"]["template"]["spec"]["nodeName"] = "nowhere".into();
+    // Pods that are kept from every node, and that no collector replaces meanwhile.
+    object["spec"]["template"]["spec"]["schedulingGates"] = json!([{"name": "example.com/closed"}]);
     cluster.create("deployments", object);
     let late = |own: &Arc<Deployment>| reason(own, "Progressing") == "ProgressDeadlineExceeded";
     cluster.until(&deployments, |all| all.values().iter().any(late));

@@ -96,6 +96,11 @@ fn orphans_are_adopted_and_strays_released() {
     cluster.executor.run_until(stray).unwrap();
     cluster.until(&pods, |pods| pods.len() == 3 && pods.get(&key).is_some_and(|pod| !owned(&pod)));
     cluster.until(&sets, ready(2));
+    // With its labels back it is the set's again, and one too many.
+    let back = json!({"metadata": {"labels": template()["metadata"]["labels"]}});
+    let back = cluster.admin.patch::<Pod>("default", "orphan", PatchType::Merge, back);
+    cluster.executor.run_until(back).unwrap();
+    cluster.until(&pods, |pods| pods.len() == 2 && pods.values().iter().all(|pod| owned(pod)));
 }
 
 fn owned(pod: &Pod) -> bool {

@@ -6,8 +6,15 @@ use windlass_api::{
 };
 
 /// The conditions that an agent may speak of. All others belong to their writers.
-const OWN: [&str; 6] =
-    ["Initialized", "Ready", "ContainersReady", "PodReadyToStartContainers", "DisruptionTarget", "PodResizeInProgress"];
+const OWN: [&str; 7] = [
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodReadyToStartContainers",
+    "DisruptionTarget",
+    "PodResizeInProgress",
+    "PodResizePending",
+];
 
 /// Joins the agent's status to the one that is known.
 ///

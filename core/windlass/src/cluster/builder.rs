@@ -8,14 +8,15 @@ use windlass_apiserver::{
 };
 use windlass_controllers::Config;
 use windlass_kernel::{
-    Admission, Authenticator, Authorizer, Clock, Controller, Entropy, Keys, Result, Spawn, Stop, Store,
+    Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, Keys, Result, Spawn, Stop, Store,
 };
 use windlass_store::MemoryStore;
 
 use super::{Cluster, NodeSource};
 use crate::{
     agents::Agents,
-    rim::{SystemClock, SystemEntropy, TokioSpawn},
+    reach::ClusterDial,
+    rim::{SystemClock, SystemDial, SystemEntropy, TokioSpawn},
 };
 
 /// Assembles a [`Cluster`]. Every part has a sensible default.
@@ -25,6 +26,7 @@ pub struct Builder {
     clock: Option<Arc<dyn Clock>>,
     entropy: Option<Arc<dyn Entropy>>,
     spawn: Option<Arc<dyn Spawn>>,
+    dial: Option<Arc<dyn Dial>>,
     keys: Option<Arc<dyn Keys>>,
     authenticator: Option<Arc<dyn Authenticator>>,
     authorizer: Option<Arc<dyn Authorizer>>,
@@ -76,6 +78,13 @@ impl Builder {
     #[must_use]
     pub fn spawn(mut self, spawn: Arc<dyn Spawn>) -> Self {
         self.spawn = Some(spawn);
+        self
+    }
+
+    /// Connections to hosts: those of nodes and pods that have addresses. The default is the machine's.
+    #[must_use]
+    pub fn dial(mut self, dial: Arc<dyn Dial>) -> Self {
+        self.dial = Some(dial);
         self
     }
 
@@ -165,6 +174,8 @@ impl Builder {
         let memory = || Arc::new(MemoryStore::new(Arc::clone(&clock), Arc::clone(&spawn))) as _;
         let store: Arc<dyn Store> = self.store.unwrap_or_else(memory);
         let agents = Arc::new(Agents::default());
+        let machine = self.dial.unwrap_or_else(|| Arc::new(SystemDial));
+        let dial = Arc::new(ClusterDial::new(Arc::clone(&agents), machine));
 
         let mut server = ApiServer::builder()
             .store(Arc::clone(&store))
@@ -196,9 +207,10 @@ impl Builder {
             server = server.admission(plugin);
         }
         let server = server.start().await?;
+        dial.of(&server);
 
         let (stop, tasks) = (Stop::new(), Vec::new());
-        let mut cluster = Cluster { server, agents, clock, entropy, spawn, stop, tasks, controlled: !self.bare };
+        let mut cluster = Cluster { server, agents, dial, clock, entropy, spawn, stop, tasks, controlled: !self.bare };
         if !self.bare {
             let components = crate::components::start(&cluster, self.controllers, &self.config);
             cluster.tasks.extend(components);

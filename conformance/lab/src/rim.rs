@@ -1,4 +1,4 @@
-//! The machine's time, tasks and connections, for tests: the product's own lie above this crate.
+//! The machine's time, tasks and connections.
 
 use std::{
     sync::Arc,
@@ -26,7 +26,8 @@ struct Machine {
 
 /// A rim on a tokio runtime.
 #[allow(clippy::disallowed_methods, reason = "this is where the tests' time comes from")]
-pub(crate) fn rim(runtime: &Handle) -> Rim {
+#[must_use]
+pub fn rim(runtime: &Handle) -> Rim {
     let machine = Arc::new(Machine { start: Instant::now(), runtime: runtime.clone() });
     Rim { dial: machine.clone(), clock: machine.clone(), spawn: machine }
 }

@@ -11,21 +11,31 @@ use crate::{object, registry::Served, rules};
 
 /// Encodes `object`, which is in its stored version and has no resource version.
 pub(crate) fn encode(served: &Served, object: &Value) -> Result<bytes::Bytes> {
+    let mut encoder = header(object);
+    rules::fields(served, object, &mut |name, value| {
+        encoder.index(Index::Field, name, value);
+    });
+    encoder.finish(object)
+}
+
+/// Encodes `object` without the fields that selectors may ask for: it is not in the form that its resource says.
+pub(crate) fn encode_as_is(object: &Value) -> Result<bytes::Bytes> {
+    header(object).finish(object)
+}
+
+fn header(object: &Value) -> Encoder {
     let mut encoder = Encoder::new();
     let meta = &object["metadata"];
     encoder.index(Index::Uid, "", meta["uid"].as_str().unwrap_or_default());
     for (name, value) in meta["labels"].as_object().into_iter().flatten() {
         encoder.index(Index::Label, name, value.as_str().unwrap_or_default());
     }
-    rules::fields(served, object, &mut |name, value| {
-        encoder.index(Index::Field, name, value);
-    });
     for owner in meta["ownerReferences"].as_array().into_iter().flatten() {
         let managing = owner["controller"].as_bool().unwrap_or_default();
         let name = if managing { "controller" } else { "" };
         encoder.index(Index::Owner, name, owner["uid"].as_str().unwrap_or_default());
     }
-    encoder.finish(object)
+    encoder
 }
 
 /// An object that was not written, in the form of those that were: for dry runs.

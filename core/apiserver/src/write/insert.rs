@@ -10,7 +10,7 @@ use windlass_kernel::{
 };
 
 use super::{Owners, Proposal, admit, judge};
-use crate::{alloc, convert, errors, index, object, owners::Owner, registry::Served, rules, server::ApiServer};
+use crate::{alloc, convert, custom, errors, index, object, owners::Owner, registry::Served, rules, server::ApiServer};
 
 /// How often a generated name is drawn.
 const DRAWS: usize = 8;
@@ -23,15 +23,18 @@ pub(crate) async fn insert(
     proposal: Proposal,
 ) -> Result<Response> {
     let Proposal { mut object, owners, mut warnings } = proposal;
+    if served.definition().is_some_and(|version| version.definition.terminating) {
+        return Err(errors::defined_no_more(&served.info));
+    }
     let base = place(server, served, request, &mut object)?;
     stamp(server, &mut object);
-    (served.rules.default)(&mut object);
+    rules::default(served, &mut object);
     (served.rules.prepare_create)(&mut object);
     if owners == Owners::Record {
         Owner::of(served, request, object::time(server.parts.clock.now())).record(None, &mut object);
     }
     if admit(server, request, None, Some(&mut object), &mut warnings).await? {
-        (served.rules.default)(&mut object);
+        rules::default(served, &mut object);
     }
     let mut claims = alloc::claim(server, served, &mut object, None).await?;
     rules::check_new(served, &object)?;
@@ -44,8 +47,7 @@ pub(crate) async fn insert(
                 return answer(served, document, warnings);
             }
         } else {
-            let value = index::encode(served, &object)?;
-            match put(server, served, &key, value, &claims).await? {
+            match put(server, served, &key, &object, &claims).await? {
                 Put::Done(document) => return answer(served, document, warnings),
                 Put::Exists => {}
                 Put::Claimed => {
@@ -54,11 +56,11 @@ pub(crate) async fn insert(
                 }
             }
         }
-        let Some(base) = &base else { return Err(errors::already_exists(served.info, object::name(&object))) };
+        let Some(base) = &base else { return Err(errors::already_exists(&served.info, object::name(&object))) };
         request.name = draw(&*server.parts.entropy, base);
         object::set_meta(&mut object, "name", Some(request.name.as_str().into()));
     }
-    Err(errors::names_taken(served.info, object::name(&object), DRAWS))
+    Err(errors::names_taken(&served.info, object::name(&object), DRAWS))
 }
 
 fn answer(served: &Served, document: Document, warnings: Vec<String>) -> Result<Response> {
@@ -71,13 +73,8 @@ enum Put {
     Claimed,
 }
 
-async fn put(
-    server: &ApiServer,
-    served: &Served,
-    key: &Key,
-    value: bytes::Bytes,
-    claims: &alloc::Claims,
-) -> Result<Put> {
+async fn put(server: &ApiServer, served: &Served, key: &Key, object: &Value, claims: &alloc::Claims) -> Result<Put> {
+    let value = custom::encode(server, served, object).await?;
     let lease = if served.is("", "events") { Some(server.parts.events.lease().await?) } else { None };
     let mut txn = Txn {
         conditions: vec![Condition::Absent(key.clone())],
@@ -89,7 +86,7 @@ async fn put(
         TxnOutcome::Applied { written, .. } => {
             let entry = written.into_iter().next();
             let entry = entry.ok_or_else(|| Error::new(ErrorKind::Internal, "a store lost what it wrote"))?;
-            Document::stored(entry).map(Put::Done)
+            custom::written(served, object, Document::stored(entry)?).map(Put::Done)
         }
         TxnOutcome::Refused(entries) if entries.first().is_some_and(Option::is_some) => Ok(Put::Exists),
         TxnOutcome::Refused(_) => Ok(Put::Claimed),

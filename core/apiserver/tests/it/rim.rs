@@ -4,17 +4,21 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio_util::compat::TokioAsyncReadCompatExt as _;
 use windlass_apiserver::{
-    ApiServer, StoreLookup,
+    ApiServer, Live, StoreLookup,
     access::{AnyOf, ClientCertificates, EcdsaKeys, Escalation, Rbac, ServiceAccountTokens, StaticTokens},
-    discovery::BuiltIn,
     http::{
         Issuer, Parts, Server, StoreCheck,
         tls::{Authority, KeyAndCertificate, server_config},
     },
     stream::Sessions,
 };
-use windlass_kernel::{Api, Authenticator, Clock, Entropy, Identity, Spawn, Stop, node::NodeAgents};
+use windlass_kernel::{
+    Api, Authenticator, Clock, Dial, Entropy, Error, ErrorKind, Identity, Spawn, Stop,
+    dial::{ByteStream, Target},
+    node::NodeAgents,
+};
 use windlass_store::MemoryStore;
 
 #[derive(Debug)]
@@ -45,6 +49,21 @@ impl Spawn for Tasks {
 
     fn blocking(&self, _: &'static str, work: Box<dyn FnOnce() + Send>) {
         self.0.spawn_blocking(work);
+    }
+}
+
+/// Connects to this machine.
+#[derive(Debug)]
+struct Loopback;
+
+#[async_trait::async_trait]
+impl Dial for Loopback {
+    async fn dial(&self, target: &Target) -> windlass_kernel::Result<ByteStream> {
+        let Target::Host { port, .. } = target else { return Err(Error::new(ErrorKind::NotSupported, "hosts only")) };
+        let refused = |error: std::io::Error| Error::new(ErrorKind::Unavailable, error.to_string());
+        let stream = std::net::TcpStream::connect(("127.0.0.1", *port)).map_err(refused)?;
+        stream.set_nonblocking(true).map_err(refused)?;
+        Ok(Box::new(tokio::net::TcpStream::from_std(stream).map_err(refused)?.compat()))
     }
 }
 
@@ -114,6 +133,7 @@ async fn assemble(
         .clock(Arc::clone(&clock))
         .entropy(Arc::clone(&entropy))
         .spawn(Arc::clone(&spawn))
+        .dial(Arc::new(Loopback))
         .authorizer(rbac.clone())
         .admission(Arc::new(Escalation::new(rbac.clone(), rbac.clone())))
         .keys(keys.clone())
@@ -135,7 +155,7 @@ async fn assemble(
         api,
         authenticator,
         authorizer: rbac.clone(),
-        catalog: Arc::new(BuiltIn::new()),
+        catalog: Arc::new(Live::new(server.clone())),
         connector: Arc::new(Sessions),
         texts: Arc::new(()),
         issuer: Some(Issuer {

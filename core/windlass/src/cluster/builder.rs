@@ -8,14 +8,14 @@ use windlass_apiserver::{
 };
 use windlass_controllers::Config;
 use windlass_kernel::{
-    Admission, Authenticator, Authorizer, Clock, Controller, Entropy, Keys, Result, Spawn, Stop, Store,
+    Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, Keys, Result, Spawn, Stop, Store,
 };
 use windlass_store::MemoryStore;
 
 use super::{Cluster, NodeSource};
 use crate::{
     agents::Agents,
-    rim::{SystemClock, SystemEntropy, TokioSpawn},
+    rim::{SystemClock, SystemDial, SystemEntropy, TokioSpawn},
 };
 
 /// Assembles a [`Cluster`]. Every part has a sensible default.
@@ -25,6 +25,7 @@ pub struct Builder {
     clock: Option<Arc<dyn Clock>>,
     entropy: Option<Arc<dyn Entropy>>,
     spawn: Option<Arc<dyn Spawn>>,
+    dial: Option<Arc<dyn Dial>>,
     keys: Option<Arc<dyn Keys>>,
     authenticator: Option<Arc<dyn Authenticator>>,
     authorizer: Option<Arc<dyn Authorizer>>,
@@ -161,6 +162,9 @@ impl Builder {
     pub async fn start(self) -> Result<Cluster> {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let entropy = self.entropy.unwrap_or_else(|| Arc::new(SystemEntropy));
+        // Whoever brings tasks of its own brings connections of its own too, or there are none.
+        let real = || self.spawn.is_none().then(|| Arc::new(SystemDial) as Arc<dyn Dial>);
+        let dial = self.dial.or_else(real);
         let spawn = self.spawn.unwrap_or_else(|| Arc::new(TokioSpawn::current()));
         let memory = || Arc::new(MemoryStore::new(Arc::clone(&clock), Arc::clone(&spawn))) as _;
         let store: Arc<dyn Store> = self.store.unwrap_or_else(memory);
@@ -180,6 +184,9 @@ impl Builder {
                 server.rules(Arc::clone(&rbac) as _).authorizer(rbac).admission(Arc::new(escalation))
             }
         };
+        if let Some(dial) = dial {
+            server = server.dial(dial);
+        }
         if let Some(keys) = self.keys {
             server = server.keys(keys);
         }

@@ -16,6 +16,8 @@ use windlass_kernel::{
     node::{Exit, Report, Session, SessionRequest, Streams},
 };
 
+use crate::{Need, NotRun};
+
 /// How long a check waits for what has to happen.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -49,17 +51,27 @@ impl fmt::Debug for Fixture {
 pub struct Check {
     /// Its name, a sentence in snake case.
     pub name: &'static str,
+    /// What it needs that not every fixture has.
+    pub need: Option<Need>,
     run: fn(Fixture) -> BoxFuture<'static, ()>,
 }
 
 impl Check {
-    /// Runs the check on a fresh agent.
+    /// Runs the check on a fresh agent, or says why that is not possible.
+    ///
+    /// # Errors
+    ///
+    /// [`NotRun`] where the fixture lacks what the check needs.
     ///
     /// # Panics
     ///
     /// Where the contract is broken.
-    pub async fn run(&self, fresh: Fixture) {
+    pub async fn run(&self, fresh: Fixture) -> Result<(), NotRun> {
+        if let Some(need) = self.need.filter(|need| *need == Need::Restart && fresh.restart.is_none()) {
+            return Err(NotRun { check: self.name, need });
+        }
         (self.run)(fresh).await;
+        Ok(())
     }
 }
 
@@ -67,28 +79,37 @@ impl Check {
 #[must_use]
 pub fn checks() -> Vec<Check> {
     macro_rules! checks {
-        ($($name:ident),*) => { vec![$(Check { name: stringify!($name), run: |fresh| Box::pin($name(fresh)) }),*] };
+        ($($name:ident $(needs $need:ident)?),*) => {
+            vec![$(Check {
+                name: stringify!($name),
+                need: [$(Need::$need)?].first().copied(),
+                run: |fresh| Box::pin($name(fresh)),
+            }),*]
+        };
     }
     checks![
         a_repeated_set_starts_a_pod_once,
         a_new_listener_hears_of_every_known_pod,
         a_deleted_pod_ends_and_its_last_report_says_so,
-        a_new_agent_finds_the_containers_of_the_one_before,
+        a_new_agent_finds_the_containers_of_the_one_before needs Restart,
         a_pod_that_left_the_set_is_ended,
         a_dropped_session_ends_alone
     ]
 }
 
-/// Runs every check, each on an agent of its own.
+/// Runs every check, each on an agent of its own, and tells which ones could not be run.
 ///
 /// # Panics
 ///
 /// Where the contract is broken.
-pub async fn run<F: Future<Output = Fixture>>(fresh: impl Fn() -> F) {
+#[must_use = "what was not run has not passed"]
+pub async fn run<F: Future<Output = Fixture>>(fresh: impl Fn() -> F) -> Vec<NotRun> {
+    let mut not_run = vec![];
     for check in checks() {
         tracing::debug!(check = check.name, "node suite");
-        check.run(fresh().await).await;
+        not_run.extend(check.run(fresh().await).await.err());
     }
+    not_run
 }
 
 impl Fixture {

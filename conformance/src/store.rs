@@ -18,6 +18,8 @@ use windlass_kernel::{
     store::{Change, Durability, Entry, Key, KeyRange, LeaseId, ListSpec, Op, ReadAt, Txn, TxnOutcome, WatchStream},
 };
 
+use crate::{Need, NotRun};
+
 /// Makes a store's clock go on by so much, and lets what became due begin.
 pub type Advance = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 
@@ -45,17 +47,31 @@ impl fmt::Debug for Fixture {
 pub struct Check {
     /// Its name, a sentence in snake case.
     pub name: &'static str,
+    /// What it needs that not every fixture has.
+    pub need: Option<Need>,
     run: fn(Fixture) -> BoxFuture<'static, ()>,
 }
 
 impl Check {
-    /// Runs the check on a fresh store.
+    /// Runs the check on a fresh store, or says why that is not possible.
+    ///
+    /// # Errors
+    ///
+    /// [`NotRun`] where the fixture lacks what the check needs.
     ///
     /// # Panics
     ///
     /// Where the contract is broken.
-    pub async fn run(&self, fresh: Fixture) {
+    pub async fn run(&self, fresh: Fixture) -> Result<(), NotRun> {
+        let met = |need: Need| match need {
+            Need::Restart => fresh.restart.is_some(),
+            Need::Snapshots => fresh.store.snapshots().is_some(),
+        };
+        if let Some(need) = self.need.filter(|need| !met(*need)) {
+            return Err(NotRun { check: self.name, need });
+        }
         (self.run)(fresh).await;
+        Ok(())
     }
 }
 
@@ -74,16 +90,19 @@ pub fn checks() -> Vec<Check> {
     .concat()
 }
 
-/// Runs every check, each on a store of its own.
+/// Runs every check, each on a store of its own, and tells which ones could not be run.
 ///
 /// # Panics
 ///
 /// Where the contract is broken.
-pub async fn run<F: Future<Output = Fixture>>(fresh: impl Fn() -> F) {
+#[must_use = "what was not run has not passed"]
+pub async fn run<F: Future<Output = Fixture>>(fresh: impl Fn() -> F) -> Vec<NotRun> {
+    let mut not_run = vec![];
     for check in checks() {
         tracing::debug!(check = check.name, "store suite");
-        check.run(fresh().await).await;
+        not_run.extend(check.run(fresh().await).await.err());
     }
+    not_run
 }
 
 fn key(text: &str) -> Key {

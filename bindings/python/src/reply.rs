@@ -55,7 +55,9 @@ impl Reply {
             Answer::Value(value) => Ok(Self::Json(value.to_string().into_bytes())),
             Answer::List(list) => Ok(Self::Json(whole(&list))),
             Answer::Stream(stream) => Ok(Self::Stream(stream)),
-            Answer::Session(_) => Err(Error::new(ErrorKind::Internal, "a session was opened that nobody asked for")),
+            Answer::Session(_) | Answer::Destination(_) => {
+                Err(Error::new(ErrorKind::Internal, "a session was opened that nobody asked for"))
+            }
         }
     }
 

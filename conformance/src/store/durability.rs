@@ -3,14 +3,30 @@
 use futures::{FutureExt, StreamExt};
 use windlass_kernel::store::{KeyRange, ReadAt};
 
-use super::{Check, Fixture, apply, delete, get, list, put, relaxed, txn, watch, word};
+use super::{Check, Fixture, Need, apply, delete, get, list, put, relaxed, txn, watch, word};
 
 pub(super) const CHECKS: &[Check] = &[
-    Check { name: "durable_writes_survive_a_crash", run: |f| Box::pin(durable_writes_survive_a_crash(f)) },
-    Check { name: "revisions_are_not_given_again", run: |f| Box::pin(revisions_are_not_given_again(f)) },
-    Check { name: "watches_resume_after_a_crash", run: |f| Box::pin(watches_resume_after_a_crash(f)) },
-    Check { name: "a_dropped_write_applies_in_full_or_not", run: |f| Box::pin(dropped_writes_are_whole(f)) },
-    Check { name: "dropped_calls_leave_the_store_working", run: |f| Box::pin(dropped_calls_do_no_harm(f)) },
+    Check {
+        name: "durable_writes_survive_a_crash",
+        need: Some(Need::Restart),
+        run: |f| Box::pin(durable_writes_survive_a_crash(f)),
+    },
+    Check {
+        name: "revisions_are_not_given_again",
+        need: Some(Need::Restart),
+        run: |f| Box::pin(revisions_are_not_given_again(f)),
+    },
+    Check {
+        name: "watches_resume_after_a_crash",
+        need: Some(Need::Restart),
+        run: |f| Box::pin(watches_resume_after_a_crash(f)),
+    },
+    Check {
+        name: "a_dropped_write_applies_in_full_or_not",
+        need: None,
+        run: |f| Box::pin(dropped_writes_are_whole(f)),
+    },
+    Check { name: "dropped_calls_leave_the_store_working", need: None, run: |f| Box::pin(dropped_calls_do_no_harm(f)) },
 ];
 
 /// Contract 8: what was acknowledged as durable is there after a crash, with its revisions.

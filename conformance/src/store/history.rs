@@ -11,12 +11,16 @@ use windlass_kernel::{
 use super::{Check, Fixture, applied, apply, delete, get, key, list, put, relaxed, txn, value};
 
 pub(super) const CHECKS: &[Check] = &[
-    Check { name: "revisions_only_grow", run: |f| Box::pin(revisions_only_grow(f)) },
-    Check { name: "a_refusal_changes_nothing", run: |f| Box::pin(a_refusal_changes_nothing(f)) },
-    Check { name: "a_transaction_applies_as_one", run: |f| Box::pin(a_transaction_applies_as_one(f)) },
-    Check { name: "entries_know_when_they_came", run: |f| Box::pin(entries_know_when_they_came(f)) },
-    Check { name: "acknowledged_writes_are_read", run: |f| Box::pin(acknowledged_writes_are_read(f)) },
-    Check { name: "concurrent_updates_lose_nothing", run: |f| Box::pin(concurrent_updates_lose_nothing(f)) },
+    Check { name: "revisions_only_grow", need: None, run: |f| Box::pin(revisions_only_grow(f)) },
+    Check { name: "a_refusal_changes_nothing", need: None, run: |f| Box::pin(a_refusal_changes_nothing(f)) },
+    Check { name: "a_transaction_applies_as_one", need: None, run: |f| Box::pin(a_transaction_applies_as_one(f)) },
+    Check { name: "entries_know_when_they_came", need: None, run: |f| Box::pin(entries_know_when_they_came(f)) },
+    Check { name: "acknowledged_writes_are_read", need: None, run: |f| Box::pin(acknowledged_writes_are_read(f)) },
+    Check {
+        name: "concurrent_updates_lose_nothing",
+        need: None,
+        run: |f| Box::pin(concurrent_updates_lose_nothing(f)),
+    },
 ];
 
 /// Contract 1: every change gets a greater revision; what changes nothing takes none.

@@ -7,17 +7,25 @@ use windlass_kernel::{
     store::{LeaseId, ReadAt},
 };
 
-use super::{Check, Fixture, apply, leased, list, next, put, watch};
+use super::{Check, Fixture, Need, apply, leased, list, next, put, watch};
 
 pub(super) const CHECKS: &[Check] = &[
-    Check { name: "leased_keys_vanish_together", run: |f| Box::pin(leased_keys_vanish_together(f)) },
-    Check { name: "leases_are_never_early", run: |f| Box::pin(leases_are_never_early(f)) },
-    Check { name: "a_renewal_starts_anew", run: |f| Box::pin(a_renewal_starts_anew(f)) },
-    Check { name: "a_revoked_lease_ends_at_once", run: |f| Box::pin(a_revoked_lease_ends_at_once(f)) },
-    Check { name: "keys_leave_a_lease", run: |f| Box::pin(keys_leave_a_lease(f)) },
-    Check { name: "leases_end_each_in_its_time", run: |f| Box::pin(leases_end_each_in_its_time(f)) },
-    Check { name: "a_lease_that_does_not_exist_is_refused", run: |f| Box::pin(unknown_leases_are_refused(f)) },
-    Check { name: "a_restart_extends_leases", run: |f| Box::pin(a_restart_extends_leases(f)) },
+    Check { name: "leased_keys_vanish_together", need: None, run: |f| Box::pin(leased_keys_vanish_together(f)) },
+    Check { name: "leases_are_never_early", need: None, run: |f| Box::pin(leases_are_never_early(f)) },
+    Check { name: "a_renewal_starts_anew", need: None, run: |f| Box::pin(a_renewal_starts_anew(f)) },
+    Check { name: "a_revoked_lease_ends_at_once", need: None, run: |f| Box::pin(a_revoked_lease_ends_at_once(f)) },
+    Check { name: "keys_leave_a_lease", need: None, run: |f| Box::pin(keys_leave_a_lease(f)) },
+    Check { name: "leases_end_each_in_its_time", need: None, run: |f| Box::pin(leases_end_each_in_its_time(f)) },
+    Check {
+        name: "a_lease_that_does_not_exist_is_refused",
+        need: None,
+        run: |f| Box::pin(unknown_leases_are_refused(f)),
+    },
+    Check {
+        name: "a_restart_extends_leases",
+        need: Some(Need::Restart),
+        run: |f| Box::pin(a_restart_extends_leases(f)),
+    },
 ];
 
 const TTL: Duration = Duration::from_secs(10);

@@ -5,8 +5,12 @@ use windlass_kernel::store::KeyRange;
 use super::{Check, Fixture, apply, next, put, watch};
 
 pub(super) const CHECKS: &[Check] = &[
-    Check { name: "progress_covers_what_was_yielded", run: |f| Box::pin(progress_covers_what_was_yielded(f)) },
-    Check { name: "progress_stops_before_what_is_not_yielded", run: |f| Box::pin(progress_stops(f)) },
+    Check {
+        name: "progress_covers_what_was_yielded",
+        need: None,
+        run: |f| Box::pin(progress_covers_what_was_yielded(f)),
+    },
+    Check { name: "progress_stops_before_what_is_not_yielded", need: None, run: |f| Box::pin(progress_stops(f)) },
 ];
 
 /// Contract 5: progress never goes back and lies below every change that is still to come.

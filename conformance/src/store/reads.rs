@@ -8,11 +8,19 @@ use windlass_kernel::{
 use super::{Check, Fixture, apply, delete, get, key, list, put, value, words};
 
 pub(super) const CHECKS: &[Check] = &[
-    Check { name: "older_states_are_read_as_they_were", run: |f| Box::pin(older_states_are_read_as_they_were(f)) },
-    Check { name: "pages_at_a_revision_are_one_state", run: |f| Box::pin(pages_at_a_revision_are_one_state(f)) },
-    Check { name: "a_range_holds_its_keys_only", run: |f| Box::pin(a_range_holds_its_keys_only(f)) },
-    Check { name: "forgotten_states_say_so", run: |f| Box::pin(forgotten_states_say_so(f)) },
-    Check { name: "future_states_say_so", run: |f| Box::pin(future_states_say_so(f)) },
+    Check {
+        name: "older_states_are_read_as_they_were",
+        need: None,
+        run: |f| Box::pin(older_states_are_read_as_they_were(f)),
+    },
+    Check {
+        name: "pages_at_a_revision_are_one_state",
+        need: None,
+        run: |f| Box::pin(pages_at_a_revision_are_one_state(f)),
+    },
+    Check { name: "a_range_holds_its_keys_only", need: None, run: |f| Box::pin(a_range_holds_its_keys_only(f)) },
+    Check { name: "forgotten_states_say_so", need: None, run: |f| Box::pin(forgotten_states_say_so(f)) },
+    Check { name: "future_states_say_so", need: None, run: |f| Box::pin(future_states_say_so(f)) },
 ];
 
 /// Contract 3: a read at a revision sees exactly the state that the revision left.

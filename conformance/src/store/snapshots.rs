@@ -4,13 +4,21 @@ use std::{sync::Arc, time::Duration};
 
 use windlass_kernel::{Store, store::ReadAt};
 
-use super::{Check, Fixture, apply, leased, list, next, put, take, watch};
+use super::{Check, Fixture, Need, apply, leased, list, next, put, take, watch};
 
 pub(super) const CHECKS: &[Check] = &[
-    Check { name: "a_fork_is_independent", run: |f| Box::pin(a_fork_is_independent(f)) },
-    Check { name: "a_fork_has_the_history", run: |f| Box::pin(a_fork_has_the_history(f)) },
-    Check { name: "leases_end_in_a_fork_too", run: |f| Box::pin(leases_end_in_a_fork_too(f)) },
-    Check { name: "many_forks_share_what_they_hold", run: |f| Box::pin(many_forks_share_what_they_hold(f)) },
+    Check { name: "a_fork_is_independent", need: Some(Need::Snapshots), run: |f| Box::pin(a_fork_is_independent(f)) },
+    Check { name: "a_fork_has_the_history", need: Some(Need::Snapshots), run: |f| Box::pin(a_fork_has_the_history(f)) },
+    Check {
+        name: "leases_end_in_a_fork_too",
+        need: Some(Need::Snapshots),
+        run: |f| Box::pin(leases_end_in_a_fork_too(f)),
+    },
+    Check {
+        name: "many_forks_share_what_they_hold",
+        need: Some(Need::Snapshots),
+        run: |f| Box::pin(many_forks_share_what_they_hold(f)),
+    },
 ];
 
 async fn fork(store: &Arc<dyn Store>) -> Option<Arc<dyn Store>> {

@@ -17,7 +17,7 @@ mod wire;
 
 pub use conflict::{Conflict, Conflicts};
 pub use element::{Element, Scalar};
-pub use manager::{ManagedEntry, Operation, decode_managers, managers_for_update, write_managers};
+pub use manager::{ManagedEntry, Operation, decode_managers, managers_for_update, managers_to_json, write_managers};
 pub use server::{Applied, Refusal, apply};
 pub use set::FieldSet;
 pub use types::TypeRef;

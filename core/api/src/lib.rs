@@ -1,4 +1,4 @@
-//! The Kubernetes API as data and pure functions: types, schemas, codecs, names, selectors, quantities, patches, apply.
+//! The Kubernetes API as data and pure functions: types, schemas, codecs, names, selectors, quantities, schedules, patches, apply.
 //!
 //! Nothing here performs I/O, reads a clock or starts a task.
 //! Facts about the API (fields, numbers, keys, resources) come only from the tables in `data/`.
@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 pub mod apply;
+pub mod cron;
 pub mod decode;
 mod r#gen;
 #[cfg(feature = "yaml")]
@@ -16,6 +17,7 @@ pub mod patch;
 pub mod path;
 pub mod protobuf;
 pub mod quantity;
+pub mod quota;
 pub mod resources;
 pub mod schema;
 pub mod selector;

@@ -15,6 +15,7 @@ use serde_json::Value;
 use std::fmt;
 
 pub use self::read::decode_message;
+pub use self::wire::{put_bytes, put_double, put_int};
 pub use self::write::encode_message;
 
 /// What every protobuf body starts with.
@@ -129,21 +130,21 @@ pub fn encode(value: &Value, of: &Message) -> Result<Vec<u8>, EncodeError> {
     let mut raw = Vec::new();
     encode_message(value, of, &mut raw)?;
     let mut meta = Vec::new();
-    wire::put_bytes(&mut meta, 1, text("apiVersion").as_bytes());
-    wire::put_bytes(&mut meta, 2, text("kind").as_bytes());
+    put_bytes(&mut meta, 1, text("apiVersion").as_bytes());
+    put_bytes(&mut meta, 2, text("kind").as_bytes());
     let mut out = MAGIC.to_vec();
-    wire::put_bytes(&mut out, 1, &meta);
-    wire::put_bytes(&mut out, 2, &raw);
+    put_bytes(&mut out, 1, &meta);
+    put_bytes(&mut out, 2, &raw);
     Ok(out)
 }
 
 /// Writes one frame of a watch stream: a big-endian length and the event, whose object is enveloped.
 pub fn encode_watch_event(event: &str, object: &[u8]) -> Vec<u8> {
     let mut extension = Vec::new();
-    wire::put_bytes(&mut extension, 1, object);
+    put_bytes(&mut extension, 1, object);
     let mut body = Vec::new();
-    wire::put_bytes(&mut body, 1, event.as_bytes());
-    wire::put_bytes(&mut body, 2, &extension);
+    put_bytes(&mut body, 1, event.as_bytes());
+    put_bytes(&mut body, 2, &extension);
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
     let mut out = length.to_be_bytes().to_vec();
     out.extend(body);

@@ -2,18 +2,20 @@
 //!
 //! The structs themselves are generated, one module per group and version.
 
+mod lists;
 mod time;
 mod values;
 
 use crate::meta::v1::{ListMeta, ObjectMeta};
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeStruct as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt::Debug;
 
+pub(crate) use self::lists::null_as_empty;
 pub(crate) use self::time::parse as parse_time;
 pub use self::time::{MicroTime, Time};
-pub use self::values::{ByteString, IntOrString, Quantity};
+pub use self::values::{ByteString, FieldsV1, IntOrString, Quantity};
 
 /// A typed object that is served as a resource.
 pub trait Resource: Serialize + DeserializeOwned + Clone + Debug + Default + Send + Sync + 'static {
@@ -61,11 +63,6 @@ impl<T: Resource> Serialize for List<T> {
         object.serialize_field("items", &self.items)?;
         object.end()
     }
-}
-
-/// Reads a list or map; null is an empty one, as Go reads it.
-pub(crate) fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
-    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 /// Whether a value is its type's default.

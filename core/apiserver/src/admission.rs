@@ -1,4 +1,5 @@
-//! The built-in admission plugins, in the order they run. Quota, pod security and webhooks are not among them.
+//! The built-in admission plugins, in the order they run. Pod security and webhooks are not among them, nor
+//! are quotas, which are charged with the write itself (`quota`).
 
 mod account;
 mod certificates;
@@ -7,6 +8,7 @@ mod namespace;
 mod pods;
 mod priority;
 mod runtime;
+mod storage;
 mod taint;
 mod tolerations;
 
@@ -39,7 +41,9 @@ pub(crate) fn built_in(
         Arc::new(taint::TaintNodesByCondition),
         Arc::new(priority::Priority { reader: reader.clone() }),
         Arc::new(tolerations::DefaultTolerationSeconds),
-        Arc::new(runtime::RuntimeClass { reader }),
+        Arc::new(runtime::RuntimeClass { reader: reader.clone() }),
+        Arc::new(storage::StorageObjectInUseProtection),
+        Arc::new(storage::DefaultStorageClass { reader }),
         Arc::new(certificates::Certificates { authorizer: Arc::clone(authorizer) }),
     ]
 }

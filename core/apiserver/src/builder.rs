@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use serde_json::Value;
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Dial, Entropy, Error, ErrorKind, Keys, Result, Spawn, Store,
-    node::NodeAgents,
+    document::Recent, node::NodeAgents,
 };
 
 use crate::{
@@ -17,6 +17,9 @@ use crate::{
     review::RuleSource,
     server::{ApiServer, Parts},
 };
+
+/// So many decoded objects are held for others who follow the same changes.
+const RECENT: usize = 64;
 
 /// What an API server is made of. Store, clock, entropy and authorizer are needed; the rest is optional.
 #[derive(Debug, Default)]
@@ -176,6 +179,7 @@ impl Builder {
         plugins.extend(self.admission);
         let parts = Parts {
             events: EventLease::new(Arc::clone(&store), Arc::clone(&clock)),
+            recent: Arc::new(Recent::of(RECENT)),
             store,
             clock,
             entropy,

@@ -4,17 +4,20 @@
 
 mod aggregated;
 mod catalog;
+mod gnostic;
 mod legacy;
 mod openapi;
 mod paths;
 mod schema;
+mod texts;
 mod version;
 
 pub use self::{
     aggregated::{AggregatedVersion, aggregated},
     catalog::{BuiltIn, Catalog, Resource, Schema, Snapshot, Subresource},
     legacy::{api_group, api_group_list, api_resource_list, api_versions},
-    openapi::{Texts, index, v2, v3},
+    openapi::{index, v2, v2_protobuf, v3},
+    texts::{Describe, Description, Texts},
     version::{GIT_VERSION, version},
 };
 #[cfg(feature = "http")]

@@ -1,6 +1,7 @@
 //! From an object to its stored bytes: the header that reads are answered from, then the object itself.
 
 use serde_json::Value;
+use windlass_api::apply::{self, ManagedEntry};
 use windlass_kernel::{
     document::{Document, Encoder, Index},
     error::Result,
@@ -11,31 +12,25 @@ use crate::{object, registry::Served, rules};
 
 /// Encodes `object`, which is in its stored version and has no resource version.
 pub(crate) fn encode(served: &Served, object: &Value) -> Result<bytes::Bytes> {
-    let mut encoder = header(object);
+    encode_owned(served, object, &[])
+}
+
+/// The same for an object whose owners, where there are any, are not in the tree.
+pub(crate) fn encode_owned(served: &Served, object: &Value, owners: &[ManagedEntry]) -> Result<bytes::Bytes> {
+    let mut encoder = Encoder::new();
+    encoder.metadata(&object["metadata"]);
     rules::fields(served, object, &mut |name, value| {
         encoder.index(Index::Field, name, value);
     });
-    encoder.finish(object)
+    let owners = (!owners.is_empty()).then(|| apply::managers_to_json(owners));
+    encoder.finish_with(object, owners.as_deref().map(|json| ("managedFields", json)))
 }
 
 /// Encodes `object` without the fields that selectors may ask for: it is not in the form that its resource says.
 pub(crate) fn encode_as_is(object: &Value) -> Result<bytes::Bytes> {
-    header(object).finish(object)
-}
-
-fn header(object: &Value) -> Encoder {
     let mut encoder = Encoder::new();
-    let meta = &object["metadata"];
-    encoder.index(Index::Uid, "", meta["uid"].as_str().unwrap_or_default());
-    for (name, value) in meta["labels"].as_object().into_iter().flatten() {
-        encoder.index(Index::Label, name, value.as_str().unwrap_or_default());
-    }
-    for owner in meta["ownerReferences"].as_array().into_iter().flatten() {
-        let managing = owner["controller"].as_bool().unwrap_or_default();
-        let name = if managing { "controller" } else { "" };
-        encoder.index(Index::Owner, name, owner["uid"].as_str().unwrap_or_default());
-    }
-    encoder
+    encoder.metadata(&object["metadata"]);
+    encoder.finish(object)
 }
 
 /// An object that was not written, in the form of those that were: for dry runs.

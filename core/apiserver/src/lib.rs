@@ -18,6 +18,7 @@ mod index;
 mod lookup;
 mod object;
 mod owners;
+mod quota;
 mod registry;
 mod review;
 mod rules;

@@ -1,7 +1,7 @@
 //! Who owns which fields: the managed fields of a write, and applying a configuration.
 
 use serde_json::Value;
-use windlass_api::apply::{self, Conflicts, FieldSet, Refusal, TypeRef, Write};
+use windlass_api::apply::{self, Conflicts, FieldSet, ManagedEntry, Refusal, TypeRef, Write};
 use windlass_kernel::{
     api::Request,
     error::{Cause, Error, ErrorKind, Result},
@@ -54,9 +54,14 @@ impl<'a> Owner<'a> {
 
     /// Records what a create, update or patch owns.
     pub(crate) fn record(&self, old: Option<&Value>, new: &mut Value) {
-        let managers = apply::managers_for_update(old, new, self.subresource);
-        let managers = apply::update(old, new, managers, &self.write());
+        let managers = self.managers(old, new);
         apply::write_managers(new, &managers);
+    }
+
+    /// The owners after a create, update or patch.
+    pub(crate) fn managers(&self, old: Option<&Value>, new: &Value) -> Vec<ManagedEntry> {
+        let managers = apply::managers_for_update(old, new, self.subresource);
+        apply::update(old, new, managers, &self.write())
     }
 
     /// Applies a configuration; the object comes back with its managed fields.

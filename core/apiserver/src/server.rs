@@ -11,7 +11,7 @@ use windlass_kernel::{
     Admission, Api, Authenticator, Authorizer, Clock, Dial, Entropy, Keys, Result, Spawn, Store,
     access::{Attributes, Decision},
     api::{Events, Request, Response, Verb},
-    document::Document,
+    document::{Document, Recent},
     error::{Cause, Error, ErrorKind},
     node::NodeAgents,
     store::{Key, ReadAt},
@@ -47,6 +47,8 @@ pub(crate) struct Parts {
     pub(crate) registry: Registry,
     pub(crate) ranges: Ranges,
     pub(crate) events: EventLease,
+    /// What watches in this process decoded lately.
+    pub(crate) recent: Arc<Recent>,
     pub(crate) rules: Option<Arc<dyn RuleSource>>,
     pub(crate) port: u16,
 }
@@ -146,26 +148,27 @@ impl ApiServer {
         }
     }
 
+    /// Hands a request to its verb. Writes are boxed: every request would have to carry the room that they need.
     async fn dispatch(&self, target: &Target, request: Request) -> Result<Response> {
         let served = &*target.served;
         if let Some(subresource) = target.subresource {
-            return sub::call(self, served, subresource, request).await;
+            return Box::pin(sub::call(self, served, subresource, request)).await;
         }
         let verb = if request.verb == Verb::Connect { "connect" } else { request.verb.as_str() };
         if !served.info.serves(verb) {
             return Err(errors::no_such_verb(&request));
         }
         if !served.stored() {
-            return review::create(self, served, request).await;
+            return Box::pin(review::create(self, served, request)).await;
         }
         match request.verb {
             Verb::Get => verbs::get(self, served, &request).await,
             Verb::List => verbs::list(self, served, &request).await,
-            Verb::Create => verbs::create(self, served, request).await,
-            Verb::Update => verbs::update(self, served, request).await,
-            Verb::Patch(kind) => verbs::patch(self, served, kind, request).await,
-            Verb::Delete => verbs::delete(self, served, request).await,
-            Verb::DeleteCollection => verbs::delete_collection(self, served, request).await,
+            Verb::Create => Box::pin(verbs::create(self, served, request)).await,
+            Verb::Update => Box::pin(verbs::update(self, served, request)).await,
+            Verb::Patch(kind) => Box::pin(verbs::patch(self, served, kind, request)).await,
+            Verb::Delete => Box::pin(verbs::delete(self, served, request)).await,
+            Verb::DeleteCollection => Box::pin(verbs::delete_collection(self, served, request)).await,
             Verb::Watch | Verb::Connect => Err(errors::no_such_verb(&request)),
         }
     }

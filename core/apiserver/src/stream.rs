@@ -10,6 +10,7 @@ mod frames;
 mod handshake;
 mod logs;
 mod ports;
+mod proxy;
 mod sessions;
 mod socket;
 mod tunnel;

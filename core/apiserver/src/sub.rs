@@ -6,6 +6,7 @@ mod eviction;
 mod finalize;
 mod logs;
 mod pod;
+mod proxy;
 mod scale;
 mod sessions;
 mod status;
@@ -40,6 +41,7 @@ pub(crate) async fn call(
         ("pods", "binding") => bind(server, served, request).await,
         ("pods", "eviction") => eviction::evict(server, served, request).await,
         ("pods", "log") => logs::logs(server, served, &request).await,
+        ("pods" | "services" | "nodes", "proxy") => proxy::locate(server, served, request).await,
         ("pods", "exec" | "attach" | "portforward") => sessions::open(server, served, &request).await,
         ("pods", "ephemeralcontainers") => {
             let part = Part::Special(pods::prepare_ephemeral, pods::validate_ephemeral);

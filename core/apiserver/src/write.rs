@@ -7,7 +7,7 @@ mod insert;
 mod replace;
 
 pub(crate) use self::{
-    admit::{admit, judge},
+    admit::{admit, judge, owners_are_seen},
     insert::insert,
     replace::{Change, edit, may_go},
 };

@@ -5,6 +5,7 @@ mod client;
 mod data;
 mod down;
 mod exit;
+mod texts;
 mod up;
 
 use std::{process::ExitCode, time::Instant};

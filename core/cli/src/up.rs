@@ -10,7 +10,7 @@ use windlass::{
     kernel::{Clock, Error, ErrorKind, Spawn},
     real::{ContainerNode, Services, primary_address, socket_note},
     rim::{SystemClock, TokioSpawn},
-    serve::{self, Https, Pki},
+    serve::{self, Https, Pki, RequestSigner},
     store::DiskStore,
     testkit::FakeNode,
 };
@@ -18,6 +18,7 @@ use windlass::{
 use crate::{
     args::{Runtime, Up},
     data::{DataDir, write_private},
+    texts::Published,
 };
 
 /// Runs until a signal ends it.
@@ -31,6 +32,10 @@ pub(crate) fn run(up: &Up, started: Instant) -> Result<()> {
 async fn serve(up: &Up, started: Instant) -> Result<()> {
     if up.nodes > 1 && up.runtime != Runtime::Fake {
         return Err(Error::new(ErrorKind::Invalid, "more than one node needs --runtime fake").into());
+    }
+    if up.runtime != Runtime::Fake && !nix::unistd::geteuid().is_root() {
+        let message = "real containers need root: use sudo, or --runtime fake";
+        return Err(Error::new(ErrorKind::Unavailable, message).into());
     }
     let data = DataDir::of(&up.place);
     data.create()?;
@@ -53,6 +58,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         .spawn(spawn)
         .keys(Arc::clone(&keys) as _)
         .root_certificate(&pki.authority.pem().certificate)
+        .signer(Arc::new(RequestSigner::new(&pki)?))
         .authenticator(Arc::clone(&authenticator));
     if node.is_some() {
         builder = builder.reached_at((address, up.listen.port()).into());
@@ -65,7 +71,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
 
     let admin = pki.authority.client("kubernetes-admin", &["system:masters"], clock.now())?;
     let authority = pki.authority.pem().certificate.clone();
-    let https = Https { pki, authenticator, connector: Arc::new(Sessions), texts: Arc::new(()), keys };
+    let https = Https { pki, authenticator, connector: Arc::new(Sessions), texts: Arc::new(Published), keys };
     let bound = cluster.serve(up.listen, &https).await?;
     if node.is_some() && bound.ip().is_loopback() && !address.is_loopback() {
         // Pods cannot reach the loopback address.
@@ -85,7 +91,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         for task in services.start(&cluster).await? {
             cluster.keep(task);
         }
-        cluster.add_node(node).await?;
+        cluster.add_node(node).await.context("cannot start the node; --runtime fake needs no containers")?;
     }
     println!("windlass is up at https://{} after {millis} ms", reachable(bound));
     println!("  export KUBECONFIG={}", up.kubeconfig.as_ref().unwrap_or(&data.kubeconfig()).display());
@@ -99,10 +105,6 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
 
 /// A node with real containers on this machine.
 fn container_node(up: &Up, data: &DataDir, address: IpAddr, socket: Option<PathBuf>) -> Result<ContainerNode> {
-    if !nix::unistd::geteuid().is_root() {
-        let message = "real containers need root: use sudo, or --runtime fake";
-        return Err(Error::new(ErrorKind::Unavailable, message).into());
-    }
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     let path = std::path::absolute(data.path()).context("cannot tell where the data directory is")?;
     // `windlass down` has to find what runs there, or in a containerd of our own.

@@ -290,14 +290,18 @@ impl Client {
         match self.call(request).await?.answer {
             Answer::Object(document) => document.value(),
             Answer::Value(value) => Ok(value),
-            Answer::List(_) | Answer::Stream(_) | Answer::Session(_) => Err(unexpected("an object")),
+            Answer::List(_) | Answer::Stream(_) | Answer::Session(_) | Answer::Destination(_) => {
+                Err(unexpected("an object"))
+            }
         }
     }
 
     pub(crate) async fn list_with(&self, request: Request) -> Result<List> {
         match self.call(request).await?.answer {
             Answer::List(list) => Ok(list),
-            Answer::Object(_) | Answer::Value(_) | Answer::Stream(_) | Answer::Session(_) => Err(unexpected("a list")),
+            Answer::Object(_) | Answer::Value(_) | Answer::Stream(_) | Answer::Session(_) | Answer::Destination(_) => {
+                Err(unexpected("a list"))
+            }
         }
     }
 
@@ -349,7 +353,7 @@ fn typed<T: Resource + Any>(answer: Answer) -> Result<Arc<T>> {
         Answer::Value(value) => serde_json::from_value(value).map(Arc::new).map_err(|error| {
             Error::new(ErrorKind::Internal, format!("the answer is no {}", T::KIND)).with_source(error)
         }),
-        Answer::List(_) | Answer::Stream(_) | Answer::Session(_) => Err(unexpected(T::KIND)),
+        Answer::List(_) | Answer::Stream(_) | Answer::Session(_) | Answer::Destination(_) => Err(unexpected(T::KIND)),
     }
 }
 

@@ -85,7 +85,12 @@ impl Recorder {
 /// A reference to an object, as events hold it.
 #[must_use]
 pub fn reference<T: Resource>(object: &T) -> ObjectReference {
-    let meta = object.metadata();
+    reference_to::<T>(object.metadata())
+}
+
+/// A reference to the object of kind `T` that metadata is of.
+#[must_use]
+pub fn reference_to<T: Resource>(meta: &ObjectMeta) -> ObjectReference {
     ObjectReference {
         api_version: Some(T::api_version()),
         kind: Some(T::KIND.into()),

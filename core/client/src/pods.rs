@@ -59,7 +59,9 @@ impl Client {
         request.options.query = query;
         match self.call(request).await?.answer {
             Answer::Stream(chunks) => Ok(chunks),
-            Answer::Object(_) | Answer::Value(_) | Answer::List(_) | Answer::Session(_) => Err(unexpected("a log")),
+            Answer::Object(_) | Answer::Value(_) | Answer::List(_) | Answer::Session(_) | Answer::Destination(_) => {
+                Err(unexpected("a log"))
+            }
         }
     }
 
@@ -79,7 +81,9 @@ impl Client {
         request.options.query = query;
         match self.call(request).await?.answer {
             Answer::Session(session) => Ok(session),
-            Answer::Object(_) | Answer::Value(_) | Answer::List(_) | Answer::Stream(_) => Err(unexpected("a session")),
+            Answer::Object(_) | Answer::Value(_) | Answer::List(_) | Answer::Stream(_) | Answer::Destination(_) => {
+                Err(unexpected("a session"))
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc};
 use futures::{FutureExt, future::join_all};
 use tracing::Instrument;
 use windlass_kernel::{
-    Controller, Error, ErrorKind, SpawnExt, Stop, Task,
+    Controller, Document, Error, ErrorKind, SpawnExt, Stop, Task,
     controller::{ObjectKey, Requeue, Watched},
 };
 
@@ -20,7 +20,32 @@ use crate::{
 /// How many keys of one controller are worked on at once, unless told otherwise.
 const WORKERS: usize = 4;
 
-type Keys = Cache<Arc<[ObjectKey]>>;
+/// The keys that an object concerns.
+#[derive(Clone, Debug)]
+enum Concerned {
+    /// Its own, as for most: the cache holds that already.
+    Itself,
+    These(Arc<[ObjectKey]>),
+}
+
+impl Concerned {
+    fn by(document: &Document, keys: Vec<ObjectKey>) -> Option<Self> {
+        match keys.as_slice() {
+            [] => None,
+            [one] if document.object_key().is_ok_and(|own| own == *one) => Some(Self::Itself),
+            _ => Some(Self::These(keys.into())),
+        }
+    }
+
+    fn keys<'a>(&'a self, own: &'a ObjectKey) -> &'a [ObjectKey] {
+        match self {
+            Self::Itself => std::slice::from_ref(own),
+            Self::These(keys) => keys,
+        }
+    }
+}
+
+type Keys = Cache<Concerned>;
 
 /// Runs one controller.
 #[derive(Clone, Debug)]
@@ -61,13 +86,11 @@ impl Runner {
     /// Puts the keys that each change concerns, before and after it, into the queue.
     fn feed(&self, watched: Watched, queue: &Queue<ObjectKey>) -> Keys {
         let selection = Select::all().of(watched.resource);
-        let keys: Keys = self.informers.cache(&selection, Vec::new(), move |document| {
-            let keys = (watched.keys)(document);
-            (!keys.is_empty()).then(|| Arc::from(keys))
-        });
+        let concerned = move |document: &Document| Concerned::by(document, (watched.keys)(document));
+        let keys: Keys = self.informers.cache(&selection, Vec::new(), concerned);
         let queue = queue.clone();
         keys.on_change(move |update| {
-            let both = [update.before, update.after].into_iter().flatten().flat_map(|keys| keys.iter());
+            let both = [update.before, update.after].into_iter().flatten().flat_map(|keys| keys.keys(update.key));
             both.collect::<BTreeSet<_>>().into_iter().for_each(|key| queue.add(key.clone()));
         });
         keys
@@ -83,11 +106,20 @@ impl Runner {
     }
 }
 
-/// Reconciles one key and decides when it is looked at again.
+/// Reconciles one key, or wakes those that it stands for, and decides when it is looked at again.
 async fn work(controller: &dyn Controller, queue: &Queue<ObjectKey>, key: &ObjectKey) {
     let name = controller.name();
     let span = tracing::debug_span!("controller.reconcile", controller = name, %key);
-    let reconciled = async { AssertUnwindSafe(controller.reconcile(key)).catch_unwind().await }.instrument(span).await;
+    let reconcile = async {
+        match controller.stands_for(key) {
+            None => controller.reconcile(key).await,
+            Some(keys) => {
+                keys.into_iter().for_each(|key| queue.add(key));
+                Ok(Requeue::OnChange)
+            }
+        }
+    };
+    let reconciled = AssertUnwindSafe(reconcile).catch_unwind().instrument(span).await;
     match reconciled {
         Ok(Ok(requeue)) => {
             queue.forget(key);

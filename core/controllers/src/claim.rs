@@ -6,7 +6,7 @@ use windlass_api::{
     selector::Labels,
     types::Resource,
 };
-use windlass_kernel::{Document, Error, ErrorKind, Result, controller::ObjectKey};
+use windlass_kernel::{Document, Error, ErrorKind, Result, controller::ObjectKey, document::Index};
 
 /// The name of the key that stands for the objects of a namespace that nobody controls.
 pub(crate) const ORPHANS: &str = "";
@@ -76,7 +76,11 @@ pub(crate) fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
 
 /// A controller's reference to itself.
 pub(crate) fn reference<T: Resource>(owner: &T) -> OwnerReference {
-    let meta = owner.metadata();
+    reference_to::<T>(owner.metadata())
+}
+
+/// The reference to a controller of a kind, by its metadata.
+pub(crate) fn reference_to<T: Resource>(meta: &ObjectMeta) -> OwnerReference {
     OwnerReference {
         api_version: T::api_version(),
         kind: T::KIND.into(),
@@ -102,16 +106,16 @@ pub(crate) fn moot(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Invalid)
 }
 
+/// Whether a creation was refused because its namespace is going away.
+pub(crate) fn terminating(error: &Error) -> bool {
+    let is = |reason: &str| reason == "NamespaceTerminating";
+    error.details().is_some_and(|details| is(&details.reason) || details.causes.iter().any(|cause| is(&cause.reason)))
+}
+
 /// A write that somebody else has made already, or whose object is gone: the next look decides anew.
 pub(crate) fn settled(done: Result<()>) -> Result<()> {
     match done {
-        Err(error)
-            if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound)
-                || error.details().is_some_and(|details| details.reason == "NamespaceTerminating")
-                || error
-                    .details()
-                    .is_some_and(|d| d.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")) =>
-        {
+        Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) || terminating(&error) => {
             Ok(())
         }
         other => other,
@@ -123,22 +127,26 @@ pub(crate) fn controller_key<T: Resource>(document: &Document) -> Vec<ObjectKey>
     #[derive(Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     struct Meta {
-        namespace: String,
         owner_references: Vec<OwnerReference>,
     }
-    let Ok(meta) = document.metadata::<Meta>() else { return Vec::new() };
-    match meta.owner_references.into_iter().find(|owner| owner.controller == Some(true)) {
-        None => vec![ObjectKey::new(meta.namespace, ORPHANS)],
-        Some(owner) if owner.kind == T::KIND && group(&owner.api_version) == T::GROUP => {
-            vec![ObjectKey::new(meta.namespace, owner.name)]
-        }
-        Some(_) => Vec::new(),
+    let Ok(own) = document.object_key() else { return Vec::new() };
+    if document.find(Index::Owner, "controller").is_none() {
+        return vec![ObjectKey::new(own.namespace, ORPHANS)];
     }
+    let Ok(meta) = document.metadata::<Meta>() else { return Vec::new() };
+    let controller = meta.owner_references.into_iter().find(|owner| owner.controller == Some(true));
+    let controller = controller.filter(|owner| owner.kind == T::KIND && group(&owner.api_version) == T::GROUP);
+    controller.map(|owner| ObjectKey::new(own.namespace, owner.name)).into_iter().collect()
 }
 
 /// The value under which indexes by controller hold what nobody controls in a namespace; no uid has a slash.
 pub(crate) fn orphans_of(namespace: &str) -> String {
     format!("{namespace}/")
+}
+
+/// The value under which indexes hold what has a label in a namespace; no other value of theirs has a slash and more.
+pub(crate) fn labelled(namespace: &str, label: &str, value: &str) -> String {
+    format!("{namespace}/{label}={value}")
 }
 
 /// An object's own key.

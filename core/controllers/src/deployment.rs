@@ -7,7 +7,6 @@ mod plan;
 mod rollout;
 mod scale;
 mod status;
-mod template;
 mod working;
 
 use std::sync::Arc;
@@ -21,19 +20,22 @@ use windlass_client::{
 };
 use windlass_kernel::{
     Clock, Controller, ErrorKind, Result,
-    api::{Options, PatchType, Preconditions, Propagation},
+    api::{Options, Preconditions, Propagation},
     controller::{ObjectKey, Requeue, Watched},
-    error::Certainty,
 };
 
 use self::plan::{Plan, Write};
 use crate::{
-    claim::{self, Candidate, Claim, Claimer, ORPHANS},
+    adopt,
+    claim::{self, ORPHANS},
+    owned::Owned,
     registry::Tools,
-    replicaset::terminating,
-    sets::Sets,
+    template,
     written::{Writing, Written},
 };
+
+/// The annotation that numbers a Deployment's templates.
+const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// Rolls out each Deployment's template.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ pub struct Deployments {
     clock: Arc<dyn Clock>,
     recorder: Recorder,
     deployments: Cache<Arc<Deployment>>,
-    sets: Sets,
+    sets: Owned<ReplicaSet>,
     written: Written,
 }
 
@@ -58,68 +60,6 @@ impl Deployments {
         }
     }
 
-    /// Lets every Deployment of a namespace look at the ReplicaSets that nobody controls.
-    async fn adopt_orphans(&self, namespace: &str) -> Result<()> {
-        let orphans = self.sets.orphans(namespace);
-        if orphans.is_empty() {
-            return Ok(());
-        }
-        for (_, deployment) in self.deployments.in_namespace(namespace) {
-            let claimer = Claimer::new(&deployment.metadata, &deployment.spec.selector)?;
-            let adopted = orphans.iter().filter(|set| claimer.decide(candidate(&claimer, set)) == Claim::Adopt);
-            // An adopted ReplicaSet wakes its Deployment, which counts it then.
-            self.adopt(&deployment, &adopted.collect::<Vec<_>>()).await?;
-        }
-        Ok(())
-    }
-
-    /// Adopts and releases; answers what the Deployment controlled before. What is adopted wakes it again.
-    async fn claim(&self, deployment: &Deployment) -> Result<Vec<Arc<ReplicaSet>>> {
-        let claimer = Claimer::new(&deployment.metadata, &deployment.spec.selector)?;
-        let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
-        let (mut own, mut adopted) = (Vec::new(), Vec::new());
-        for set in self.sets.controlled_by(&claimer.uid).into_iter().chain(self.sets.orphans(namespace)) {
-            match claimer.decide(candidate(&claimer, &set)) {
-                Claim::Keep => own.push(set),
-                Claim::Adopt => adopted.push(set),
-                Claim::Release => {
-                    let patch = claim::release(&claimer.uid, set.metadata.uid.as_deref().unwrap_or_default());
-                    self.patch(&set, patch).await.map(drop)?;
-                }
-                Claim::Leave => {}
-            }
-        }
-        own.extend(self.adopt(deployment, &adopted.iter().collect::<Vec<_>>()).await?);
-        Ok(own)
-    }
-
-    async fn adopt(&self, deployment: &Deployment, sets: &[&Arc<ReplicaSet>]) -> Result<Vec<Arc<ReplicaSet>>> {
-        let mut adopted = Vec::new();
-        if sets.is_empty() {
-            return Ok(adopted);
-        }
-        let key = claim::key(&deployment.metadata);
-        let fresh = self.client.get_opt::<Deployment>(&key.namespace, &key.name).await?;
-        let fresh = fresh.filter(|fresh| fresh.metadata.uid == deployment.metadata.uid);
-        if fresh.is_none_or(|fresh| fresh.metadata.deletion_timestamp.is_some()) {
-            return Ok(adopted);
-        }
-        for set in sets {
-            let uid = set.metadata.uid.as_deref().unwrap_or_default();
-            adopted.extend(self.patch(set, claim::adoption(&claim::reference(deployment), uid)).await?);
-        }
-        Ok(adopted)
-    }
-
-    /// What a patch made of a ReplicaSet, unless that is gone.
-    async fn patch(&self, set: &ReplicaSet, patch: serde_json::Value) -> Result<Option<Arc<ReplicaSet>>> {
-        let key = claim::key(&set.metadata);
-        match self.client.patch(&key.namespace, &key.name, PatchType::Strategic, patch).await {
-            Err(error) if claim::moot(&error) => Ok(None),
-            patched => patched.map(Some),
-        }
-    }
-
     async fn carry_out(&self, deployment: &Deployment, plan: Plan) -> Result<Requeue> {
         let key = claim::key(&deployment.metadata);
         if !plan.writes.is_empty() {
@@ -131,9 +71,7 @@ impl Deployments {
                     break;
                 }
             }
-            if done.as_ref().err().is_none_or(|error| error.certainty() == Certainty::NotApplied) {
-                writing.done();
-            }
+            writing.end(&done);
             // Whoever wrote in between wakes this controller again.
             if !done? {
                 return Ok(Requeue::OnChange);
@@ -141,7 +79,7 @@ impl Deployments {
         }
         let mut base = deployment.clone();
         if let Some(revision) = plan.revision {
-            base.metadata.annotations.insert(template::REVISION.into(), revision);
+            base.metadata.annotations.insert(REVISION.into(), revision);
             match self.client.update(&base).await {
                 Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
                     return Ok(Requeue::OnChange);
@@ -199,7 +137,7 @@ impl Deployments {
         if error.is(ErrorKind::AlreadyExists) {
             return self.collided(deployment, set, name).await;
         }
-        if !terminating(&error) {
+        if !claim::terminating(&error) {
             let message = format!("Failed to create new replica set {name:?}: {error}");
             self.recorder.event(deployment, Severity::Warning, "ReplicaSetCreateError", message.clone());
             let status = conditions::creation_failed(deployment, message, self.clock.now());
@@ -234,11 +172,7 @@ impl Deployments {
         if status == deployment.status {
             return Ok(());
         }
-        let changed = Deployment { status, ..deployment.clone() };
-        match self.client.update_status(&changed).await {
-            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(()),
-            written => written.map(drop),
-        }
+        crate::status::write(&self.client, &Deployment { status, ..deployment.clone() }).await
     }
 }
 
@@ -255,10 +189,14 @@ impl Controller for Deployments {
         ]
     }
 
+    fn stands_for(&self, key: &ObjectKey) -> Option<Vec<ObjectKey>> {
+        (key.name == ORPHANS).then(|| {
+            let all = self.deployments.in_namespace(&key.namespace);
+            self.sets.adopters(&key.namespace, all.iter().map(|(_, own)| (&own.metadata, &own.spec.selector)))
+        })
+    }
+
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue> {
-        if key.name == ORPHANS {
-            return self.adopt_orphans(&key.namespace).await.map(|()| Requeue::OnChange);
-        }
         self.written.seen_in(key, &self.sets.0, &self.client).await?;
         let Some(deployment) = self.deployments.get(key) else { return Ok(Requeue::OnChange) };
         let selector = &deployment.spec.selector;
@@ -269,16 +207,8 @@ impl Controller for Deployments {
                 DeploymentStatus { observed_generation: deployment.metadata.generation, ..deployment.status.clone() };
             return self.write_status(&deployment, status).await.map(|()| Requeue::OnChange);
         }
-        let own = self.claim(&deployment).await?;
+        let own = adopt::claim::<Deployment, _>(&self.client, (&deployment.metadata, selector), &self.sets).await?;
         let plan = plan::plan(&deployment, &own, self.clock.now());
         self.carry_out(&deployment, plan).await
-    }
-}
-
-fn candidate<'a>(claimer: &Claimer, set: &'a ReplicaSet) -> Candidate<'a> {
-    Candidate {
-        controller: claim::controller_of(&set.metadata).map(|owner| owner.uid.as_str()),
-        matches: claimer.selector.matches(&set.metadata.labels),
-        deleting: set.metadata.deletion_timestamp.is_some(),
     }
 }

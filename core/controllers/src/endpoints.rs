@@ -2,7 +2,9 @@
 
 mod facts;
 mod legacy;
+mod mirror;
 mod plan;
+mod slices;
 
 use std::sync::Arc;
 
@@ -18,11 +20,13 @@ use windlass_client::{
 use windlass_kernel::{
     Controller, Document, Result,
     controller::{ObjectKey, Requeue, Watched},
+    document,
 };
 
+pub(crate) use self::mirror::MirroredSlices;
 use self::{
     facts::{Backend, selects},
-    plan::Step,
+    slices::Step,
 };
 use crate::{claim, registry::Tools};
 
@@ -31,19 +35,29 @@ const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 const SERVICE: &str = "kubernetes.io/service-name";
 
+/// The index of pods that can be reached, by their labels.
+const BY_LABEL: &str = "label";
+
 /// Keys of pods in a queue of services: no service has such a name.
 const POD: &str = "pod/";
 
 /// What both controllers look at.
-#[derive(Debug)]
-struct Views {
+#[derive(Clone, Debug)]
+pub(crate) struct Views {
     services: Cache<Arc<Service>>,
     pods: Cache<Arc<Backend>>,
 }
 
 impl Views {
-    fn new(informers: &Informers) -> Self {
-        let pods = informers.projected::<Pod, _>(Select::all(), vec![], |pod| Some(Arc::new(Backend::of(pod))));
+    pub(crate) fn new(informers: &Informers) -> Self {
+        let by_label = Index {
+            name: BY_LABEL,
+            values: |key: &ObjectKey, pod: &Arc<Backend>| {
+                let labels = pod.labels.iter().filter(|_| pod.reachable());
+                labels.map(|(label, value)| claim::labelled(&key.namespace, label, value)).collect()
+            },
+        };
+        let pods = informers.projected::<Pod, _>(Select::all(), vec![by_label], |pod| Some(Arc::new(Backend::of(pod))));
         Self { services: informers.typed(Select::all()), pods }
     }
 
@@ -64,34 +78,41 @@ impl Views {
     /// The pods behind a service, by name.
     fn behind(&self, service: &Service) -> Vec<Arc<Backend>> {
         let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
-        let pods = self.pods.in_namespace(namespace).into_iter().map(|(_, pod)| pod);
-        pods.filter(|pod| selects(service, pod) && pod.reachable()).collect()
+        // A service without a selector has no pods behind it.
+        let Some((label, value)) = service.spec.selector.iter().next() else { return Vec::new() };
+        let pods = self.pods.indexed(BY_LABEL, &claim::labelled(namespace, label, value)).into_iter();
+        pods.map(|(_, pod)| pod).filter(|pod| selects(service, pod)).collect()
     }
 }
 
+/// A pod's key, where it may stand behind a service: no selector finds one without labels, nobody reaches one without
+/// an address. What it was before is another key.
 fn of_pod(document: &Document) -> Vec<ObjectKey> {
+    let labelled = document.indexed(document::Index::Label).next().is_some();
+    if !labelled || !document.typed::<Pod>().is_ok_and(|pod| !pod.status.pod_ips.is_empty()) {
+        return Vec::new();
+    }
     let keys = claim::own_key(document).into_iter();
     keys.map(|key| ObjectKey::new(key.namespace, format!("{POD}{}", key.name))).collect()
 }
 
-fn of_slice(document: &Document) -> Vec<ObjectKey> {
-    let Some(service) = document.label(SERVICE).filter(|_| document.label(MANAGED_BY) == Some(MANAGER)) else {
+/// The service of a slice of that manager.
+fn of_slice(document: &Document, manager: &str) -> Vec<ObjectKey> {
+    let Some(service) = document.label(SERVICE).filter(|_| document.label(MANAGED_BY) == Some(manager)) else {
         return vec![];
     };
     claim::own_key(document).into_iter().map(|key| ObjectKey::new(key.namespace, service)).collect()
 }
 
-/// Keeps the EndpointSlices of services with a selector.
+/// The slices of one manager, findable by service.
 #[derive(Debug)]
-pub struct EndpointSlices {
-    client: Client,
-    views: Views,
-    slices: Cache<Arc<EndpointSlice>>,
+struct Slices {
+    cache: Cache<Arc<EndpointSlice>>,
 }
 
-impl EndpointSlices {
-    pub(crate) fn new(tools: &Tools) -> Self {
-        let select = Select::all().labels(format!("{MANAGED_BY}={MANAGER}"));
+impl Slices {
+    /// Fed by the watch that wakes the controller, so that it knows what it is woken for.
+    fn new(informers: &Informers, manager: &'static str) -> Self {
         let by_service = Index {
             name: SERVICE,
             values: |key: &ObjectKey, slice: &Arc<EndpointSlice>| {
@@ -99,18 +120,46 @@ impl EndpointSlices {
                 vec![ObjectKey::new(key.namespace.clone(), service).to_string()]
             },
         };
-        let slices = tools
-            .informers
-            .projected::<EndpointSlice, _>(select, vec![by_service], |slice| Some(Arc::new(slice.clone())));
-        Self { client: tools.client.clone(), views: Views::new(&tools.informers), slices }
+        let own = move |slice: &EndpointSlice| {
+            let managed = slice.metadata.labels.get(MANAGED_BY).is_some_and(|by| by == manager);
+            managed.then(|| Arc::new(slice.clone()))
+        };
+        Self { cache: informers.projected::<EndpointSlice, _>(Select::all(), vec![by_service], own) }
     }
 
-    fn slices_of(&self, service: &ObjectKey) -> Vec<Arc<EndpointSlice>> {
-        self.slices.indexed(SERVICE, &service.to_string()).into_iter().map(|(_, slice)| slice).collect()
+    fn of(&self, service: &ObjectKey) -> Vec<Arc<EndpointSlice>> {
+        self.cache.indexed(SERVICE, &service.to_string()).into_iter().map(|(_, slice)| slice).collect()
+    }
+}
+
+async fn carry_out(client: &Client, steps: Vec<Step>) -> Result<()> {
+    for step in steps {
+        let done = match step {
+            Step::Create(slice) => client.create(&*slice).await.map(drop),
+            Step::Update(slice) => client.update(&*slice).await.map(drop),
+            Step::Delete(key) => client.delete::<EndpointSlice>(&key.namespace, &key.name).await,
+        };
+        claim::settled(done)?;
+    }
+    Ok(())
+}
+
+/// Keeps the EndpointSlices of services with a selector.
+#[derive(Debug)]
+pub struct EndpointSlices {
+    client: Client,
+    views: Views,
+    slices: Slices,
+}
+
+impl EndpointSlices {
+    pub(crate) fn new(tools: &Tools) -> Self {
+        let slices = Slices::new(&tools.informers, MANAGER);
+        Self { client: tools.client.clone(), views: tools.views.clone(), slices }
     }
 
     async fn service(&self, key: &ObjectKey) -> Result<()> {
-        let existing = self.slices_of(key);
+        let existing = self.slices.of(key);
         let service = self.views.services.get(key).filter(|service| service.metadata.deletion_timestamp.is_none());
         let steps = match service.filter(|service| !service.spec.selector.is_empty()) {
             Some(service) if service.spec.type_.as_deref() != Some("ExternalName") => {
@@ -122,15 +171,7 @@ impl EndpointSlices {
             }
             _ => vec![],
         };
-        for step in steps {
-            let done = match step {
-                Step::Create(slice) => self.client.create(&*slice).await.map(drop),
-                Step::Update(slice) => self.client.update(&*slice).await.map(drop),
-                Step::Delete(key) => self.client.delete::<EndpointSlice>(&key.namespace, &key.name).await,
-            };
-            claim::settled(done)?;
-        }
-        Ok(())
+        carry_out(&self.client, steps).await
     }
 }
 
@@ -144,23 +185,23 @@ impl Controller for EndpointSlices {
         vec![
             Watched { resource: gvr::<Service>(), keys: claim::own_key },
             Watched { resource: gvr::<Pod>(), keys: of_pod },
-            Watched { resource: gvr::<EndpointSlice>(), keys: of_slice },
+            Watched { resource: gvr::<EndpointSlice>(), keys: |document| of_slice(document, MANAGER) },
         ]
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue> {
         self.views.synced().await;
-        self.slices.synced().await;
+        self.slices.cache.synced().await;
         let Some(pod) = key.name.strip_prefix(POD) else {
             self.service(key).await?;
             return Ok(Requeue::OnChange);
         };
-        let holds = |service: &ObjectKey| {
-            self.slices_of(service)
-                .iter()
-                .flat_map(|slice| &slice.endpoints)
-                .any(|endpoint| endpoint.target_ref.as_ref().is_some_and(|target| target.name.as_deref() == Some(pod)))
-        };
+        let holds =
+            |service: &ObjectKey| {
+                self.slices.of(service).iter().flat_map(|slice| &slice.endpoints).any(|endpoint| {
+                    endpoint.target_ref.as_ref().is_some_and(|target| target.name.as_deref() == Some(pod))
+                })
+            };
         for service in self.views.concerned(&key.namespace, pod, holds) {
             self.service(&service).await?;
         }
@@ -178,8 +219,8 @@ pub struct LegacyEndpoints {
 
 impl LegacyEndpoints {
     pub(crate) fn new(tools: &Tools) -> Self {
-        let views = Views::new(&tools.informers);
-        Self { client: tools.client.clone(), views, endpoints: tools.informers.typed(Select::all()) }
+        let endpoints = tools.informers.typed(Select::all());
+        Self { client: tools.client.clone(), views: tools.views.clone(), endpoints }
     }
 
     async fn service(&self, key: &ObjectKey) -> Result<()> {

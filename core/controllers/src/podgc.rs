@@ -19,7 +19,6 @@ use windlass_kernel::{
     Clock, Controller, Document, ErrorKind, Result,
     api::{Options, PatchType, Preconditions},
     controller::{ObjectKey, Requeue, Watched},
-    document::Index,
 };
 
 use crate::{
@@ -58,8 +57,10 @@ impl PodCollector {
 
     /// Removes the pods of a node that has been gone for long enough.
     async fn of_node(&self, node: &str) -> Result<Requeue> {
-        let pods = self.pods.on_node(node);
-        if pods.is_empty() || self.nodes.contains(&ObjectKey::new("", node)) {
+        // The pods of a node that is there need not be gathered: their every change comes by here.
+        let there = self.nodes.contains(&ObjectKey::new("", node));
+        let pods = if there { Vec::new() } else { self.pods.on_node(node) };
+        if pods.is_empty() {
             self.missing.lock().remove(node);
             return Ok(Requeue::OnChange);
         }
@@ -139,17 +140,17 @@ impl Controller for PodCollector {
     }
 }
 
-/// What a pod's change may concern: itself while it is unplaced, its node, or the number of ended pods.
+/// What a pod's change may concern: itself while it is unplaced and deleted, its node, or the number of ended pods.
 fn concerned(pod: &Document) -> Vec<ObjectKey> {
-    let node = pod.find(Index::Field, "spec.nodeName").map_or_else(|| of_body(pod), str::to_owned);
-    let phase = pod.find(Index::Field, "status.phase").unwrap_or_default();
-    if matches!(phase, "Succeeded" | "Failed") {
-        return vec![ALL_ENDED, ObjectKey::new("", node)];
+    let Ok(typed) = pod.typed::<Pod>() else { return Vec::new() };
+    let node = typed.spec.node_name.as_deref().unwrap_or_default();
+    let node_key = ObjectKey::new("", node);
+    if matches!(typed.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+        return vec![ALL_ENDED, node_key];
     }
-    if node.is_empty() { pod.object_key().into_iter().collect() } else { vec![ObjectKey::new("", node)] }
-}
-
-/// The node's name, where the document came without the server's index.
-fn of_body(pod: &Document) -> String {
-    pod.typed::<Pod>().ok().and_then(|pod| pod.spec.node_name.clone()).unwrap_or_default()
+    match (node, typed.metadata.deletion_timestamp) {
+        ("", None) => Vec::new(),
+        ("", Some(_)) => crate::claim::own_key(pod),
+        _ => vec![node_key],
+    }
 }

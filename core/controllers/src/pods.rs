@@ -1,17 +1,23 @@
 //! Pods as controllers see them: a few facts of each, in one cache that they share.
 
+mod changes;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use windlass_api::core::v1::{ContainerStatus, Pod};
-use windlass_client::{Cache, Informers, Select, informer::Index};
+use windlass_api::{
+    core::v1::{ContainerStatus, Pod},
+    meta::v1::OwnerReference,
+    types::Resource,
+};
+use windlass_client::{Informers, Select, informer::Index};
 use windlass_kernel::controller::ObjectKey;
 
-use crate::claim;
+pub(crate) use self::changes::{Changes, delete, from_template, worse};
+use crate::{claim, owned::Owned};
 
 /// The annotation that says how costly it is to delete a pod, compared with its siblings.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
-const BY_CONTROLLER: &str = "controller";
 const BY_NODE: &str = "node";
 
 /// The facts of a pod.
@@ -22,9 +28,13 @@ pub(crate) struct PodView {
     pub(crate) labels: BTreeMap<String, String>,
     /// The uid of the controller.
     pub(crate) controller: Option<String>,
+    /// The controller's group, kind and name as one text, because there are many pods.
+    pub(crate) owner: Box<str>,
     pub(crate) created: Option<Timestamp>,
     pub(crate) deleting: bool,
     pub(crate) node: String,
+    /// While it is on no node: the only one that its affinity accepts, where that names one.
+    pub(crate) meant_for: String,
     pub(crate) phase: Phase,
     pub(crate) ready: bool,
     /// Since when it is ready, or not.
@@ -64,15 +74,28 @@ impl PodView {
             uid: meta.uid.clone().unwrap_or_default(),
             labels: meta.labels.clone(),
             controller: claim::controller_of(meta).map(|owner| owner.uid.clone()),
+            owner: claim::controller_of(meta).map(Owner::pack).unwrap_or_default(),
             created: meta.creation_timestamp.map(|time| time.0),
             deleting: meta.deletion_timestamp.is_some(),
             node: pod.spec.node_name.clone().unwrap_or_default(),
+            meant_for: meant_for(pod).unwrap_or_default(),
             phase: phase(pod.status.phase.as_deref()),
             ready: ready.is_some_and(|condition| condition.status == "True"),
             ready_since: ready.and_then(|condition| condition.last_transition_time).map(|time| time.0),
             deletion_cost: meta.annotations.get(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or(0),
             restarts: (most(&pod.status.container_statuses), most(&of_sidecars)),
         }
+    }
+
+    /// Who controls it, by name.
+    pub(crate) fn owner(&self) -> Option<Owner<'_>> {
+        let mut parts = self.owner.splitn(3, '/');
+        Some(Owner { group: parts.next()?, kind: parts.next()?, name: parts.next()? })
+    }
+
+    /// The node that it is on or waits for; empty where any will do.
+    pub(crate) fn target(&self) -> &str {
+        if self.node.is_empty() { &self.meant_for } else { &self.node }
     }
 
     /// Whether it ran to its end.
@@ -95,6 +118,35 @@ impl PodView {
     }
 }
 
+/// An object that controls a pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owner<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) name: &'a str,
+}
+
+impl Owner<'_> {
+    fn pack(owner: &OwnerReference) -> Box<str> {
+        format!("{}/{}/{}", claim::group(&owner.api_version), owner.kind, owner.name).into()
+    }
+
+    pub(crate) fn is<T: Resource>(&self) -> bool {
+        self.group == T::GROUP && self.kind == T::KIND
+    }
+}
+
+fn meant_for(pod: &Pod) -> Option<String> {
+    if pod.spec.node_name.as_ref().is_some_and(|node| !node.is_empty()) {
+        return None;
+    }
+    let near = pod.spec.affinity.as_ref()?.node_affinity.as_ref()?;
+    let terms = &near.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
+    let mut fields = terms.iter().flat_map(|term| &term.match_fields);
+    let name = fields.find(|own| own.key == "metadata.name" && own.operator == "In" && own.values.len() == 1)?;
+    name.values.first().cloned()
+}
+
 fn phase(phase: Option<&str>) -> Phase {
     match phase {
         Some("Running") => Phase::Running,
@@ -105,34 +157,23 @@ fn phase(phase: Option<&str>) -> Phase {
     }
 }
 
+/// After which time the next ready pod becomes available, if there is one that is not yet.
+pub(crate) fn available_next(pods: &[Arc<PodView>], min_ready: Duration, now: Timestamp) -> Option<Duration> {
+    let waits = pods.iter().filter(|pod| pod.active()).filter_map(|pod| pod.available_in(min_ready, now));
+    waits.filter(|wait| !wait.is_zero()).min()
+}
+
 /// All pods, findable by controller and by node.
-#[derive(Clone, Debug)]
-pub(crate) struct Pods(pub(crate) Cache<Arc<PodView>>);
+pub(crate) type Pods = Owned<PodView>;
 
 impl Pods {
     pub(crate) fn new(informers: &Informers) -> Self {
-        let by_controller = Index {
-            name: BY_CONTROLLER,
-            values: |key, pod: &Arc<PodView>| {
-                vec![pod.controller.clone().unwrap_or_else(|| claim::orphans_of(&key.namespace))]
-            },
-        };
         let by_node = Index { name: BY_NODE, values: |_, pod: &Arc<PodView>| vec![pod.node.clone()] };
         Self(
-            informers.projected::<Pod, _>(Select::all(), vec![by_controller, by_node], |pod| {
+            informers.projected::<Pod, _>(Select::all(), vec![Self::index(), by_node], |pod| {
                 Some(Arc::new(PodView::of(pod)))
             }),
         )
-    }
-
-    /// The pods whose controller has the uid, by name.
-    pub(crate) fn controlled_by(&self, uid: &str) -> Vec<Arc<PodView>> {
-        self.0.indexed(BY_CONTROLLER, uid).into_iter().map(|(_, pod)| pod).collect()
-    }
-
-    /// The pods of a namespace that nobody controls, by name.
-    pub(crate) fn orphans(&self, namespace: &str) -> Vec<Arc<PodView>> {
-        self.controlled_by(&claim::orphans_of(namespace))
     }
 
     /// The pods on a node; those on none for an empty name.

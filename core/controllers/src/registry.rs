@@ -2,22 +2,39 @@
 
 use std::sync::Arc;
 
+use windlass_api::{
+    apps::v1::{ControllerRevision, ReplicaSet},
+    batch::v1::Job,
+    core::v1::ReplicationController,
+};
 use windlass_client::{Client, Informers, events::Recorder, informer::Parts, run_controllers};
 use windlass_kernel::{Controller, Identity, Stop};
 
 use crate::{
+    bootstrap_tokens::BootstrapTokens,
+    certificates::{Certificates, Signer},
+    cluster_roles::ClusterRoles,
     collector::Collector,
+    cronjob::CronJobs,
+    daemonset::DaemonSets,
     deployment::Deployments,
-    endpoints::{EndpointSlices, LegacyEndpoints},
+    disruption::Budgets,
+    endpoints::{EndpointSlices, LegacyEndpoints, MirroredSlices, Views},
+    job::Jobs,
     namespace::Namespaces,
     node_lifecycle::Nodes,
+    owned::Owned,
     podgc::PodCollector,
     pods::Pods,
     replicaset::ReplicaSets,
+    resource_quota::Quotas,
     root_ca::RootCas,
     service_account::ServiceAccounts,
-    sets::Sets,
+    statefulset::StatefulSets,
     taint_eviction::TaintEvictions,
+    ttl_after_finished::EndedJobs,
+    volume_binder::Binder,
+    volume_protection::{ClaimProtection, VolumeProtection},
 };
 
 /// What controllers are told beside what the API says.
@@ -25,6 +42,8 @@ use crate::{
 pub struct Config {
     /// The certificate (PEM) that pods trust the API server by; empty publishes none.
     pub root_certificate: String,
+    /// Who signs certificate requests; without one they are only removed when their time is up.
+    pub signer: Option<Arc<dyn Signer>>,
 }
 
 /// Who owns the fields that controllers write, as upstream's do.
@@ -35,16 +54,31 @@ type Make = fn(&Tools) -> Arc<dyn Controller>;
 
 /// The controllers that keys drive, one line each, by the name of their service account.
 const CONTROLLERS: &[(&str, Make)] = &[
+    ("certificate-controller", |tools| Arc::new(Certificates::new(tools))),
+    ("clusterrole-aggregation-controller", |tools| Arc::new(ClusterRoles::new(tools))),
+    ("cronjob-controller", |tools| Arc::new(CronJobs::new(tools))),
+    ("daemon-set-controller", |tools| Arc::new(DaemonSets::new(tools))),
     ("deployment-controller", |tools| Arc::new(Deployments::new(tools))),
+    ("disruption-controller", |tools| Arc::new(Budgets::new(tools))),
     ("endpoint-controller", |tools| Arc::new(LegacyEndpoints::new(tools))),
     ("endpointslice-controller", |tools| Arc::new(EndpointSlices::new(tools))),
+    ("endpointslicemirroring-controller", |tools| Arc::new(MirroredSlices::new(tools))),
+    ("job-controller", |tools| Arc::new(Jobs::new(tools))),
+    ("namespace-controller", |tools| Arc::new(Namespaces::new(tools))),
     ("node-controller", |tools| Arc::new(Nodes::new(tools))),
     ("node-controller", |tools| Arc::new(TaintEvictions::new(tools))),
-    ("namespace-controller", |tools| Arc::new(Namespaces::new(tools))),
+    ("persistent-volume-binder", |tools| Arc::new(Binder::new(tools))),
     ("pod-garbage-collector", |tools| Arc::new(PodCollector::new(tools))),
-    ("replicaset-controller", |tools| Arc::new(ReplicaSets::new(tools))),
+    ("pv-protection-controller", |tools| Arc::new(VolumeProtection::new(tools))),
+    ("pvc-protection-controller", |tools| Arc::new(ClaimProtection::new(tools))),
+    ("replicaset-controller", |tools| Arc::new(ReplicaSets::<ReplicaSet>::new(tools))),
+    ("replication-controller", |tools| Arc::new(ReplicaSets::<ReplicationController>::new(tools))),
+    ("resourcequota-controller", |tools| Arc::new(Quotas::new(tools))),
     ("root-ca-cert-publisher", |tools| Arc::new(RootCas::new(tools))),
     ("service-account-controller", |tools| Arc::new(ServiceAccounts::new(tools))),
+    ("statefulset-controller", |tools| Arc::new(StatefulSets::new(tools))),
+    ("token-cleaner", |tools| Arc::new(BootstrapTokens::new(tools))),
+    ("ttl-after-finished-controller", |tools| Arc::new(EndedJobs::new(tools))),
 ];
 
 const COLLECTOR: &str = "generic-garbage-collector";
@@ -57,14 +91,22 @@ pub(crate) struct Tools {
     /// A client that acts as the controller.
     pub(crate) client: Client,
     pub(crate) pods: Pods,
-    pub(crate) sets: Sets,
+    pub(crate) views: Views,
+    pub(crate) sets: Owned<ReplicaSet>,
+    pub(crate) jobs: Owned<Job>,
+    pub(crate) revisions: Owned<ControllerRevision>,
     pub(crate) config: Config,
 }
 
 impl Tools {
     /// A recorder of events in the controller's name.
     pub(crate) fn recorder(&self) -> Recorder {
-        recorder(&self.informers, &self.client, self.name)
+        self.recorder_as(self.name)
+    }
+
+    /// A recorder of events in another name, where upstream's component is not called as its account.
+    pub(crate) fn recorder_as(&self, component: &str) -> Recorder {
+        recorder(&self.informers, &self.client, component)
     }
 }
 
@@ -87,13 +129,17 @@ pub fn identity(name: &str) -> Identity {
 /// All controllers that keys drive. `informers` read for all of them; each writes as itself.
 #[must_use]
 pub fn all(informers: &Informers, config: &Config) -> Vec<Arc<dyn Controller>> {
-    let (pods, sets) = (Pods::new(informers), Sets::new(informers));
+    let (pods, views, revisions) = (Pods::new(informers), Views::new(informers), Owned::whole(informers));
+    let (sets, jobs) = (Owned::whole(informers), Owned::whole(informers));
     let tools = |name: &'static str| Tools {
         name,
         informers: informers.clone(),
         client: client(informers, name),
         pods: pods.clone(),
         sets: sets.clone(),
+        views: views.clone(),
+        jobs: jobs.clone(),
+        revisions: revisions.clone(),
         config: config.clone(),
     };
     CONTROLLERS.iter().map(|(name, make)| make(&tools(name))).collect()

@@ -220,16 +220,7 @@ fn evicting(node: &Node) -> Option<Taints> {
 
 /// The node that a pod is on.
 fn node_of(document: &Document) -> Vec<ObjectKey> {
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
-    struct Whole {
-        spec: Spec,
-    }
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    struct Spec {
-        node_name: String,
-    }
-    let node = document.decode::<Whole>().map(|whole| whole.spec.node_name).unwrap_or_default();
+    let pod = document.typed::<Pod>().ok();
+    let node = pod.as_ref().and_then(|pod| pod.spec.node_name.as_deref()).unwrap_or_default();
     if node.is_empty() { Vec::new() } else { vec![ObjectKey::new("", node)] }
 }

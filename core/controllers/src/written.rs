@@ -10,6 +10,7 @@ use windlass_kernel::{
     Result, Revision,
     api::{Answer, GroupVersionResource, Verb},
     controller::ObjectKey,
+    error::Certainty,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(crate) struct Written {
     marks: Mutex<BTreeMap<ObjectKey, Mark>>,
 }
 
-/// Writes for one key. Where it is dropped without [`done`](Writing::done), their outcome counts as unknown.
+/// Writes for one key. Where it is dropped without [`end`](Writing::end), their outcome counts as unknown.
 #[derive(Debug)]
 pub(crate) struct Writing<'a> {
     written: &'a Written,
@@ -74,7 +75,9 @@ impl Written {
         request.options.limit = 1;
         match client.call(request).await?.answer {
             Answer::List(list) => Ok(list.revision),
-            Answer::Object(_) | Answer::Value(_) | Answer::Stream(_) | Answer::Session(_) => Ok(Revision(0)),
+            Answer::Object(_) | Answer::Value(_) | Answer::Stream(_) | Answer::Session(_) | Answer::Destination(_) => {
+                Ok(Revision(0))
+            }
         }
     }
 }
@@ -91,8 +94,15 @@ impl Writing<'_> {
         self.wrote(Revision(version.and_then(|text| text.parse().ok()).unwrap_or(0)));
     }
 
+    /// Ends the writes, of which `done` is the result. Their outcome counts as known unless an error says otherwise.
+    pub(crate) fn end<T>(self, done: &Result<T>) {
+        if done.as_ref().err().is_none_or(|error| error.certainty() == Certainty::NotApplied) {
+            self.done();
+        }
+    }
+
     /// Says that the outcome of every write is known.
-    pub(crate) fn done(self) {
+    fn done(self) {
         let mut marks = self.written.marks.lock();
         match *self.last.lock() {
             Revision(0) => marks.remove(self.key),

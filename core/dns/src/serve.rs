@@ -34,6 +34,29 @@ pub struct Server {
     spawn: Arc<dyn Spawn>,
 }
 
+/// A name server that has its address.
+#[derive(Debug)]
+pub struct Bound {
+    server: Server,
+    address: SocketAddr,
+    udp: Arc<UdpSocket>,
+    tcp: TcpListener,
+}
+
+impl Bound {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `stop`.
+    pub async fn run(self, stop: Stop) {
+        let Self { server, udp, tcp, .. } = self;
+        stop.race(futures::future::join(server.clone().serve_udp(udp), server.serve_tcp(tcp))).await;
+    }
+}
+
 impl Server {
     /// A server that answers from `zone` and asks `upstream`, in order, for other names.
     #[must_use]
@@ -52,14 +75,23 @@ impl Server {
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) where the address cannot be listened on.
     pub async fn run(self, address: SocketAddr, stop: Stop) -> Result<()> {
+        self.bind(address).await?.run(stop).await;
+        Ok(())
+    }
+
+    /// Takes `address` for UDP and TCP; port 0 takes any that is free.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) where the address cannot be listened on.
+    pub async fn bind(self, address: SocketAddr) -> Result<Bound> {
         let taken = |error: std::io::Error| {
             Error::new(ErrorKind::Unavailable, format!("cannot serve DNS on {address}")).with_source(error)
         };
-        let udp = Arc::new(UdpSocket::bind(address).await.map_err(taken)?);
-        let tcp = TcpListener::bind(udp.local_addr().map_err(taken)?).await.map_err(taken)?;
-        let serve = futures::future::join(self.clone().serve_udp(udp), self.serve_tcp(tcp));
-        stop.race(serve).await;
-        Ok(())
+        let udp = UdpSocket::bind(address).await.map_err(taken)?;
+        let address = udp.local_addr().map_err(taken)?;
+        let tcp = TcpListener::bind(address).await.map_err(taken)?;
+        Ok(Bound { server: self, address, udp: Arc::new(udp), tcp })
     }
 
     async fn serve_udp(self, socket: Arc<UdpSocket>) {

@@ -137,6 +137,12 @@ pub trait Admission: Debug + Send + Sync + 'static {
     /// Whether the plugin wants to see such requests.
     fn handles(&self, request: &Request) -> bool;
 
+    /// Whether it looks at `metadata.managedFields` of objects that are created. Where nobody does, they are written
+    /// into the stored form alone, which is cheaper.
+    fn reads_managed_fields(&self) -> bool {
+        true
+    }
+
     /// Changes the object or refuses the request.
     async fn mutate(&self, _admitting: &mut Admitting<'_>) -> Result<()> {
         Ok(())

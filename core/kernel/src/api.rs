@@ -12,7 +12,7 @@ pub use self::request::{
     Body, FieldValidation, GroupVersionResource, Options, PatchType, Preconditions, Propagation, Request, Verb,
     VersionMatch,
 };
-use crate::{document::Document, error::Result, node::Session, store::Revision};
+use crate::{dial::Target, document::Document, error::Result, node::Session, store::Revision};
 
 /// An answer to a request.
 #[derive(Debug)]
@@ -38,6 +38,19 @@ pub enum Answer {
     Stream(Chunks),
     /// An interactive session: exec, attach, port-forward.
     Session(Session),
+    /// Where a request for a `proxy` sub-resource goes on to.
+    Destination(Destination),
+}
+
+/// A server inside the cluster that a request goes on to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// What to dial.
+    pub target: Target,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Its host and port, as a `Host` header names them.
+    pub host: String,
 }
 
 /// Bytes as they become available.

@@ -66,6 +66,15 @@ pub trait Controller: Debug + Send + Sync + 'static {
     /// What wakes it.
     fn watches(&self) -> Vec<Watched>;
 
+    /// The keys that a key stands for, which are reconciled in its place; `None` where it stands for itself.
+    ///
+    /// For changes that concern objects which the changed one does not name, such as a node those that want pods on it.
+    /// Called when the key is due, from what is known then; never with a key that it answered unless that stands for
+    /// itself.
+    fn stands_for(&self, _key: &ObjectKey) -> Option<Vec<ObjectKey>> {
+        None
+    }
+
     /// Brings one key closer to what is wanted. An error is retried with back-off.
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue>;
 }

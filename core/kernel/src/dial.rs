@@ -1,6 +1,6 @@
 //! Connections as an input.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use async_trait::async_trait;
 use futures::io::{AsyncRead, AsyncWrite};
@@ -52,6 +52,19 @@ pub enum Target {
         /// The TCP port.
         port: u16,
     },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Host { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => f.write_str(path),
+            Self::Node { name, port } => write!(f, "port {port} of node {name}"),
+            Self::Pod { namespace, name, port } => write!(f, "port {port} of pod {namespace}/{name}"),
+            Self::Service { namespace, name, port } => write!(f, "port {port} of service {namespace}/{name}"),
+        }
+    }
 }
 
 /// Opens connections.

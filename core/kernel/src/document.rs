@@ -3,12 +3,20 @@
 //! The stored form is canonical JSON without a resource version, behind a small header for indexes. The resource version
 //! is spliced in when the bytes are read, because only the store knows it.
 
+mod encoder;
+mod json;
+mod recent;
+
 use std::{any::Any, fmt, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use self::{
+    encoder::{Encoder, Index},
+    recent::Recent,
+};
 use crate::{
     controller::ObjectKey,
     error::{Error, ErrorKind, Result},
@@ -18,79 +26,6 @@ use crate::{
 const FORMAT: u8 = 1;
 const PREFIX: usize = 1 + 4 + 4;
 
-/// What a header line says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Index {
-    /// The object's uid; the name is empty.
-    Uid = 1,
-    /// A label.
-    Label = 2,
-    /// A field that selectors may ask for, such as `spec.nodeName`.
-    Field = 3,
-    /// An owner's uid; the name is `controller` for the managing one and empty for others.
-    Owner = 4,
-}
-
-/// Encodes objects into the stored form.
-#[derive(Debug, Default)]
-pub struct Encoder {
-    header: Vec<u8>,
-}
-
-impl Encoder {
-    /// An encoder with an empty header.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a header line.
-    pub fn index(&mut self, index: Index, name: &str, value: &str) -> &mut Self {
-        self.header.push(index as u8);
-        for text in [name, value] {
-            let length = u32::try_from(text.len()).expect("a body is limited to megabytes");
-            self.header.put_u32_le(length);
-            self.header.put_slice(text.as_bytes());
-        }
-        self
-    }
-
-    /// Encodes `object`, whose `metadata` is an object without a resource version.
-    ///
-    /// # Errors
-    ///
-    /// [`Internal`](ErrorKind::Internal) where the object has no `metadata`.
-    pub fn finish(&self, object: &Value) -> Result<Bytes> {
-        let fields = object.as_object().ok_or_else(|| Error::new(ErrorKind::Internal, "an object is a JSON object"))?;
-        let mut out = Vec::with_capacity(PREFIX + self.header.len() + 1024);
-        out.push(FORMAT);
-        out.put_u32_le(0);
-        out.put_u32_le(u32::try_from(self.header.len()).expect("a body is limited to megabytes"));
-        out.put_slice(&self.header);
-        let body = out.len();
-        let mut splice = None;
-        for (at, (name, value)) in fields.iter().enumerate() {
-            out.push(if at == 0 { b'{' } else { b',' });
-            write_json(&mut out, name);
-            out.push(b':');
-            if name == "metadata" && value.is_object() {
-                splice = Some(out.len() + 1 - body);
-            }
-            write_json(&mut out, value);
-        }
-        out.push(b'}');
-        let splice = splice.ok_or_else(|| Error::new(ErrorKind::Internal, "an object has metadata"))?;
-        let splice = u32::try_from(splice).expect("a body is limited to megabytes");
-        out[1..5].copy_from_slice(&splice.to_le_bytes());
-        Ok(out.into())
-    }
-}
-
-fn write_json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
-    serde_json::to_writer(out, value).expect("a JSON tree is always writable to memory");
-}
-
 /// One object at one revision.
 ///
 /// Cheap to clone. Decoding to a type happens at most once while anyone holds the result.
@@ -98,6 +33,7 @@ fn write_json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
 pub struct Document {
     entry: Arc<Entry>,
     revision: Revision,
+    recent: Option<Arc<Recent>>,
 }
 
 impl Document {
@@ -114,7 +50,7 @@ impl Document {
         if !sound {
             return Err(Error::new(ErrorKind::Corrupt, format!("cannot read the stored object {:?}", entry.key)));
         }
-        Ok(Self { entry, revision })
+        Ok(Self { entry, revision, recent: None })
     }
 
     /// The last state of an object that the transaction `revision` deleted.
@@ -137,16 +73,11 @@ impl Document {
         let mut object = object.clone();
         let mut encoder = Encoder::new();
         let mut revision = Revision(0);
-        if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            if let Some(Value::String(text)) = meta.remove("resourceVersion") {
+        if let Some(meta) = object.get_mut("metadata") {
+            if let Some(Value::String(text)) = meta.as_object_mut().and_then(|meta| meta.remove("resourceVersion")) {
                 revision = Revision(text.parse().unwrap_or(0));
             }
-            if let Some(uid) = meta.get("uid").and_then(Value::as_str) {
-                encoder.index(Index::Uid, "", uid);
-            }
-            for (name, value) in meta.get("labels").and_then(Value::as_object).into_iter().flatten() {
-                encoder.index(Index::Label, name, value.as_str().unwrap_or_default());
-            }
+            encoder.metadata(meta);
         }
         let value = encoder.finish(&object)?;
         Self::stored(Arc::new(Entry::new(Key::from(""), revision, revision, value, None)))
@@ -207,17 +138,33 @@ impl Document {
         self.decode()
     }
 
+    /// The same document; what it is decoded to is held for others among the latest ones of `recent`.
+    #[must_use]
+    pub fn shared(self, recent: &Arc<Recent>) -> Self {
+        Self { recent: Some(Arc::clone(recent)), ..self }
+    }
+
+    /// The same document, shared at least with those who are shown this very value or a clone of it.
+    #[must_use]
+    pub fn keeping(&self) -> Self {
+        let recent = self.recent.clone().unwrap_or_else(|| Arc::new(Recent::of(1)));
+        Self { recent: Some(recent), ..self.clone() }
+    }
+
     /// The object as a type; shared with everyone who holds it decoded.
     ///
     /// # Errors
     ///
     /// [`Corrupt`](ErrorKind::Corrupt) where the object does not have the type's form.
     pub fn typed<T: DeserializeOwned + Any + Send + Sync>(&self) -> Result<Arc<T>> {
-        if self.revision == self.entry.modified {
-            self.entry.decoded(|_| self.decode())
-        } else {
-            self.decode().map(Arc::new)
+        if self.revision != self.entry.modified {
+            return self.decode().map(Arc::new);
         }
+        let typed = self.entry.decoded(|_| self.decode())?;
+        if let Some(recent) = &self.recent {
+            recent.hold(&self.entry, &typed);
+        }
+        Ok(typed)
     }
 
     /// Decodes the object, with its resource version.
@@ -258,6 +205,10 @@ impl Document {
             namespace: String,
             name: String,
         }
+        if let Some((namespace, name)) = self.indexed(Index::Key).next() {
+            return Ok(ObjectKey::new(namespace, name));
+        }
+        // Stores that are older than this line of the header.
         self.metadata().map(|Named { namespace, name }| ObjectKey { namespace, name })
     }
 
@@ -283,6 +234,12 @@ impl Document {
     #[must_use]
     pub fn label(&self, name: &str) -> Option<&str> {
         self.find(Index::Label, name)
+    }
+
+    /// Whether the object's JSON has this text somewhere. Cheaper than looking where: a no spares the decoding.
+    #[must_use]
+    pub fn mentions(&self, text: &str) -> bool {
+        std::str::from_utf8(self.json()).is_ok_and(|json| json.contains(text))
     }
 
     fn json(&self) -> &[u8] {
@@ -340,66 +297,4 @@ fn decimal_digits(number: u64) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn entry(object: &Value, revision: u64) -> Arc<Entry> {
-        let mut encoder = Encoder::new();
-        encoder.index(Index::Uid, "", "u1").index(Index::Label, "app", "web").index(Index::Field, "spec.nodeName", "");
-        let value = encoder.finish(object).unwrap();
-        Arc::new(Entry::new("/a".into(), Revision(1), Revision(revision), value, None))
-    }
-
-    #[test]
-    fn the_resource_version_is_spliced_into_the_metadata() {
-        for meta in [json!({}), json!({"name": "x", "annotations": {"metadata": "{}"}})] {
-            let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"metadata": {}}});
-            let document = Document::stored(entry(&object, 120)).unwrap();
-            let mut expected = object.clone();
-            expected["metadata"]["resourceVersion"] = "120".into();
-            assert_eq!(document.value().unwrap(), expected);
-        }
-    }
-
-    #[test]
-    fn a_deleted_object_carries_the_revision_of_its_deletion() {
-        let object = json!({"metadata": {"name": "x"}});
-        let document = Document::deleted(entry(&object, 5), Revision(9)).unwrap();
-        assert_eq!(document.value().unwrap()["metadata"]["resourceVersion"], "9");
-    }
-
-    #[test]
-    fn the_header_answers_without_decoding() {
-        let document = Document::stored(entry(&json!({"metadata": {}}), 1)).unwrap();
-        assert_eq!(document.uid(), "u1");
-        assert_eq!(document.label("app"), Some("web"));
-        assert_eq!(document.find(Index::Field, "spec.nodeName"), Some(""));
-        assert_eq!(document.label("none"), None);
-    }
-
-    #[test]
-    fn the_metadata_is_decoded_alone() {
-        let object =
-            json!({"kind": "Pod", "metadata": {"labels": {"a": "b"}, "name": "x", "namespace": "n"}, "spec": 5});
-        let document = Document::stored(entry(&object, 1)).unwrap();
-        assert_eq!(document.metadata::<Value>().unwrap(), object["metadata"]);
-        assert_eq!(document.object_key().unwrap(), ObjectKey::new("n", "x"));
-        let nameless = Document::stored(entry(&json!({"metadata": {}}), 1)).unwrap();
-        assert_eq!(nameless.object_key().unwrap(), ObjectKey::default());
-    }
-
-    #[test]
-    fn a_type_is_decoded_once_while_it_is_held() {
-        let document = Document::stored(entry(&json!({"metadata": {}}), 1)).unwrap();
-        let first = document.typed::<Value>().unwrap();
-        assert!(Arc::ptr_eq(&first, &document.typed::<Value>().unwrap()));
-    }
-
-    #[test]
-    fn bytes_in_another_form_are_refused() {
-        let entry = Entry::new("/a".into(), Revision(1), Revision(1), Bytes::from_static(b"{}"), None);
-        assert!(Document::stored(Arc::new(entry)).unwrap_err().is(ErrorKind::Corrupt));
-    }
-}
+mod tests;

@@ -4,6 +4,6 @@ mod agent;
 mod session;
 
 pub use self::{
-    agent::{LogRequest, NodeAgent, NodeAgents, NodeContext, Notice, Report, Token},
+    agent::{About, LogRequest, NodeAgent, NodeAgents, NodeContext, Notice, Report, Token, Versions},
     session::{Exit, Ports, Process, Session, SessionRequest, Streams, TermSize},
 };

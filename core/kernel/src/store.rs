@@ -75,6 +75,14 @@ impl KeyRange {
     /// All keys that begin with `prefix`.
     #[must_use]
     pub fn prefix(prefix: &str) -> Self {
+        let range = |end: String| Self { start: prefix.into(), end: Some(Key::from(end)) };
+        // Nearly all prefixes end with an ASCII letter, whose successor is one too.
+        if let Some((last, rest)) = prefix.as_bytes().split_last()
+            && *last < 0x7f
+        {
+            let rest = &prefix[..rest.len()];
+            return range([rest, char::from(last + 1).encode_utf8(&mut [0; 4])].concat());
+        }
         // The next string after all that begin with the prefix: its last character that can be raised, raised.
         let mut end: Vec<char> = prefix.chars().collect();
         while let Some(last) = end.pop() {
@@ -84,8 +92,7 @@ impl KeyRange {
                 break;
             }
         }
-        let end = (!end.is_empty()).then(|| Key::from(end.into_iter().collect::<String>()));
-        Self { start: prefix.into(), end }
+        if end.is_empty() { Self { start: prefix.into(), end: None } } else { range(end.into_iter().collect()) }
     }
 
     /// Whether the range holds `key`.
@@ -123,18 +130,26 @@ impl Entry {
 
     /// The value in decoded form: made by `decode` unless somebody still holds one of that type.
     ///
+    /// Whoever asks meanwhile waits for that. `decode` must not ask for the decoded form itself.
+    ///
     /// # Errors
     ///
     /// Those of `decode`.
     pub fn decoded<T: Any + Send + Sync>(&self, decode: impl FnOnce(&Self) -> Result<T>) -> Result<Arc<T>> {
-        let held = self.typed.lock().as_ref().and_then(Weak::upgrade);
+        let mut typed = self.typed.lock();
+        let held = typed.as_ref().and_then(Weak::upgrade);
         if let Some(held) = held.and_then(|any| any.downcast::<T>().ok()) {
             return Ok(held);
         }
         let made = Arc::new(decode(self)?);
         let weak: Weak<T> = Arc::downgrade(&made);
-        *self.typed.lock() = Some(weak);
+        *typed = Some(weak);
         Ok(made)
+    }
+
+    /// Gives the space of a decoded form back that nobody holds any more: an entry lives much longer than that.
+    pub fn tidy(&self) {
+        self.typed.lock().take_if(|typed| typed.strong_count() == 0);
     }
 }
 

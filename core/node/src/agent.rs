@@ -5,11 +5,14 @@
 mod describe;
 mod end;
 mod handle;
+mod objects;
 mod observe;
 mod prepare;
 mod pull;
+mod resize;
 mod sessions;
 mod start;
+mod volumes;
 mod worker;
 
 use std::{
@@ -33,7 +36,9 @@ use windlass_kernel::{
 use self::handle::Desired;
 pub(crate) use self::{handle::Handle, sessions::uid_of, worker::Round};
 use crate::{
+    image::ImageLimits,
     layout::Layout,
+    log::Arrivals,
     make::{dns::ClusterDns, fields::Place, labels},
     pod,
 };
@@ -57,6 +62,8 @@ pub struct Config {
     pub max_pods: u32,
     /// What the node has, where the machine's own figures do not tell.
     pub capacity: BTreeMap<String, String>,
+    /// When images go.
+    pub images: ImageLimits,
 }
 
 impl Config {
@@ -71,6 +78,7 @@ impl Config {
             api: None,
             max_pods: 110,
             capacity: BTreeMap::new(),
+            images: ImageLimits::default(),
         }
     }
 }
@@ -104,6 +112,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) layout: Layout,
     pub(crate) machine: Machine,
+    pub(crate) arrivals: Arrivals,
     state: Mutex<State>,
 }
 
@@ -169,10 +178,11 @@ impl PodAgent {
         machine.capacity.extend(config.capacity.clone());
         machine.runtime = needs.runtime.version().await.map_or_else(|_| "containerd".into(), |version| version.name);
         let state = Mutex::new(State { search: true, ..State::default() });
-        let inner = Arc::new(Inner { needs, config, layout, machine, state });
+        let inner = Arc::new(Inner { needs, config, layout, machine, arrivals: Arrivals::default(), state });
         let events = inner.needs.spawn.spawn("node.events", follow(Arc::downgrade(&inner)));
         let logs = inner.needs.spawn.spawn("node.logs", crate::log::rotate(Arc::downgrade(&inner)));
-        inner.state.lock().tasks = vec![events, logs];
+        let images = inner.needs.spawn.spawn("node.images", crate::image::collect(Arc::downgrade(&inner)));
+        inner.state.lock().tasks = vec![events, logs, images];
         Ok(Self(inner))
     }
 }
@@ -233,6 +243,8 @@ impl Inner {
     pub(crate) fn let_go(&self, uid: &str) {
         let mut state = self.state.lock();
         state.index.retain(|_, owner| owner != uid);
+        // There is more room now for those that wait for it.
+        state.workers.values().for_each(|worker| worker.handle.poke_for_room());
         // The task that is dropped here is the caller's own, which ends at its next await.
         if let Some(worker) = state.workers.remove(uid)
             && let Some(report) = worker.handle.report.lock().clone()
@@ -292,6 +304,10 @@ impl Inner {
 
     pub(crate) fn handles(&self) -> Vec<Arc<Handle>> {
         self.state.lock().workers.values().map(|worker| Arc::clone(&worker.handle)).collect()
+    }
+
+    pub(crate) fn handle(&self, uid: &str) -> Option<Arc<Handle>> {
+        self.state.lock().workers.get(uid).map(|worker| Arc::clone(&worker.handle))
     }
 
     pub(crate) fn no_pod(&self, what: &dyn std::fmt::Display) -> Error {

@@ -112,6 +112,15 @@ fn delegate(root: &Path, group: &str) {
     }
 }
 
+/// Removes groups that nothing is in, in this order. Pods of another cluster may be: then the group stays.
+pub(crate) fn remove_empty(groups: &[String]) {
+    for Hierarchy { root, .. } in hierarchies() {
+        for group in groups {
+            let _ = fs::remove_dir(root.join(group.trim_start_matches('/')));
+        }
+    }
+}
+
 /// Removes a pod's groups. Gone is success.
 pub(crate) fn remove(groups: &[String]) -> io::Result<()> {
     for Hierarchy { root, .. } in hierarchies() {

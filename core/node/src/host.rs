@@ -3,6 +3,7 @@
 //! The host knows nothing of containers. It hands the agent the node's pods and writes down what the agent reports.
 
 mod context;
+mod follow;
 mod heartbeat;
 mod merge;
 mod statuses;

@@ -1,4 +1,8 @@
-//! Which image a container runs, whether it has to be pulled, and with which secret. Pure.
+//! Images: which one a container runs, whether it has to be pulled, with which secret, and when it goes again. Pure, but for
+//! the task that removes images.
+
+mod collect;
+mod records;
 
 use std::collections::BTreeMap;
 
@@ -6,6 +10,9 @@ use base64::Engine as _;
 use serde_json::Value;
 use windlass_api::core::v1::Container;
 use windlass_kernel::runtime::RegistryAuth;
+
+pub use self::records::ImageLimits;
+pub(crate) use self::{collect::collect, records::Disk};
 
 /// When an image is pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,14 +63,14 @@ pub(crate) fn auth(image: &str, data: &BTreeMap<String, Vec<u8>>) -> Option<Regi
         let host = plain.split('/').next().unwrap_or_default().to_owned();
         if host == "index.docker.io" { "docker.io".to_owned() } else { host }
     };
-    let (server, entry) = auths.as_object()?.iter().find(|(server, _)| host(server) == wanted)?;
+    let (_, entry) = auths.as_object()?.iter().find(|(server, _)| host(server) == wanted)?;
     let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+    // Whose secret it is was looked at here. Runtimes take a server for a URL, which those of secrets need not be.
     let mut auth = RegistryAuth {
         username: text("username"),
         password: text("password"),
         identity_token: text("identitytoken"),
         registry_token: text("registrytoken"),
-        server: server.clone(),
         ..RegistryAuth::default()
     };
     let decoded = base64::engine::general_purpose::STANDARD.decode(text("auth")).ok();

@@ -34,6 +34,7 @@ pub fn remove_leftovers(data: &Path, cgroups: &str) -> Result<()> {
             _ => {}
         }
     }
+    cgroup::remove_empty(&["/burstable", "/besteffort", ""].map(|class| format!("{cgroups}{class}")));
     Ok(())
 }
 

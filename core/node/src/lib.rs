@@ -7,6 +7,7 @@ mod agent;
 mod cgroup;
 pub mod host;
 mod image;
+mod kubelet;
 mod layout;
 mod leftovers;
 mod log;
@@ -19,6 +20,8 @@ mod volume;
 pub use self::{
     agent::{Config, Needs, PodAgent},
     host::Host,
+    image::ImageLimits,
+    kubelet::Kubelet,
     leftovers::remove_leftovers,
     make::dns::ClusterDns,
 };

@@ -9,6 +9,7 @@ pub(crate) mod hosts;
 pub(crate) mod resources;
 pub(crate) mod sandbox;
 pub(crate) mod security;
+pub(crate) mod services;
 
 /// Labels by which everything of a pod is found again in the runtime, as every kubelet sets them.
 pub(crate) mod labels {

@@ -1,14 +1,16 @@
 //! One pod as the agent thinks of it: what was observed, what is remembered, what to do next, and what to say. Pure.
 
 mod backoff;
+mod ephemeral;
 mod observed;
 mod plan;
 mod records;
+pub(crate) mod resize;
 mod status;
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use windlass_api::core::v1::{Container, Pod};
+use windlass_api::core::v1::{Container, EphemeralContainer, Pod};
 use windlass_kernel::controller::ObjectKey;
 
 pub(crate) use self::{
@@ -54,14 +56,30 @@ pub(crate) fn sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
 }
 
+/// What a container is in its pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Init,
+    Main,
+    /// Put beside the others later, to look at them (KEP-277).
+    Ephemeral,
+}
+
 /// Init containers first, then the main ones; true for init.
 pub(crate) fn containers(pod: &Pod) -> impl Iterator<Item = (&Container, bool)> {
     let init = pod.spec.init_containers.iter().map(|container| (container, true));
     init.chain(pod.spec.containers.iter().map(|container| (container, false)))
 }
 
-pub(crate) fn container<'a>(pod: &'a Pod, name: &str) -> Option<(&'a Container, bool)> {
-    containers(pod).find(|(container, _)| container.name == name)
+/// The container of that name, of whatever role.
+pub(crate) fn container<'a>(pod: &'a Pod, name: &str) -> Option<(Cow<'a, Container>, Role)> {
+    let own = containers(pod).find(|(container, _)| container.name == name);
+    let own = own.map(|(container, init)| (Cow::Borrowed(container), if init { Role::Init } else { Role::Main }));
+    own.or_else(|| Some((Cow::Owned(ephemeral::plain(ephemeral(pod, name)?)), Role::Ephemeral)))
+}
+
+pub(crate) fn ephemeral<'a>(pod: &'a Pod, name: &str) -> Option<&'a EphemeralContainer> {
+    pod.spec.ephemeral_containers.iter().find(|container| container.name == name)
 }
 
 /// The restart policy that applies to a container of the pod.
@@ -78,6 +96,11 @@ pub(crate) fn restarts(pod: &Pod, container: &Container, init: bool, code: i32) 
 }
 
 /// The field path of a container, for events.
-pub(crate) fn field_path(name: &str, init: bool) -> String {
-    format!("spec.{}{{{name}}}", if init { "initContainers" } else { "containers" })
+pub(crate) fn field_path(name: &str, role: Role) -> String {
+    let list = match role {
+        Role::Init => "initContainers",
+        Role::Main => "containers",
+        Role::Ephemeral => "ephemeralContainers",
+    };
+    format!("spec.{list}{{{name}}}")
 }

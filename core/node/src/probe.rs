@@ -1,6 +1,9 @@
 //! Probes and hooks: what is asked of a container, how, and what the answers mean.
 
 mod ask;
+mod grpc;
+mod http;
+mod tls;
 mod verdict;
 mod watch;
 
@@ -8,6 +11,17 @@ pub(crate) use self::{
     ask::{Ask, Target, ask},
     verdict::Tally,
 };
+
+/// Who asks, as servers see it.
+const AGENT: &str = "kube-probe/1.36";
+
+/// An error with its cause.
+fn whole(error: &windlass_kernel::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
 
 /// What a probe is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 pub(crate) use self::{
     mounts::planned,
-    payload::{File, Source, files, is_ours, sources},
+    payload::{File, Source, TokenRequest, files, is_ours, sources},
     place::{clean, make_sub_path, prepare},
     write::write,
 };

@@ -3,6 +3,7 @@
 mod behaviour;
 mod pod;
 mod sessions;
+mod web;
 
 use std::{
     collections::BTreeMap,
@@ -41,7 +42,7 @@ pub struct FakeNode {
     pub address: String,
     /// The first two or three octets of its pods' addresses, such as `10.244.7`.
     pub pod_prefix: String,
-    /// How a pod behaves. The default starts at once and runs until it is ended.
+    /// How a pod behaves. The default is what its annotations say, [`Behaviour::of`].
     pub behaviour: fn(&Pod) -> Behaviour,
 }
 
@@ -59,7 +60,7 @@ impl FakeNode {
             address: format!("172.16.{high}.{low}"),
             // 100.64.0.0/10 (RFC 6598) is wide enough for a /24 for each of 16,384 nodes.
             pod_prefix: format!("100.{}.{low}", 64 + (high & 0x3f)),
-            behaviour: |_| Behaviour::default(),
+            behaviour: Behaviour::of,
         }
     }
 }
@@ -226,32 +227,28 @@ impl NodeAgent for FakeAgent {
 
     async fn sync(&self, pods: Vec<Arc<Pod>>) -> Result<()> {
         let mut state = self.0.state.lock();
-        let wanted: BTreeMap<ObjectKey, Arc<Pod>> = pods.into_iter().map(|pod| (pod::key(&pod), pod)).collect();
-        let known: Vec<ObjectKey> = state.pods.keys().cloned().collect();
-        for key in known {
-            let Some(mut running) = state.pods.remove(&key) else { continue };
-            match wanted.get(&key).filter(|pod| pod::uid(pod) == running.uid) {
-                None => self.0.end(&key, &mut running, Duration::from_secs(30)),
+        let mut wanted: BTreeMap<ObjectKey, &Arc<Pod>> = pods.iter().map(|pod| (pod::key(pod), pod)).collect();
+        for (key, running) in &mut state.pods {
+            // A pod of the same name that is still ending is let end first; its report brings the next sync.
+            match wanted.remove(key).filter(|pod| Arc::ptr_eq(pod, &running.pod) || pod::uid(pod) == running.uid) {
+                None => self.0.end(key, running, Duration::from_secs(30)),
                 Some(pod) => {
                     running.pod = Arc::clone(pod);
                     if let Some(grace) = pod::ending(pod) {
-                        self.0.end(&key, &mut running, grace);
+                        self.0.end(key, running, grace);
                     }
                 }
             }
-            state.pods.insert(key, running);
         }
-        for (key, pod) in &wanted {
-            // A pod of the same name that is still ending is let end first; its report brings the next sync.
-            if state.pods.contains_key(key) || pod::ended(pod) && pod::ending(pod).is_none() {
+        for (key, pod) in wanted {
+            if pod::ended(pod) && pod::ending(pod).is_none() {
                 continue;
             }
-            self.0.begin(key, pod, &mut state);
+            self.0.begin(&key, pod, &mut state);
             if let Some(grace) = pod::ending(pod)
-                && let Some(mut running) = state.pods.remove(key)
+                && let Some(running) = state.pods.get_mut(&key)
             {
-                self.0.end(key, &mut running, grace);
-                state.pods.insert(key.clone(), running);
+                self.0.end(&key, running, grace);
             }
         }
         Ok(())

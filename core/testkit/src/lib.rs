@@ -3,6 +3,7 @@
 //! What is missing on purpose: a fake API server. The real one runs over a store in memory, under [`sim::Executor`].
 #![deny(missing_docs)]
 
+mod access;
 pub mod agent;
 mod clock;
 mod entropy;
@@ -12,6 +13,7 @@ pub mod pipe;
 pub mod runtime;
 pub mod sim;
 
+pub use access::Everyone;
 pub use agent::{FakeAgent, FakeNode};
 pub use clock::{ManualClock, SkewedClock};
 pub use entropy::SeededEntropy;

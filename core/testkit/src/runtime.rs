@@ -79,6 +79,11 @@ impl FakeRuntime {
         self.state.lock().registry.insert(name.into(), auth);
     }
 
+    /// Lets the images be in a folder of the machine, whose disk then counts as theirs. Otherwise they are nowhere.
+    pub fn keep_images_at(&self, folder: &str) {
+        folder.clone_into(&mut self.state.lock().images_at);
+    }
+
     /// The text of a log; `None` if there is none at the path.
     #[must_use]
     pub fn log(&self, path: &str) -> Option<String> {

@@ -4,15 +4,32 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::RwLock;
 use windlass_kernel::{Error, ErrorKind, NodeAgent, Result, node::NodeAgents};
+use windlass_node::Kubelet;
+
+/// A node of this process.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalNode {
+    /// Runs its pods.
+    pub(crate) agent: Arc<dyn NodeAgent>,
+    /// Serves the node's own API.
+    pub(crate) kubelet: Arc<Kubelet>,
+    /// Whether its pods are reached at their addresses, and not only through the agent.
+    pub(crate) addressed: bool,
+}
 
 /// The agents of this process's nodes, by node name.
 #[derive(Debug, Default)]
-pub struct Agents(RwLock<BTreeMap<String, Arc<dyn NodeAgent>>>);
+pub struct Agents(RwLock<BTreeMap<String, LocalNode>>);
 
 impl Agents {
-    /// Enters the agent of a node; one of the same name is replaced.
-    pub fn insert(&self, node: impl Into<String>, agent: Arc<dyn NodeAgent>) {
-        self.0.write().insert(node.into(), agent);
+    /// Enters a node; one of the same name is replaced.
+    pub(crate) fn insert(&self, name: impl Into<String>, node: LocalNode) {
+        self.0.write().insert(name.into(), node);
+    }
+
+    /// The node of that name, if this process runs it.
+    pub(crate) fn node(&self, name: &str) -> Option<LocalNode> {
+        self.0.read().get(name).cloned()
     }
 
     /// The names of the nodes that agents are entered for, sorted.
@@ -23,10 +40,8 @@ impl Agents {
 
 impl NodeAgents for Agents {
     fn agent(&self, name: &str) -> Result<Arc<dyn NodeAgent>> {
-        self.0
-            .read()
-            .get(name)
-            .cloned()
+        self.node(name)
+            .map(|node| node.agent)
             .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no agent of this process runs the node {name:?}")))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use windlass_apiserver::ApiServer;
 use windlass_client::{Client, Informers, informer::Parts};
-use windlass_kernel::{Api, Clock, Entropy, Identity, NodeAgent, Result, Spawn, Stop, Store, Task};
+use windlass_kernel::{Api, Clock, Dial, Entropy, Identity, Result, Spawn, Stop, Store, Task};
 
 pub use self::{
     builder::Builder,
@@ -21,6 +21,7 @@ use crate::agents::Agents;
 pub struct Cluster {
     server: Arc<ApiServer>,
     agents: Arc<Agents>,
+    dial: Arc<dyn Dial>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     spawn: Arc<dyn Spawn>,
@@ -83,6 +84,12 @@ impl Cluster {
         &self.clock
     }
 
+    /// Connections to nodes, pods and services of the cluster.
+    #[must_use]
+    pub fn dial(&self) -> &Arc<dyn Dial> {
+        &self.dial
+    }
+
     /// Where tasks run.
     #[must_use]
     pub fn spawn(&self) -> &Arc<dyn Spawn> {
@@ -123,9 +130,5 @@ impl Cluster {
     /// Keeps a task until the cluster ends.
     pub fn keep(&mut self, task: Task) {
         self.tasks.push(task);
-    }
-
-    fn add_agent(&self, name: &str, agent: Arc<dyn NodeAgent>) {
-        self.agents.insert(name, agent);
     }
 }

@@ -6,6 +6,7 @@ pub mod cluster;
 mod components;
 #[cfg(all(doctest, feature = "fake"))]
 mod guide;
+mod reach;
 #[cfg(feature = "containers")]
 pub mod real;
 pub mod rim;

@@ -5,6 +5,7 @@ mod machine;
 mod network;
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -13,11 +14,11 @@ use std::{
 
 use async_trait::async_trait;
 use windlass_cri::{
-    containerd::{Launcher, Settings},
+    containerd::{Launcher, Settings, oci},
     host::{RemoteRuntime, Rim},
 };
 use windlass_kernel::{Dial, Error, ErrorKind, NodeAgent, Result};
-use windlass_node::{ClusterDns, Config, Needs, PodAgent, host::Registration};
+use windlass_node::{ClusterDns, Config, ImageLimits, Needs, PodAgent, host::Registration};
 
 pub use self::{
     leftovers::{Leftovers, socket_note},
@@ -56,8 +57,11 @@ impl ContainerNode {
         Settings::new(data_dir.join("containerd"), format!("/run/windlass/{:08x}", hash >> 32))
     }
 
-    async fn own_runtime(&self, rim: Rim) -> Result<RemoteRuntime> {
-        let launcher = Launcher::new(Self::settings(&self.data_dir), rim)?;
+    /// Starts a containerd and imports what it is to hold. Those images are told: no registry could give them back.
+    async fn own_runtime(&self, rim: Rim) -> Result<(RemoteRuntime, BTreeSet<String>)> {
+        let settings = Self::settings(&self.data_dir);
+        let mut held = BTreeSet::from([settings.sandbox_image.clone()]);
+        let launcher = Launcher::new(settings, rim)?;
         let running = launcher.start().await?;
         tracing::info!(pid = running.pid, found = running.found, "containerd runs");
         let mut archives: Vec<PathBuf> =
@@ -66,8 +70,13 @@ impl ContainerNode {
         archives.sort();
         for archive in archives {
             launcher.import(&archive).await?;
+            let unreadable = |error| {
+                let message = format!("cannot read the names in the image archive {}", archive.display());
+                Error::new(ErrorKind::Invalid, message).with_source(error)
+            };
+            held.extend(oci::names(&archive).map_err(unreadable)?);
         }
-        Ok(running.runtime)
+        Ok((running.runtime, held))
     }
 }
 
@@ -77,6 +86,10 @@ impl NodeSource for ContainerNode {
         Registration::named(&self.name)
     }
 
+    fn addressed(&self) -> bool {
+        true
+    }
+
     async fn agent(&self, parts: NodeParts) -> Result<Arc<dyn NodeAgent>> {
         if !self.data_dir.is_absolute() {
             let message = format!("the data directory {} is not an absolute path", self.data_dir.display());
@@ -84,8 +97,8 @@ impl NodeSource for ContainerNode {
         }
         let dial: Arc<dyn Dial> = Arc::new(SystemDial);
         let rim = Rim { dial: Arc::clone(&dial), clock: Arc::clone(&parts.clock), spawn: Arc::clone(&parts.spawn) };
-        let runtime = match &self.socket {
-            Some(socket) => RemoteRuntime::connect(socket.to_string_lossy(), rim).await?,
+        let (runtime, held) = match &self.socket {
+            Some(socket) => (RemoteRuntime::connect(socket.to_string_lossy(), rim).await?, BTreeSet::new()),
             None => self.own_runtime(rim).await?,
         };
         let runtime = Arc::new(runtime);
@@ -93,6 +106,7 @@ impl NodeSource for ContainerNode {
             addresses: vec![self.address],
             dns: ClusterDns { servers: vec![DNS_ADDRESS.to_string()], domain: "cluster.local".into() },
             api: Some((self.address.to_string(), self.api_port)),
+            images: ImageLimits { keep: held, ..ImageLimits::default() },
             ..Config::new(&self.name, self.data_dir.join("node"))
         };
         let needs = Needs {

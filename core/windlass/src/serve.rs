@@ -2,6 +2,7 @@
 
 mod kubeconfig;
 mod pki;
+mod signer;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -14,7 +15,7 @@ use windlass_apiserver::{
 };
 use windlass_kernel::{Authenticator, Clock, Error, ErrorKind, Keys, Result, SpawnExt, Store};
 
-pub use self::{kubeconfig::kubeconfig, pki::Pki};
+pub use self::{kubeconfig::kubeconfig, pki::Pki, signer::RequestSigner};
 use crate::Cluster;
 
 /// Who signs service-account tokens, as tokens say it.
@@ -25,7 +26,7 @@ pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 pub fn authenticator(keys: Arc<dyn Keys>, clock: Arc<dyn Clock>, store: Arc<dyn Store>) -> Arc<dyn Authenticator> {
     let lookup = Arc::new(StoreLookup::new(store));
     let tokens = ServiceAccountTokens::new(keys, clock, lookup, ISSUER, vec![ISSUER.into()]);
-    Arc::new(AnyOf::new().or(Arc::new(ClientCertificates)).or(Arc::new(tokens)))
+    Arc::new(AnyOf::new().or(Arc::new(ClientCertificates::default())).or(Arc::new(tokens)))
 }
 
 /// What a cluster is served with.
@@ -72,6 +73,7 @@ impl Cluster {
             authorizer: Arc::clone(self.server().authorizer()),
             catalog: Arc::new(Live::new(Arc::clone(self.server()))),
             connector: Arc::clone(connector),
+            dial: Arc::clone(self.dial()),
             texts: Arc::clone(texts),
             issuer: Some(issuer),
             checks: vec![Arc::new(StoreCheck::new(Arc::clone(self.store())))],

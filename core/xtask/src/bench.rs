@@ -16,6 +16,8 @@ mod list;
 #[cfg(feature = "bench")]
 mod load;
 #[cfg(feature = "bench")]
+mod pod;
+#[cfg(feature = "bench")]
 mod process;
 #[cfg(feature = "bench")]
 mod server;
@@ -89,6 +91,8 @@ enum Figure {
     List,
     /// The disk and etcd.
     Raw,
+    /// The start of a pod, over containerd.
+    Pod,
 }
 
 /// Measures; where this build cannot, one that can.

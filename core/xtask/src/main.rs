@@ -12,8 +12,9 @@ mod test;
 mod tidy;
 mod up;
 
+use std::{path::PathBuf, process::ExitCode};
+
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
 
 /// The commands of this repository.
 #[derive(Debug, Parser)]
@@ -64,8 +65,18 @@ enum Command {
     Tidy,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Args::parse().command {
+fn main() -> ExitCode {
+    match run(Args::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Bench(bench) => bench::run(&bench),
         Command::Distill { from } => distill::run(&from),
         Command::Codegen { check } => codegen::run(check),

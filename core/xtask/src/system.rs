@@ -1,6 +1,14 @@
 //! What the commands need from the operating system, and how they get it: Debian packages, announced first.
 
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path, process::Command};
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    io::Write,
+    os::unix::{fs::OpenOptionsExt, process::CommandExt},
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -78,6 +86,31 @@ impl Drop for Quiet {
     }
 }
 
+/// Runs this same command as root in this one's place. Root has no Rust toolchain of its own, so it gets the user's.
+pub(crate) fn again_as_root() -> Result<()> {
+    let own = |name: &str, folder: &str| {
+        let usual = || env::var_os("HOME").map(|home| Path::new(&home).join(folder).into_os_string());
+        env::var_os(name).or_else(usual)
+    };
+    let mut command = Command::new("sudo");
+    command.arg("env");
+    for (name, value) in [
+        ("PATH", env::var_os("PATH")),
+        ("CARGO_HOME", own("CARGO_HOME", ".cargo")),
+        ("RUSTUP_HOME", own("RUSTUP_HOME", ".rustup")),
+        ("CARGO_TARGET_DIR", env::var_os("CARGO_TARGET_DIR")),
+    ] {
+        if let Some(value) = value {
+            let mut word = OsString::from(format!("{name}="));
+            word.push(value);
+            command.arg(word);
+        }
+    }
+    command.arg(env::current_exe().context("cannot tell which program this is")?).args(env::args_os().skip(1));
+    println!("real containers need root: this goes on by sudo");
+    Err(command.exec()).context("cannot run sudo")
+}
+
 /// Whether the process may do everything.
 pub(crate) fn root() -> bool {
     let id = Command::new("id").arg("-u").output();
@@ -89,10 +122,10 @@ pub(crate) fn present(program: &str) -> bool {
     if program.starts_with('/') {
         return Path::new(program).exists();
     }
-    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let paths = env::var_os("PATH").unwrap_or_default();
     // Daemons live where users' paths do not always look.
     let extra = ["/usr/sbin", "/sbin"].map(Into::into);
-    std::env::split_paths(&paths).chain(extra).any(|folder| folder.join(program).is_file())
+    env::split_paths(&paths).chain(extra).any(|folder| folder.join(program).is_file())
 }
 
 /// Runs a command, shown first, and fails where it does.

@@ -9,7 +9,7 @@ mod guestbook;
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::ExitStatus,
+    process::{ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -62,7 +62,13 @@ pub(crate) fn run(up: &Up) -> Result<()> {
     let fake = up.runtime == "fake";
     if !fake {
         if !system::root() {
-            bail!("real containers need root: run this as root (sudo), or `cargo xtask up --runtime fake`");
+            if !system::present("sudo") {
+                bail!("real containers need root: run this as root, or `cargo xtask up --runtime fake`");
+            }
+            // What root builds would be in the user's way later, so everything is built before.
+            built::release("windlass-cli")?;
+            built::release("guestbook-frontend")?;
+            return system::again_as_root();
         }
         system::install(&[system::NODE, system::EXAMPLES])?;
     }
@@ -124,7 +130,8 @@ impl Cluster {
         let mut command = Command::new(&self.windlass);
         command.arg("up").arg("--data-dir").arg(&self.data).arg("--ready-file").arg(ready);
         command.args(["--runtime", &up.runtime, "--listen", &up.listen, "--nodes", &up.nodes.to_string()]);
-        command.process_group(0).kill_on_drop(true);
+        // What it says to a terminal of its own is said here in other words.
+        command.stdout(Stdio::null()).process_group(0).kill_on_drop(true);
         command.spawn().with_context(|| format!("cannot start {}", self.windlass.display()))
     }
 
@@ -133,8 +140,13 @@ impl Cluster {
         while !ready.exists() {
             sleep(PAUSE).await;
         }
-        let manifests = root().join("examples/guestbook/manifests");
-        print!("{}", self.ask(&["apply", "-f", &manifests.to_string_lossy()]).await?);
+        if self.ask(&["get", "namespace", "guestbook"]).await.is_ok() {
+            // What was changed since is the user's: applying it again would undo that, or fail on who owns it.
+            println!("the guestbook is there, as it was left");
+        } else {
+            let manifests = root().join("examples/guestbook/manifests");
+            print!("{}", self.ask(&["apply", "-f", &manifests.to_string_lossy()]).await?);
+        }
         let line = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg}")?);
         line.enable_steady_tick(Duration::from_millis(200));
         line.set_message("waiting for the guestbook");

@@ -9,7 +9,7 @@ mod session;
 use std::{fmt, sync::Arc};
 
 use tonic::transport::Channel;
-use windlass_kernel::{Clock, Dial, ErrorKind, Result, Spawn, runtime::RuntimeVersion};
+use windlass_kernel::{Clock, Dial, Error, ErrorKind, Result, Spawn, dial::Target, runtime::RuntimeVersion};
 
 use crate::wire::{self, EventsClient, ImageServiceClient, RuntimeServiceClient, error_from_wire};
 
@@ -51,6 +51,11 @@ impl RemoteRuntime {
     /// [`Unavailable`](ErrorKind::Unavailable) when nothing answers there.
     pub async fn connect(socket: impl Into<Arc<str>>, rim: Rim) -> Result<Self> {
         let socket = socket.into();
+        // Asked for alone first: what gRPC makes of a missing socket is no sentence.
+        let there = rim.dial.dial(&Target::Unix(socket.to_string())).await;
+        there.map_err(|error| {
+            Error::new(ErrorKind::Unavailable, format!("no container runtime answers at {socket}")).with_source(error)
+        })?;
         let channel = channel::open(Arc::clone(&socket), Arc::clone(&rim.dial));
         let mut runtime = Self { socket, rim, channel, offers: Offers::default() };
         runtime.ask_version().await?;

@@ -61,6 +61,17 @@ impl Scalar {
         }
     }
 
+    /// Appends JSON.
+    fn push_json(&self, out: &mut String) {
+        match self {
+            Self::String(text) => push_string(text, out),
+            other => {
+                let written = write!(out, "{other}");
+                debug_assert!(written.is_ok(), "writing to a string cannot fail");
+            }
+        }
+    }
+
     const fn rank(&self) -> u8 {
         match self {
             Self::Int(_) | Self::Float(_) => 0,
@@ -105,7 +116,7 @@ impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Int(n) => n.fmt(f),
-            Self::String(s) => write_string(s, f),
+            Self::String(s) if is_plain(s) => write!(f, "\"{s}\""),
             other => other.to_json().fmt(f),
         }
     }
@@ -126,29 +137,32 @@ impl Element {
                 out.push_str(name);
                 out.push('"');
             }
-            _ => {
-                let text = self.to_fields_v1();
-                let written = write_string(&text, out);
-                debug_assert!(written.is_ok(), "writing to a string cannot fail");
-            }
+            _ => push_string(&self.to_fields_v1(), out),
         }
     }
 
     /// The spelling of `fieldsV1`: `f:spec`, `k:{"name":"web"}`, `v:"x"`, `i:0`.
+    ///
+    /// Put together by hand, because this runs for every field of every write and formatting costs several times as
+    /// much.
     #[must_use]
     pub fn to_fields_v1(&self) -> String {
         match self {
-            // Plain, because this runs for every field of every write and formatting costs three times as much.
             Self::Field(name) => ["f:", name].concat(),
-            Self::Value(value) => format!("v:{value}"),
+            Self::Value(value) => {
+                let mut text = String::from("v:");
+                value.push_json(&mut text);
+                text
+            }
             Self::Index(at) => format!("i:{at}"),
             Self::Key(fields) => {
-                let mut text = String::from("k:{");
+                let mut text = String::with_capacity(64);
+                text.push_str("k:{");
                 for (at, (name, value)) in fields.iter().enumerate() {
-                    let comma = if at == 0 { "" } else { "," };
-                    let name = Scalar::String(name.clone());
-                    let written = write!(text, "{comma}{name}:{value}");
-                    debug_assert!(written.is_ok(), "writing to a string cannot fail");
+                    text.push_str(if at == 0 { "" } else { "," });
+                    push_string(name, &mut text);
+                    text.push(':');
+                    value.push_json(&mut text);
                 }
                 text.push('}');
                 text
@@ -198,6 +212,26 @@ fn is_plain(text: &str) -> bool {
     text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\')
 }
 
-fn write_string(text: &str, out: &mut (impl fmt::Write + ?Sized)) -> fmt::Result {
-    if is_plain(text) { write!(out, "\"{text}\"") } else { write!(out, "{}", Value::from(text)) }
+/// Appends a text as a JSON string.
+pub(super) fn push_string(text: &str, out: &mut String) {
+    out.push('"');
+    if is_plain(text) {
+        out.push_str(text);
+    } else if text.bytes().all(|b| b >= b' ') {
+        // Nothing but quotes and backslashes, as the keys of list items have them.
+        for piece in text.split_inclusive(['"', '\\']) {
+            match piece.as_bytes().last() {
+                Some(last @ (b'"' | b'\\')) => {
+                    out.push_str(&piece[..piece.len() - 1]);
+                    out.push('\\');
+                    out.push(char::from(*last));
+                }
+                _ => out.push_str(piece),
+            }
+        }
+    } else {
+        let quoted = Value::from(text).to_string();
+        out.push_str(&quoted[1..quoted.len() - 1]);
+    }
+    out.push('"');
 }

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::{Map, Value, json};
 
+use super::element;
 use super::set::FieldSet;
 
 /// How many managers may have written by other means than apply before the oldest are merged.
@@ -93,6 +94,24 @@ impl ManagedEntry {
         entry
     }
 
+    /// Appends what [`to_value`](Self::to_value) is written as.
+    fn write_json(&self, out: &mut String) {
+        let operation = if self.operation == Operation::Apply { "Apply" } else { "Update" };
+        write(out, "{\"apiVersion\":", &self.api_version);
+        write(out, ",\"fieldsType\":", "FieldsV1");
+        out.push_str(",\"fieldsV1\":");
+        self.fields.write_sorted(false, out);
+        write(out, ",\"manager\":", &self.manager);
+        write(out, ",\"operation\":", operation);
+        if !self.subresource.is_empty() {
+            write(out, ",\"subresource\":", &self.subresource);
+        }
+        if let Some(time) = self.time.as_deref().filter(|time| !time.is_empty()) {
+            write(out, ",\"time\":", time);
+        }
+        out.push('}');
+    }
+
     fn age(&self) -> &str {
         self.time.as_deref().unwrap_or_default()
     }
@@ -135,6 +154,24 @@ fn is_reset(sent: Option<&Value>) -> bool {
         Some([Value::Object(entry)]) => entry.values().all(|v| v.is_null() || v == ""),
         _ => false,
     }
+}
+
+fn write(out: &mut String, before: &str, text: &str) {
+    out.push_str(before);
+    element::push_string(text, out);
+}
+
+/// What [`write_managers`] leaves in an object's JSON, byte for byte, without the way through a tree.
+#[must_use]
+pub fn managers_to_json(managers: &[ManagedEntry]) -> String {
+    let mut out = String::with_capacity(1024);
+    out.push('[');
+    for (at, entry) in managers.iter().enumerate() {
+        out.push_str(if at == 0 { "" } else { "," });
+        entry.write_json(&mut out);
+    }
+    out.push(']');
+    out
 }
 
 /// Puts the entries into an object, or removes the field where there are none.

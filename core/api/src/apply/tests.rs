@@ -213,3 +213,18 @@ fn a_pod_is_owned_as_clusters_show_it() {
     let expect = r#"{"f:status":{"f:conditions":{".":{},"k:{\"type\":\"Ready\"}":{".":{},"f:lastProbeTime":{},"f:lastTransitionTime":{},"f:status":{},"f:type":{}}},"f:containerStatuses":{},"f:phase":{},"f:podIP":{},"f:podIPs":{".":{},"k:{\"ip\":\"10.0.0.1\"}":{".":{},"f:ip":{}}}}}"#;
     assert_eq!(reported[0].fields.to_json(), expect);
 }
+
+#[test]
+fn managers_are_written_straight_as_through_a_tree() {
+    let mut world = World::new(deployment());
+    let port = |number: i32| json!({"containerPort": number, "protocol": "TCP"});
+    let container = json!({"name": "c", "ports": [port(9), port(10), port(80)]});
+    let spec = json!({"replicas": 2, "template": {"spec": {"containers": [container]}}});
+    world.update("a \"b\"", &json!({"metadata": {"labels": {"x": "y"}, "finalizers": ["q", "p/a"]}, "spec": spec}));
+    let config = json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"paused": true}});
+    assert!(world.apply("c", false, &config).unwrap());
+    let mut object = json!({});
+    write_managers(&mut object, &world.managers);
+    assert_eq!(object["metadata"]["managedFields"].as_array().map(Vec::len), Some(2));
+    assert_eq!(managers_to_json(&world.managers), object["metadata"]["managedFields"].to_string());
+}

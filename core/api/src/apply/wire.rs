@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::element::Element;
-use super::set::FieldSet;
+use super::element::{Element, push_string};
+use super::set::{FieldSet, Node};
 
 impl FieldSet {
     /// Writes `fieldsV1` with its members in canonical order.
@@ -12,6 +12,35 @@ impl FieldSet {
         let mut out = String::with_capacity(64 * self.nodes.len());
         self.write(false, &mut out);
         out
+    }
+
+    /// Appends what the tree of [`to_value`](Self::to_value) is written as, without making it.
+    pub(super) fn write_sorted(&self, member: bool, out: &mut String) {
+        out.push('{');
+        if member && !self.is_empty() {
+            out.push_str("\".\":{}");
+        }
+        let mut write = |node: &Node, text: Option<&str>| {
+            if !out.ends_with('{') {
+                out.push(',');
+            }
+            match text {
+                Some(text) => push_string(text, out),
+                None => node.element.write_json(out),
+            }
+            out.push(':');
+            node.children.write_sorted(node.member, out);
+        };
+        if self.nodes.iter().all(|node| matches!(node.element, Element::Field(_))) {
+            // Names alone are in the order of their text already.
+            self.nodes.iter().for_each(|node| write(node, None));
+        } else {
+            let mut sorted: Vec<(String, &Node)> =
+                self.nodes.iter().map(|node| (node.element.to_fields_v1(), node)).collect();
+            sorted.sort_by(|a, b| a.0.cmp(&b.0));
+            sorted.iter().for_each(|(text, node)| write(node, Some(text)));
+        }
+        out.push('}');
     }
 
     fn write(&self, member: bool, out: &mut String) {

@@ -10,8 +10,36 @@ use serde_json::Value;
 #[must_use]
 pub fn unknown_fields(value: &Value, of: &Message) -> Vec<String> {
     let mut out = Vec::new();
-    message(value, of, &mut String::new(), &mut out);
+    // Hardly any object has such fields, so that paths are not kept before one is seen.
+    if !known(value, of) {
+        message(value, of, &mut String::new(), &mut out);
+    }
     out
+}
+
+/// Whether the message has all fields, as far as a walk along both in their common order can tell.
+fn known(value: &Value, of: &Message) -> bool {
+    match (of.codec, value) {
+        (Codec::Plain, Value::Object(object)) => {
+            let mut fields = of.fields.iter().filter(|field| !field.inline);
+            object.iter().all(|(key, value)| {
+                let field = fields.find(|field| field.json >= key.as_str());
+                field.is_some_and(|field| field.json == key.as_str() && all_known(value, field))
+            })
+        }
+        (Codec::SchemaOrBool | Codec::SchemaOrArray | Codec::SchemaOrStrings, _) => false,
+        _ => true,
+    }
+}
+
+fn all_known(value: &Value, field: &Field) -> bool {
+    let Kind::Message(of) = field.of else { return true };
+    match (field.shape, value) {
+        (Shape::One, value) => known(value, of),
+        (Shape::List, Value::Array(list)) => list.iter().all(|item| known(item, of)),
+        (Shape::Map, Value::Object(map)) => map.values().all(|item| known(item, of)),
+        _ => true,
+    }
 }
 
 fn message(value: &Value, of: &Message, path: &mut String, out: &mut Vec<String>) {

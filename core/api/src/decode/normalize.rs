@@ -137,23 +137,31 @@ pub(super) fn message(value: &mut Value, of: &'static Message, notation: &Notati
     Ok(())
 }
 
+/// Goes through the object and its type side by side: both are sorted by name.
 fn object(map: &mut Map<String, Value>, of: &'static Message, notation: &Notation) -> Result<()> {
-    map.retain(|key, _| of.field(key).is_some());
-    for field in of.fields.iter().filter(|f| !f.inline) {
-        match map.get_mut(field.json) {
-            Some(value) if !value.is_null() => {
-                present(value, field, notation).map_err(|e| e.within(of.short_name(), field.json))?;
-                if field.zero == Zero::Omit && is_zero(value) {
-                    map.remove(field.json);
-                }
-            }
-            _ if field.zero == Zero::Write => {
-                map.insert(field.json.to_owned(), zero(field, notation)?);
-            }
-            _ => {
-                map.remove(field.json);
+    let mut fields = of.fields.iter().filter(|f| !f.inline).peekable();
+    let mut absent = Vec::new();
+    let mut done = Ok(());
+    map.retain(|key, value| {
+        while let Some(field) = fields.next_if(|field| field.json < key.as_str()) {
+            if field.zero == Zero::Write {
+                absent.push(field);
             }
         }
+        let Some(field) = fields.next_if(|field| field.json == key.as_str()) else { return false };
+        if done.is_err() {
+            return true;
+        }
+        if value.is_null() {
+            done = if field.zero == Zero::Write { zero(field, notation).map(|zero| *value = zero) } else { Ok(()) };
+            return field.zero == Zero::Write;
+        }
+        done = present(value, field, notation).map_err(|e| e.within(of.short_name(), field.json));
+        field.zero != Zero::Omit || done.is_err() || !is_zero(value)
+    });
+    done?;
+    for field in absent.into_iter().chain(fields.filter(|field| field.zero == Zero::Write)) {
+        map.insert(field.json.to_owned(), zero(field, notation)?);
     }
     Ok(())
 }

@@ -161,7 +161,7 @@ fn nesting_has_a_limit() {
     let mut bytes = Vec::new();
     for _ in 0..200 {
         let mut outer = Vec::new();
-        wire::put_bytes(&mut outer, not, &bytes);
+        put_bytes(&mut outer, not, &bytes);
         bytes = outer;
     }
     let error = decode_message(&bytes, schema).unwrap_err().to_string();
@@ -173,9 +173,9 @@ fn zero_values_are_left_out_where_json_leaves_them_out() {
     let spec = Message::named("io.k8s.api.core.v1.PodSpec").unwrap();
     let mut bytes = Vec::new();
     for name in ["hostNetwork", "automountServiceAccountToken"] {
-        wire::put_int(&mut bytes, spec.field(name).unwrap().number, 0);
+        put_int(&mut bytes, spec.field(name).unwrap().number, 0);
     }
-    wire::put_bytes(&mut bytes, spec.field("nodeName").unwrap().number, b"");
+    put_bytes(&mut bytes, spec.field("nodeName").unwrap().number, b"");
     assert_eq!(decode_message(&bytes, spec).unwrap(), json!({"automountServiceAccountToken": false}));
 }
 
@@ -189,7 +189,7 @@ fn options_are_found_in_every_group_and_packed_lists_are_read() {
     let context = Message::named("io.k8s.api.core.v1.PodSecurityContext").unwrap();
     let number = context.field("supplementalGroups").unwrap().number;
     let mut packed = Vec::new();
-    wire::put_bytes(&mut packed, number, &[1, 2]);
+    put_bytes(&mut packed, number, &[1, 2]);
     assert_eq!(decode_message(&packed, context).unwrap(), json!({"supplementalGroups": [1, 2]}));
 }
 

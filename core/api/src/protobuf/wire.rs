@@ -91,18 +91,20 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Writes a number field; negative numbers take ten bytes.
-pub(super) fn put_int(out: &mut Vec<u8>, number: u32, value: i64) {
+/// Appends a field with a number in it; negative numbers take ten bytes.
+pub fn put_int(out: &mut Vec<u8>, number: u32, value: i64) {
     put_varint(out, u64::from(number) << 3);
     put_varint(out, value.cast_unsigned());
 }
 
-pub(super) fn put_double(out: &mut Vec<u8>, number: u32, value: f64) {
+/// Appends a field with a floating-point number in it.
+pub fn put_double(out: &mut Vec<u8>, number: u32, value: f64) {
     put_varint(out, u64::from(number) << 3 | 1);
     out.extend(value.to_le_bytes());
 }
 
-pub(super) fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+/// Appends a field with bytes in it: a text, or a message that was written before.
+pub fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     put_varint(out, u64::from(number) << 3 | 2);
     put_varint(out, bytes.len() as u64);
     out.extend(bytes);

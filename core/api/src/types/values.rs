@@ -1,10 +1,13 @@
-//! Values with a notation of their own: quantities, ports and counts that may be names or percentages, bytes.
+//! Values with a notation of their own: quantities, ports and counts that may be names or percentages, bytes, and the
+//! sets of fields that managers own.
 //!
 //! Quantities are kept as written; arithmetic on them is not done here.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -109,6 +112,58 @@ impl<'de> Deserialize<'de> for IntOrString {
     }
 }
 
+/// The fields that a manager owns (`metav1.FieldsV1`), as the JSON text that they came in.
+///
+/// Hardly anybody reads them, and as a tree they would be most of what a typed object weighs.
+#[derive(Clone)]
+pub struct FieldsV1(Box<RawValue>);
+
+impl FieldsV1 {
+    /// The fields as JSON text.
+    #[must_use]
+    pub fn as_json(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl Default for FieldsV1 {
+    fn default() -> Self {
+        Self(RawValue::NULL.to_owned())
+    }
+}
+
+impl fmt::Debug for FieldsV1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_json())
+    }
+}
+
+impl PartialEq for FieldsV1 {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_json() == other.as_json()
+    }
+}
+
+impl TryFrom<&Value> for FieldsV1 {
+    type Error = serde_json::Error;
+
+    fn try_from(fields: &Value) -> Result<Self, Self::Error> {
+        serde_json::value::to_raw_value(fields).map(Self)
+    }
+}
+
+impl Serialize for FieldsV1 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for FieldsV1 {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(from).map(Self)
+    }
+}
+
 /// Bytes, written as base64.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteString(pub Vec<u8>);
@@ -137,5 +192,14 @@ mod tests {
         assert_eq!(serde_json::from_value::<IntOrString>(json!("http")).unwrap(), "http".into());
         assert_eq!(serde_json::to_value(IntOrString::Int(80)).unwrap(), json!(80));
         assert_eq!(serde_json::from_value::<ByteString>(json!("YQ==")).unwrap(), ByteString(b"a".to_vec()));
+    }
+
+    #[test]
+    fn owned_fields_are_kept_as_text_and_read_back_from_trees_too() {
+        let tree = json!({"f:metadata": {"f:labels": {".": {}, "f:app": {}}}});
+        let fields: FieldsV1 = serde_json::from_value(tree.clone()).unwrap();
+        assert_eq!(fields, FieldsV1::try_from(&tree).unwrap());
+        assert_eq!(serde_json::from_str::<FieldsV1>(fields.as_json()).unwrap(), fields);
+        assert_eq!(serde_json::to_value(&fields).unwrap(), tree);
     }
 }

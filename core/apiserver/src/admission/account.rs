@@ -39,6 +39,10 @@ impl Admission for ServiceAccount {
         "ServiceAccount"
     }
 
+    fn reads_managed_fields(&self) -> bool {
+        false
+    }
+
     fn handles(&self, request: &Request) -> bool {
         writes(request, "pods")
     }
@@ -60,8 +64,7 @@ impl Admission for ServiceAccount {
             return Err(pods::refuse(pod, &why));
         };
         // Most accounts say nothing about mounts and pull secrets; then there is nothing to decode.
-        let says = |field: &str| account.entry().value.windows(field.len()).any(|part| part == field.as_bytes());
-        let speaks = says("\"automountServiceAccountToken\":") || says("\"imagePullSecrets\":");
+        let speaks = account.mentions("\"automountServiceAccountToken\":") || account.mentions("\"imagePullSecrets\":");
         let account = if speaks { account.value()? } else { Value::Null };
         let wanted = pod["spec"]["automountServiceAccountToken"].as_bool();
         if wanted.or(account["automountServiceAccountToken"].as_bool()).unwrap_or(true) {

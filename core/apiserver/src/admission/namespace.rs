@@ -26,6 +26,10 @@ impl Admission for NamespaceLifecycle {
         "NamespaceLifecycle"
     }
 
+    fn reads_managed_fields(&self) -> bool {
+        false
+    }
+
     fn handles(&self, request: &Request) -> bool {
         match request.verb {
             Verb::Delete | Verb::DeleteCollection => {

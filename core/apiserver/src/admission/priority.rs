@@ -20,6 +20,10 @@ impl Admission for Priority {
         "Priority"
     }
 
+    fn reads_managed_fields(&self) -> bool {
+        false
+    }
+
     fn handles(&self, request: &Request) -> bool {
         writes(request, "pods")
     }

@@ -18,6 +18,10 @@ impl Admission for TaintNodesByCondition {
         "TaintNodesByCondition"
     }
 
+    fn reads_managed_fields(&self) -> bool {
+        false
+    }
+
     fn handles(&self, request: &Request) -> bool {
         writes(request, "nodes")
     }

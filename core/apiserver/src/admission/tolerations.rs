@@ -19,6 +19,10 @@ impl Admission for DefaultTolerationSeconds {
         "DefaultTolerationSeconds"
     }
 
+    fn reads_managed_fields(&self) -> bool {
+        false
+    }
+
     fn handles(&self, request: &Request) -> bool {
         writes(request, "pods")
     }

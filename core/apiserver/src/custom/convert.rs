@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use windlass_api::apply::{self, ManagedEntry};
 use windlass_kernel::{
     Document,
     document::Index,
@@ -150,12 +151,23 @@ async fn converted(server: &ApiServer, version: &Version, to: &str, values: Vec<
 }
 
 /// The bytes that an object of the path of writes is stored as.
-pub(crate) async fn encode(server: &ApiServer, served: &Served, object: &Value) -> Result<bytes::Bytes> {
+///
+/// Owners that are not in the tree are given apart.
+pub(crate) async fn encode(
+    server: &ApiServer,
+    served: &Served,
+    object: &Value,
+    owners: &[ManagedEntry],
+) -> Result<bytes::Bytes> {
     match served.definition() {
         Some(version) if version.name != version.definition.storage => {
-            index::encode(served, &close(server, served, object.clone()).await?)
+            let mut object = object.clone();
+            if !owners.is_empty() {
+                apply::write_managers(&mut object, owners);
+            }
+            index::encode(served, &close(server, served, object).await?)
         }
-        _ => index::encode(served, object),
+        _ => index::encode_owned(served, object, owners),
     }
 }
 

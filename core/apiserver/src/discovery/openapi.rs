@@ -1,9 +1,7 @@
 //! OpenAPI documents, written piece by piece so that no document is ever held as a tree.
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
-    fmt::Debug,
     io::{self, Write},
 };
 
@@ -11,31 +9,22 @@ use serde_json::{Value, json};
 
 use super::{
     catalog::{Resource, Schema, Snapshot, api_version},
+    gnostic,
     paths::paths,
     schema::{Dialect, Types, custom_definition, custom_list, custom_name, definition},
+    texts::Texts,
     version::GIT_VERSION,
 };
 
-/// Knows what definitions and fields mean, for `kubectl explain`.
-pub trait Texts: Debug + Send + Sync + 'static {
-    /// What a definition, or one of its fields, is.
-    fn describe(&self, definition: &str, field: Option<&str>) -> Option<Cow<'static, str>>;
-}
-
-/// Says nothing.
-impl Texts for () {
-    fn describe(&self, _: &str, _: Option<&str>) -> Option<Cow<'static, str>> {
-        None
-    }
-}
-
 /// `/openapi/v3`: where the document of each group and version is, by a name that changes with its content.
+///
+/// `edition` is that of the texts.
 #[must_use]
-pub fn index(snapshot: &Snapshot) -> Value {
+pub fn index(snapshot: &Snapshot, edition: &str) -> Value {
     let mut documents = BTreeMap::new();
     for (group, version) in &snapshot.versions {
         let path = place(group, version);
-        let url = format!("/openapi/v3/{path}?hash={}", fingerprint(snapshot, group, version));
+        let url = format!("/openapi/v3/{path}?hash={}", fingerprint(snapshot, edition, group, version));
         documents.insert(path, json!({"serverRelativeURL": url}));
     }
     json!({"paths": documents})
@@ -43,8 +32,9 @@ pub fn index(snapshot: &Snapshot) -> Value {
 
 /// What a document is known by: grows out of everything that is written into it.
 #[must_use]
-pub(crate) fn fingerprint(snapshot: &Snapshot, group: &str, version: &str) -> String {
+pub(crate) fn fingerprint(snapshot: &Snapshot, edition: &str, group: &str, version: &str) -> String {
     let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    hash.add(edition.as_bytes());
     hash.add(GIT_VERSION.as_bytes());
     for resource in snapshot.of(group, version) {
         for word in [&resource.plural, &resource.kind].into_iter().chain(&resource.verbs) {
@@ -74,9 +64,9 @@ pub fn v3(snapshot: &Snapshot, group: &str, version: &str, texts: &dyn Texts, ou
     let resources: Vec<&Resource> = snapshot.of(group, version).map(|resource| &**resource).collect();
     out.write_all(br#"{"openapi":"3.0.0","info":{"title":"Kubernetes","version":""#)?;
     write!(out, r#"{GIT_VERSION}"}},"paths":{{"#)?;
-    write_paths(&resources, Dialect::V3, out)?;
+    paths_of(&resources, Dialect::V3, &mut members(out))?;
     out.write_all(br#"},"components":{"schemas":{"#)?;
-    write_definitions(&resources, Dialect::V3, texts, out)?;
+    definitions_of(&resources, Dialect::V3, texts, &mut members(out))?;
     out.write_all(br#"},"securitySchemes":{"BearerToken":{"type":"apiKey","name":"authorization","in":"header"}}}}"#)
 }
 
@@ -89,28 +79,39 @@ pub fn v2(snapshot: &Snapshot, texts: &dyn Texts, out: &mut dyn Write) -> io::Re
     let resources: Vec<&Resource> = snapshot.resources.iter().map(|resource| &**resource).collect();
     out.write_all(br#"{"swagger":"2.0","info":{"title":"Kubernetes","version":""#)?;
     write!(out, r#"{GIT_VERSION}"}},"paths":{{"#)?;
-    write_paths(&resources, Dialect::V2, out)?;
+    paths_of(&resources, Dialect::V2, &mut members(out))?;
     out.write_all(br#"},"definitions":{"#)?;
-    write_definitions(&resources, Dialect::V2, texts, out)?;
+    definitions_of(&resources, Dialect::V2, texts, &mut members(out))?;
     out.write_all(
         br#"},"security":[{"BearerToken":[]}],"securityDefinitions":{"BearerToken":{"type":"apiKey","name":"authorization","in":"header"}}}"#,
     )
 }
 
-fn write_paths(resources: &[&Resource], dialect: Dialect, out: &mut dyn Write) -> io::Result<()> {
-    let mut first = true;
+/// Writes the OpenAPI 2 document of everything as protobuf, as gnostic defines it (`openapi.v2.Document`).
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn v2_protobuf(snapshot: &Snapshot, texts: &dyn Texts, out: &mut dyn Write) -> io::Result<()> {
+    let resources: Vec<&Resource> = snapshot.resources.iter().map(|resource| &**resource).collect();
+    let mut document = gnostic::Document::begin(GIT_VERSION);
+    paths_of(&resources, Dialect::V2, &mut |name, item| document.path(name, item))?;
+    definitions_of(&resources, Dialect::V2, texts, &mut |name, schema| document.definition(name, schema))?;
+    out.write_all(&document.end())
+}
+
+/// Takes the members of an object one after the other.
+type Emit<'e> = dyn FnMut(&str, &Value) -> io::Result<()> + 'e;
+
+fn paths_of(resources: &[&Resource], dialect: Dialect, emit: &mut Emit<'_>) -> io::Result<()> {
     for resource in resources {
-        paths(resource, dialect, &mut |path, item| member(out, &mut first, &path, &item))?;
+        paths(resource, dialect, &mut |path, item| emit(&path, &item))?;
     }
     Ok(())
 }
 
-fn write_definitions(
-    resources: &[&Resource],
-    dialect: Dialect,
-    texts: &dyn Texts,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+fn definitions_of(resources: &[&Resource], dialect: Dialect, texts: &dyn Texts, emit: &mut Emit<'_>) -> io::Result<()> {
+    let mut texts = texts.open();
     let mut types = Types::default();
     let mut kinds: BTreeMap<&'static str, Vec<Value>> = BTreeMap::new();
     for name in ["DeleteOptions", "ObjectMeta", "ListMeta", "Patch", "Status", "WatchEvent"] {
@@ -129,7 +130,6 @@ fn write_definitions(
             }
         }
     }
-    let mut first = true;
     for resource in resources {
         let mut known_as = |message: &'static windlass_api::schema::Message, kind: [&str; 3]| {
             types.add(message);
@@ -152,9 +152,9 @@ fn write_definitions(
                 let none = Value::Null;
                 let schema = if let Schema::Custom(schema) = &resource.schema { schema } else { &none };
                 let name = custom_name(resource, &resource.kind);
-                member(out, &mut first, &name, &custom_definition(resource, schema, dialect))?;
+                emit(&name, &custom_definition(resource, schema, dialect))?;
                 let list = custom_name(resource, &resource.list_kind);
-                member(out, &mut first, &list, &custom_list(resource, dialect))?;
+                emit(&list, &custom_list(resource, dialect))?;
             }
         }
         for sub in &resource.subresources {
@@ -165,19 +165,24 @@ fn write_definitions(
     }
     for message in types.iter() {
         let kinds = kinds.get(message.name).map(Vec::as_slice).unwrap_or_default();
-        member(out, &mut first, message.name, &definition(message, kinds, dialect, texts))?;
+        let said = texts.describe(message.name).unwrap_or_default();
+        emit(message.name, &definition(message, kinds, dialect, said))?;
     }
     Ok(())
 }
 
-fn member(out: &mut dyn Write, first: &mut bool, name: &str, value: &Value) -> io::Result<()> {
-    if !std::mem::take(first) {
-        out.write_all(b",")?;
+/// Writes members of a JSON object whose braces are the caller's.
+fn members(out: &mut dyn Write) -> impl FnMut(&str, &Value) -> io::Result<()> {
+    let mut first = true;
+    move |name, value| {
+        if !std::mem::take(&mut first) {
+            out.write_all(b",")?;
+        }
+        serde_json::to_writer(&mut *out, name)?;
+        out.write_all(b":")?;
+        serde_json::to_writer(&mut *out, value)?;
+        Ok(())
     }
-    serde_json::to_writer(&mut *out, name)?;
-    out.write_all(b":")?;
-    serde_json::to_writer(&mut *out, value)?;
-    Ok(())
 }
 
 /// FNV-1a: a document's name needs to differ, not to resist anyone.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use windlass_api::schema::{Codec, Field, Kind, ListType, Message, Shape, Zero};
 
-use super::{catalog::Resource, openapi::Texts};
+use super::{catalog::Resource, texts::Description};
 
 /// Which OpenAPI is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,10 +62,11 @@ impl Types {
     }
 }
 
-/// One type as a schema; `kinds` are the group, version and kind it is known by.
-pub(super) fn definition(message: &Message, kinds: &[Value], dialect: Dialect, texts: &dyn Texts) -> Value {
+/// One type as a schema; `kinds` are the group, version and kind it is known by, `said` is what it is.
+pub(super) fn definition(message: &Message, kinds: &[Value], dialect: Dialect, said: Description) -> Value {
+    let Description { text, fields } = said;
     let mut out = match message.codec {
-        Codec::Plain => object(message, dialect, texts),
+        Codec::Plain => object(message, dialect, fields),
         Codec::Time | Codec::MicroTime => json!({"type": "string", "format": "date-time"}),
         Codec::Duration => json!({"type": "string"}),
         Codec::Quantity if dialect == Dialect::V3 => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
@@ -82,7 +83,7 @@ pub(super) fn definition(message: &Message, kinds: &[Value], dialect: Dialect, t
     if message.is_atomic() {
         out["x-kubernetes-map-type"] = "atomic".into();
     }
-    if let Some(text) = texts.describe(message.name, None) {
+    if !text.is_empty() {
         out["description"] = text.into();
     }
     if !kinds.is_empty() {
@@ -91,13 +92,12 @@ pub(super) fn definition(message: &Message, kinds: &[Value], dialect: Dialect, t
     out
 }
 
-fn object(message: &Message, dialect: Dialect, texts: &dyn Texts) -> Value {
+fn object(message: &Message, dialect: Dialect, mut said: BTreeMap<String, String>) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for field in message.fields.iter().filter(|field| !field.json.is_empty()) {
         let mut property = property(message, field, dialect);
-        let plain_reference = property.get("$ref").is_some();
-        if let (false, Some(text)) = (plain_reference, texts.describe(message.name, Some(field.json))) {
+        if let Some(text) = said.remove(field.json) {
             property["description"] = text.into();
         }
         properties.insert(field.json.into(), property);

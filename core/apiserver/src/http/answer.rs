@@ -48,7 +48,7 @@ impl Server {
     ) -> Result<Response<Body>> {
         let mut request = read_target(identity, &target, &http)?;
         if target.connects() || (target.subresource == "log" && sessions::wants_socket(http.headers())) {
-            return Ok(self.connect(request, target, labels, http).await);
+            return Ok(Box::pin(self.connect(request, target, labels, http)).await);
         }
         let snapshot = self.parts().catalog.snapshot();
         let resource = snapshot.find(&target.group, &target.version, &target.resource).cloned();
@@ -57,7 +57,7 @@ impl Server {
         let media_type = media_type(http.headers());
         request.verb = self.verb(&target, &http, &media_type)?;
         if request.verb == Verb::Watch {
-            return self.watch(request, format, labels).await;
+            return Box::pin(self.watch(request, format, labels)).await;
         }
         let patch = matches!(request.verb, Verb::Patch(_));
         if matches!(request.verb, Verb::Create | Verb::Update | Verb::Delete | Verb::DeleteCollection) || patch {
@@ -94,6 +94,7 @@ impl Server {
             http,
             api: Arc::clone(&parts.api),
             authorizer: Arc::clone(&parts.authorizer),
+            dial: Arc::clone(&parts.dial),
             clock: Arc::clone(&parts.clock),
             spawn: Arc::clone(&parts.spawn),
             stop: self.stop().clone(),
@@ -188,7 +189,7 @@ impl Server {
                 out.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
                 return Ok(out);
             }
-            Answer::Session(_) => {
+            Answer::Session(_) | Answer::Destination(_) => {
                 return Err(Error::new(ErrorKind::BadRequest, "a session needs a connection that can be upgraded"));
             }
         };
@@ -233,7 +234,10 @@ fn read_target(identity: Arc<Identity>, target: &Target, http: &Request<Incoming
     let mut request = api::Request::new(identity, Verb::Get, resource);
     request.namespace = target.namespace.clone();
     request.subresource = target.subresource.clone();
-    request.options = options::parse(http.uri().query().unwrap_or_default())?;
+    if target.subresource != "proxy" {
+        // What is asked of a proxied server is its own to read.
+        request.options = options::parse(http.uri().query().unwrap_or_default())?;
+    }
     let agent = http.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     request.user_agent = agent.unwrap_or_default().to_owned();
     if target.watch && !target.name.is_empty() {

@@ -32,22 +32,41 @@ impl Documents {
         Self { texts, kept: Mutex::default() }
     }
 
+    /// Where the OpenAPI 3 documents are.
+    pub(super) fn index(&self, snapshot: &Snapshot) -> serde_json::Value {
+        discovery::index(snapshot, self.texts.edition())
+    }
+
     /// The OpenAPI 3 document of a group and version.
     pub(super) fn v3(&self, snapshot: &Snapshot, group: &str, version: &str) -> Result<Packed> {
         self.get(snapshot, &format!("v3/{group}/{version}"), || {
-            let tag = discovery::fingerprint(snapshot, group, version);
+            let tag = discovery::fingerprint(snapshot, self.texts.edition(), group, version);
             (tag, gzip::pack(|out| discovery::v3(snapshot, group, version, &*self.texts, out)))
         })
     }
 
-    /// The OpenAPI 2 document.
+    /// The OpenAPI 2 document, as JSON.
     pub(super) fn v2(&self, snapshot: &Snapshot) -> Result<Packed> {
         self.get(snapshot, "v2", || {
-            let parts = snapshot.versions.iter().map(|(g, v)| discovery::fingerprint(snapshot, g, v));
-            let tag =
-                parts.fold(0_u64, |sum, part| sum.rotate_left(5) ^ u64::from_str_radix(&part, 16).unwrap_or_default());
-            (format!("{tag:016X}"), gzip::pack(|out| discovery::v2(snapshot, &*self.texts, out)))
+            (self.whole_tag(snapshot), gzip::pack(|out| discovery::v2(snapshot, &*self.texts, out)))
         })
+    }
+
+    /// The OpenAPI 2 document, as protobuf.
+    pub(super) fn v2_protobuf(&self, snapshot: &Snapshot) -> Result<Packed> {
+        self.get(snapshot, "v2.pb", || {
+            // The other form of the same document is another entity (RFC 9110, 8.8.1).
+            let tag = format!("{}-PB", self.whole_tag(snapshot));
+            (tag, gzip::pack(|out| discovery::v2_protobuf(snapshot, &*self.texts, out)))
+        })
+    }
+
+    /// What the document of everything is known by.
+    fn whole_tag(&self, snapshot: &Snapshot) -> String {
+        let parts = snapshot.versions.iter().map(|(g, v)| discovery::fingerprint(snapshot, self.texts.edition(), g, v));
+        let tag =
+            parts.fold(0_u64, |sum, part| sum.rotate_left(5) ^ u64::from_str_radix(&part, 16).unwrap_or_default());
+        format!("{tag:016X}")
     }
 
     fn get(

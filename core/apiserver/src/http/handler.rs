@@ -9,8 +9,8 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 use windlass_kernel::{
-    Api, Authenticator, Authorizer, Clock, ClockExt, Entropy, EntropyExt, Identity, Keys, Result, Spawn, SpawnExt,
-    Stop,
+    Api, Authenticator, Authorizer, Clock, ClockExt, Dial, Entropy, EntropyExt, Identity, Keys, Result, Spawn,
+    SpawnExt, Stop,
     access::{Attributes, Credentials, Decision},
     error::{Error, ErrorKind},
 };
@@ -57,6 +57,8 @@ pub struct Parts {
     pub catalog: Arc<dyn Catalog>,
     /// Opens sessions and forwards requests.
     pub connector: Arc<dyn Connect>,
+    /// Reaches the servers that proxied requests go on to.
+    pub dial: Arc<dyn Dial>,
     /// Knows what fields mean.
     pub texts: Arc<dyn Texts>,
     /// Signs tokens, where that is done.
@@ -169,7 +171,9 @@ impl Server {
         if !headers.contains_key(header::CACHE_CONTROL) {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
         }
-        if let Ok(id) = HeaderValue::try_from(self.parts.entropy.uuid()) {
+        if let Ok(mut id) = HeaderValue::try_from(self.parts.entropy.uuid()) {
+            // It never comes again, so HTTP/2 need not keep it in its table of headers.
+            id.set_sensitive(true);
             headers.insert(HeaderName::from_static("audit-id"), id);
         }
     }
@@ -196,7 +200,7 @@ impl Server {
             return Err(Error::new(ErrorKind::MethodNotAllowed, format!("{path} is read only")));
         }
         let page = Page { path, query: request.uri().query().unwrap_or_default(), headers: request.headers() };
-        Ok(match self.page(&page).await? {
+        Ok(match Box::pin(self.page(&page)).await? {
             Some(out) => out,
             None => {
                 let mut out = super::pages::answer("text/plain; charset=utf-8", "404 page not found\n");

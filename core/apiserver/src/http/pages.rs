@@ -26,6 +26,9 @@ use crate::{
     discovery::{self, AggregatedVersion, Snapshot},
 };
 
+/// OpenAPI 2 as protobuf, as clients ask for it.
+const GNOSTIC: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+const GNOSTIC_ANSWER: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const AGGREGATED: [AggregatedVersion; 2] = [AggregatedVersion::V2, AggregatedVersion::V2Beta1];
 
 /// One request for a page.
@@ -56,7 +59,7 @@ impl Server {
             ["apis", group] => document(discovery::api_group(&snapshot, group)),
             ["apis", group, version] => document(discovery::api_resource_list(&snapshot, group, version)),
             ["openapi", "v2"] => Some(self.openapi_v2(&snapshot, page).await?),
-            ["openapi", "v3"] => Some(tagged(page, "application/json", &discovery::index(&snapshot))),
+            ["openapi", "v3"] => Some(tagged(page, "application/json", &self.documents().index(&snapshot))),
             ["openapi", "v3", "api", version] => self.openapi_v3(&snapshot, "", version, page).await?,
             ["openapi", "v3", "apis", group, version] => self.openapi_v3(&snapshot, group, version, page).await?,
             [".well-known", "openid-configuration"] => self.issuer().map(|issuer| {
@@ -142,14 +145,23 @@ impl Server {
 
     async fn openapi_v2(&self, snapshot: &Arc<Snapshot>, page: &Page<'_>) -> Result<Response<Body>> {
         let clauses = clauses(page.headers);
-        let takes = |media: &str| matches!(media, "*/*" | "application/*" | "application/json");
-        if !clauses.is_empty() && !clauses.iter().any(|clause| takes(&clause.media_type)) {
-            let message = "only the following media types are accepted: application/json";
+        let json = |media: &str| matches!(media, "*/*" | "application/*" | "application/json");
+        let wanted = clauses.iter().find_map(|clause| match clause.media_type.as_str() {
+            media if json(media) => Some("application/json"),
+            // What clients ask for has an `@` in it, and what they are answered has a dot, as upstream's.
+            GNOSTIC | "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" => Some(GNOSTIC_ANSWER),
+            _ => None,
+        });
+        let Some(media_type) = wanted.or(clauses.is_empty().then_some("application/json")) else {
+            let message = format!("only the following media types are accepted: application/json, {GNOSTIC}");
             return Err(Error::new(ErrorKind::NotAcceptable, message));
-        }
+        };
         let (documents, snapshot) = (Arc::clone(self.documents()), Arc::clone(snapshot));
-        let document = self.apart("http.openapi", move || documents.v2(&snapshot)).await?;
-        Ok(vary(packed(page, &document)?))
+        let make = move || {
+            if media_type == GNOSTIC_ANSWER { documents.v2_protobuf(&snapshot) } else { documents.v2(&snapshot) }
+        };
+        let document = self.apart("http.openapi", make).await?;
+        Ok(vary(packed(page, media_type, &document)?))
     }
 
     async fn openapi_v3(
@@ -178,7 +190,7 @@ impl Server {
             }
             return Ok(Some(out));
         }
-        let mut out = vary(packed(page, &document)?);
+        let mut out = vary(packed(page, "application/json", &document)?);
         if asked.is_some() {
             let forever = HeaderValue::from_static("public, immutable");
             out.headers_mut().insert(header::CACHE_CONTROL, forever);
@@ -188,21 +200,18 @@ impl Server {
 }
 
 /// A packed document, unpacked for those who do not take gzip.
-fn packed(page: &Page<'_>, document: &Packed) -> Result<Response<Body>> {
+fn packed(page: &Page<'_>, media_type: &'static str, document: &Packed) -> Result<Response<Body>> {
     let tag = format!("\"{}\"", document.tag);
     if let Some(unchanged) = unchanged(page, &tag) {
         return Ok(unchanged);
     }
     let mut out = if gzip::accepted(page.headers) {
-        let mut out = answer("application/json", document.gzip.clone());
+        let mut out = answer(media_type, document.gzip.clone());
         out.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         out
     } else {
         let plain = gzip::unpack(&document.gzip);
-        answer(
-            "application/json",
-            plain.map_err(|error| Error::new(ErrorKind::Internal, "cannot unpack").with_source(error))?,
-        )
+        answer(media_type, plain.map_err(|error| Error::new(ErrorKind::Internal, "cannot unpack").with_source(error))?)
     };
     set(&mut out, header::ETAG, &tag);
     Ok(out)

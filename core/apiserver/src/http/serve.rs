@@ -73,7 +73,8 @@ impl Server {
         let server = Arc::clone(&self);
         let service = service_fn(move |request: Request<Incoming>| {
             let (server, peer) = (Arc::clone(&server), peer.clone());
-            async move { Ok::<_, Infallible>(server.handle(&peer, request).await) }
+            // Boxed where it is made: what answers a request is large, and is handed on several times.
+            Box::pin(async move { Ok::<_, Infallible>(server.handle(&peer, request).await) })
         });
         let mut builder = auto::Builder::new(Tasks(Arc::clone(&self.parts().spawn)));
         builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));

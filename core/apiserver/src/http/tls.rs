@@ -1,5 +1,7 @@
 //! A certificate authority and what it signs: server and client certificates, as PEM. Files are the caller's business.
 
+mod requests;
+
 use std::sync::Arc;
 
 use jiff::{Span, Timestamp, tz::TimeZone};
@@ -16,6 +18,8 @@ use windlass_kernel::{
     Result,
     error::{Error, ErrorKind},
 };
+
+pub use self::requests::Requested;
 
 const CA_DAYS: i64 = 3650;
 const LEAF_DAYS: i64 = 365;

@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use hyper::{Request, Response, body::Incoming};
 use windlass_kernel::{
-    Api, Authorizer, Clock, Spawn, Stop, api,
+    Api, Authorizer, Clock, Dial, Spawn, Stop, api,
     error::{Error, ErrorKind},
 };
 
@@ -32,6 +32,8 @@ pub struct Connecting {
     pub api: Arc<dyn Api>,
     /// Who may do what.
     pub authorizer: Arc<dyn Authorizer>,
+    /// Reaches the servers that proxied requests go on to.
+    pub dial: Arc<dyn Dial>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where the session's task runs.

@@ -105,3 +105,13 @@ fn not_above(status: &Field<'_, '_>, small: &str, large: &str, words: &str, erro
         errors.invalid(&count, format!("cannot be greater than {words}"));
     }
 }
+
+/// Checks that collisions of names are only ever counted up.
+fn collisions(status: &Field<'_, '_>, old: &Value, errors: &mut Errors) {
+    let collisions = status.get("collisionCount");
+    errors.non_negative(&collisions);
+    let before = Field::top(old, "status").get("collisionCount").int();
+    if before.is_some_and(|before| collisions.int().is_none_or(|now| now < before)) {
+        errors.invalid(&collisions, "cannot be decremented");
+    }
+}

@@ -17,7 +17,7 @@ use windlass_kernel::{
 use super::{
     exec,
     handshake::{self, Agreed, TUNNEL},
-    logs, ports, socket,
+    logs, ports, proxy, socket,
     tunnel::Tunnel,
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     sub,
 };
 
-/// Opens exec, attach, port-forward and log sessions over WebSockets and SPDY/3.1.
+/// Opens exec, attach, port-forward and log sessions over WebSockets and SPDY/3.1, and forwards proxied requests.
 ///
 /// A `GET` needs the permission to `create` the session as well as to `get` it, as upstream since 1.35.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,18 +42,15 @@ pub(super) struct Rim {
 #[async_trait]
 impl Connect for Sessions {
     async fn connect(&self, connecting: Connecting) -> Response<Body> {
-        open(connecting).await.unwrap_or_else(|error| status(&error))
+        let proxied = connecting.request.subresource == "proxy";
+        let answer = if proxied { proxy::forward(connecting).await } else { open(connecting).await };
+        answer.unwrap_or_else(|error| status(&error))
     }
 }
 
 async fn open(connecting: Connecting) -> Result<Response<Body>> {
     let Connecting { mut request, mut http, api, authorizer, clock, spawn, stop, .. } = connecting;
     let subresource = request.subresource.clone();
-    if subresource == "proxy" {
-        may(&*authorizer, &request, method_verb(http.method())).await?;
-        let what = format!("forwarding requests ({}/proxy)", request.resource.resource);
-        return Err(errors::not_supported(&what));
-    }
     if !matches!(*http.method(), Method::GET | Method::POST) {
         return Err(errors::no_such_verb(&request));
     }
@@ -141,16 +138,5 @@ async fn may(authorizer: &dyn Authorizer, request: &Request, verb: &str) -> Resu
         Decision::Deny(reason) | Decision::NoOpinion(reason) => {
             Err(errors::unauthorized(&wanted, &request.identity.name, &reason))
         }
-    }
-}
-
-/// The verb of a forwarded request, by its method.
-fn method_verb(method: &Method) -> &'static str {
-    match *method {
-        Method::POST => "create",
-        Method::PUT => "update",
-        Method::PATCH => "patch",
-        Method::DELETE => "delete",
-        _ => "get",
     }
 }

@@ -11,7 +11,7 @@ use windlass_api::{
 };
 use windlass_kernel::{
     Document,
-    api::{Body, Request, Response, Verb},
+    api::{Answer, Body, Request, Response, Verb},
     error::{Cause, Error, ErrorKind, Result},
     store::{Condition, KeyRange, ListSpec, Op, ReadAt, Txn, TxnOutcome},
 };
@@ -20,13 +20,16 @@ use crate::{
     body::{self, Wanted},
     errors, index, object,
     registry::Served,
+    rules::Part,
     server::ApiServer,
     verbs,
+    write::{self, Change, Owners, Proposal},
 };
 
 const ATTEMPTS: usize = 20;
 const WAIT: Duration = Duration::from_secs(10);
 const MOST_DISRUPTED: usize = 2000;
+const TARGET: &str = "DisruptionTarget";
 
 /// Deletes the pod unless its budget forbids it.
 pub(super) async fn evict(server: &ApiServer, served: &Served, mut request: Request) -> Result<Response> {
@@ -43,16 +46,85 @@ pub(super) async fn evict(server: &ApiServer, served: &Served, mut request: Requ
         request.body = Body::Value(eviction["deleteOptions"].clone());
     }
     verbs::read_options(&mut request)?;
-    let pod = verbs::read(server, served, &request).await?;
-    let value = pod.value()?;
-    if !is_free(&value) {
-        spend(server, &request, &pod, &value).await?;
-    }
     request.verb = Verb::Delete;
     request.subresource.clear();
     let mut warnings = Vec::new();
-    verbs::remove(server, served, &request, &mut warnings).await?;
-    Ok(Response { warnings, ..super::done() })
+    let any_version = request.options.preconditions.resource_version.is_none();
+    for _ in 0..ATTEMPTS {
+        let pod = verbs::read(server, served, &request).await?;
+        let value = pod.value()?;
+        let unready = !is_free(&value) && spend(server, &request, &pod, &value).await? == Spent::NothingUnready;
+        let mut request = request.clone();
+        if unready && any_version {
+            request.options.preconditions.resource_version = Some(pod.revision().to_string());
+        }
+        announce(server, served, &mut request, &value).await?;
+        match verbs::remove(server, served, &request, &mut warnings).await {
+            // It may be ready by now, and count.
+            Err(error) if error.is(ErrorKind::Conflict) && unready && any_version => {}
+            done => return done.map(|_| Response { warnings, ..super::done() }),
+        }
+    }
+    Err(refuse(None, Some(WAIT)))
+}
+
+/// What an eviction took from a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spent {
+    /// One disruption.
+    One,
+    /// Nothing, as no budget speaks of the pod.
+    Nothing,
+    /// Nothing, as long as the pod is not ready.
+    NothingUnready,
+}
+
+/// Says in the pod's status that it is going to be evicted (KEP-3329).
+async fn announce(server: &ApiServer, served: &Served, request: &mut Request, pod: &Value) -> Result<()> {
+    if request.options.dry_run || !object::is_empty(object::meta(pod, "deletionTimestamp")) {
+        return Ok(());
+    }
+    let now = server.parts.clock.now();
+    let preconditions = request.options.preconditions.clone();
+    let change = Change { server, served, request: &*request, part: Part::CHOSEN };
+    let announced = write::edit(change, |pod| {
+        let mut pod = pod.clone();
+        // What the deletion is to find, this must find too.
+        for (field, wanted) in [("uid", &preconditions.uid), ("resourceVersion", &preconditions.resource_version)] {
+            if let Some(wanted) = wanted {
+                object::set_meta(&mut pod, field, Some(wanted.as_str().into()));
+            }
+        }
+        targeted(&mut pod, now);
+        Ok(Proposal { object: pod, owners: Owners::Settled, warnings: Vec::new() })
+    });
+    let announced = announced.await?;
+    if let (Some(Response { answer: Answer::Object(pod), .. }), Some(version)) =
+        (announced, &mut request.options.preconditions.resource_version)
+    {
+        *version = pod.revision().to_string();
+    }
+    Ok(())
+}
+
+fn targeted(pod: &mut Value, now: Timestamp) {
+    let generation = object::meta(pod, "generation").clone();
+    let status = object::child_mut(pod, "status");
+    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+    let Value::Array(conditions) = conditions else { return };
+    let held = conditions.iter().position(|condition| condition["type"] == TARGET);
+    let mut condition = json!({
+        "type": TARGET, "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+        "lastProbeTime": null, "lastTransitionTime": object::time(now),
+    });
+    if !generation.is_null() {
+        condition["observedGeneration"] = generation;
+    }
+    match held {
+        Some(at) if conditions[at]["status"] == "True" => {}
+        Some(at) => conditions[at] = condition,
+        None => conditions.push(condition),
+    }
 }
 
 /// Whether the pod counts for no budget: it has ended, has not begun, or is going already.
@@ -68,7 +140,7 @@ fn is_ready(pod: &Value) -> bool {
 }
 
 /// Takes the pod out of its budget, if it has one.
-async fn spend(server: &ApiServer, request: &Request, pod: &Document, value: &Value) -> Result<()> {
+async fn spend(server: &ApiServer, request: &Request, pod: &Document, value: &Value) -> Result<Spent> {
     let budgets = server.parts.registry.known("policy", "v1", "poddisruptionbudgets")?;
     for _ in 0..ATTEMPTS {
         let range = KeyRange::prefix(&budgets.collection(&request.namespace));
@@ -88,10 +160,13 @@ async fn spend(server: &ApiServer, request: &Request, pod: &Document, value: &Va
                 "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
             return Err(Error::new(ErrorKind::Internal, message));
         }
-        let Some((document, mut budget)) = found.pop() else { return Ok(()) };
+        let Some((document, mut budget)) = found.pop() else { return Ok(Spent::Nothing) };
         let now = server.parts.clock.now();
-        if !allowed(&mut budget, object::name(value), is_ready(value), now)? || request.options.dry_run {
-            return Ok(());
+        if !allowed(&mut budget, object::name(value), is_ready(value), now)? {
+            return Ok(Spent::NothingUnready);
+        }
+        if request.options.dry_run {
+            return Ok(Spent::One);
         }
         object::set_meta(&mut budget, "resourceVersion", None);
         let key = document.entry().key.clone();
@@ -102,7 +177,7 @@ async fn spend(server: &ApiServer, request: &Request, pod: &Document, value: &Va
             ..Txn::default()
         };
         if matches!(server.parts.store.txn(txn).await?, TxnOutcome::Applied { .. }) {
-            return Ok(());
+            return Ok(Spent::One);
         }
     }
     Err(refuse(None, Some(WAIT)))

@@ -7,6 +7,7 @@ use windlass_kernel::{
     Clock, Document,
     api::{Events, Options, Request, VersionMatch, WatchEvent},
     clock::ClockExt,
+    document::Recent,
     error::{Cause, Error, ErrorKind, Result},
     store::{Change, Entry, ListSpec, ReadAt, Revision, WatchStream},
 };
@@ -72,6 +73,7 @@ pub(crate) async fn watch(server: &Arc<ApiServer>, served: &Arc<Served>, request
         selection,
         served: Arc::clone(served),
         server: Arc::clone(server),
+        recent: Arc::clone(&server.parts.recent),
         end: end.map(|end| clock.sleep_until(end)),
         farewell: end
             .filter(|_| options.bookmarks)
@@ -95,6 +97,7 @@ struct Following {
     selection: Selection,
     served: Arc<Served>,
     server: Arc<ApiServer>,
+    recent: Arc<Recent>,
     clock: Arc<dyn Clock>,
     end: Option<BoxFuture<'static, ()>>,
     farewell: Option<BoxFuture<'static, ()>>,
@@ -169,6 +172,8 @@ impl Following {
         self.said = self.said.max(change.revision);
         let before = self.selected(change.before.as_ref()).await?;
         let after = self.selected(change.after.as_ref()).await?;
+        // Whoever follows the same objects in this process finds them decoded.
+        let after = after.map(|document| document.shared(&self.recent));
         let (server, served) = (&self.server, &self.served);
         Ok(match (before, after) {
             (None, None) => None,

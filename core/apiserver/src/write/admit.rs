@@ -5,6 +5,11 @@ use windlass_kernel::{access::Admitting, api::Request, error::Result};
 
 use crate::server::ApiServer;
 
+/// Whether an interested plugin looks at who owns which fields.
+pub(crate) fn owners_are_seen(server: &ApiServer, request: &Request) -> bool {
+    server.parts.admission.iter().any(|plugin| plugin.reads_managed_fields() && plugin.handles(request))
+}
+
 /// Lets every interested plugin change the object; says whether any was interested.
 pub(crate) async fn admit(
     server: &ApiServer,

@@ -1,7 +1,9 @@
 //! From a proposed object to one that exists.
 
+use std::mem;
+
 use serde_json::Value;
-use windlass_api::names;
+use windlass_api::{apply, names};
 use windlass_kernel::{
     Document, Entropy, EntropyExt,
     api::{Answer, Request, Response},
@@ -9,8 +11,15 @@ use windlass_kernel::{
     store::{Condition, Durability, Key, Op, Txn, TxnOutcome},
 };
 
-use super::{Owners, Proposal, admit, judge};
-use crate::{alloc, convert, custom, errors, index, object, owners::Owner, registry::Served, rules, server::ApiServer};
+use super::{Owners, Proposal, admit, judge, owners_are_seen};
+use crate::{
+    alloc, convert, custom, errors, index, object,
+    owners::Owner,
+    quota::{self, Charges},
+    registry::Served,
+    rules,
+    server::ApiServer,
+};
 
 /// How often a generated name is drawn.
 const DRAWS: usize = 8;
@@ -30,8 +39,14 @@ pub(crate) async fn insert(
     stamp(server, &mut object);
     rules::default(served, &mut object);
     (served.rules.prepare_create)(&mut object);
+    // Owners are many small trees: where nobody looks at them, they are not made.
+    let mut apart = Vec::new();
     if owners == Owners::Record {
-        Owner::of(served, request, object::time(server.parts.clock.now())).record(None, &mut object);
+        let now = object::time(server.parts.clock.now());
+        apart = Owner::of(served, request, now).managers(None, &object);
+        let seen = request.options.dry_run || owners_are_seen(server, request);
+        let shown = if seen { mem::take(&mut apart) } else { Vec::new() };
+        apply::write_managers(&mut object, &shown);
     }
     if admit(server, request, None, Some(&mut object), &mut warnings).await? {
         rules::default(served, &mut object);
@@ -39,7 +54,9 @@ pub(crate) async fn insert(
     let mut claims = alloc::claim(server, served, &mut object, None).await?;
     rules::check_new(served, &object)?;
     judge(server, request, None, Some(&mut object), &mut warnings).await?;
-    for _ in 0..DRAWS {
+    let mut charges = quota::charge(server, served, request, None, &object).await?;
+    let (mut draws, mut changes) = (0, 0);
+    while draws < DRAWS {
         let key = served.key(&request.namespace, object::name(&object));
         if request.options.dry_run {
             if server.read(&key).await?.is_none() {
@@ -47,15 +64,22 @@ pub(crate) async fn insert(
                 return answer(served, document, warnings);
             }
         } else {
-            match put(server, served, &key, &object, &claims).await? {
+            let value = custom::encode(server, served, &object, &apart).await?;
+            match put(server, served, &key, (value, &object), (&claims, &charges)).await? {
                 Put::Done(document) => return answer(served, document, warnings),
                 Put::Exists => {}
                 Put::Claimed => {
+                    changes += 1;
+                    if changes == quota::ATTEMPTS {
+                        return Err(quota::contended());
+                    }
                     claims = alloc::claim_again(server, served, &mut object, claims).await?;
+                    charges = quota::charge(server, served, request, None, &object).await?;
                     continue;
                 }
             }
         }
+        draws += 1;
         let Some(base) = &base else { return Err(errors::already_exists(&served.info, object::name(&object))) };
         request.name = draw(&*server.parts.entropy, base);
         object::set_meta(&mut object, "name", Some(request.name.as_str().into()));
@@ -70,11 +94,17 @@ fn answer(served: &Served, document: Document, warnings: Vec<String>) -> Result<
 enum Put {
     Done(Document),
     Exists,
+    /// Somebody else claimed what this object wants, or changed a quota that it is charged to.
     Claimed,
 }
 
-async fn put(server: &ApiServer, served: &Served, key: &Key, object: &Value, claims: &alloc::Claims) -> Result<Put> {
-    let value = custom::encode(server, served, object).await?;
+async fn put(
+    server: &ApiServer,
+    served: &Served,
+    key: &Key,
+    (value, object): (bytes::Bytes, &Value),
+    (claims, charges): (&alloc::Claims, &Charges),
+) -> Result<Put> {
     let lease = if served.is("", "events") { Some(server.parts.events.lease().await?) } else { None };
     let mut txn = Txn {
         conditions: vec![Condition::Absent(key.clone())],
@@ -82,6 +112,7 @@ async fn put(server: &ApiServer, served: &Served, key: &Key, object: &Value, cla
         durability: Durability::Durable,
     };
     claims.add_to(&mut txn);
+    charges.add_to(&mut txn);
     match server.parts.store.txn(txn).await? {
         TxnOutcome::Applied { written, .. } => {
             let entry = written.into_iter().next();

@@ -12,6 +12,7 @@ use super::{Owners, Proposal, admit, judge};
 use crate::{
     alloc, convert, custom, errors, index, object,
     owners::Owner,
+    quota,
     registry::Served,
     rules::{self, Part},
     server::ApiServer,
@@ -68,10 +69,11 @@ impl Change<'_> {
         let claims = alloc::claim(server, served, &mut new, Some(old)).await?;
         rules::check_update(served, part, &new, old)?;
         judge(server, request, Some(old), Some(&mut new), &mut warnings).await?;
+        let charges = quota::charge(server, served, request, Some(old), &new).await?;
 
         let version = object::meta_mut(&mut new).remove("resourceVersion");
         let goes = may_go(served, &new);
-        let value = custom::encode(server, served, &new).await?;
+        let value = custom::encode(server, served, &new, &[]).await?;
         if !goes && custom::unchanged(served, &value, current) {
             return self.answer(custom::written(served, &new, current.clone())?, warnings);
         }
@@ -87,9 +89,10 @@ impl Change<'_> {
             ops: vec![if goes { Op::Delete { key } } else { Op::Put { key, value, lease } }],
         };
         if goes {
-            alloc::Claims::release(served, old).add_to(&mut txn)
+            alloc::Claims::release(served, old).add_to(&mut txn);
         } else {
-            claims.add_to(&mut txn)
+            claims.add_to(&mut txn);
+            charges.add_to(&mut txn);
         }
         match server.parts.store.txn(txn).await? {
             TxnOutcome::Applied { revision, .. } if goes => {

@@ -6,8 +6,12 @@ mod custom;
 #[cfg(feature = "http")]
 mod http;
 mod messages;
+#[cfg(feature = "http")]
+mod openapi;
 mod others;
 mod pods;
+#[cfg(feature = "http")]
+mod proxy;
 #[cfg(feature = "http")]
 mod rbac;
 mod rig;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use futures::future::BoxFuture;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
@@ -15,7 +16,7 @@ use windlass_apiserver::{
     stream::Sessions,
 };
 use windlass_kernel::{
-    Api, Authenticator, Clock, Dial, Entropy, Error, ErrorKind, Identity, Spawn, Stop,
+    Api, Authenticator, Clock, Dial, Entropy, Error, ErrorKind, Identity, Result, Spawn, Stop,
     dial::{ByteStream, Target},
     node::NodeAgents,
 };
@@ -54,11 +55,11 @@ impl Spawn for Tasks {
 
 /// Connects to this machine.
 #[derive(Debug)]
-struct Loopback;
+pub(crate) struct Loopback;
 
-#[async_trait::async_trait]
+#[async_trait]
 impl Dial for Loopback {
-    async fn dial(&self, target: &Target) -> windlass_kernel::Result<ByteStream> {
+    async fn dial(&self, target: &Target) -> Result<ByteStream> {
         let Target::Host { port, .. } = target else { return Err(Error::new(ErrorKind::NotSupported, "hosts only")) };
         let refused = |error: std::io::Error| Error::new(ErrorKind::Unavailable, error.to_string());
         let stream = std::net::TcpStream::connect(("127.0.0.1", *port)).map_err(refused)?;
@@ -86,7 +87,7 @@ pub(crate) struct Rim {
     pub(crate) keys: Arc<EcdsaKeys>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stop: Stop,
-    pub(crate) ended: tokio::task::JoinHandle<windlass_kernel::Result<()>>,
+    pub(crate) ended: tokio::task::JoinHandle<Result<()>>,
 }
 
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -98,17 +99,34 @@ pub(crate) async fn start() -> Rim {
 
 /// Starts a server whose requests go through what `wrap` makes of it.
 pub(crate) async fn start_with(wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>) -> Rim {
-    assemble(wrap, |_, _| None).await
+    assemble(wrap, |_, _| None, Arc::new(Nowhere)).await
 }
 
 /// Starts a server with nodes.
 pub(crate) async fn start_on(agents: impl FnOnce(Arc<dyn Clock>, Arc<dyn Spawn>) -> Arc<dyn NodeAgents>) -> Rim {
-    assemble(|api| api, |clock, spawn| Some(agents(clock, spawn))).await
+    assemble(|api| api, |clock, spawn| Some(agents(clock, spawn)), Arc::new(Nowhere)).await
+}
+
+/// Starts a server that reaches others through `dial`.
+pub(crate) async fn start_dialling(dial: Arc<dyn Dial>) -> Rim {
+    assemble(|api| api, |_, _| None, dial).await
+}
+
+/// Reaches nothing.
+#[derive(Debug)]
+struct Nowhere;
+
+#[async_trait]
+impl Dial for Nowhere {
+    async fn dial(&self, target: &Target) -> Result<ByteStream> {
+        Err(Error::new(ErrorKind::Unavailable, format!("nothing is reached from here: {target:?}")))
+    }
 }
 
 async fn assemble(
     wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>,
     agents: impl FnOnce(Arc<dyn Clock>, Arc<dyn Spawn>) -> Option<Arc<dyn NodeAgents>>,
+    dial: Arc<dyn Dial>,
 ) -> Rim {
     let clock: Arc<dyn Clock> = Arc::new(WallClock(tokio::time::Instant::now()));
     let spawn: Arc<dyn Spawn> = Arc::new(Tasks(tokio::runtime::Handle::current()));
@@ -120,7 +138,8 @@ async fn assemble(
     let tokens = tokens.with("user-token", Identity::new("alice", &[]));
     let lookup = Arc::new(StoreLookup::new(store.clone()));
     let accounts = ServiceAccountTokens::new(keys.clone(), Arc::clone(&clock), lookup, ISSUER, vec![ISSUER.to_owned()]);
-    let authenticator = AnyOf::new().or(Arc::new(ClientCertificates)).or(Arc::new(tokens)).or(Arc::new(accounts));
+    let authenticator =
+        AnyOf::new().or(Arc::new(ClientCertificates::default())).or(Arc::new(tokens)).or(Arc::new(accounts));
     let authenticator: Arc<dyn Authenticator> = Arc::new(authenticator);
     let mut builder = ApiServer::builder();
     if let Some(agents) = agents(Arc::clone(&clock), Arc::clone(&spawn)) {
@@ -133,7 +152,7 @@ async fn assemble(
         .clock(Arc::clone(&clock))
         .entropy(Arc::clone(&entropy))
         .spawn(Arc::clone(&spawn))
-        .dial(Arc::new(Loopback))
+        .dial(Arc::clone(&dial))
         .authorizer(rbac.clone())
         .admission(Arc::new(Escalation::new(rbac.clone(), rbac.clone())))
         .keys(keys.clone())
@@ -157,6 +176,7 @@ async fn assemble(
         authorizer: rbac.clone(),
         catalog: Arc::new(Live::new(server.clone())),
         connector: Arc::new(Sessions),
+        dial,
         texts: Arc::new(()),
         issuer: Some(Issuer {
             issuer: ISSUER.into(),

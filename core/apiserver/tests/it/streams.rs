@@ -133,7 +133,6 @@ async fn a_refusal_comes_as_a_status_before_the_upgrade() {
         (format!("a/{}&container=x", exec(&["echo"])), 400, "container x is not valid for pod a"),
         (format!("a/{}", exec(&[])), 400, "you must specify at least one command for the container"),
         ("a/portforward?ports=x".into(), 400, "invalid port \"x\": must be from 1 to 65535"),
-        ("a/proxy/".into(), 501, "forwarding requests (pods/proxy) is not supported by this server"),
         ("b/exec?stdout=true&command=a".into(), 404, "pods \"b\" not found"),
     ] {
         let path = format!("{PODS}/{target}");

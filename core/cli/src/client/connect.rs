@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use windlass::{
-    kernel::{Clock, Identity},
+    kernel::{Clock, Error, ErrorKind, Identity},
     rim::{SystemClock, SystemDial, TokioSpawn},
 };
 use windlass_client::{
@@ -51,7 +51,15 @@ pub(super) fn within(scope: &Scope, work: impl AsyncFnOnce(Connected) -> Result<
 }
 
 fn connect(reach: &Reach) -> Result<Connected> {
-    let access = Kubeconfig::read(kubeconfig(reach))?.access(&reach.context)?;
+    let file = kubeconfig(reach);
+    if !file.exists() {
+        let message = format!(
+            "no cluster is known: there is no {}; start one by `windlass up`, or name a file by --kubeconfig",
+            file.display()
+        );
+        return Err(Error::new(ErrorKind::Unavailable, message).into());
+    }
+    let access = Kubeconfig::read(file)?.access(&reach.context)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let means = Means { dial: Arc::new(SystemDial), spawn: Arc::new(TokioSpawn::current()), clock: Arc::clone(&clock) };
     let api = HttpsApi::new(&access, means)?;

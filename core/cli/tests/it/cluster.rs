@@ -154,8 +154,18 @@ impl Cluster {
 
     /// Runs kubectl with something to read.
     pub(crate) fn kubectl_with(&self, words: &[&str], input: &str) -> Said {
+        self.run_kubectl(words, &[], input)
+    }
+
+    /// Runs kubectl in an environment of one's own.
+    pub(crate) fn kubectl_as(&self, words: &[&str], environment: &[(&str, &str)]) -> Said {
+        self.run_kubectl(words, environment, "")
+    }
+
+    fn run_kubectl(&self, words: &[&str], environment: &[(&str, &str)], input: &str) -> Said {
         let mut command = Command::new("kubectl");
         command.env("KUBECONFIG", self.kubeconfig()).env("HOME", self.dir.path()).args(words);
+        command.envs(environment.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("kubectl runs");
         let mut stdin = child.stdin.take().expect("an input");

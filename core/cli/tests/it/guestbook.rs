@@ -10,7 +10,7 @@ use std::{
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
     time::Duration,
@@ -23,7 +23,11 @@ use crate::{
     cluster::{Cluster, manifests, until_so},
 };
 
+/// Driven by our own commands, which are everywhere.
 pub(crate) const TESTS: &[Test] = &[("the_guestbook_lives_and_leaves_nothing", the_guestbook_lives_and_leaves_nothing)];
+
+/// Driven by kubectl, where that is installed.
+pub(crate) const WITH_KUBECTL: &[Test] = &[("the_guestbook_is_kubectls_too", the_guestbook_is_kubectls_too)];
 
 /// Why this machine cannot run the guestbook, if it cannot.
 pub(crate) fn missing() -> Option<String> {
@@ -51,9 +55,12 @@ struct Network {
 
 impl Network {
     fn new() -> Self {
-        let pid = std::process::id();
-        let network = Self { name: format!("wlt{pid}"), host: format!("10.67.{}.2", pid % 250) };
-        let (name, here) = (&network.name, format!("10.67.{}.1", pid % 250));
+        // Tests of one process run beside each other.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let (pid, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let subnet = (pid + number) % 250;
+        let network = Self { name: format!("wlt{pid}-{number}"), host: format!("10.67.{subnet}.2") };
+        let (name, here) = (&network.name, format!("10.67.{subnet}.1"));
         let inside = format!("--net=/run/netns/{name}");
         for words in [
             &["ip", "netns", "add", name] as &[&str],
@@ -135,6 +142,51 @@ fn the_guestbook_lives_and_leaves_nothing() {
     no_request_fails_in_a_rollout(cluster, &page);
     restarts_touch_no_container(cluster, &page);
     a_deleted_namespace_leaves_nothing(cluster, &network);
+    cluster.windlass(&["down", "--purge"]).ok();
+    cluster.ended();
+    let links = network.ask(&["ip", "-o", "link"]);
+    assert!(links.contains("eth0") && !links.contains("windlass0"), "{links}");
+}
+
+fn the_guestbook_is_kubectls_too() {
+    let network = Network::new();
+    let listen = format!("{}:6443", network.host);
+    let mut cluster = Cluster::prepare(&["--runtime", "auto", "--listen", &listen], Some(&network.name));
+    build_images(&cluster.data().join("images"));
+    cluster.up();
+    let cluster = Ended(cluster);
+    let cluster = &cluster.0;
+    let page = Page { address: format!("{}:30080", network.host) };
+    let kubectl = |words: &[&str]| cluster.kubectl(&[&["-n", "guestbook"], words].concat());
+
+    let folder = manifests();
+    let folder = folder.to_str().expect("a path");
+    kubectl(&["apply", "-f", folder]).ok();
+    kubectl(&["wait", "--for=condition=Available", "deployment", "--all", "--timeout=120s"]).ok();
+    until_so("the guestbook answers", || page.shows("entries"));
+    assert_eq!(page.ask("POST", "by hand").map(|(status, _)| status), Some(201));
+
+    let behind = "/api/v1/namespaces/guestbook/services/guestbook/proxy/entries";
+    assert!(cluster.kubectl(&["get", "--raw", behind]).ok().contains("by hand"));
+    let redis = kubectl(&["get", "pods", "-l", "app=redis", "-o", "jsonpath={.items[0].metadata.name}"]).ok();
+    assert_eq!(kubectl(&["exec", &redis, "--", "redis-cli", "ping"]).ok().trim(), "PONG");
+    assert!(kubectl(&["logs", "deployment/redis"]).ok().contains("Ready to accept connections"));
+
+    let there = cluster.file("there.txt", "there and back\n");
+    let back = cluster.file("back.txt", "");
+    kubectl(&["cp", there.to_str().expect("a path"), &format!("{redis}:/tmp/there.txt")]).ok();
+    assert_eq!(kubectl(&["exec", &redis, "--", "tar", "--version"]).code, Some(0));
+    kubectl(&["cp", &format!("{redis}:/tmp/there.txt"), back.to_str().expect("a path")]).ok();
+    assert_eq!(fs::read_to_string(back).expect("a file"), "there and back\n");
+
+    kubectl(&["set", "image", "deployment/frontend", "frontend=registry.local/guestbook-frontend:v2"]).ok();
+    kubectl(&["rollout", "status", "deployment/frontend", "--timeout=120s"]).ok();
+    until_so("the new version answers", || page.shows("\"version\":\"v2\""));
+    kubectl(&["rollout", "undo", "deployment/frontend"]).ok();
+    kubectl(&["rollout", "status", "deployment/frontend", "--timeout=120s"]).ok();
+    until_so("the old version answers", || page.shows("\"version\":\"v1\""));
+    kubectl(&["delete", "-f", folder, "--timeout=120s"]).ok();
+    assert!(cluster.kubectl(&["get", "namespace", "guestbook"]).failed(1).contains("NotFound"));
 }
 
 /// A cluster whose pods are gone when it goes.

@@ -1,5 +1,8 @@
 //! kubectl as it is installed, against fake nodes.
 
+pub(crate) mod reach;
+pub(crate) mod tools;
+
 use std::process::Command;
 
 use crate::{
@@ -14,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("kubectl_learns_what_there_is", learns_what_there_is),
     ("kubectl_rolls_out_and_back", rolls_out_and_back),
     ("kubectl_empties_a_node", empties_a_node),
+    ("kubectl_runs_jobs_within_their_quota", runs_jobs_within_their_quota),
     ("kubectl_reaches_into_pods", reaches_into_pods),
     ("kubectl_is_told_who_it_may_be", is_told_who_it_may_be),
     ("kubectl_uses_what_it_defined", uses_what_it_defined),
@@ -150,6 +154,28 @@ fn empties_a_node() {
     cluster.kubectl(&["scale", "deployment", "d", "--replicas=5"]).ok();
     cluster.kubectl(&["rollout", "status", "deployment/d", "--timeout=60s"]).ok();
     assert!(cluster.kubectl(&nodes).ok().contains("node-1"));
+}
+
+fn runs_jobs_within_their_quota() {
+    let cluster = Cluster::fake(&[]);
+    let cron = "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: tick}\nspec:\n  schedule: '@yearly'\n  jobTemplate:\n    \
+                spec:\n      template:\n        metadata: {annotations: {fake.windlass.dev/lifetime: 100ms}}\n        spec:\n          \
+                restartPolicy: Never\n          containers: [{name: c, image: 'i:1'}]\n";
+    cluster.kubectl_with(&["apply", "-f", "-"], cron).ok();
+    cluster.kubectl(&["create", "quota", "q", "--hard=count/jobs.batch=1"]).ok();
+    let used = "jsonpath={.status.used.count/jobs\\.batch}";
+    until_so("the quota is counted", || cluster.kubectl(&["get", "quota", "q", "-o", used]).ok() == "0");
+    cluster.kubectl(&["create", "job", "now", "--from=cronjob/tick"]).ok();
+    cluster.kubectl(&["wait", "--for=condition=complete", "job/now", "--timeout=60s"]).ok();
+    let shown = cluster.kubectl(&["get", "jobs"]).ok();
+    assert!(shown.contains("Complete") && shown.contains("1/1"), "{shown}");
+    assert!(cluster.kubectl(&["get", "cronjobs"]).ok().contains("@yearly"));
+    until_so("its end is told", || cluster.kubectl(&["describe", "job", "now"]).ok().contains("Job completed"));
+    let more = cluster.kubectl(&["create", "job", "more", "--from=cronjob/tick"]).failed(1);
+    assert!(more.contains("exceeded quota: q, requested: count/jobs.batch=1, used: count/jobs.batch=1"), "{more}");
+    cluster.kubectl(&["delete", "job", "now", "--timeout=60s"]).ok();
+    until_so("the pod is gone", || cluster.kubectl(&["get", "pods", "-o", "name"]).ok().is_empty());
+    until_so("the quota is given back", || cluster.kubectl(&["get", "quota", "q", "-o", used]).ok() == "0");
 }
 
 fn reaches_into_pods() {

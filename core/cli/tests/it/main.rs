@@ -19,7 +19,10 @@ fn main() {
         (own::TESTS, None),
         (durable::TESTS, None),
         (kubectl::TESTS, kubectl::missing()),
+        (kubectl::tools::TESTS, kubectl::missing()),
+        (kubectl::reach::TESTS, kubectl::missing()),
         (guestbook::TESTS, guestbook::missing()),
+        (guestbook::WITH_KUBECTL, guestbook::missing().or_else(kubectl::missing)),
     ];
     for (tests, missing) in groups {
         for &(name, test) in tests {

@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("exit_codes_say_who_is_to_blame", exit_codes_say_who_is_to_blame),
     ("a_bad_manifest_is_named_and_changes_nothing", a_bad_manifest_is_named_and_changes_nothing),
     ("logs_and_commands_come_from_containers", logs_and_commands_come_from_containers),
+    ("what_a_machine_lacks_is_said_in_one_line", what_a_machine_lacks_is_said_in_one_line),
     ("down_ends_a_cluster_and_purge_removes_it", down_ends_a_cluster_and_purge_removes_it),
 ];
 
@@ -141,6 +142,19 @@ fn logs_and_commands_come_from_containers() {
     let unknown = cluster.windlass(&["exec", "p", "--", "nonsense"]).failed(127);
     assert_eq!(unknown, "nonsense: not found\n");
     cluster.windlass(&["exec", "absent", "--", "true"]).failed(4);
+}
+
+fn what_a_machine_lacks_is_said_in_one_line() {
+    let cluster = Cluster::prepare(&[], None);
+    let socket = cluster.data().join("no.sock");
+    let runtime = format!("cri:{}", socket.display());
+    let up = cluster.windlass(&["up", "--runtime", &runtime, "--listen", "127.0.0.1:0"]).failed(3);
+    assert!(up.contains("--runtime fake") && up.lines().count() == 1, "{up}");
+    let root = nix::unistd::geteuid().is_root();
+    assert_eq!(up.contains("no container runtime answers at"), root, "{up}");
+    let elsewhere = cluster.data().with_file_name("absent");
+    let status = cluster.windlass(&["status", "--kubeconfig", elsewhere.to_str().expect("a path")]).failed(3);
+    assert!(status.contains("windlass up") && status.lines().count() == 1, "{status}");
 }
 
 fn down_ends_a_cluster_and_purge_removes_it() {

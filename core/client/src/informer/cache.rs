@@ -86,7 +86,7 @@ impl<P: Clone + Send + Sync + 'static> Cache<P> {
     #[must_use]
     pub fn list(&self) -> Vec<(ObjectKey, P)> {
         let state = self.inner.state.lock();
-        state.items.iter().map(|(key, held)| (key.clone(), held.projection.clone())).collect()
+        state.items.iter().map(|(key, held)| (ObjectKey::clone(key), held.projection.clone())).collect()
     }
 
     /// All projections, by key.
@@ -100,8 +100,8 @@ impl<P: Clone + Send + Sync + 'static> Cache<P> {
     pub fn in_namespace(&self, namespace: &str) -> Vec<(ObjectKey, P)> {
         let state = self.inner.state.lock();
         let from = ObjectKey::new(namespace, "");
-        let own = state.items.range(from..).take_while(|(key, _)| key.namespace == namespace);
-        own.map(|(key, held)| (key.clone(), held.projection.clone())).collect()
+        let own = state.items.range::<ObjectKey, _>(from..).take_while(|(key, _)| key.namespace == namespace);
+        own.map(|(key, held)| (ObjectKey::clone(key), held.projection.clone())).collect()
     }
 
     /// Everything that an index has under a value, by key. Empty where the cache has no such index.
@@ -109,14 +109,14 @@ impl<P: Clone + Send + Sync + 'static> Cache<P> {
     pub fn indexed(&self, index: &str, value: &str) -> Vec<(ObjectKey, P)> {
         let state = self.inner.state.lock();
         let keys = self.inner.place(index).and_then(|place| state.indexes[place].get(value));
-        let found = keys.into_iter().flatten().filter_map(|key| Some((key.clone(), state.items.get(key)?)));
-        found.map(|(key, held)| (key, held.projection.clone())).collect()
+        let found = keys.into_iter().flatten().filter_map(|key| Some((key, state.items.get(&**key)?)));
+        found.map(|(key, held)| (ObjectKey::clone(key), held.projection.clone())).collect()
     }
 
     /// Reads everything without copying it. `read` must not use the cache itself.
     pub fn with<R>(&self, read: impl FnOnce(&mut dyn Iterator<Item = (&ObjectKey, &P)>) -> R) -> R {
         let state = self.inner.state.lock();
-        read(&mut state.items.iter().map(|(key, held)| (key, &held.projection)))
+        read(&mut state.items.iter().map(|(key, held)| (&**key, &held.projection)))
     }
 
     /// Up to which revision changes were seen. 0 before the first list is complete.

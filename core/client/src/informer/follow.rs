@@ -25,6 +25,8 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 /// A watch that lived so long was healthy: the next failure is a first one.
 const HEALTHY: Duration = Duration::from_secs(120);
 const PAGE: u64 = 500;
+/// After so many events at the latest the caches are told how far they are.
+const BATCH: usize = 64;
 
 /// Who is fed, and the wish of a newcomer to hear everything again.
 #[derive(Default)]
@@ -155,30 +157,47 @@ impl Follower {
         progress: &mut Progress,
         mut present: Option<BTreeSet<ObjectKey>>,
     ) -> Result<()> {
-        while let Some(event) = events.next().await {
-            let revision = match event? {
-                WatchEvent::Added(document) | WatchEvent::Modified(document) => {
-                    self.put(&document, present.as_mut());
-                    document.revision()
+        let mut untold = 0;
+        loop {
+            let mut next = events.next().now_or_never();
+            if next.is_none() || untold >= BATCH || !matches!(next, Some(Some(Ok(_)))) {
+                // Of events that come together, the last one says how far they go.
+                if let Some(revision) = progress.at.filter(|_| untold > 0) {
+                    self.sinks.each(|sink| sink.progress(revision));
                 }
-                WatchEvent::Deleted(document) => {
-                    self.gone(&document, present.as_mut());
-                    document.revision()
-                }
-                WatchEvent::Bookmark { revision, initial_events_end } => {
-                    if let Some(present) = present.take_if(|_| initial_events_end) {
-                        self.sinks.each(|sink| sink.listed(&present, revision));
-                    }
-                    revision
-                }
-            };
+                untold = 0;
+            }
+            if next.is_none() {
+                next = Some(events.next().await);
+            }
+            let Some(event) = next.flatten() else { return Ok(()) };
+            let revision = self.pass_one_on(event?, &mut present);
             // Initial objects come in the order of their keys: only their end says how far one is.
             if present.is_none() {
                 progress.at = resumable(revision);
-                self.sinks.each(|sink| sink.progress(revision));
+                untold += 1;
             }
         }
-        Ok(())
+    }
+
+    /// Passes one event on; the revision that it speaks of.
+    fn pass_one_on(&self, event: WatchEvent, present: &mut Option<BTreeSet<ObjectKey>>) -> Revision {
+        match event {
+            WatchEvent::Added(document) | WatchEvent::Modified(document) => {
+                self.put(&document, present.as_mut());
+                document.revision()
+            }
+            WatchEvent::Deleted(document) => {
+                self.gone(&document, present.as_mut());
+                document.revision()
+            }
+            WatchEvent::Bookmark { revision, initial_events_end } => {
+                if let Some(present) = present.take_if(|_| initial_events_end) {
+                    self.sinks.each(|sink| sink.listed(&present, revision));
+                }
+                revision
+            }
+        }
     }
 
     async fn list(&self, progress: &mut Progress) -> Result<()> {
@@ -205,10 +224,12 @@ impl Follower {
     }
 
     fn put(&self, document: &Document, present: Option<&mut BTreeSet<ObjectKey>>) {
-        let Some(key) = key(document) else { return };
-        self.sinks.each(|sink| sink.put(&key, document));
+        let Some(key) = key(document).map(Arc::new) else { return };
+        // Whatever the first cache decodes, the others find decoded.
+        let document = document.keeping();
+        self.sinks.each(|sink| sink.put(&key, &document));
         if let Some(present) = present {
-            present.insert(key);
+            present.insert(Arc::unwrap_or_clone(key));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
 };
 
 use event_listener::Event;
@@ -18,8 +19,8 @@ type Handler<P> = Box<dyn Fn(&Update<'_, P>) + Send + Sync>;
 
 /// Who is told of documents: caches, whatever they hold.
 pub(super) trait Sink: Send + Sync {
-    /// The object is now this.
-    fn put(&self, key: &ObjectKey, document: &Document);
+    /// The object is now this. All caches that are told share the key.
+    fn put(&self, key: &Arc<ObjectKey>, document: &Document);
 
     /// The object is gone.
     fn gone(&self, key: &ObjectKey);
@@ -37,8 +38,8 @@ pub(super) struct Held<P> {
 }
 
 pub(super) struct State<P> {
-    pub(super) items: BTreeMap<ObjectKey, Held<P>>,
-    pub(super) indexes: Vec<BTreeMap<String, BTreeSet<ObjectKey>>>,
+    pub(super) items: BTreeMap<Arc<ObjectKey>, Held<P>>,
+    pub(super) indexes: Vec<BTreeMap<String, BTreeSet<Arc<ObjectKey>>>>,
     pub(super) revision: Revision,
     pub(super) synced: bool,
 }
@@ -87,11 +88,13 @@ impl<P: Clone + Send + Sync + 'static> Inner<P> {
         handlers.push(handler);
     }
 
-    fn set(&self, key: &ObjectKey, after: Option<&P>, revision: Revision) {
+    fn set(&self, key: &Arc<ObjectKey>, after: Option<P>, revision: Revision) {
         let handlers = self.handlers.lock();
+        // What the handlers are shown is a copy, which without them nobody needs.
+        let shown = if handlers.is_empty() { None } else { after.clone() };
         let before = self.state.lock().set(&self.indexes, key, after, revision);
-        if before.is_some() || after.is_some() {
-            let update = Update { key, before: before.as_ref(), after };
+        if before.is_some() || shown.is_some() {
+            let update = Update { key, before: before.as_ref(), after: shown.as_ref() };
             handlers.iter().for_each(|handler| tell(handler, &update));
         }
         drop(handlers);
@@ -108,48 +111,54 @@ impl<P: Clone + Send + Sync + 'static> Inner<P> {
 }
 
 impl<P: Clone> State<P> {
-    fn set(&mut self, indexes: &[Index<P>], key: &ObjectKey, after: Option<&P>, revision: Revision) -> Option<P> {
-        if let Some(projection) = after {
-            for (index, found) in indexes.iter().zip(&mut self.indexes) {
-                for value in (index.values)(key, projection) {
-                    found.entry(value).or_default().insert(key.clone());
-                }
-            }
-        }
+    fn set(&mut self, indexes: &[Index<P>], key: &Arc<ObjectKey>, after: Option<P>, revision: Revision) -> Option<P> {
+        let now: Vec<Vec<String>> = indexes
+            .iter()
+            .map(|index| after.as_ref().map(|own| (index.values)(key, own)).unwrap_or_default())
+            .collect();
         let before = match after {
-            Some(projection) => self.items.insert(key.clone(), Held { projection: projection.clone(), revision }),
-            None => self.items.remove(key),
+            Some(projection) => self.items.insert(Arc::clone(key), Held { projection, revision }),
+            None => self.items.remove(&**key),
         };
-        let before = before?.projection;
-        for (index, found) in indexes.iter().zip(&mut self.indexes) {
-            let kept = after.map(|after| (index.values)(key, after)).unwrap_or_default();
-            for value in (index.values)(key, &before).into_iter().filter(|value| !kept.contains(value)) {
-                if let Some(keys) = found.get_mut(&value) {
-                    keys.remove(key);
+        let before = before.map(|held| held.projection);
+        for ((index, found), now) in indexes.iter().zip(&mut self.indexes).zip(now) {
+            let was = before.as_ref().map(|own| (index.values)(key, own)).unwrap_or_default();
+            for value in was.iter().filter(|value| !now.contains(value)) {
+                if let Some(keys) = found.get_mut(value) {
+                    keys.remove(&**key);
                     if keys.is_empty() {
-                        found.remove(&value);
+                        found.remove(value);
                     }
                 }
             }
+            for value in now.into_iter().filter(|value| !was.contains(value)) {
+                found.entry(value).or_default().insert(Arc::clone(key));
+            }
         }
-        Some(before)
+        before
     }
 }
 
 impl<P: Clone + Send + Sync + 'static> Sink for Inner<P> {
-    fn put(&self, key: &ObjectKey, document: &Document) {
+    fn put(&self, key: &Arc<ObjectKey>, document: &Document) {
         let revision = document.revision();
-        if self.state.lock().items.get(key).is_none_or(|held| held.revision != revision) {
-            self.set(key, self.project(document).as_ref(), revision);
+        let known = |key: &Arc<ObjectKey>, held: &Held<P>| (Arc::clone(key), held.revision);
+        let held = self.state.lock().items.get_key_value(&**key).map(|(key, held)| known(key, held));
+        if held.as_ref().is_none_or(|(_, held)| *held != revision) {
+            // The key that is held goes on being the one that is held.
+            self.set(held.as_ref().map_or(key, |(key, _)| key), self.project(document), revision);
         }
     }
 
     fn gone(&self, key: &ObjectKey) {
-        self.set(key, None, Revision(0));
+        let held = self.state.lock().items.get_key_value(key).map(|(key, _)| Arc::clone(key));
+        if let Some(key) = held {
+            self.set(&key, None, Revision(0));
+        }
     }
 
     fn listed(&self, present: &BTreeSet<ObjectKey>, revision: Revision) {
-        let gone: Vec<_> = self.state.lock().items.keys().filter(|key| !present.contains(key)).cloned().collect();
+        let gone: Vec<_> = self.state.lock().items.keys().filter(|key| !present.contains(&***key)).cloned().collect();
         gone.iter().for_each(|key| self.gone(key));
         self.state.lock().synced = true;
         self.progress(revision);

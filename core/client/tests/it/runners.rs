@@ -37,6 +37,11 @@ impl Controller for Marker {
         vec![Watched { resource: gvr::<ConfigMap>(), keys: |document| document.object_key().into_iter().collect() }]
     }
 
+    fn stands_for(&self, key: &ObjectKey) -> Option<Vec<ObjectKey>> {
+        let of = |name: &str| ObjectKey::new(&*key.namespace, name);
+        (key.name == "crowd").then(|| vec![of("one"), of("two"), of("one")])
+    }
+
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue> {
         let try_number = self.tries.fetch_add(1, Ordering::SeqCst);
         match key.name.as_str() {
@@ -109,6 +114,13 @@ fn a_key_comes_back_after_the_delay_that_was_asked_for() {
     let times = marker.again.lock();
     let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(gaps, [Duration::from_secs(60); 3]);
+}
+
+#[test]
+fn a_key_that_stands_for_others_has_those_reconciled_in_its_place() {
+    let (maps, marker, _) = run(4, &["crowd"], Duration::from_secs(60));
+    assert!(maps[0].data.is_empty());
+    assert_eq!(marker.tries.load(Ordering::SeqCst), 2);
 }
 
 #[test]

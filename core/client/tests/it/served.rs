@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use serde_json::json;
 use windlass_api::{
     apps::v1::Deployment,
@@ -17,25 +16,14 @@ use windlass_client::{
     informer::Parts,
 };
 use windlass_kernel::{
-    Authorizer, ErrorKind, Identity, Result, Revision, Store,
-    access::{Attributes, Decision},
+    ErrorKind, Identity, Revision, Store,
     api::{GroupVersionResource, Options, PatchType},
     controller::ObjectKey,
 };
 use windlass_store::MemoryStore;
-use windlass_testkit::sim::Executor;
+use windlass_testkit::{Everyone, sim::Executor};
 
 use crate::shelf::config_map;
-
-#[derive(Debug)]
-struct Everyone;
-
-#[async_trait]
-impl Authorizer for Everyone {
-    async fn authorize(&self, _: &Identity, _: &Attributes) -> Result<Decision> {
-        Ok(Decision::Allow("a test".into()))
-    }
-}
 
 struct Cluster {
     executor: Executor,

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, de::IgnoredAny};
 use windlass_api::meta::v1::OwnerReference;
-use windlass_kernel::{Document, controller::ObjectKey};
+use windlass_kernel::{Document, controller::ObjectKey, document::Index};
 
 use crate::resources::Deletable;
 
+/// What the JSON of an object that is being deleted has in it.
+const DELETING: &str = "\"deletionTimestamp\":";
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
@@ -83,6 +85,14 @@ impl Meta {
 
 impl Node {
     pub(super) fn read(resource: &Arc<Deletable>, document: &Document) -> Option<Arc<Self>> {
+        // Most objects own themselves and stay: their header says all there is to know.
+        let plain = document.indexed(Index::Owner).next().is_none() && !document.mentions(DELETING);
+        if let Ok(key) = document.object_key()
+            && plain
+        {
+            let (resource, state) = (Arc::clone(resource), Deletion::None);
+            return Some(Arc::new(Self { uid: Uid::from(document.uid()), resource, key, owners: Vec::new(), state }));
+        }
         let meta = document.metadata::<Meta>();
         let meta = meta.inspect_err(|error| tracing::error!(?document, %error, "metadata cannot be read")).ok()?;
         Some(Arc::new(Self {

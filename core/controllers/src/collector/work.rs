@@ -178,9 +178,11 @@ impl Shared {
             Err(error) => Err(error),
             Ok(response) => match response.answer {
                 Answer::Object(document) => live(&document).map(Some),
-                Answer::Value(_) | Answer::List(_) | Answer::Stream(_) | Answer::Session(_) => {
-                    Err(Error::new(ErrorKind::Internal, "the answer is no object"))
-                }
+                Answer::Value(_)
+                | Answer::List(_)
+                | Answer::Stream(_)
+                | Answer::Session(_)
+                | Answer::Destination(_) => Err(Error::new(ErrorKind::Internal, "the answer is no object")),
             },
         }
     }

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use windlass_api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 
 use super::{
+    REVISION,
     conditions::{self, Conditions},
     scale::Limits,
     status,
-    template::{self, REVISION},
     working::Working,
 };
+use crate::template;
 
 /// What is to be written.
 #[derive(Debug)]

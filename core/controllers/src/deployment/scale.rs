@@ -3,6 +3,7 @@
 use windlass_api::{apps::v1::Deployment, types::IntOrString};
 
 use super::{plan::Rollout, working::Working};
+use crate::amount::{Round, share};
 
 /// What a Deployment's spec allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +26,8 @@ impl Limits {
         }
         let rolling = spec.strategy.rolling_update.clone().unwrap_or_default();
         let quarter = || IntOrString::from("25%");
-        let surge = scaled(&rolling.max_surge.unwrap_or_else(quarter), replicas, Round::Up);
-        let unavailable = scaled(&rolling.max_unavailable.unwrap_or_else(quarter), replicas, Round::Down);
+        let surge = share(&rolling.max_surge.unwrap_or_else(quarter), replicas, Round::Up);
+        let unavailable = share(&rolling.max_unavailable.unwrap_or_else(quarter), replicas, Round::Down);
         // With neither more nor fewer pods allowed nothing could ever move.
         let unavailable = if surge == 0 && unavailable == 0 { 1 } else { unavailable };
         Self { replicas, surge, unavailable: unavailable.min(replicas), rolling: true }
@@ -36,23 +37,6 @@ impl Limits {
     pub(super) fn least(&self) -> i32 {
         self.replicas - self.unavailable
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Round {
-    Up,
-    Down,
-}
-
-/// A count, or a percentage of `total`.
-fn scaled(value: &IntOrString, total: i32, round: Round) -> i32 {
-    let percent = match value {
-        IntOrString::Int(count) => return *count,
-        IntOrString::String(text) => text.strip_suffix('%').and_then(|text| text.parse::<i64>().ok()).unwrap_or(0),
-    };
-    let hundredfold = percent * i64::from(total);
-    let rounded = if round == Round::Up { (hundredfold + 99).div_euclid(100) } else { hundredfold.div_euclid(100) };
-    i32::try_from(rounded).unwrap_or(i32::MAX)
 }
 
 impl Rollout<'_> {

@@ -3,6 +3,7 @@
 use windlass_api::apps::v1::DeploymentStatus;
 
 use super::{conditions::Conditions, plan::Rollout, working::Working};
+use crate::amount::some;
 
 /// Counts what the sets say of their pods.
 pub(super) fn count(rollout: &Rollout<'_>) -> DeploymentStatus {
@@ -26,9 +27,4 @@ pub(super) fn count(rollout: &Rollout<'_>) -> DeploymentStatus {
     let enough = available >= rollout.limits.least();
     Conditions::of(&mut status, rollout.now).available(enough);
     status
-}
-
-/// A count as upstream writes it: left out where it is none.
-fn some(count: i32) -> Option<i32> {
-    (count != 0).then_some(count)
 }

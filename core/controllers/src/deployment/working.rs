@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use windlass_api::apps::v1::{Deployment, ReplicaSet};
 
-use super::template::{self, HASH, REVISION};
-use crate::claim;
+use super::REVISION;
+use crate::{
+    claim,
+    template::{self, HASH},
+};
 
 const HISTORY: &str = "deployment.kubernetes.io/revision-history";
 const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";

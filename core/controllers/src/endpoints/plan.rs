@@ -1,35 +1,21 @@
-//! Which slices a service should have. Pure.
-//!
-//! Endpoints stay in the slice that they are in; new ones fill slices with room, then new slices.
+//! Which endpoints a service should have in which slices. Pure.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use windlass_api::{
     core::v1::{ObjectReference, Service},
-    discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
-    meta::v1::{ObjectMeta, OwnerReference},
+    discovery::v1::{Endpoint, EndpointConditions, EndpointSlice},
 };
-use windlass_kernel::controller::ObjectKey;
 
-use super::{MANAGED_BY, MANAGER, SERVICE, facts::Backend};
+use super::{
+    MANAGED_BY, MANAGER, SERVICE,
+    facts::Backend,
+    slices::{self, Owner, Step, Wanted, family_of},
+};
 use crate::claim;
 
-/// How many endpoints a slice may have (upstream's `--max-endpoints-per-slice`).
-const MOST: usize = 100;
-
-/// One thing to do.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Step {
-    Create(Box<EndpointSlice>),
-    Update(Box<EndpointSlice>),
-    Delete(ObjectKey),
-}
-
-/// Slices of one kind can hold each other's endpoints: same address family, same ports.
-type Kind = (&'static str, Vec<(String, i32, String)>);
-
 pub(super) fn plan(service: &Service, pods: &[Arc<Backend>], existing: &[Arc<EndpointSlice>]) -> Vec<Step> {
-    let mut wanted: BTreeMap<Kind, BTreeMap<String, Endpoint>> = BTreeMap::new();
+    let mut wanted = Wanted::new();
     for family in families(service) {
         for pod in pods {
             let Some(ip) = pod.ips.iter().find(|ip| family_of(ip) == family) else { continue };
@@ -41,110 +27,13 @@ pub(super) fn plan(service: &Service, pods: &[Arc<Backend>], existing: &[Arc<End
             wanted.insert((family, vec![]), BTreeMap::new());
         }
     }
-
-    let mut steps = Vec::new();
-    let mut by_kind: BTreeMap<Kind, Vec<&EndpointSlice>> = BTreeMap::new();
-    for slice in existing {
-        let kind = kind_of(slice);
-        if wanted.contains_key(&kind) {
-            by_kind.entry(kind).or_default().push(slice);
-        } else {
-            steps.push(Step::Delete(claim::key(&slice.metadata)));
-        }
-    }
-    for (kind, endpoints) in wanted {
-        let slices = by_kind.remove(&kind).unwrap_or_default();
-        steps.extend(fill(service, &kind, endpoints, &slices));
-    }
-    steps
-}
-
-/// Distributes endpoints over the slices of one kind.
-fn fill(
-    service: &Service,
-    kind: &Kind,
-    mut endpoints: BTreeMap<String, Endpoint>,
-    slices: &[&EndpointSlice],
-) -> Vec<Step> {
-    let mut next: Vec<(&EndpointSlice, Vec<Endpoint>)> = Vec::new();
-    for slice in slices {
-        let stay = slice.endpoints.iter().filter_map(|old| endpoints.remove(pod_of(old)));
-        next.push((slice, stay.collect()));
-    }
-    let mut fresh = endpoints.into_values();
-    for (_, stay) in &mut next {
-        let room = MOST.saturating_sub(stay.len());
-        stay.extend(fresh.by_ref().take(room));
-    }
-    let mut steps = Vec::new();
-    let filled = next.iter().filter(|(_, endpoints)| !endpoints.is_empty()).count();
-    let mut kept = 0;
-    for (slice, endpoints) in next {
-        // Empty slices go, but for one where nothing is left.
-        if endpoints.is_empty() && (filled > 0 || kept > 0) {
-            steps.push(Step::Delete(claim::key(&slice.metadata)));
-            continue;
-        }
-        kept += 1;
-        let mut wanted = slice.clone();
-        wanted.endpoints = endpoints;
-        wanted.metadata.labels.extend(labels(service));
-        if wanted != *slice {
-            steps.push(Step::Update(Box::new(wanted)));
-        }
-    }
-    let mut rest: Vec<Endpoint> = fresh.collect();
-    let mut at = slices.len();
-    while !rest.is_empty() || kept == 0 {
-        let chunk = rest.drain(..rest.len().min(MOST)).collect();
-        steps.push(Step::Create(Box::new(slice(service, kind, at, chunk))));
-        kept += 1;
-        at += 1;
-    }
-    steps
-}
-
-fn slice(service: &Service, kind: &Kind, at: usize, endpoints: Vec<Endpoint>) -> EndpointSlice {
-    let meta = &service.metadata;
-    let name = meta.name.clone().unwrap_or_default();
-    let owner = OwnerReference {
-        api_version: "v1".into(),
-        kind: "Service".into(),
-        name: name.clone(),
-        uid: meta.uid.clone().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-    };
-    let metadata = ObjectMeta {
-        namespace: meta.namespace.clone(),
-        // The same slice has the same name whoever makes it: two that race make one.
-        name: Some(format!("{name}-{}", suffix(meta.uid.as_deref().unwrap_or_default(), kind, at))),
+    let owner = Owner {
+        meta: &service.metadata,
+        reference: claim::reference(service),
         labels: labels(service),
-        owner_references: vec![owner],
-        ..ObjectMeta::default()
+        annotations: None,
     };
-    let ports = kind.1.iter().map(|(name, port, protocol)| EndpointPort {
-        name: Some(name.clone()),
-        port: Some(*port),
-        protocol: Some(protocol.clone()),
-        app_protocol: None,
-    });
-    EndpointSlice { metadata, address_type: kind.0.into(), endpoints, ports: ports.collect() }
-}
-
-/// Five letters and digits of a hash (FNV-1a), in the alphabet of generated names.
-fn suffix(uid: &str, kind: &Kind, at: usize) -> String {
-    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let text = format!("{uid}/{kind:?}/{at}");
-    let mut hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let letters = (0..5).map(|_| {
-        let letter = ALPHABET[usize::try_from(hash % 27).unwrap_or(0)];
-        hash /= 27;
-        char::from(letter)
-    });
-    letters.collect()
+    slices::distribute(&owner, wanted, existing, pod_of)
 }
 
 fn labels(service: &Service) -> BTreeMap<String, String> {
@@ -192,25 +81,10 @@ pub(super) fn ports(service: &Service, pod: &Backend) -> Vec<(String, i32, Strin
     ports
 }
 
-fn kind_of(slice: &EndpointSlice) -> Kind {
-    let family = if slice.address_type == "IPv6" { "IPv6" } else { "IPv4" };
-    let ports = slice.ports.iter().map(|port| {
-        let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".into());
-        (port.name.clone().unwrap_or_default(), port.port.unwrap_or_default(), protocol)
-    });
-    let mut ports: Vec<_> = ports.collect();
-    ports.sort();
-    (family, ports)
-}
-
 fn families(service: &Service) -> Vec<&'static str> {
     let listed = service.spec.ip_families.iter().map(|family| if family == "IPv6" { "IPv6" } else { "IPv4" });
     let listed: Vec<_> = listed.collect();
     if listed.is_empty() { vec!["IPv4"] } else { listed }
-}
-
-fn family_of(ip: &IpAddr) -> &'static str {
-    if ip.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
 fn pod_of(endpoint: &Endpoint) -> &str {
@@ -220,6 +94,7 @@ fn pod_of(endpoint: &Endpoint) -> &str {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use windlass_kernel::controller::ObjectKey;
 
     use super::*;
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::pods::PodView;
 
 /// The pods in the order in which they go. Those that share a node with more of `related` go earlier.
-pub(super) fn first_to_go(pods: &[Arc<PodView>], related: &[Arc<PodView>], now: Timestamp) -> Vec<Arc<PodView>> {
+pub(crate) fn first_to_go(pods: &[Arc<PodView>], related: &[Arc<PodView>], now: Timestamp) -> Vec<Arc<PodView>> {
     let mut on_node: BTreeMap<&str, usize> = BTreeMap::new();
     for pod in related.iter().filter(|pod| pod.active()) {
         *on_node.entry(&pod.node).or_default() += 1;

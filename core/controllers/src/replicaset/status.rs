@@ -1,6 +1,6 @@
 //! What a ReplicaSet's status says of its pods.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use windlass_api::{
@@ -8,8 +8,10 @@ use windlass_api::{
     types::Time,
 };
 
-use super::seconds;
-use crate::pods::PodView;
+use crate::{
+    amount::{number, seconds, some},
+    pods::PodView,
+};
 
 const REPLICA_FAILURE: &str = "ReplicaFailure";
 
@@ -50,13 +52,6 @@ pub(super) fn of(set: &ReplicaSet, observed: &Observed<'_>, now: Timestamp) -> R
     }
 }
 
-/// After which time the next ready pod becomes available, if there is one that is not yet.
-pub(super) fn available_next(set: &ReplicaSet, pods: &[Arc<PodView>], now: Timestamp) -> Option<Duration> {
-    let min_ready = seconds(set.spec.min_ready_seconds);
-    let waits = pods.iter().filter(|pod| pod.active()).filter_map(|pod| pod.available_in(min_ready, now));
-    waits.filter(|wait| !wait.is_zero()).min()
-}
-
 fn conditions(
     before: &[ReplicaSetCondition],
     failure: Option<&(Failure, String)>,
@@ -82,19 +77,12 @@ fn conditions(
     after
 }
 
-/// A count as upstream writes it: left out where it is none.
-fn some(count: i32) -> Option<i32> {
-    (count != 0).then_some(count)
-}
-
-fn number(count: usize) -> i32 {
-    i32::try_from(count).unwrap_or(i32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::pods::Phase;
+    use crate::pods::{Phase, available_next};
 
     fn set() -> ReplicaSet {
         let mut set = ReplicaSet::default();
@@ -132,7 +120,11 @@ mod tests {
             status.terminating_replicas.unwrap_or(0),
         ];
         assert_eq!((counts, status.observed_generation), (expect, Some(3)), "{text}");
-        assert_eq!(available_next(&set(), &pods, now), next.map(Duration::from_secs), "{text}");
+        assert_eq!(
+            available_next(&pods, seconds(set().spec.min_ready_seconds), now),
+            next.map(Duration::from_secs),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,21 +1,30 @@
 //! A cluster to test in: an API server, controllers, fake nodes, and a task that binds pods in place of a scheduler.
 
+mod gate;
+
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
+use futures::channel::oneshot;
 use serde_json::{Value, json};
 use windlass_api::core::v1::Pod;
 use windlass_apiserver::{ApiServer, access::Rbac};
-use windlass_client::{Cache, Client, Informers, Select, gvr, informer::Parts};
+use windlass_client::{Cache, Client, Informers, Select, gvr, informer::Parts, run_controllers};
 use windlass_controllers::Config;
 use windlass_kernel::{
-    Api, ClockExt, Error, ErrorKind, Identity, Result, SpawnExt, Stop, Store,
-    api::{Events, GroupVersionResource, Request, Response, Verb},
+    Api, ClockExt, Controller, ErrorKind, Identity, Result, SpawnExt, Stop, Store,
+    api::{GroupVersionResource, Verb},
+    controller::{ObjectKey, Requeue, Watched},
 };
 use windlass_node::host::{Host, Registration};
 use windlass_store::MemoryStore;
-use windlass_testkit::{FakeAgent, FakeNode, sim::Executor};
+use windlass_testkit::{
+    FakeAgent, FakeNode,
+    agent::Behaviour,
+    sim::{Executor, Process},
+};
+
+pub(crate) use self::gate::{Fault, Gate, Watches};
 
 /// A cluster in virtual time. Its controllers run until it is dropped.
 pub(crate) struct Cluster {
@@ -32,16 +41,45 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// A cluster with two nodes whose controllers run.
     pub(crate) fn new(seed: u64) -> Self {
+        let cluster = Self::without_controllers(seed);
+        cluster.run_controllers(Watches::Prompt, Reconciles::Once);
+        cluster
+    }
+
+    /// A cluster with two nodes and no controllers yet.
+    pub(crate) fn without_controllers(seed: u64) -> Self {
         let cluster = Self::idle(seed);
         cluster.account("default");
         cluster.add_node("n1", 1);
         cluster.add_node("n2", 2);
         cluster.bind_pods();
-        let controllers = cluster.client(manager()).1;
-        let stop = cluster.stop.clone();
-        let run = async move { windlass_controllers::run(&controllers, &Config::default(), stop).await };
-        cluster.executor.spawn().spawn("controllers", run).detach();
         cluster
+    }
+
+    /// Runs an instance of all controllers. Where the gate has it killed, another takes its place a second later.
+    pub(crate) fn run_controllers(&self, watches: Watches, reconciles: Reconciles) {
+        let (first, killed) = self.instance(watches);
+        let (second, _) = self.instance(watches);
+        run(&first, reconciles, &self.stop);
+        let (clock, stop) = (self.executor.clock(), self.stop.clone());
+        let replace = async move {
+            if killed.await.is_ok() {
+                first.process.kill();
+                clock.sleep(Duration::from_secs(1)).await;
+                run(&second, reconciles, &stop);
+            }
+        };
+        self.executor.spawn().spawn("replace", replace).detach();
+    }
+
+    /// A process to run controllers in, and what tells that it is to be killed.
+    fn instance(&self, watches: Watches) -> (Instance, oneshot::Receiver<()>) {
+        let (gate, killed) = self.gate.instance(watches);
+        let process = self.executor.process();
+        let handle = process.handle();
+        let client = Client::new(gate as _, Arc::new(manager()));
+        let parts = Parts { client, spawn: handle.clone(), clock: handle.clone(), entropy: handle };
+        (Instance { process, informers: Informers::new(parts) }, killed)
     }
 
     /// A cluster without nodes in which nothing runs.
@@ -55,31 +93,26 @@ impl Cluster {
             .spawn(executor.spawn())
             .authorizer(Arc::new(Rbac::new(Arc::clone(&store) as _)));
         let server: Arc<dyn Api> = executor.run_until(builder.start()).unwrap();
-        let gate = Arc::new(Gate { inner: Arc::clone(&server), state: Mutex::default() });
+        let gate = Arc::new(Gate::new(Arc::clone(&server), executor.handle()));
         let identity = Identity::new("admin", &["system:masters", "system:authenticated"]);
         let admin = Client::new(server, Arc::new(identity)).with_user_agent("test");
         let informers = informers(&executor, admin.clone());
         Self { executor, admin, informers, gate, store, stop: Stop::new() }
     }
 
-    /// A client behind the gate, and its informers.
-    pub(crate) fn client(&self, identity: Identity) -> (Client, Informers) {
-        let client = Client::new(Arc::clone(&self.gate) as _, Arc::new(identity));
-        (client.clone(), informers(&self.executor, client))
-    }
-
-    /// Adds a node whose pods run at once.
+    /// Adds a node whose pods run at once, but for those of certain images.
     pub(crate) fn add_node(&self, name: &str, at: u16) {
         let registration = Registration::named(name);
         // What nodes may do is not under test.
         let client = self.admin.clone();
-        let agent = FakeAgent::new(FakeNode::new(name, at), self.executor.clock(), self.executor.spawn());
+        let node = FakeNode { behaviour, ..FakeNode::new(name, at) };
+        let agent = FakeAgent::new(node, self.executor.clock(), self.executor.spawn());
         let host = Host::new(registration, &informers(&self.executor, client), Arc::new(agent));
         let stop = self.stop.clone();
         self.executor.spawn().spawn("node", async move { host.run(stop).await }).detach();
     }
 
-    /// Binds each new pod to the next of two nodes.
+    /// Binds each new pod to the node that it insists on, or else to the next of two.
     fn bind_pods(&self) {
         let client = self.admin.clone();
         let pods: Cache<Arc<Pod>> = self.informers.typed(Select::all().fields("spec.nodeName="));
@@ -91,8 +124,10 @@ impl Cluster {
                 if pod.metadata.deletion_timestamp.is_some() {
                     continue;
                 }
-                let node = ["n1", "n2"][at % 2];
-                at += 1;
+                let node = only_node(&pod).unwrap_or_else(|| {
+                    at += 1;
+                    ["n2", "n1"][at % 2].to_owned()
+                });
                 let binding = json!({
                     "apiVersion": "v1", "kind": "Binding", "metadata": {"name": key.name},
                     "target": {"kind": "Node", "name": node},
@@ -154,6 +189,72 @@ impl Drop for Cluster {
     }
 }
 
+/// Pods of the image `slow` are ready after a minute, those of `broken` never start.
+fn behaviour(pod: &Pod) -> Behaviour {
+    let image = pod.spec.containers[0].image.as_deref().unwrap_or_default();
+    match image {
+        "slow" => Behaviour { ready: Duration::from_secs(60), ..Behaviour::default() },
+        "broken" => Behaviour { start: Duration::from_secs(1_000_000), ..Behaviour::default() },
+        _ => Behaviour::of(pod),
+    }
+}
+
+/// The node that a pod's affinity names.
+fn only_node(pod: &Pod) -> Option<String> {
+    let near = pod.spec.affinity.as_ref()?.node_affinity.as_ref()?;
+    let terms = &near.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
+    terms.iter().flat_map(|term| &term.match_fields).flat_map(|field| field.values.clone()).next()
+}
+
+/// How often a key that is due is reconciled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reconciles {
+    Once,
+    Twice,
+}
+
+struct Instance {
+    process: Process,
+    informers: Informers,
+}
+
+fn run(instance: &Instance, reconciles: Reconciles, stop: &Stop) {
+    let (informers, stop) = (instance.informers.clone(), stop.clone());
+    let run = async move {
+        let mut controllers = windlass_controllers::all(&informers, &Config::default());
+        if reconciles == Reconciles::Twice {
+            controllers = controllers.into_iter().map(|inner| Arc::new(Twice(inner)) as _).collect();
+        }
+        let collecting = windlass_controllers::collector(&informers).run(stop.clone());
+        futures::join!(run_controllers(controllers, &informers, stop), collecting);
+    };
+    instance.process.handle().spawn("controllers", run).detach();
+}
+
+/// Reconciles each key twice.
+#[derive(Debug)]
+struct Twice(Arc<dyn Controller>);
+
+#[async_trait]
+impl Controller for Twice {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn watches(&self) -> Vec<Watched> {
+        self.0.watches()
+    }
+
+    fn stands_for(&self, key: &ObjectKey) -> Option<Vec<ObjectKey>> {
+        self.0.stands_for(key)
+    }
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue> {
+        self.0.reconcile(key).await?;
+        self.0.reconcile(key).await
+    }
+}
+
 fn informers(executor: &Executor, client: Client) -> Informers {
     let (spawn, clock, entropy) = (executor.spawn(), executor.clock(), executor.entropy());
     Informers::new(Parts { client, spawn, clock, entropy })
@@ -162,72 +263,4 @@ fn informers(executor: &Executor, client: Client) -> Informers {
 /// Who the controllers' informers are.
 fn manager() -> Identity {
     Identity::new("system:kube-controller-manager", &["system:authenticated"])
-}
-
-/// An API that refuses writes, or loses the answers to them, when told to.
-#[derive(Debug)]
-pub(crate) struct Gate {
-    inner: Arc<dyn Api>,
-    state: Mutex<State>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct State {
-    writes: usize,
-    fault: Option<(usize, usize, Fault)>,
-    log: Vec<String>,
-}
-
-/// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// The write is not carried out.
-    Refused,
-    /// The write is carried out and its answer is lost.
-    Lost,
-}
-
-impl Gate {
-    /// Fails `count` writes after `first` others.
-    pub(crate) fn fail(&self, first: usize, count: usize, fault: Fault) {
-        let mut state = self.state.lock();
-        state.fault = Some((state.writes + first, state.writes + first + count, fault));
-    }
-
-    /// What was written so far.
-    pub(crate) fn log(&self) -> Vec<String> {
-        self.state.lock().log.clone()
-    }
-}
-
-#[async_trait]
-impl Api for Gate {
-    async fn call(&self, request: Request) -> Result<Response> {
-        let read = matches!(request.verb, Verb::Get | Verb::List);
-        if read || request.resource.resource == "events" {
-            return self.inner.call(request).await;
-        }
-        let fault = {
-            let mut state = self.state.lock();
-            let part = if request.subresource.is_empty() { "" } else { "/" };
-            let (verb, resource) = (request.verb.as_str(), &request.resource.resource);
-            let line = format!("{verb} {resource}{part}{} {}", request.subresource, request.name);
-            state.log.push(line);
-            state.writes += 1;
-            let at = state.writes - 1;
-            state.fault.filter(|(first, last, _)| (*first..*last).contains(&at)).map(|fault| fault.2)
-        };
-        match fault {
-            None => self.inner.call(request).await,
-            Some(Fault::Refused) => Err(Error::new(ErrorKind::Unavailable, "the server is away")),
-            Some(Fault::Lost) => {
-                self.inner.call(request).await?;
-                Err(Error::new(ErrorKind::Timeout, "no answer").maybe_applied())
-            }
-        }
-    }
-
-    async fn watch(&self, request: Request) -> Result<Events> {
-        self.inner.watch(request).await
-    }
 }

@@ -158,11 +158,12 @@ fn a_namespace_ends_when_all_it_holds_has_ended() {
     cluster.until(&namespaces, |all| condition(all, "NamespaceContentRemaining").as_deref() == Some(content));
     let finalizers = "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances";
     assert_eq!(condition(&namespaces, "NamespaceFinalizersRemaining").as_deref(), Some(finalizers));
-    assert!(pods.is_empty() && sets.is_empty());
+    cluster.until(&pods, Cache::is_empty);
+    cluster.until(&sets, Cache::is_empty);
     let released = json!({"metadata": {"finalizers": null}});
     cluster.executor.run_until(cluster.admin.patch::<Secret>("shop", "held", PatchType::Merge, released)).unwrap();
     cluster.until(&namespaces, |all| !all.contains(&ObjectKey::new("", "shop")));
-    assert!(secrets.in_namespace("shop").is_empty());
+    cluster.until(&secrets, |secrets| secrets.in_namespace("shop").is_empty());
     let lookup = cluster.executor.run_until(cluster.admin.get::<Namespace>("", "shop"));
     assert!(lookup.unwrap_err().is(ErrorKind::NotFound));
 }

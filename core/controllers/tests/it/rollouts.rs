@@ -12,6 +12,7 @@ use windlass_kernel::{api::PatchType, controller::ObjectKey};
 
 use crate::{
     cluster::{Cluster, Fault},
+    laws,
     sets::template,
 };
 
@@ -62,16 +63,23 @@ fn a_new_template_replaces_the_pods_within_its_limits() {
     cluster.create("deployments", deployment(4));
     cluster.until(&deployments, rolled_out("web:1", 4));
     let pods: Cache<Arc<Pod>> = cluster.informers.typed(Select::all());
+    let sets: Cache<Arc<ReplicaSet>> = cluster.informers.typed(Select::all());
     cluster.settle();
     let worst = Arc::new(parking_lot::Mutex::new((4, 4)));
-    let seen = Arc::clone(&worst);
-    let counted = pods.clone();
+    let (least, counted) = (Arc::clone(&worst), pods.clone());
     pods.on_change(move |_| {
-        let live: Vec<_> =
-            counted.values().into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
-        let ready = live.iter().filter(|pod| pod.status.phase.as_deref() == Some("Running")).count();
-        let mut worst = seen.lock();
-        *worst = (worst.0.min(ready), worst.1.max(live.len()));
+        let live = |pod: &Arc<Pod>| pod.metadata.deletion_timestamp.is_none();
+        let running = |pod: &Arc<Pod>| live(pod) && pod.status.phase.as_deref() == Some("Running");
+        let ready = counted.values().iter().filter(|pod| running(pod)).count();
+        let mut worst = least.lock();
+        worst.0 = worst.0.min(ready);
+    });
+    // What sets were told counts: one may create before another has deleted.
+    let (most, counted) = (Arc::clone(&worst), sets.clone());
+    sets.on_change(move |_| {
+        let total: i32 = counted.values().iter().filter_map(|set| set.spec.replicas).sum();
+        let mut worst = most.lock();
+        worst.1 = worst.1.max(total);
     });
     set_image(&cluster, "web:2");
     cluster.until(&deployments, rolled_out("web:2", 4));
@@ -146,7 +154,8 @@ fn a_rollout_that_cannot_go_on_says_so() {
     let mut object = deployment(1);
     object["spec"]["progressDeadlineSeconds"] = 60.into();
     object["spec"]["minReadySeconds"] = 50.into();
-    object["spec"]["template"]["spec"]["nodeName"] = "nowhere".into();
+    // Pods that are kept from every node, and that no collector replaces meanwhile.
+    object["spec"]["template"]["spec"]["schedulingGates"] = json!([{"name": "example.com/closed"}]);
     cluster.create("deployments", object);
     let late = |own: &Arc<Deployment>| reason(own, "Progressing") == "ProgressDeadlineExceeded";
     cluster.until(&deployments, |all| all.values().iter().any(late));
@@ -205,4 +214,20 @@ fn one_seed_is_one_history() {
         (cluster.executor.trace_hash(), cluster.gate.log())
     };
     assert_eq!(history(), history());
+}
+
+#[test]
+fn a_rollout_comes_out_the_same_whatever_happens() {
+    laws::hold("deployment-controller", |cluster| {
+        let deployments = deployments(cluster);
+        let sets: Cache<Arc<ReplicaSet>> = cluster.informers.typed(Select::all());
+        let pods: Cache<Arc<Pod>> = cluster.informers.typed(Select::all());
+        cluster.create("deployments", deployment(2));
+        cluster.until(&deployments, rolled_out("web:1", 2));
+        set_image(cluster, "web:2");
+        cluster.until(&deployments, rolled_out("web:2", 2));
+        cluster.settle();
+        let of = |set: Arc<ReplicaSet>| (set.metadata.annotations[REVISION].clone(), set.spec.replicas);
+        (sets.values().into_iter().map(of).collect::<Vec<_>>(), pods.len())
+    });
 }

@@ -8,7 +8,10 @@ use windlass_api::{apps::v1::ReplicaSet, core::v1::Pod};
 use windlass_client::{Cache, Select};
 use windlass_kernel::{api::PatchType, controller::ObjectKey};
 
-use crate::cluster::{Cluster, Fault};
+use crate::{
+    cluster::{Cluster, Fault},
+    laws,
+};
 
 pub(crate) fn template() -> Value {
     json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "web:1"}]}})
@@ -96,6 +99,11 @@ fn orphans_are_adopted_and_strays_released() {
     cluster.executor.run_until(stray).unwrap();
     cluster.until(&pods, |pods| pods.len() == 3 && pods.get(&key).is_some_and(|pod| !owned(&pod)));
     cluster.until(&sets, ready(2));
+    // With its labels back it is the set's again, and one too many.
+    let back = json!({"metadata": {"labels": template()["metadata"]["labels"]}});
+    let back = cluster.admin.patch::<Pod>("default", "orphan", PatchType::Merge, back);
+    cluster.executor.run_until(back).unwrap();
+    cluster.until(&pods, |pods| pods.len() == 2 && pods.values().iter().all(|pod| owned(pod)));
 }
 
 fn owned(pod: &Pod) -> bool {
@@ -123,4 +131,18 @@ fn whichever_write_fails_the_end_is_the_same() {
             assert_eq!(seen.lock().len(), 4, "{fault:?} {first}: {:?}", cluster.gate.log());
         }
     }
+}
+
+#[test]
+fn a_set_comes_out_the_same_whatever_happens() {
+    laws::hold("replicaset-controller", |cluster| {
+        let (sets, pods) = (sets(cluster), pods(cluster));
+        cluster.create("replicasets", set(3));
+        cluster.until(&sets, ready(3));
+        scale(cluster, 1);
+        cluster.until(&sets, ready(1));
+        cluster.until(&pods, |pods| pods.len() == 1);
+        cluster.settle();
+        (pods.len(), sets.values()[0].status.clone())
+    });
 }

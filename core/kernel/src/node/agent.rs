@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use windlass_api::{
     Value,
-    core::v1::{NodeStatus, Pod, PodStatus},
+    core::v1::{NodeStatus, Pod, PodStatus, Service},
 };
 
 use super::{Session, SessionRequest};
@@ -49,20 +49,32 @@ pub struct Report {
     pub released: bool,
 }
 
+/// Whom a notice is about.
+#[derive(Clone, Debug)]
+pub enum About {
+    /// A pod.
+    Pod(Arc<Pod>),
+    /// The agent's own node.
+    Node,
+}
+
 /// Something worth an Event object.
 #[derive(Clone, Debug)]
 pub struct Notice {
-    /// The pod that it is about.
-    pub pod: Arc<Pod>,
+    /// Whom it is about.
+    pub about: About,
     /// `Normal` or `Warning`.
     pub kind: &'static str,
     /// A word for machines, such as `Pulled`.
     pub reason: String,
     /// A sentence for people.
     pub message: String,
-    /// The container, as a field path: `spec.containers{web}`; empty for the pod.
+    /// The container, as a field path: `spec.containers{web}`; empty for the whole.
     pub field_path: String,
 }
+
+/// The versions that an object comes to, from the present one on.
+pub type Versions = BoxStream<'static, Option<String>>;
 
 /// What an agent may ask of the cluster, on behalf of the pods it was given.
 ///
@@ -70,10 +82,23 @@ pub struct Notice {
 ///
 /// 1. **As the node.** Reads are made as the node's own identity: only what its pods refer to is answered.
 /// 2. **Events are best effort.** A notice may be dropped or merged; it never delays the agent.
+/// 3. **Services are whole.** [`services`](NodeContext::services) waits until every service that existed when it was first
+///    asked is known; a later one may be missing for a moment.
+/// 4. **Followed, not polled.** [`versions`](NodeContext::versions) begins with the present version and does not end. A read
+///    that begins after an item sees that version or a later one. Versions may be passed over, but not the last.
 #[async_trait]
 pub trait NodeContext: Debug + Send + Sync + 'static {
-    /// Reads a namespace's object by resource (`configmaps`, `secrets`, `services`); `None` where there is none.
+    /// Reads a namespace's object by resource (`configmaps`, `secrets`); `None` where there is none.
     async fn read(&self, resource: &'static str, key: &ObjectKey) -> Result<Option<Value>>;
+
+    /// Follows the version (`metadata.resourceVersion`) of an object that [`read`](Self::read) reads; `None` while there is
+    /// none. Dropping the stream ends it.
+    fn versions(&self, resource: &'static str, key: &ObjectKey) -> Versions;
+
+    /// The services that pods of a namespace may be told of: its own, and `kubernetes` of `default`. By name, the own first.
+    ///
+    /// Only their names, addresses and ports are sure to be there.
+    async fn services(&self, namespace: &str) -> Result<Vec<Arc<Service>>>;
 
     /// Mints a token for a pod's service account.
     async fn token(&self, pod: &Pod, audiences: &[String], expiry: Duration) -> Result<Token>;

@@ -75,7 +75,7 @@ impl Round<'_> {
             crate::cgroup::remove(&layout.cgroups(&uid))
         };
         let done = self.blocking(work).await?;
-        self.memo.volumes = false;
+        self.forget_volumes();
         done.map_err(|error| {
             let message = format!("cannot clean up after pod {}", pod::key(pod));
             windlass_kernel::Error::new(windlass_kernel::ErrorKind::Internal, message).with_source(error)
@@ -94,13 +94,14 @@ impl Round<'_> {
         let probe = pod::container(pod, name).and_then(|(container, _)| match why {
             Why::Liveness => container.liveness_probe.clone(),
             Why::Startup => container.startup_probe.clone(),
-            Why::Unknown => None,
+            Why::Unknown | Why::Resize => None,
         });
         let own = probe.and_then(|probe| probe.termination_grace_period_seconds);
         let grace = pod::seconds(own.unwrap_or_else(|| pod::grace(pod)));
         let text = match why {
             Why::Liveness => format!("Container {name} failed liveness probe, will be restarted"),
             Why::Startup => format!("Container {name} failed startup probe, will be restarted"),
+            Why::Resize => format!("Container {name} resize requires restart"),
             Why::Unknown => format!("Container {name} is in an unknown state, try killing it before restart"),
         };
         let Some(status) = observed.containers.iter().find(|status| status.container.id == *id) else { return Ok(()) };
@@ -171,7 +172,7 @@ impl Round<'_> {
         let name = &status.container.key.name;
         let hook = pod::container(pod, name).and_then(|(container, _)| {
             let hook = container.lifecycle.as_ref()?.pre_stop.as_ref()?;
-            Some(probe::Ask::of_hook(hook, container))
+            Some(probe::Ask::of_hook(hook, &container))
         });
         if let Some(hook) = hook.filter(|_| !grace.is_zero()) {
             let target = self.target(pod, &status.container.id, observed);

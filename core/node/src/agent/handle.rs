@@ -1,19 +1,20 @@
 //! What the agent and a pod's worker share: what is wanted, and that something happened.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use event_listener::Event;
+use event_listener::{Event, EventListener};
 use parking_lot::Mutex;
 use windlass_api::core::v1::Pod;
 use windlass_kernel::node::Report;
 
+use super::objects::Object;
 use crate::pod::{self, Health};
 
 /// What is wanted of a pod.
@@ -40,6 +41,12 @@ pub(crate) struct Handle {
     pub(crate) report: Mutex<Option<Report>>,
     /// What probes found, by container.
     pub(crate) health: Mutex<BTreeMap<String, Health>>,
+    /// Objects that are not any more as the pod's volumes show them.
+    outdated: Mutex<BTreeSet<Object>>,
+    /// How often an object changed.
+    news: AtomicU64,
+    /// Whether the pod asks for more than there is room for.
+    waits_for_room: AtomicBool,
 }
 
 impl Handle {
@@ -50,6 +57,9 @@ impl Handle {
             event: Event::new(),
             report: Mutex::default(),
             health: Mutex::default(),
+            outdated: Mutex::default(),
+            news: AtomicU64::new(0),
+            waits_for_room: AtomicBool::new(false),
         }
     }
 
@@ -76,9 +86,48 @@ impl Handle {
         self.event.notify(usize::MAX);
     }
 
-    /// Forgets earlier pokes.
-    pub(crate) fn attend(&self) {
+    /// Forgets earlier pokes, and says how often objects have changed.
+    pub(crate) fn attend(&self) -> u64 {
         self.poked.store(false, Ordering::SeqCst);
+        self.news.load(Ordering::SeqCst)
+    }
+
+    /// Ends when something happens to the pod from now on.
+    pub(crate) fn listen(&self) -> EventListener {
+        self.event.listen()
+    }
+
+    /// An object that the pod's volumes show has changed.
+    pub(crate) fn outdate(&self, object: Object) {
+        self.outdated.lock().insert(object);
+        self.news.fetch_add(1, Ordering::SeqCst);
+        self.poke();
+    }
+
+    pub(crate) fn take_outdated(&self) -> BTreeSet<Object> {
+        std::mem::take(&mut *self.outdated.lock())
+    }
+
+    pub(crate) fn wait_for_room(&self, waits: bool) {
+        self.waits_for_room.store(waits, Ordering::SeqCst);
+    }
+
+    /// Wakes the worker if it waits for room on the node.
+    pub(crate) fn poke_for_room(&self) {
+        if self.waits_for_room.load(Ordering::SeqCst) {
+            self.poke();
+        }
+    }
+
+    /// Ends when objects have changed more often than that.
+    pub(crate) async fn news_after(&self, known: u64) {
+        loop {
+            let listener = self.event.listen();
+            if self.news.load(Ordering::SeqCst) > known {
+                return;
+            }
+            listener.await;
+        }
     }
 
     pub(crate) async fn poked(&self) {

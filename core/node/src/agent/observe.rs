@@ -93,7 +93,7 @@ impl Round<'_> {
         if !words.is_empty() {
             self.memo.records.messages.insert(status.container.id.clone(), words);
         }
-        debug_assert!(pod::container(pod, name).is_none_or(|(container, _)| !message_path(container).is_empty()));
+        debug_assert!(pod::container(pod, name).is_none_or(|(container, _)| !message_path(&container).is_empty()));
         Ok(())
     }
 }

@@ -116,9 +116,9 @@ impl Round<'_> {
     /// The pod's secrets for an image's registry; one try without, where there are none.
     async fn auths(&self, pod: &Arc<Pod>, text: &str) -> Result<Vec<Option<RegistryAuth>>> {
         let names = pod.spec.image_pull_secrets.iter().map(|secret| (Kind::Secret, secret.name.clone()));
-        let read = self.read(pod, names.collect()).await?;
-        let found = read.values().flatten().filter_map(|data| image::auth(text, data));
-        let mut auths: Vec<_> = found.map(Some).collect();
+        let found = self.read(pod, names.collect()).await?;
+        let auths = found.data.values().flatten().filter_map(|data| image::auth(text, data));
+        let mut auths: Vec<_> = auths.map(Some).collect();
         if auths.is_empty() {
             auths.push(None);
         }

@@ -1,17 +1,16 @@
 //! Starts an instance of a container.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use windlass_api::core::v1::{Container, Pod, Service};
+use windlass_api::core::v1::{Container, Pod};
 use windlass_kernel::{
     ErrorKind, Result,
-    controller::ObjectKey,
-    runtime::{ContainerId, Mount, SandboxId},
+    runtime::{ContainerConfig, ContainerId, Mount, Namespace, SandboxId},
 };
 
 use super::{prepare::whole, worker::Round};
 use crate::{
-    make::{container, env, hosts, security},
+    make::{container, env, hosts, security, services},
     pod::{self, Observed, Waiting},
     probe, volume,
 };
@@ -21,9 +20,10 @@ const RETRY: Duration = Duration::from_secs(10);
 
 impl Round<'_> {
     pub(super) async fn start(&mut self, pod: &Arc<Pod>, observed: &Observed, name: &str, attempt: u32) -> Result<()> {
-        let (Some((container, init)), Some(sandbox)) = (pod::container(pod, name), observed.ready()) else {
+        let (Some((container, role)), Some(sandbox)) = (pod::container(pod, name), observed.ready()) else {
             return Ok(());
         };
+        let container = &*container;
         let (sandbox, sandbox_attempt) = (sandbox.id.clone(), sandbox.key.attempt);
         self.volumes(pod, &observed.ips).await?;
         let Some((image, found)) = self.image(pod, container).await? else { return Ok(()) };
@@ -40,7 +40,10 @@ impl Round<'_> {
         };
         let memory = self.inner.machine.memory;
         let prepared = container::Prepared { image, env, mounts, memory };
-        let config = container::container(pod, container, init, attempt, &self.inner.layout, prepared);
+        let mut config = container::container(pod, container, role, attempt, &self.inner.layout, prepared);
+        if let Err(why) = join(pod, name, observed, &mut config) {
+            return self.refuse(pod, name, "CreateContainerConfigError", why);
+        }
         let known = self.memo.sandbox.take().filter(|known| known.key.attempt == sandbox_attempt);
         let sandbox_config = known.unwrap_or_else(|| self.sandbox_config(pod, sandbox_attempt));
         let runtime = &self.inner.needs.runtime;
@@ -68,6 +71,7 @@ impl Round<'_> {
             return Ok(());
         }
         self.event(pod, Some(name), "Normal", "Started", "Container started");
+        self.has(container);
         self.memo.records.started(name);
         self.post_start(pod, container, &id, observed).await
     }
@@ -106,37 +110,12 @@ impl Round<'_> {
         container: &Container,
         observed: &Observed,
     ) -> Result<Vec<(String, String)>, String> {
-        let read = self.read(pod, env::needs(container)).await.map_err(|error| whole(&error))?;
-        let services = self.services().await.map_err(|error| whole(&error))?;
+        let found = self.read(pod, env::needs(container)).await.map_err(|error| whole(&error))?;
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let around = self.inner.needs.context.services(namespace).await.map_err(|error| whole(&error))?;
+        let services = services::variables(pod, &around, self.inner.config.api.as_ref());
         let place = self.inner.place(&observed.ips, pod);
-        env::env(container, &env::Sources { pod, place: &place, read: &read, services: &services })
-    }
-
-    /// Where the API is. The other services of a namespace are not told: what lists them is not given to agents.
-    async fn services(&self) -> Result<BTreeMap<String, String>> {
-        let key = ObjectKey::new("default", "kubernetes");
-        let found = self.inner.needs.context.read("services", &key).await?;
-        let service = found.and_then(|value| serde_json::from_value::<Service>(value).ok());
-        let of_service = service.and_then(|service| {
-            let port = service.spec.ports.first()?.port;
-            Some((service.spec.cluster_ip?, u16::try_from(port).ok()?))
-        });
-        let Some((host, port)) = of_service.or_else(|| self.inner.config.api.clone()) else {
-            return Ok(BTreeMap::new());
-        };
-        let url = format!("tcp://{host}:{port}");
-        let tcp = format!("KUBERNETES_PORT_{port}_TCP");
-        Ok([
-            ("KUBERNETES_SERVICE_HOST".to_owned(), host.clone()),
-            ("KUBERNETES_SERVICE_PORT".to_owned(), port.to_string()),
-            ("KUBERNETES_SERVICE_PORT_HTTPS".to_owned(), port.to_string()),
-            ("KUBERNETES_PORT".to_owned(), url.clone()),
-            (tcp.clone(), url),
-            (format!("{tcp}_ADDR"), host),
-            (format!("{tcp}_PORT"), port.to_string()),
-            (format!("{tcp}_PROTO"), "tcp".to_owned()),
-        ]
-        .into())
+        env::env(container, &env::Sources { pod, place: &place, read: &found.data, services: &services })
     }
 
     /// Makes what is mounted: volumes and their parts, the hosts file, the file for last words.
@@ -189,6 +168,19 @@ impl Round<'_> {
         };
         self.blocking(work).await.map_err(|error| error.to_string())?
     }
+}
+
+/// Lets an ephemeral container see the processes of the container that it is to look at.
+fn join(pod: &Pod, name: &str, observed: &Observed, config: &mut ContainerConfig) -> Result<(), String> {
+    let target = pod::ephemeral(pod, name).and_then(|container| container.target_container_name.as_deref());
+    let Some(target) = target.filter(|target| !target.is_empty()) else { return Ok(()) };
+    let found = observed.current(target).ok_or_else(|| format!("unable to find target container {target}"))?;
+    let pid = &mut config.security.namespaces.pid;
+    // Where the pod shares its processes or the node's, they are seen anyway.
+    if *pid == Namespace::Container {
+        *pid = Namespace::Target(found.container.id.clone());
+    }
+    Ok(())
 }
 
 fn plain(inside: &str, path: &Path) -> Mount {

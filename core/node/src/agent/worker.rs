@@ -15,11 +15,11 @@ use jiff::Timestamp;
 use windlass_api::core::v1::Pod;
 use windlass_kernel::{
     Clock, ClockExt, Error, ErrorKind, Result, Task,
-    node::{Notice, Report},
+    node::{About, Notice, Report},
     runtime::{ContainerId, ContainerStatus, SandboxConfig, SandboxId},
 };
 
-use super::{Inner, handle::Handle};
+use super::{Inner, handle::Handle, resize::Resized, volumes::Shown};
 use crate::pod::{self, Action, Backoff, Observed, Records, Scene, Waiting, plan};
 
 /// Delays after a failed round.
@@ -33,10 +33,7 @@ pub(crate) struct Memo {
     /// Ended instances, which do not change any more.
     pub(super) ended: BTreeMap<ContainerId, ContainerStatus>,
     pub(super) ips: Option<(SandboxId, Vec<std::net::IpAddr>)>,
-    /// Whether the volumes stand.
-    pub(super) volumes: bool,
-    /// When the volumes made of objects are to be looked at again.
-    pub(super) refresh: Option<Timestamp>,
+    pub(super) shown: Shown,
     /// Whether nothing of the pod is left on the node but what ended in the runtime.
     pub(super) swept: bool,
     pub(super) sandbox: Option<SandboxConfig>,
@@ -61,7 +58,7 @@ pub(super) async fn run(inner: Weak<Inner>, handle: Arc<Handle>, clock: Arc<dyn 
     let mut memo = Memo::default();
     let mut delay = FIRST;
     loop {
-        handle.attend();
+        let news = handle.attend();
         let done = {
             let Some(inner) = inner.upgrade() else { return };
             let round = Round { inner: &inner, handle: &handle, memo: &mut memo };
@@ -90,8 +87,10 @@ pub(super) async fn run(inner: Weak<Inner>, handle: Arc<Handle>, clock: Arc<dyn 
                     }
                     _ => tracing::error!(%pod, "a pod's worker panicked; it goes on"),
                 }
-                // No wake-up shortens this wait but the end of the pod: what failed is not to be hammered.
-                let wait = select(clock.sleep(delay), Box::pin(handle.sooner(handle.desired().ending()))).await;
+                // No wake-up shortens this wait but the end of the pod, or a change of an object that it may have failed for:
+                // what failed is not to be hammered.
+                let ends = Box::pin(handle.sooner(handle.desired().ending()));
+                let wait = select(clock.sleep(delay), select(ends, Box::pin(handle.news_after(news)))).await;
                 drop(wait);
                 delay = (delay * 2).min(LONGEST);
                 continue;
@@ -117,7 +116,7 @@ pub(crate) struct Round<'a> {
 impl Round<'_> {
     async fn run(mut self) -> Result<Next> {
         let desired = self.handle.desired();
-        let pod = &desired.pod;
+        let pod = &self.given(&desired.pod);
         self.memo.records.seen.get_or_insert(self.now());
         let observed = self.observe(pod).await?;
         // Before planning: what a probe found is a reason to act, and nothing else wakes the worker for it.
@@ -146,6 +145,11 @@ impl Round<'_> {
         }
         if !planned.actions.is_empty() {
             return Ok(Next::Again);
+        }
+        match self.resize(pod, &observed).await? {
+            Resized::Yes => return Ok(Next::Again),
+            Resized::Later(again) => wake = Some(wake.map_or(again, |wake| wake.min(again))),
+            Resized::Not => {}
         }
         if let Some(refresh) = self.refresh(pod, &observed).await? {
             wake = Some(wake.map_or(refresh, |wake| wake.min(refresh)));
@@ -241,10 +245,10 @@ impl Round<'_> {
     }
 
     pub(super) fn event(&self, pod: &Arc<Pod>, container: Option<&str>, kind: &'static str, reason: &str, text: &str) {
-        let init = container.and_then(|name| pod::container(pod, name)).is_some_and(|(_, init)| init);
-        let field_path = container.map(|name| pod::field_path(name, init)).unwrap_or_default();
+        let role = |name: &str| pod::container(pod, name).map_or(pod::Role::Main, |(_, role)| role);
+        let field_path = container.map(|name| pod::field_path(name, role(name))).unwrap_or_default();
         self.inner.needs.context.notice(Notice {
-            pod: Arc::clone(pod),
+            about: About::Pod(Arc::clone(pod)),
             kind,
             reason: reason.into(),
             message: text.into(),

@@ -1,12 +1,20 @@
 //! What an agent may ask of the cluster, asked as the node.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde_json::json;
-use windlass_api::{Value, core::v1::Pod, types::Time};
+use windlass_api::{
+    Value,
+    core::v1::{ObjectReference, Pod, Service, ServiceSpec},
+    meta::v1::ObjectMeta,
+    types::Time,
+};
 use windlass_client::{
-    Informers,
+    Cache, Informers, Select,
     events::{Recorder, Severity, reference},
     informer::Parts,
 };
@@ -14,38 +22,78 @@ use windlass_kernel::{
     Error, ErrorKind, Result,
     api::{GroupVersionResource, Verb},
     controller::ObjectKey,
-    node::{NodeContext, Notice, Token},
+    node::{About, NodeContext, Notice, Token, Versions},
 };
 
-use super::place;
+use super::{follow::Followed, place};
+
+/// The service that leads to the API: namespace and name.
+const API: (&str, &str) = ("default", "kubernetes");
 
 /// The cluster, as a node's agent sees it.
 #[derive(Debug)]
 pub struct ClusterContext {
-    parts: Parts,
+    node: String,
+    informers: Informers,
     recorder: Recorder,
+    /// Followed from the first question on: an agent that never asks costs nothing.
+    services: OnceLock<Cache<Arc<Service>>>,
+    followed: Followed,
 }
 
 impl ClusterContext {
     /// Asks as the identity of `informers`; events come from the kubelet on `node`.
     #[must_use]
     pub fn new(informers: &Informers, node: &str) -> Self {
-        let parts = informers.parts().clone();
-        let recorder = Recorder::start(&parts, "kubelet", node);
-        Self { parts, recorder }
+        let recorder = Recorder::start(informers.parts(), "kubelet", node);
+        Self {
+            node: node.to_owned(),
+            informers: informers.clone(),
+            recorder,
+            services: OnceLock::new(),
+            followed: Followed::default(),
+        }
     }
+
+    fn parts(&self) -> &Parts {
+        self.informers.parts()
+    }
+}
+
+/// What pods are told of a service.
+#[allow(clippy::unnecessary_wraps, reason = "a projection may leave an object out")]
+fn slim(service: &Service) -> Option<Arc<Service>> {
+    let meta = &service.metadata;
+    let metadata = ObjectMeta { namespace: meta.namespace.clone(), name: meta.name.clone(), ..ObjectMeta::default() };
+    let (cluster_ip, ports) = (service.spec.cluster_ip.clone(), service.spec.ports.clone());
+    let spec = ServiceSpec { cluster_ip, ports, ..ServiceSpec::default() };
+    Some(Arc::new(Service { metadata, spec, ..Service::default() }))
 }
 
 #[async_trait]
 impl NodeContext for ClusterContext {
     async fn read(&self, resource: &'static str, key: &ObjectKey) -> Result<Option<Value>> {
-        let request = self.parts.client.request(Verb::Get, GroupVersionResource::of("", "v1", resource));
+        let request = self.parts().client.request(Verb::Get, GroupVersionResource::of("", "v1", resource));
         let request = request.in_namespace(key.namespace.clone()).named(key.name.clone());
-        match self.parts.client.value(request).await {
+        match self.parts().client.value(request).await {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.is(ErrorKind::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn versions(&self, resource: &'static str, key: &ObjectKey) -> Versions {
+        self.followed.versions(&self.informers, resource, key)
+    }
+
+    async fn services(&self, namespace: &str) -> Result<Vec<Arc<Service>>> {
+        let services = self.services.get_or_init(|| self.informers.projected(Select::all(), vec![], slim));
+        services.synced().await;
+        let mut found: Vec<_> = services.in_namespace(namespace).into_iter().map(|(_, service)| service).collect();
+        if namespace != API.0 {
+            found.extend(services.get(&ObjectKey::new(API.0, API.1)));
+        }
+        Ok(found)
     }
 
     async fn token(&self, pod: &Pod, audiences: &[String], expiry: Duration) -> Result<Token> {
@@ -58,9 +106,9 @@ impl NodeContext for ClusterContext {
                 "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": key.name, "uid": pod.metadata.uid},
             },
         });
-        let request = self.parts.client.request(Verb::Create, GroupVersionResource::of("", "v1", "serviceaccounts"));
+        let request = self.parts().client.request(Verb::Create, GroupVersionResource::of("", "v1", "serviceaccounts"));
         let request = request.in_namespace(key.namespace.clone()).named(account.clone()).subresource("token");
-        let answer = self.parts.client.value(request.body(body)).await?;
+        let answer = self.parts().client.value(request.body(body)).await?;
         let broken =
             || Error::new(ErrorKind::Internal, format!("the token of service account {account:?} is unreadable"));
         let status = &answer["status"];
@@ -70,7 +118,16 @@ impl NodeContext for ClusterContext {
     }
 
     fn notice(&self, notice: Notice) {
-        let mut about = reference(&*notice.pod);
+        let mut about = match &notice.about {
+            About::Pod(pod) => reference(&**pod),
+            // Upstream's kubelets name their node in place of its uid too.
+            About::Node => ObjectReference {
+                kind: Some("Node".into()),
+                name: Some(self.node.clone()),
+                uid: Some(self.node.clone()),
+                ..ObjectReference::default()
+            },
+        };
         about.field_path = Some(notice.field_path).filter(|path| !path.is_empty());
         let severity = if notice.kind == "Warning" { Severity::Warning } else { Severity::Normal };
         self.recorder.event_on(about, severity, &notice.reason, notice.message);

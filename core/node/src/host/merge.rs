@@ -5,9 +5,9 @@ use windlass_api::{
     types::Time,
 };
 
-/// The conditions that an agent may speak of. All others belong to their writers.
+/// The conditions that are the agent's alone. Others stay as their writers left them, unless the agent speaks of them too.
 const OWN: [&str; 6] =
-    ["Initialized", "Ready", "ContainersReady", "PodReadyToStartContainers", "DisruptionTarget", "PodResizeInProgress"];
+    ["Initialized", "Ready", "ContainersReady", "PodReadyToStartContainers", "PodResizeInProgress", "PodResizePending"];
 
 /// Joins the agent's status to the one that is known.
 ///
@@ -63,12 +63,14 @@ mod tests {
         check(
             json!({"startTime": EARLIER, "qosClass": "Burstable", "conditions": [
                 {"type": "PodScheduled", "status": "True", "lastTransitionTime": EARLIER},
+                {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": EARLIER},
                 {"type": "Ready", "status": "True", "lastTransitionTime": EARLIER},
                 {"type": "Initialized", "status": "True", "lastTransitionTime": EARLIER}]}),
             json!({"phase": "Running", "conditions": [
                 {"type": "Ready", "status": "False"}, {"type": "Initialized", "status": "True"}]}),
             json!({"phase": "Running", "startTime": EARLIER, "qosClass": "Burstable", "conditions": [
                 {"type": "PodScheduled", "status": "True", "lastTransitionTime": EARLIER},
+                {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": EARLIER},
                 {"type": "Ready", "status": "False", "lastTransitionTime": NOW},
                 {"type": "Initialized", "status": "True", "lastTransitionTime": EARLIER}]}),
         );

@@ -1,4 +1,6 @@
 //! Writes what the agent reports: the latest word on each pod, once, and again until it is taken.
+//!
+//! Pods do not wait for each other: several are written at once, each by one writer at a time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,6 +8,7 @@ use std::{
 };
 
 use event_listener::Event;
+use futures::future::join_all;
 use parking_lot::Mutex;
 use windlass_api::{core::v1::Pod, types::Time};
 use windlass_client::{Cache, Client, informer::Parts};
@@ -17,6 +20,9 @@ use windlass_kernel::{
 };
 
 use super::{RETRY, gone, merge::merge, place};
+
+/// So many pods are written at once, so that one sync of the server's log serves several.
+const WRITERS: usize = 8;
 
 /// The latest report of each pod, and which of them are still to be written.
 #[derive(Debug)]
@@ -32,17 +38,28 @@ pub(super) struct Statuses {
 struct Pending {
     latest: BTreeMap<ObjectKey, Report>,
     dirty: BTreeSet<ObjectKey>,
+    /// Those whose report is being written: a later one waits, so that it is not overwritten.
+    working: BTreeSet<ObjectKey>,
 }
 
 impl Pending {
-    /// A report that is to be written. Pods that nothing was reported of are passed over.
+    /// A report that is to be written, until it is [`done`](Self::done). Pods that nothing was reported of are passed
+    /// over.
     fn next(&mut self) -> Option<Report> {
         loop {
-            let key = self.dirty.pop_first()?;
+            let key = self.dirty.iter().find(|key| !self.working.contains(*key))?.clone();
+            self.dirty.remove(&key);
             if let Some(report) = self.latest.get(&key) {
+                self.working.insert(key);
                 return Some(report.clone());
             }
         }
+    }
+
+    /// Ends the writing of a pod's report; whether another one of it waits.
+    fn done(&mut self, key: &ObjectKey) -> bool {
+        self.working.remove(key);
+        self.dirty.contains(key)
     }
 }
 
@@ -77,7 +94,7 @@ impl Statuses {
                 }
             }
         };
-        futures::join!(look, self.write());
+        futures::join!(look, join_all((0..WRITERS).map(|_| self.write())));
     }
 
     async fn write(&self) {
@@ -89,12 +106,24 @@ impl Statuses {
                 listener.await;
                 continue;
             };
-            if let Err(error) = self.write_one(&report).await {
-                tracing::warn!(pod = %report.pod, %error, "cannot write the pod's status yet");
-                self.pending.lock().dirty.insert(report.pod);
-                self.parts.clock.sleep(backoff.next(&*self.parts.entropy)).await;
-            } else {
-                backoff.reset();
+            let written = self.write_one(&report).await;
+            let failed = written.is_err();
+            match written {
+                Ok(()) => backoff.reset(),
+                Err(error) => {
+                    tracing::warn!(pod = %report.pod, %error, "cannot write the pod's status yet");
+                    self.parts.clock.sleep(backoff.next(&*self.parts.entropy)).await;
+                }
+            }
+            let waits = {
+                let mut pending = self.pending.lock();
+                if failed {
+                    pending.dirty.insert(report.pod.clone());
+                }
+                pending.done(&report.pod)
+            };
+            if waits {
+                self.event.notify(usize::MAX);
             }
         }
     }
@@ -105,9 +134,7 @@ impl Statuses {
             return Ok(());
         }
         let now = Time(self.parts.clock.now());
-        let mut wanted = Pod::clone(&pod);
-        wanted.status = merge(&pod.status, &report.status, &now);
-        if wanted.status != pod.status {
+        if merge(&pod.status, &report.status, &now) != pod.status {
             let key = place(&pod);
             let uid = report.uid.as_str();
             let change = |latest: &mut Pod| {
@@ -127,5 +154,34 @@ impl Statuses {
             gone(self.client.delete_with::<Pod>(&key.namespace, &key.name, options).await)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_api::core::v1::PodStatus;
+
+    use super::*;
+
+    fn report(name: &str) -> Report {
+        Report { pod: ObjectKey::new("ns", name), uid: String::new(), status: PodStatus::default(), released: false }
+    }
+
+    #[test]
+    fn a_pod_is_written_by_one_writer_at_a_time() {
+        let mut pending = Pending::default();
+        for name in ["a", "b"] {
+            let report = report(name);
+            pending.dirty.insert(report.pod.clone());
+            pending.latest.insert(report.pod.clone(), report);
+        }
+        pending.dirty.insert(ObjectKey::new("ns", "unheard-of"));
+        let first = pending.next().unwrap();
+        pending.dirty.insert(first.pod.clone());
+        let second = pending.next().unwrap();
+        assert_eq!((&*first.pod.name, &*second.pod.name), ("a", "b"));
+        assert!(pending.next().is_none());
+        assert!(pending.done(&first.pod) && !pending.done(&second.pod));
+        assert_eq!(pending.next().unwrap().pod, first.pod);
     }
 }

@@ -10,7 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use event_listener::EventListener;
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, Either, select},
+    stream,
+};
 use windlass_kernel::{
     ClockExt, Error, ErrorKind, Result, SpawnExt,
     api::Chunks,
@@ -18,21 +23,25 @@ use windlass_kernel::{
     runtime::{ContainerFilter, ContainerId, ContainerState},
 };
 
-use super::record::{Printer, tail_start};
+use super::{
+    arrivals::Watched,
+    record::{Printer, tail_start},
+};
 use crate::{
-    agent::{Inner, uid_of},
+    agent::{Handle, Inner, uid_of},
     make::labels,
 };
 
-/// A follower looks for more so often.
-const PAUSE: Duration = Duration::from_millis(100);
+/// A follower looks for more so often where the kernel does not tell of what is written.
+const PAUSE: Duration = Duration::from_secs(1);
 /// What is read at once.
 const CHUNK: usize = 64 << 10;
 
 /// Opens a log.
 pub(crate) async fn logs(inner: &Arc<Inner>, request: LogRequest) -> Result<Chunks> {
     let uid = uid_of(inner, &request.pod, &request.uid)?;
-    let labels = [(labels::UID.to_owned(), uid), (labels::CONTAINER.to_owned(), request.container.clone())].into();
+    let labels =
+        [(labels::UID.to_owned(), uid.clone()), (labels::CONTAINER.to_owned(), request.container.clone())].into();
     let found = inner.needs.runtime.containers(&ContainerFilter { labels, ..ContainerFilter::default() }).await?;
     let mut found: Vec<_> = found.into_iter().filter(|one| one.state != ContainerState::Created).collect();
     found.sort_by_key(|container| std::cmp::Reverse((container.created, container.key.attempt)));
@@ -47,13 +56,18 @@ pub(crate) async fn logs(inner: &Arc<Inner>, request: LogRequest) -> Result<Chun
     let path = status.map(|status| status.log_path).filter(|path| !path.is_empty());
     let path = path.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("container {name} keeps no log")))?;
     let printer = Printer::new(request.timestamps, request.since, request.limit_bytes);
+    let path = PathBuf::from(path);
+    let folder = path.parent().filter(|_| request.follow);
     let reader = Reader {
         inner: Arc::clone(inner),
         container: chosen.id,
-        file: Open { path: path.into(), file: None, inode: 0, rest: vec![] },
+        watched: folder.and_then(|folder| inner.arrivals.watch(folder, &*inner.needs.spawn)),
+        news: inner.handle(&uid).map(|handle| News { handle, next: None }),
+        file: Open { path, file: None, inode: 0, rest: vec![] },
         printer,
         tail: request.tail_lines,
         follow: request.follow,
+        ended: false,
         over: false,
     };
     Ok(Chunks(stream::unfold(reader, Reader::next).boxed()))
@@ -63,10 +77,33 @@ struct Reader {
     inner: Arc<Inner>,
     container: ContainerId,
     file: Open,
+    /// Tells of what is written.
+    watched: Option<Watched>,
+    /// Tells that the container may have ended.
+    news: Option<News>,
     printer: Printer,
     tail: Option<u64>,
     follow: bool,
+    ended: bool,
     over: bool,
+}
+
+/// What happens to a pod.
+struct News {
+    handle: Arc<Handle>,
+    /// Kept from look to look, so that nothing is missed between them.
+    next: Option<EventListener>,
+}
+
+impl News {
+    /// Whether something happened since this was asked last.
+    fn came(&mut self) -> bool {
+        let came = self.next.as_mut().is_none_or(|next| next.now_or_never().is_some());
+        if came {
+            self.next = Some(self.handle.listen());
+        }
+        came
+    }
 }
 
 /// A log file that is being read.
@@ -84,8 +121,11 @@ impl Reader {
             if self.over || self.printer.done() {
                 return None;
             }
+            let written = self.watched.as_ref().map(Watched::listen);
             // Asked first: what an ended container has written is all there when it is read afterwards.
-            let ended = self.follow && !self.running().await;
+            if self.follow && !self.ended && self.news.as_mut().is_none_or(News::came) {
+                self.ended = !self.running().await;
+            }
             let (spawn, tail) = (Arc::clone(&self.inner.needs.spawn), self.tail.take());
             let mut file =
                 std::mem::replace(&mut self.file, Open { path: PathBuf::new(), file: None, inode: 0, rest: vec![] });
@@ -105,10 +145,10 @@ impl Reader {
                     return Some((Err(Error::new(ErrorKind::Internal, message).with_source(error)), self));
                 }
                 Ok(bytes) if bytes.is_empty() => {
-                    if !self.follow || ended {
+                    if !self.follow || self.ended {
                         return None;
                     }
-                    self.inner.needs.clock.sleep(PAUSE).await;
+                    self.more(written).await;
                 }
                 Ok(bytes) => {
                     let mut out = vec![];
@@ -120,6 +160,20 @@ impl Reader {
                     }
                 }
             }
+        }
+    }
+
+    /// Waits until there may be more to read, or nothing more to come.
+    async fn more(&mut self, written: Option<EventListener>) {
+        let sleep = || self.inner.needs.clock.sleep(PAUSE);
+        let written: BoxFuture<'_, ()> = written.map_or_else(sleep, FutureExt::boxed);
+        let told = match self.news.as_mut().and_then(|news| news.next.as_mut()) {
+            Some(news) => matches!(select(written, news).await, Either::Right(_)),
+            None => matches!(select(written, self.inner.needs.clock.sleep(PAUSE)).await, Either::Right(_)),
+        };
+        // A listener that has ended cannot be asked again whether it has: the next look takes a new one.
+        if told && let Some(news) = &mut self.news {
+            news.next = None;
         }
     }
 

@@ -4,7 +4,7 @@ use windlass_api::core::v1::{Container, Pod};
 use windlass_kernel::runtime::{ContainerConfig, ContainerKey, ImageRef, Mount};
 
 use super::{expand::expand, labels, resources, sandbox, security};
-use crate::layout::Layout;
+use crate::{layout::Layout, pod::Role};
 
 /// What was prepared for a container.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Prepared {
 pub(crate) fn container(
     pod: &Pod,
     container: &Container,
-    init: bool,
+    role: Role,
     attempt: u32,
     layout: &Layout,
     prepared: Prepared,
@@ -29,6 +29,11 @@ pub(crate) fn container(
     let words = |words: &[String]| words.iter().map(|word| expand(word, known)).collect();
     let mut names = sandbox::identity(pod);
     names.insert(labels::CONTAINER.into(), container.name.clone());
+    let kind = match role {
+        Role::Init => "init",
+        Role::Main => "container",
+        Role::Ephemeral => "ephemeral",
+    };
     let stop_signal = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone());
     ContainerConfig {
         key: ContainerKey { name: container.name.clone(), attempt },
@@ -44,7 +49,7 @@ pub(crate) fn container(
             (labels::GRACE, crate::pod::grace(pod).to_string()),
             (labels::MESSAGE_PATH, message_path(container).to_owned()),
             (labels::MESSAGE_POLICY, container.termination_message_policy.clone().unwrap_or_else(|| "File".into())),
-            (labels::TYPE, if init { "init" } else { "container" }.to_owned()),
+            (labels::TYPE, kind.to_owned()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into(),

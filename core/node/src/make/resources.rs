@@ -105,44 +105,58 @@ fn oom_score(pod: &Pod, container: &Container, memory: i64) -> i64 {
 
 /// What the pod as a whole may use: limits only where every container has one.
 pub(crate) fn of_pod(pod: &Pod) -> Resources {
-    let whole = pod.spec.resources.clone().unwrap_or_default();
-    let sum = |name: &str, limits: bool| -> Option<i64> {
-        let pick = |set: &ResourceRequirements| -> Option<i64> {
-            let amounts = if limits { &set.limits } else { &set.requests };
-            let request = amount(amounts, name).or_else(|| (!limits).then(|| amount(&set.limits, name)).flatten());
-            request.map(|amount| if name == "cpu" { amount.milli_value() } else { amount.as_i64() })
-        };
-        if let Some(own) = pick(&whole) {
-            return Some(own);
-        }
-        let of = |container: &Container| {
-            let value = pick(&container.resources);
-            if limits { value } else { Some(value.unwrap_or(0)) }
-        };
-        let main = pod.spec.containers.iter().map(of).sum::<Option<i64>>()?;
-        // Init containers run one by one, with the sidecars that were started before.
-        let (mut beside, mut most) = (0, 0);
-        for container in &pod.spec.init_containers {
-            let one = of(container)?;
-            if sidecar(container) {
-                beside += one;
-                most = most.max(beside);
-            } else {
-                most = most.max(beside + one);
-            }
-        }
-        let overhead = amount(&pod.spec.overhead, name)
-            .map_or(0, |amount| if name == "cpu" { amount.milli_value() } else { amount.as_i64() });
-        Some(most.max(main + beside) + overhead)
-    };
-    let limit = sum("cpu", true).and_then(quota);
+    let limit = sum(pod, "cpu", true).and_then(quota);
     Resources {
-        cpu_shares: Some(shares(sum("cpu", false).unwrap_or(0))),
+        cpu_shares: Some(shares(sum(pod, "cpu", false).unwrap_or(0))),
         cpu_period: limit.map(|_| PERIOD),
         cpu_quota: limit,
-        memory_limit: sum("memory", true).filter(|bytes| *bytes > 0),
+        memory_limit: sum(pod, "memory", true).filter(|bytes| *bytes > 0),
         ..Resources::default()
     }
+}
+
+/// What a pod asks for: thousandths of a CPU, and bytes of memory.
+pub(crate) fn requested(pod: &Pod) -> [i64; 2] {
+    ["cpu", "memory"].map(|name| sum(pod, name, false).unwrap_or(0))
+}
+
+/// An amount in the unit that its resource is counted in here.
+pub(crate) fn spread(name: &str, text: &str) -> Option<i64> {
+    text.parse().ok().map(|amount| unit(name, amount))
+}
+
+fn unit(name: &str, amount: Amount) -> i64 {
+    if name == "cpu" { amount.milli_value() } else { amount.as_i64() }
+}
+
+/// The requests or limits of a whole pod; `None` where a container has no limit.
+fn sum(pod: &Pod, name: &str, limits: bool) -> Option<i64> {
+    let pick = |set: &ResourceRequirements| -> Option<i64> {
+        let amounts = if limits { &set.limits } else { &set.requests };
+        let found = amount(amounts, name).or_else(|| (!limits).then(|| amount(&set.limits, name)).flatten());
+        found.map(|amount| unit(name, amount))
+    };
+    if let Some(own) = pod.spec.resources.as_ref().and_then(pick) {
+        return Some(own);
+    }
+    let of = |container: &Container| {
+        let value = pick(&container.resources);
+        if limits { value } else { Some(value.unwrap_or(0)) }
+    };
+    let main = pod.spec.containers.iter().map(of).sum::<Option<i64>>()?;
+    // Init containers run one by one, with the sidecars that were started before.
+    let (mut beside, mut most) = (0, 0);
+    for container in &pod.spec.init_containers {
+        let one = of(container)?;
+        if sidecar(container) {
+            beside += one;
+            most = most.max(beside);
+        } else {
+            most = most.max(beside + one);
+        }
+    }
+    let overhead = amount(&pod.spec.overhead, name).map_or(0, |amount| unit(name, amount));
+    Some(most.max(main + beside) + overhead)
 }
 
 #[cfg(test)]

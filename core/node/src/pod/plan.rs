@@ -6,7 +6,7 @@ use windlass_api::core::v1::{Container, Pod};
 use windlass_kernel::runtime::{ContainerId, ContainerState, ContainerStatus, SandboxId};
 
 use super::{
-    Observed, Records, containers,
+    Observed, Records, container, containers,
     observed::{code, exited, running},
     restarts, sidecar,
 };
@@ -37,6 +37,8 @@ pub(crate) enum Why {
     Startup,
     /// Nothing is known of its process.
     Unknown,
+    /// It cannot be given other resources while it runs.
+    Resize,
 }
 
 /// What is to be done.
@@ -88,6 +90,10 @@ pub(crate) fn plan(pod: &Pod, observed: &Observed, records: &Records, now: Times
     };
     for old in observed.sandboxes.iter().filter(|old| old.id != sandbox.id) {
         remove_old_sandbox(&mut plan, pod, observed, &old.id);
+    }
+    // Whoever looks at a pod may do so before its init containers are through.
+    for container in &pod.spec.ephemeral_containers {
+        Step { plan: &mut plan, pod, observed, records, now, init: false }.once(&container.name);
     }
     let begun = pod.spec.containers.iter().any(|container| observed.current(&container.name).is_some());
     let mut stage = Stage::Passed;
@@ -142,7 +148,7 @@ fn remove_old_sandbox(plan: &mut Plan, pod: &Pod, observed: &Observed, id: &Sand
     let mut inside = observed.containers.iter().filter(|status| status.container.sandbox == *id);
     let needed = inside.any(|status| {
         let name = &status.container.key.name;
-        containers(pod).any(|(container, _)| container.name == *name)
+        container(pod, name).is_some()
             && observed.instances(name).take(2).any(|kept| kept.container.id == status.container.id)
     });
     if !needed {
@@ -176,12 +182,28 @@ impl Step<'_> {
             // Made and never started: whoever made it did not get on. A new one is made in its place.
             ContainerState::Created => {
                 self.plan.actions.push(Action::Remove(status.container.id.clone()));
-                self.start(container, status.container.key.attempt + 1)
+                self.start(&container.name, status.container.key.attempt + 1)
             }
             ContainerState::Unknown => {
                 self.stop(status, Why::Unknown);
                 Stage::Pending
             }
+        }
+    }
+
+    /// An ephemeral container runs once and never again, whatever becomes of it or its sandbox.
+    fn once(&mut self, name: &str) {
+        let Some(status) = self.observed.latest(name) else {
+            self.start(name, 0);
+            return;
+        };
+        match status.container.state {
+            ContainerState::Created => {
+                self.plan.actions.push(Action::Remove(status.container.id.clone()));
+                self.start(name, status.container.key.attempt + 1);
+            }
+            ContainerState::Unknown => self.stop(status, Why::Unknown),
+            ContainerState::Running | ContainerState::Exited => {}
         }
     }
 
@@ -193,14 +215,14 @@ impl Step<'_> {
         {
             return Stage::Passed;
         }
-        self.start(container, self.observed.next_attempt(&container.name))
+        self.start(&container.name, self.observed.next_attempt(&container.name))
     }
 
-    fn start(&mut self, container: &Container, attempt: u32) -> Stage {
-        if let Some(at) = self.records.not_before.get(&container.name).filter(|at| **at > self.now) {
+    fn start(&mut self, name: &str, attempt: u32) -> Stage {
+        if let Some(at) = self.records.not_before.get(name).filter(|at| **at > self.now) {
             self.plan.later(*at);
         } else {
-            self.plan.actions.push(Action::Start { name: container.name.clone(), attempt });
+            self.plan.actions.push(Action::Start { name: name.to_owned(), attempt });
         }
         Stage::Pending
     }
@@ -241,7 +263,7 @@ impl Step<'_> {
             }
         }
         debug_assert!(exited(status));
-        self.start(container, self.observed.next_attempt(&container.name))
+        self.start(&container.name, self.observed.next_attempt(&container.name))
     }
 }
 

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use windlass_kernel::runtime::ContainerId;
 
-use super::Backoff;
+use super::{
+    Backoff,
+    resize::{Given, Pending},
+};
 
 /// Why a container waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +63,14 @@ pub(crate) struct Records {
     pub(crate) messages: BTreeMap<ContainerId, String>,
     /// The pod is to end as failed: reason and message.
     pub(crate) failed: Option<(String, String)>,
+    /// What containers are to have; `None` before that was looked at.
+    pub(crate) given: Option<Given>,
+    /// What containers have.
+    pub(crate) actual: Option<Given>,
+    /// Why the pod is not given what it asks for.
+    pub(crate) pending: Option<Pending>,
+    /// Why containers do not have what they were given, and when that is tried again.
+    pub(crate) resizing: Option<(String, Timestamp)>,
     /// When the agent first saw the pod.
     pub(crate) seen: Option<Timestamp>,
 }

@@ -14,7 +14,7 @@ use windlass_api::{
 };
 use windlass_kernel::runtime::{ContainerState as RuntimeState, ContainerStatus as Instance};
 
-use super::{Observed, Records, sidecar};
+use super::{Observed, Records, ephemeral::plain, sidecar};
 
 /// What a status tells of the surroundings.
 #[derive(Clone, Debug)]
@@ -37,6 +37,7 @@ pub(crate) fn status(pod: &Pod, observed: &Observed, records: &Records, scene: &
     let one = |container: &Container, init: bool| container_status(pod, container, init, observed, records, scene);
     let inits: Vec<_> = pod.spec.init_containers.iter().map(|container| one(container, true)).collect();
     let mains: Vec<_> = pod.spec.containers.iter().map(|container| one(container, false)).collect();
+    let extras: Vec<_> = pod.spec.ephemeral_containers.iter().map(|extra| watcher(one(&plain(extra), false))).collect();
     let mut phase = phase::phase(pod, &inits, &mains);
     let mut status = PodStatus::default();
     if let Some((reason, message)) = &records.failed {
@@ -48,8 +49,10 @@ pub(crate) fn status(pod: &Pod, observed: &Observed, records: &Records, scene: &
     }
     status.phase = Some(phase.into());
     status.conditions = conditions::conditions(pod, observed, &inits, &mains, phase);
+    status.conditions.extend(conditions::resize(records));
     status.init_container_statuses = inits;
     status.container_statuses = mains;
+    status.ephemeral_container_statuses = extras;
     addresses(&mut status, pod, observed, scene);
     status.start_time = pod.status.start_time.or(records.seen.map(Time));
     status.qos_class = Some(crate::make::resources::class(pod).as_str().into());
@@ -67,7 +70,8 @@ fn without_traces(pod: &Pod, records: &Records, scene: &Scene<'_>) -> PodStatus 
     }
     if !super::ended(pod) && scene.over && status.phase.as_deref() != Some("Failed") {
         status.phase = Some("Failed".into());
-        for one in status.container_statuses.iter_mut().chain(&mut status.init_container_statuses) {
+        let PodStatus { container_statuses, init_container_statuses, ephemeral_container_statuses, .. } = &mut status;
+        for one in container_statuses.iter_mut().chain(init_container_statuses).chain(ephemeral_container_statuses) {
             if one.state.terminated.is_none() {
                 one.state = ContainerState { terminated: Some(lost(one)), ..ContainerState::default() };
             }
@@ -87,6 +91,11 @@ fn lost(status: &ContainerStatus) -> ContainerStateTerminated {
         container_id: status.container_id.clone(),
         ..ContainerStateTerminated::default()
     }
+}
+
+/// An ephemeral container is never ready, and nobody asks whether it has started.
+fn watcher(status: ContainerStatus) -> ContainerStatus {
+    ContainerStatus { ready: false, started: None, ..status }
 }
 
 fn addresses(status: &mut PodStatus, pod: &Pod, observed: &Observed, scene: &Scene<'_>) {
@@ -115,6 +124,10 @@ fn container_status(
         started: Some(false),
         ..ContainerStatus::default()
     };
+    if let Some(has) = records.actual.as_ref().and_then(|actual| actual.get(&container.name)) {
+        status.allocated_resources.clone_from(&container.resources.requests);
+        status.resources = Some(has.clone());
+    }
     let mut instances = observed.instances(&container.name).filter(|one| one.container.state != RuntimeState::Created);
     let Some(latest) = instances.next() else {
         status.state = match (scene.over, records.waiting.get(&container.name)) {

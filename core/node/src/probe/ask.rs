@@ -1,17 +1,14 @@
-//! Asks a container one question: a command, an HTTP request, a connection, or just some time.
+//! Asks a container one question: a command, a request over HTTP or gRPC, a connection, or just some time.
 
 use std::{net::IpAddr, time::Duration};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
-use tokio_util::compat::FuturesAsyncReadCompatExt;
 use windlass_api::{
     core::v1::{Container, HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction},
     types::IntOrString,
 };
-use windlass_kernel::{ClockExt, ErrorKind, SpawnExt, dial::Target as Address, runtime::ContainerId};
+use windlass_kernel::{ClockExt, ErrorKind, dial::Target as Address, runtime::ContainerId};
 
+use super::{grpc, http, whole};
 use crate::agent::Needs;
 
 /// Whom to ask.
@@ -22,19 +19,28 @@ pub(crate) struct Target {
     pub(crate) ip: Option<IpAddr>,
 }
 
+impl Target {
+    /// The host that is meant: the one named, or the pod.
+    fn host(&self, named: &str) -> Result<String, String> {
+        if !named.is_empty() {
+            return Ok(named.to_owned());
+        }
+        self.ip.map(|ip| ip.to_string()).ok_or_else(|| "the pod has no address".to_owned())
+    }
+}
+
 /// What to ask.
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
     Exec(Vec<String>),
-    Http {
-        host: String,
-        port: u16,
-        path: String,
-        headers: Vec<(String, String)>,
-    },
+    Http(http::Get),
     Tcp {
         host: String,
         port: u16,
+    },
+    Grpc {
+        port: u16,
+        service: String,
     },
     Sleep(Duration),
     /// It cannot be asked, and why.
@@ -42,12 +48,15 @@ pub(crate) enum Ask {
 }
 
 /// An answer of so many bytes is enough to tell what went wrong.
-const BODY: usize = 10 << 10;
+pub(super) const BODY: usize = 10 << 10;
 
 impl Ask {
     pub(crate) fn of_probe(probe: &Probe, container: &Container) -> Self {
-        if probe.grpc.is_some() {
-            return Self::Never("gRPC probes are not supported".into());
+        if let Some(grpc) = &probe.grpc {
+            let Some(port) = u16::try_from(grpc.port).ok().filter(|port| *port > 0) else {
+                return Self::Never(format!("invalid port number: {}", grpc.port));
+            };
+            return Self::Grpc { port, service: grpc.service.clone().unwrap_or_default() };
         }
         let exec = probe.exec.as_ref().map(|exec| exec.command.clone());
         Self::of(exec, probe.http_get.as_ref(), probe.tcp_socket.as_ref(), container)
@@ -81,20 +90,18 @@ impl Ask {
             .filter(|port| *port > 0)
         };
         if let Some(http) = http {
-            if http.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) {
-                return Self::Never("HTTPS probes are not supported".into());
-            }
             let Some(port) = port(&http.port) else {
                 return Self::Never(format!("invalid port number: {}", http.port));
             };
             let path = http.path.clone().unwrap_or_default();
             let slash = if path.starts_with('/') { "" } else { "/" };
-            return Self::Http {
+            return Self::Http(http::Get {
+                secure: http.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")),
                 host: http.host.clone().unwrap_or_default(),
                 port,
                 path: format!("{slash}{path}"),
                 headers: http.http_headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect(),
-            };
+            });
         }
         if let Some(tcp) = tcp {
             let Some(port) = port(&tcp.port) else { return Self::Never(format!("invalid port number: {}", tcp.port)) };
@@ -134,66 +141,15 @@ async fn once(needs: &Needs, target: &Target, ask: &Ask, timeout: Option<Duratio
             Err(error) => Err(error.to_string()),
         },
         Ask::Tcp { host, port } => {
-            let address = address(target, host, *port)?;
-            needs.dial.dial(&address).await.map(drop).map_err(|error| full(&error))
+            let address = Address::Host { host: target.host(host)?, port: *port };
+            needs.dial.dial(&address).await.map(drop).map_err(|error| whole(&error))
         }
-        Ask::Http { host, port, path, headers } => {
-            let address = address(target, host, *port)?;
-            http(needs, &address, path, headers).await
-        }
+        Ask::Http(get) => http::get(needs, &target.host(&get.host)?, get).await,
+        Ask::Grpc { port, service } => grpc::check(needs, &target.host("")?, *port, service).await,
         Ask::Sleep(span) => {
             needs.clock.sleep(*span).await;
             Ok(())
         }
         Ask::Never(why) => Err(why.clone()),
-    }
-}
-
-fn address(target: &Target, host: &str, port: u16) -> Result<Address, String> {
-    let own = || target.ip.map(|ip| ip.to_string()).ok_or_else(|| "the pod has no address".to_owned());
-    let host = if host.is_empty() { own()? } else { host.to_owned() };
-    Ok(Address::Host { host, port })
-}
-
-async fn http(needs: &Needs, address: &Address, path: &str, headers: &[(String, String)]) -> Result<(), String> {
-    let Address::Host { host, port } = address else { return Err("no address to ask".into()) };
-    let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    let url = format!("http://{authority}{path}");
-    let failed = |error: &dyn std::fmt::Display| format!("Get \"{url}\": {error}");
-    let stream = needs.dial.dial(address).await.map_err(|error| failed(&full(&error)))?;
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream.compat())).await;
-    let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
-    // Ends with this request: its handle goes at the end of the function.
-    let _driver = needs.spawn.spawn("node.probe.http", async move {
-        // What goes wrong is seen by the request.
-        let _ = connection.await;
-    });
-    let mut request = http::Request::get(path).header(http::header::CONNECTION, "close");
-    let named = |name: &str| headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-    let host = named("host").map_or(authority.as_str(), |(_, value)| value);
-    request = request.header(http::header::HOST, host);
-    for (name, default) in [("User-Agent", "kube-probe/1.36"), ("Accept", "*/*")] {
-        if named(name).is_none() {
-            request = request.header(name, default);
-        }
-    }
-    for (name, value) in headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host")) {
-        request = request.header(name, value);
-    }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed(&error))?;
-    let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
-    let status = answer.status();
-    // Read to its end so that the server does not see a broken connection; what it says does not matter.
-    let _ = Limited::new(answer.into_body(), BODY).collect().await;
-    match status.is_success() || status.is_redirection() {
-        true => Ok(()),
-        false => Err(format!("HTTP probe failed with statuscode: {}", status.as_u16())),
-    }
-}
-
-fn full(error: &windlass_kernel::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
     }
 }

@@ -6,14 +6,14 @@ use jiff::Timestamp;
 use windlass_api::core::v1::{Container, Pod, Probe};
 use windlass_kernel::{
     ClockExt, SpawnExt,
-    node::Notice,
+    node::{About, Notice},
     runtime::{ContainerState, ContainerStatus},
 };
 
 use super::{Ask, Kind, Tally, Target, ask};
 use crate::{
     agent::{Handle, Needs, Round},
-    pod::{self, Health, Observed},
+    pod::{self, Health, Observed, Role},
 };
 
 impl Round<'_> {
@@ -46,7 +46,7 @@ impl Round<'_> {
                         pod: Arc::clone(pod),
                         ask: Ask::of_probe(probe, container),
                         container: container.clone(),
-                        init,
+                        role: if init { Role::Init } else { Role::Main },
                         target,
                         kind,
                         probe: probe.clone(),
@@ -76,7 +76,7 @@ struct Watch {
     handle: Arc<Handle>,
     pod: Arc<Pod>,
     container: Container,
-    init: bool,
+    role: Role,
     target: Target,
     kind: Kind,
     probe: Probe,
@@ -135,11 +135,11 @@ impl Watch {
 
     fn complain(&self, why: &str) {
         self.needs.context.notice(Notice {
-            pod: Arc::clone(&self.pod),
+            about: About::Pod(Arc::clone(&self.pod)),
             kind: "Warning",
             reason: "Unhealthy".into(),
             message: format!("{} probe failed: {why}", self.kind.word()),
-            field_path: pod::field_path(&self.container.name, self.init),
+            field_path: pod::field_path(&self.container.name, self.role),
         });
     }
 }

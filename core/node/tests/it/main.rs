@@ -3,38 +3,47 @@
 //! Where the machine cannot run containers (no root, no containerd), those tests are listed as ignored with the reason.
 #![allow(clippy::needless_pass_by_value, reason = "a check takes its case as it stands")]
 
+mod away;
+mod bench;
+mod cluster;
 mod context;
-mod lab;
+mod debug;
+mod images;
 mod pods;
-mod rim;
+mod probes;
+mod resize;
 mod suite;
 mod timed;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libtest_mimic::{Arguments, Trial};
+use windlass_lab::Lab;
 
-use self::lab::Lab;
+/// A test on a real containerd, by the name of what it shows.
+type Test = (&'static str, fn(&Lab));
 
 fn main() {
+    let missing = windlass_lab::alone();
     let arguments = Arguments::from_args();
-    let missing = lab::missing();
     let lab: Arc<Mutex<Option<Arc<Lab>>>> = Arc::default();
     let shared = |lab: &Mutex<Option<Arc<Lab>>>| {
         let mut lab = lab.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(lab.get_or_insert_with(|| Arc::new(Lab::start('n'))))
+        Arc::clone(lab.get_or_insert_with(|| Arc::new(Lab::start("node"))))
     };
     let mut trials = suite::trials();
+    trials.extend(probes::trials());
+    trials.extend(cluster::trials());
     let mut real = Vec::new();
     for (number, check) in windlass_conformance::node::checks().into_iter().enumerate() {
         let lab = Arc::clone(&lab);
         real.push(Trial::test(check.name, move || {
             let lab = shared(&lab);
-            lab.tokio.block_on(async { check.run(suite::real(&lab, &format!("c{number}")).await).await });
-            Ok(())
+            let run = async { check.run(suite::real(&lab, &format!("c{number}")).await).await };
+            lab.tokio.block_on(run).map_err(|not_run| not_run.to_string().into())
         }));
     }
-    for &(name, test) in pods::TESTS {
+    for &(name, test) in [pods::TESTS, images::TESTS, debug::TESTS, away::TESTS, resize::TESTS].concat().iter() {
         let lab = Arc::clone(&lab);
         real.push(Trial::test(name, move || {
             test(&shared(&lab));

@@ -1,30 +1,24 @@
 //! Real pods on a real containerd: what is promised to users, seen from the outside.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
-use futures::{AsyncReadExt, StreamExt, stream::BoxStream};
-use serde_json::{Value, json};
-use windlass_api::{
-    core::v1::{Pod, PodStatus},
-    types::Time,
-};
+use futures::StreamExt;
+use serde_json::json;
 use windlass_kernel::{
-    ClockExt, ContainerRuntime, NodeAgent,
+    NodeAgent,
     controller::ObjectKey,
-    node::{Exit, LogRequest, Report, Session, SessionRequest, Streams},
-    runtime::{ContainerFilter, SandboxFilter},
+    node::{Exit, LogRequest},
+    runtime::SandboxFilter,
 };
-use windlass_node::PodAgent;
+use windlass_lab::Lab;
 
 use crate::{
-    context::Objects,
-    lab::{BUSYBOX, Lab},
+    Test,
+    bench::{Bench, WAIT, reason, shell},
     timed::Timed,
 };
 
-type Test = fn(&Lab);
-
-pub(crate) const TESTS: &[(&str, Test)] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a_pod_runs_is_asked_and_goes_without_a_trace", |lab| lab.tokio.block_on(whole(lab))),
     ("a_failing_container_runs_again_and_tells_how_it_ended", |lab| lab.tokio.block_on(restarts(lab))),
     ("a_pod_that_ends_by_itself_keeps_its_last_words", |lab| lab.tokio.block_on(ends(lab))),
@@ -32,156 +26,20 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("a_failed_liveness_probe_restarts_the_container", |lab| lab.tokio.block_on(liveness(lab))),
     ("volumes_of_every_kind_hold_what_they_should", |lab| lab.tokio.block_on(volumes(lab))),
     ("a_dead_sandbox_is_replaced", |lab| lab.tokio.block_on(sandbox(lab))),
+    ("a_followed_log_is_heard_without_asking_again_and_again", |lab| lab.tokio.block_on(follows(lab))),
     ("the_agents_own_time_of_a_pod_start_is_told", |lab| lab.tokio.block_on(speed(lab))),
 ];
-
-const PATIENCE: Duration = Duration::from_secs(90);
-
-/// An agent under test, with its pods' reports.
-struct Bench<'a> {
-    lab: &'a Lab,
-    name: &'static str,
-    objects: Arc<Objects>,
-    agent: PodAgent,
-    reports: BoxStream<'static, Report>,
-}
-
-impl<'a> Bench<'a> {
-    async fn new(lab: &'a Lab, name: &'static str) -> Self {
-        let objects = Arc::new(Objects::default());
-        let (config, needs) = lab.agent(name, Arc::clone(&objects));
-        let agent = PodAgent::start(config, needs).await.expect("an agent starts");
-        let reports = agent.reports();
-        Self { lab, name, objects, agent, reports }
-    }
-
-    fn pod(&self, spec: Value) -> Pod {
-        let mut pod: Pod = serde_json::from_value(json!({
-            "metadata": {"name": self.name, "namespace": "test", "uid": format!("uid-{}", self.name), "labels": {"app": "x"}},
-            "spec": spec,
-        }))
-        .expect("a pod");
-        for container in pod.spec.containers.iter_mut().chain(&mut pod.spec.init_containers) {
-            container.image.get_or_insert_with(|| BUSYBOX.into());
-        }
-        pod
-    }
-
-    async fn sync(&self, pod: &Pod) {
-        self.agent.sync(vec![Arc::new(pod.clone())]).await.expect("the agent takes its pods");
-    }
-
-    async fn until(&mut self, what: &str, fits: impl Fn(&Report) -> bool) -> Report {
-        let mut last = None;
-        let got = {
-            let sleep = self.lab.rim.clock.sleep(PATIENCE);
-            let wait = async {
-                loop {
-                    let report = self.reports.next().await.expect("reports do not end");
-                    if fits(&report) {
-                        return report;
-                    }
-                    last = Some(report);
-                }
-            };
-            match futures::future::select(Box::pin(wait), sleep).await {
-                futures::future::Either::Left((report, _)) => Some(report),
-                futures::future::Either::Right(_) => None,
-            }
-        };
-        got.unwrap_or_else(|| panic!("not {what}: {last:#?}\n{:#?}", self.objects.notices(self.name)))
-    }
-
-    async fn ready(&mut self) -> Report {
-        self.until("ready", |report| condition(&report.status, "Ready") == "True").await
-    }
-
-    async fn delete(&mut self, pod: &Pod, grace: i64) -> Report {
-        let mut pod = pod.clone();
-        pod.metadata.deletion_timestamp = Some(Time(self.lab.rim.clock.now()));
-        pod.metadata.deletion_grace_period_seconds = Some(grace);
-        self.sync(&pod).await;
-        let last = self.until("released", |report| report.released).await;
-        self.check_nothing_left().await;
-        last
-    }
-
-    async fn check_nothing_left(&self) {
-        let uid = format!("uid-{}", self.name);
-        let labels = std::collections::BTreeMap::from([("io.kubernetes.pod.uid".to_owned(), uid.clone())]);
-        let runtime = &self.lab.running.runtime;
-        let sandboxes = runtime.sandboxes(&SandboxFilter { labels: labels.clone(), ..SandboxFilter::default() }).await;
-        assert!(sandboxes.expect("sandboxes are listed").is_empty(), "a sandbox is left");
-        let containers = runtime.containers(&ContainerFilter { labels, ..ContainerFilter::default() }).await;
-        assert!(containers.expect("containers are listed").is_empty(), "a container is left");
-        let (config, _) = self.lab.agent(self.name, Arc::clone(&self.objects));
-        let pods = fs::read_dir(config.data_dir.join("pods")).expect("a folder").count();
-        let logs = fs::read_dir(config.data_dir.join("logs")).map_or(0, Iterator::count);
-        assert_eq!((pods, logs), (0, 0), "files are left");
-        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("a table of mounts");
-        assert!(!mounts.contains(&uid), "a mount is left: {mounts}");
-        for hierarchy in fs::read_dir("/sys/fs/cgroup").expect("hierarchies").flatten() {
-            for class in ["", "burstable", "besteffort"] {
-                let group = hierarchy.path().join(config.cgroups.trim_start_matches('/')).join(class);
-                assert!(!group.join(format!("pod{uid}")).exists(), "a control group is left in {}", group.display());
-            }
-        }
-    }
-
-    async fn exec(&self, command: &[&str]) -> (String, Exit) {
-        let request = SessionRequest::Exec {
-            pod: ObjectKey::new("test", self.name),
-            uid: format!("uid-{}", self.name),
-            container: "main".into(),
-            command: command.iter().map(|word| (*word).to_owned()).collect(),
-            streams: Streams { stdout: true, stderr: true, ..Streams::default() },
-        };
-        let Session::Process(mut process) = self.agent.open(request).await.expect("an exec is opened") else {
-            panic!("an exec is a process");
-        };
-        let mut said = String::new();
-        process.stdout.take().expect("an output").read_to_string(&mut said).await.expect("text");
-        (said, process.exit.await)
-    }
-
-    async fn say(&self, script: &str) -> String {
-        let (said, exit) = self.exec(&["/bin/sh", "-c", script]).await;
-        assert_eq!(exit, Exit::Code(0), "{script}: {said}");
-        said
-    }
-
-    async fn logs(&self, container: &str, change: impl FnOnce(&mut LogRequest)) -> String {
-        let mut request = LogRequest {
-            pod: ObjectKey::new("test", self.name),
-            uid: format!("uid-{}", self.name),
-            container: container.into(),
-            ..LogRequest::default()
-        };
-        change(&mut request);
-        let mut chunks = self.agent.logs(request).await.expect("a log").0;
-        let mut text = vec![];
-        while let Some(chunk) = chunks.next().await {
-            text.extend_from_slice(&chunk.expect("a chunk"));
-        }
-        String::from_utf8(text).expect("text")
-    }
-}
-
-fn condition<'a>(status: &'a PodStatus, kind: &str) -> &'a str {
-    let found = status.conditions.iter().find(|condition| condition.type_ == kind);
-    found.map_or("", |condition| condition.status.as_str())
-}
-
-fn shell(script: &str) -> Value {
-    json!(["/bin/sh", "-c", script])
-}
-
-const WAIT: &str = "trap 'exit 0' TERM; while :; do sleep 0.05; done";
 
 async fn whole(lab: &Lab) {
     let mut bench = Bench::new(lab, "whole").await;
     bench.objects.put("configmaps", "conf", json!({"data": {"greeting": "hello", "other": "x"}}));
     bench.objects.put("secrets", "pass", json!({"data": {"pw": "c2VjcmV0"}}));
+    bench.objects.put(
+        "services",
+        "my-web",
+        json!({"metadata": {"namespace": "test", "name": "my-web"},
+        "spec": {"clusterIP": "10.96.7.7", "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}}),
+    );
     let pod = bench.pod(json!({
         "terminationGracePeriodSeconds": 10,
         "hostname": "box", "subdomain": "sub",
@@ -213,6 +71,8 @@ async fn whole(lab: &Lab) {
     assert_eq!(bench.say("cat /work/made; echo \" $IP\"").await, format!("hello {ip}\n"));
     assert!(bench.say("cat /etc/hosts").await.contains(&format!("{ip}\tbox.sub.test.svc.cluster.local\tbox")));
     assert_eq!(bench.say("hostname").await, "box\n");
+    let around = "echo $KUBERNETES_SERVICE_HOST $MY_WEB_SERVICE_HOST:$MY_WEB_SERVICE_PORT_HTTP $MY_WEB_PORT_80_TCP";
+    assert_eq!(bench.say(around).await, "10.96.0.1 10.96.7.7:80 tcp://10.96.7.7:80\n");
     assert_eq!(bench.exec(&["/bin/sh", "-c", "exit 7"]).await.1, Exit::Code(7));
     assert!(bench.exec(&["touch", "/work/no"]).await.1 != Exit::Code(0), "a read-only mount was written");
     assert_eq!(bench.logs("init", |_| {}).await, "init done\n");
@@ -288,15 +148,12 @@ async fn refused(lab: &Lab) {
         {"name": "pull", "image": "127.0.0.1:1/none:1"},
         {"name": "exec", "command": ["/none"]}]}));
     bench.sync(&pod).await;
-    let reason = |report: &Report, index: usize| {
-        let state = &report.status.container_statuses[index].state;
-        state.waiting.as_ref().and_then(|waiting| waiting.reason.clone()).unwrap_or_default()
-    };
+    let names = ["image", "env", "root", "pull", "exec"];
     let report = bench.until("refused", |report| {
-        (0..5).all(|index| !matches!(reason(report, index).as_str(), "ContainerCreating" | ""))
+        names.iter().all(|name| !matches!(reason(report, name).as_str(), "ContainerCreating" | ""))
     });
     let report = report.await;
-    let reasons: Vec<_> = (0..5).map(|index| reason(&report, index)).collect();
+    let reasons: Vec<_> = names.iter().map(|name| reason(&report, name)).collect();
     assert_eq!(reasons[..3], ["ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerConfigError"]);
     assert!(matches!(reasons[3].as_str(), "ErrImagePull" | "ImagePullBackOff"), "{reasons:?}");
     assert!(matches!(reasons[4].as_str(), "RunContainerError" | "CrashLoopBackOff"), "{reasons:?}");
@@ -352,6 +209,20 @@ async fn volumes(lab: &Lab) {
     assert!(bench.say("cat /proc/mounts").await.contains("/memory tmpfs"));
     assert!(!bench.say("cat /host").await.is_empty());
     assert!(Path::new("/etc/hostname").is_file());
+    // What changes is seen soon, at the cost of one more look at what changed.
+    let before = (bench.objects.reads("conf"), bench.objects.reads("pass"));
+    bench.objects.put("configmaps", "conf", json!({"data": {"a": "9", "b": "2"}}));
+    bench.comes("cat /conf/deep/a", "9").await;
+    assert_eq!((bench.objects.reads("conf"), bench.objects.reads("pass")), (before.0 + 1, before.1));
+    assert_eq!(bench.say("cat /one").await, "1", "a sub-path stays as it was");
+    bench.objects.remove("configmaps", "conf");
+    bench.objects.put("secrets", "pass", json!({"data": {"pw": "bmV3"}}));
+    bench.comes("cat /secret/pw", "new").await;
+    assert_eq!(bench.say("cat /conf/deep/a").await, "9", "the volume of an object that is gone stays as it was");
+    let mut relabelled = pod.clone();
+    relabelled.metadata.labels.insert("app".into(), "y".into());
+    bench.sync(&relabelled).await;
+    bench.comes("cat /all/labels", "app=\"y\"").await;
     bench.delete(&pod, 0).await;
     assert!(Path::new("/etc/hostname").is_file(), "a path of the node was taken away");
 }
@@ -362,7 +233,7 @@ async fn sandbox(lab: &Lab) {
         "containers": [{"name": "main", "command": shell(WAIT)}]}));
     bench.sync(&pod).await;
     let before = bench.ready().await.status.container_statuses[0].container_id.clone();
-    let runtime = &lab.running.runtime;
+    let runtime = Arc::clone(&bench.runtime);
     let labels = [("io.kubernetes.pod.uid".to_owned(), "uid-sandbox".to_owned())].into();
     let found = runtime.sandboxes(&SandboxFilter { labels, ..SandboxFilter::default() }).await.expect("a list");
     runtime.stop_sandbox(&found[0].id).await.expect("the sandbox stops");
@@ -375,15 +246,46 @@ async fn sandbox(lab: &Lab) {
     bench.delete(&pod, 1).await;
 }
 
+async fn follows(lab: &Lab) {
+    let (mut bench, timed) = timed(lab, "follows").await;
+    let pod = bench.pod(json!({"terminationGracePeriodSeconds": 0, "containers": [{"name": "main",
+        "command": shell("while [ ! -e /tmp/end ]; do echo tick; sleep 0.02; done; echo last")}]}));
+    bench.sync(&pod).await;
+    bench.ready().await;
+    let request = LogRequest {
+        pod: ObjectKey::new("test", "follows"),
+        uid: "uid-follows".into(),
+        container: "main".into(),
+        follow: true,
+        ..LogRequest::default()
+    };
+    let mut chunks = bench.agent.logs(request).await.expect("a log").0;
+    let before = timed.count("container");
+    for _ in 0..20 {
+        chunks.next().await.expect("the log goes on").expect("a chunk");
+    }
+    let asked = timed.count("container") - before;
+    assert!(asked <= 2, "the runtime was asked {asked} times for 20 lines");
+    bench.say("touch /tmp/end").await;
+    let rest = chunks.filter_map(async |chunk| chunk.ok()).collect::<Vec<_>>().await.concat();
+    assert!(rest.ends_with(b"last\n"), "the end was not heard: {rest:?}");
+    bench.delete(&pod, 0).await;
+}
+
+/// An agent whose calls of the runtime are noted.
+async fn timed(lab: &Lab, name: &'static str) -> (Bench, Arc<Timed>) {
+    let mut timed = None;
+    let bench = Bench::with(lab, name, |_, needs| {
+        let one = Arc::new(Timed::new(Arc::clone(&needs.runtime), needs.clock.clone()));
+        needs.runtime = one.clone();
+        timed = Some(one);
+    });
+    (bench.await, timed.expect("it was made"))
+}
+
 async fn speed(lab: &Lab) {
-    let objects = Arc::new(Objects::default());
-    let (config, mut needs) = lab.agent("speed", Arc::clone(&objects));
     let clock = lab.rim.clock.clone();
-    let timed = Arc::new(Timed::new(needs.runtime, clock.clone()));
-    needs.runtime = timed.clone();
-    let agent = PodAgent::start(config, needs).await.expect("an agent starts");
-    let reports = agent.reports();
-    let mut bench = Bench { lab, name: "speed", objects, agent, reports };
+    let (mut bench, timed) = timed(lab, "speed").await;
     let mut own = vec![];
     for _ in 0..9 {
         let pod = bench.pod(json!({"terminationGracePeriodSeconds": 0,

@@ -38,6 +38,11 @@ impl Timed {
         sum
     }
 
+    /// How often a method was called.
+    pub(crate) fn count(&self, name: &str) -> usize {
+        self.calls.lock().iter().filter(|(called, ..)| *called == name).count()
+    }
+
     async fn note<T>(&self, name: &'static str, call: impl Future<Output = T> + Send) -> T {
         let begin = self.clock.uptime();
         let done = call.await;

@@ -17,6 +17,9 @@ use super::{
 /// overwrites is several times faster than one that also grows the file.
 const SMALLEST_STEP: u64 = 64 << 10;
 const LARGEST_STEP: u64 = 4 << 20;
+/// For how many frames like the one at hand a step makes room. Frames are small at rest and large under load, so that
+/// a store at rest writes little however long its log is.
+const FRAMES_AHEAD: u64 = 16;
 
 /// What was written, for [`stats`](super::DiskStore::stats).
 #[derive(Debug, Default)]
@@ -146,7 +149,8 @@ impl Log {
 
 impl Segment {
     fn fill(&mut self, length: u64, counters: &Counters) -> io::Result<()> {
-        let step = self.end.clamp(SMALLEST_STEP, LARGEST_STEP).max(length).next_multiple_of(4096);
+        let ahead = (FRAMES_AHEAD * length).clamp(SMALLEST_STEP, LARGEST_STEP);
+        let step = ahead.max(length).next_multiple_of(4096);
         let zeros = vec![0; usize::try_from(step).map_err(|_| io::ErrorKind::FileTooLarge)?];
         self.file.write_at(&zeros, self.filled)?;
         self.file.sync()?;

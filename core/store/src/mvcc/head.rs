@@ -106,6 +106,7 @@ impl Head {
                 }
             };
             self.account(before.as_deref(), after.as_deref());
+            before.iter().for_each(|entry| entry.tidy());
             changes.push(Arc::new(Change { revision, before, after }));
         }
         if !changes.is_empty() {

@@ -1,6 +1,14 @@
-//! How a scripted pod behaves.
+//! How a scripted pod behaves, as its annotations say.
 
 use std::time::Duration;
+
+use jiff::SignedDuration;
+use windlass_api::core::v1::Pod;
+
+/// What annotations of a script begin with.
+const PREFIX: &str = "fake.windlass.dev/";
+/// Which of an indexed Job's pods it is.
+const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 
 /// How a pod's containers end by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +34,69 @@ pub struct Behaviour {
     pub stop: Duration,
 }
 
+impl Behaviour {
+    /// What a pod's annotations under `fake.windlass.dev/` say; the default where they say nothing or cannot be read.
+    ///
+    /// `start-delay`, `ready-delay`, `lifetime`, `restart-delay` and `stop-delay` are spans of time such as `1m30s`.
+    /// `exit-code` is that of every pod, or a list in which `INDEX=CODE` is about one completion index: `0 3=42`.
+    #[must_use]
+    pub fn of(pod: &Pod) -> Self {
+        let said = |name: &str| pod.metadata.annotations.get(&format!("{PREFIX}{name}"));
+        let span = |name: &str| {
+            let span: SignedDuration = said(name)?.parse().ok()?;
+            Duration::try_from(span).ok()
+        };
+        let code = said("exit-code").map_or(0, |codes| code(codes, pod.metadata.annotations.get(INDEX)));
+        let default = Self::default();
+        Self {
+            start: span("start-delay").unwrap_or(default.start),
+            ready: span("ready-delay").unwrap_or(default.ready),
+            end: span("lifetime").map(|after| End { after, code }),
+            restart: span("restart-delay").unwrap_or(default.restart),
+            stop: span("stop-delay").unwrap_or(default.stop),
+        }
+    }
+}
+
+/// The code for an index, of a list.
+fn code(codes: &str, index: Option<&String>) -> i32 {
+    let words = || codes.split_whitespace();
+    let own = words().filter_map(|word| word.split_once('=')).find(|(own, _)| index.is_some_and(|index| index == own));
+    let general = words().find(|word| !word.contains('='));
+    own.map(|(_, code)| code).or(general).and_then(|code| code.parse().ok()).unwrap_or(0)
+}
+
 impl Default for Behaviour {
     fn default() -> Self {
         let restart = Duration::from_secs(10);
         Self { start: Duration::ZERO, ready: Duration::ZERO, end: None, restart, stop: Duration::ZERO }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(annotations: &[(&str, &str)], expect: Behaviour) {
+        let mut pod = Pod::default();
+        pod.metadata.annotations = annotations.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        assert_eq!(Behaviour::of(&pod), expect);
+    }
+
+    #[test]
+    fn a_pod_without_a_script_runs_until_it_is_ended() {
+        check(&[], Behaviour::default());
+        check(&[("fake.windlass.dev/lifetime", "soon")], Behaviour::default());
+    }
+
+    #[test]
+    fn a_script_says_when_and_how_a_pod_ends() {
+        let end = |after, code| Some(End { after: Duration::from_secs(after), code });
+        let lifetime = ("fake.windlass.dev/lifetime", "1m30s");
+        check(&[lifetime], Behaviour { end: end(90, 0), ..Behaviour::default() });
+        let codes = ("fake.windlass.dev/exit-code", "7 3=42");
+        check(&[lifetime, codes], Behaviour { end: end(90, 7), ..Behaviour::default() });
+        check(&[lifetime, codes, (INDEX, "3")], Behaviour { end: end(90, 42), ..Behaviour::default() });
+        check(&[lifetime, codes, (INDEX, "4")], Behaviour { end: end(90, 7), ..Behaviour::default() });
     }
 }

@@ -1,10 +1,10 @@
-//! What a scripted pod says: a log of its steps, a few commands, and ports that echo.
+//! What a scripted pod says: a log of its steps, a few commands, and ports that answer HTTP and echo the rest.
 
 use std::{fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use futures::{
-    AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt,
+    AsyncWriteExt, FutureExt, StreamExt,
     channel::{mpsc, oneshot},
     future::BoxFuture,
     io::Cursor,
@@ -13,11 +13,12 @@ use futures::{
 use windlass_kernel::{
     Result, Spawn, SpawnExt,
     api::Chunks,
+    controller::ObjectKey,
     dial::ByteStream,
     node::{Exit, LogRequest, Ports, Process, Session, SessionRequest, Streams},
 };
 
-use super::pod::Running;
+use super::{pod::Running, web};
 use crate::pipe;
 
 /// One line for each container that has started.
@@ -52,7 +53,9 @@ pub(super) fn open(running: &Running, request: SessionRequest, spawn: &Arc<dyn S
             let name = running.pod.spec.containers.first().map(|container| container.name.clone()).unwrap_or_default();
             exec(&["echo".into(), name], streams, spawn)
         }
-        SessionRequest::PortForward { .. } => Session::Ports(Box::new(Echo(Arc::clone(spawn)))),
+        SessionRequest::PortForward { .. } => {
+            Session::Ports(Box::new(Scripted { pod: super::pod::key(&running.pod), spawn: Arc::clone(spawn) }))
+        }
     }
 }
 
@@ -104,17 +107,20 @@ fn cat(spawn: &Arc<dyn Spawn>) -> Session {
     })
 }
 
-struct Echo(Arc<dyn Spawn>);
+struct Scripted {
+    pod: ObjectKey,
+    spawn: Arc<dyn Spawn>,
+}
 
-impl Ports for Echo {
-    fn connect(&self, _: u16) -> BoxFuture<'static, Result<ByteStream>> {
+impl Ports for Scripted {
+    fn connect(&self, port: u16) -> BoxFuture<'static, Result<ByteStream>> {
         let (near, far) = pipe::duplex();
-        let echoing = async move {
-            let (mut from, mut to) = far.split();
-            let _ = futures::io::copy(&mut from, &mut to).await;
-            let _ = to.close().await;
+        let pod = self.pod.clone();
+        let serving = async move {
+            // A client that leaves in the middle of something is none of the pod's business.
+            let _ = web::serve(far, pod, port).await;
         };
-        self.0.spawn("fake.port", echoing).detach();
+        self.spawn.spawn("fake.port", serving).detach();
         async move { Ok(Box::new(near) as ByteStream) }.boxed()
     }
 }

@@ -47,6 +47,6 @@ impl ImageStore for FakeRuntime {
     async fn filesystems(&self) -> Result<Vec<FsUsage>> {
         self.pace("filesystems").await?;
         let bytes = self.state.lock().images.values().map(|image| image.size).sum();
-        Ok(vec![FsUsage { at: self.clock.now(), mountpoint: "/images".into(), bytes, inodes: 0 }])
+        Ok(vec![FsUsage { at: self.clock.now(), mountpoint: self.state.lock().images_at.clone(), bytes, inodes: 0 }])
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct State {
     pub(super) sandboxes: BTreeMap<SandboxId, SandboxRecord>,
     pub(super) containers: BTreeMap<ContainerId, ContainerRecord>,
     pub(super) images: BTreeMap<ImageId, Image>,
+    /// Where the images are said to be.
+    pub(super) images_at: String,
     pub(super) registry: BTreeMap<String, Option<RegistryAuth>>,
     pub(super) files: BTreeMap<String, File>,
     pub(super) delays: BTreeMap<&'static str, Duration>,

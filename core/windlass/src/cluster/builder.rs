@@ -6,7 +6,7 @@ use windlass_apiserver::{
     ApiServer, Ranges,
     access::{Escalation, Rbac},
 };
-use windlass_controllers::Config;
+use windlass_controllers::{Config, certificates::Signer};
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, Keys, Result, Spawn, Stop, Store,
 };
@@ -15,6 +15,7 @@ use windlass_store::MemoryStore;
 use super::{Cluster, NodeSource};
 use crate::{
     agents::Agents,
+    reach::ClusterDial,
     rim::{SystemClock, SystemDial, SystemEntropy, TokioSpawn},
 };
 
@@ -80,6 +81,13 @@ impl Builder {
         self
     }
 
+    /// Connections to hosts: those of nodes and pods that have addresses. The default is the machine's.
+    #[must_use]
+    pub fn dial(mut self, dial: Arc<dyn Dial>) -> Self {
+        self.dial = Some(dial);
+        self
+    }
+
     /// Who signs service-account tokens. Without it, asking for a token is refused.
     #[must_use]
     pub fn keys(mut self, keys: Arc<dyn Keys>) -> Self {
@@ -119,6 +127,13 @@ impl Builder {
     #[must_use]
     pub fn root_certificate(mut self, pem: impl Into<String>) -> Self {
         self.config.root_certificate = pem.into();
+        self
+    }
+
+    /// Who signs certificate requests that are approved.
+    #[must_use]
+    pub fn signer(mut self, signer: Arc<dyn Signer>) -> Self {
+        self.config.signer = Some(signer);
         self
     }
 
@@ -162,13 +177,12 @@ impl Builder {
     pub async fn start(self) -> Result<Cluster> {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let entropy = self.entropy.unwrap_or_else(|| Arc::new(SystemEntropy));
-        // Whoever brings tasks of its own brings connections of its own too, or there are none.
-        let real = || self.spawn.is_none().then(|| Arc::new(SystemDial) as Arc<dyn Dial>);
-        let dial = self.dial.or_else(real);
         let spawn = self.spawn.unwrap_or_else(|| Arc::new(TokioSpawn::current()));
         let memory = || Arc::new(MemoryStore::new(Arc::clone(&clock), Arc::clone(&spawn))) as _;
         let store: Arc<dyn Store> = self.store.unwrap_or_else(memory);
         let agents = Arc::new(Agents::default());
+        let machine = self.dial.unwrap_or_else(|| Arc::new(SystemDial));
+        let dial = Arc::new(ClusterDial::new(Arc::clone(&agents), machine));
 
         let mut server = ApiServer::builder()
             .store(Arc::clone(&store))
@@ -184,9 +198,7 @@ impl Builder {
                 server.rules(Arc::clone(&rbac) as _).authorizer(rbac).admission(Arc::new(escalation))
             }
         };
-        if let Some(dial) = dial {
-            server = server.dial(dial);
-        }
+        server = server.dial(Arc::clone(&dial) as _);
         if let Some(keys) = self.keys {
             server = server.keys(keys);
         }
@@ -203,9 +215,10 @@ impl Builder {
             server = server.admission(plugin);
         }
         let server = server.start().await?;
+        dial.of(&server);
 
         let (stop, tasks) = (Stop::new(), Vec::new());
-        let mut cluster = Cluster { server, agents, clock, entropy, spawn, stop, tasks, controlled: !self.bare };
+        let mut cluster = Cluster { server, agents, dial, clock, entropy, spawn, stop, tasks, controlled: !self.bare };
         if !self.bare {
             let components = crate::components::start(&cluster, self.controllers, &self.config);
             cluster.tasks.extend(components);

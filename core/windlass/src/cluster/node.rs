@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use windlass_kernel::{Clock, Entropy, NodeAgent, Result, Spawn, SpawnExt, Task, node::NodeContext};
-use windlass_node::{Host, host::Registration};
+use windlass_node::{Host, Kubelet, host::Registration};
 
 use super::Cluster;
+use crate::agents::LocalNode;
 
 /// What an agent is made with.
 #[derive(Clone, Debug)]
@@ -27,6 +28,12 @@ pub trait NodeSource: Send + Sync {
     /// How the node presents itself.
     fn registration(&self) -> Registration;
 
+    /// Whether the node's pods are reached at their addresses from this process. Where they are not, proxied requests
+    /// go through the agent.
+    fn addressed(&self) -> bool {
+        false
+    }
+
     /// Makes the agent.
     async fn agent(&self, parts: NodeParts) -> Result<Arc<dyn NodeAgent>>;
 }
@@ -43,7 +50,9 @@ pub(super) async fn run(cluster: &Cluster, source: &dyn NodeSource) -> Result<Ta
         context: Host::context(&informers, &registration.name),
     };
     let agent = source.agent(parts).await?;
-    cluster.add_agent(&registration.name, Arc::clone(&agent));
+    let kubelet = Arc::new(Kubelet::new(&registration.name, &informers, Arc::clone(&agent)));
+    let local = LocalNode { agent: Arc::clone(&agent), kubelet, addressed: source.addressed() };
+    cluster.agents.insert(&registration.name, local);
     let host = Host::new(registration, &informers, agent);
     Ok(cluster.spawn.spawn("node.host", host.run(cluster.stop.clone())))
 }

@@ -71,12 +71,17 @@ impl Services {
 
     /// Makes the service that leads pods to the name server, and the role that the name server reads with.
     async fn announce(&self, client: &Client) -> Result<()> {
-        let port = |protocol: &str| json!({"name": format!("dns-{}", protocol.to_lowercase()), "port": 53, "protocol": protocol});
+        // The names and labels are upstream's: `kubectl cluster-info` looks for them.
+        let named = |protocol: &str| if protocol == "UDP" { "dns" } else { "dns-tcp" };
+        let port = |protocol: &str| json!({"name": named(protocol), "port": 53, "protocol": protocol});
+        let labels = json!({
+            "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "KubeDNS",
+        });
         let service = json!({
-            "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}},
+            "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": labels},
             "spec": {"clusterIP": DNS_ADDRESS, "ports": [port("UDP"), port("TCP")]},
         });
-        let target = |protocol: &str| json!({"name": format!("dns-{}", protocol.to_lowercase()), "port": DNS_PORT, "protocol": protocol});
+        let target = |protocol: &str| json!({"name": named(protocol), "port": DNS_PORT, "protocol": protocol});
         let slice = json!({
             "metadata": {
                 "name": "kube-dns-windlass", "namespace": "kube-system",

@@ -17,7 +17,7 @@ impl Dial for SystemDial {
     #[allow(clippy::disallowed_methods, reason = "the rim is where the kernel's connections come from")]
     async fn dial(&self, target: &Target) -> Result<ByteStream> {
         let unreachable = |error: std::io::Error| {
-            Error::new(ErrorKind::Unavailable, format!("cannot connect to {target:?}")).with_source(error)
+            Error::new(ErrorKind::Unavailable, format!("cannot connect to {target}")).with_source(error)
         };
         match target {
             Target::Host { host, port } => {
@@ -28,7 +28,7 @@ impl Dial for SystemDial {
             }
             Target::Unix(path) => Ok(Box::new(UnixStream::connect(path).await.map_err(unreachable)?.compat())),
             Target::Node { .. } | Target::Pod { .. } | Target::Service { .. } => {
-                Err(Error::new(ErrorKind::NotSupported, format!("cannot resolve {target:?} without a cluster")))
+                Err(Error::new(ErrorKind::NotSupported, format!("cannot connect to {target} without a cluster")))
             }
         }
     }

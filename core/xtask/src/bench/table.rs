@@ -27,7 +27,7 @@ impl Limit {
         }
     }
 
-    fn text(self, unit: &str) -> String {
+    pub(super) fn text(self, unit: &str) -> String {
         match self {
             Self::Under(limit) => format!("< {} {unit}", number(limit)),
             Self::AtLeast(limit) => format!(">= {} {unit}", number(limit)),

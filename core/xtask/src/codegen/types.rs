@@ -91,6 +91,7 @@ fn module(facts: &Facts, types: &[&Type]) -> anyhow::Result<String> {
     let meta = types.iter().any(|t| t.name.ends_with(".meta.v1.ObjectMeta"));
     let mut own = vec![
         "ByteString",
+        "FieldsV1",
         "IntOrString",
         "List",
         "MicroTime",
@@ -100,10 +101,10 @@ fn module(facts: &Facts, types: &[&Type]) -> anyhow::Result<String> {
         "is_zero",
         "null_as_empty",
     ];
-    own.retain(|name| !(meta && ["List", "MicroTime", "Time"].contains(name)));
+    own.retain(|name| !(meta && ["FieldsV1", "List", "MicroTime", "Time"].contains(name)));
     out += &import("crate::types", &own);
     if meta {
-        out.push_str("\npub use crate::types::{List, MicroTime, Time};\n");
+        out.push_str("\npub use crate::types::{FieldsV1, List, MicroTime, Time};\n");
     }
     out.push('\n');
     out += &body;
@@ -148,7 +149,7 @@ fn held(facts: &Facts, of: &Type, field: &Field) -> Held {
         ("int32", _) => "i32".to_owned(),
         ("int64", _) => "i64".to_owned(),
         ("double", _) => "f64".to_owned(),
-        (_, "Time" | "MicroTime" | "Quantity" | "IntOrString") => codec.to_owned(),
+        (_, "Time" | "MicroTime" | "Quantity" | "IntOrString" | "FieldsV1") => codec.to_owned(),
         (_, "Strings") => "Vec<String>".to_owned(),
         (name, "Plain") if !facts.fields_of(name).is_empty() => {
             let (package, short) = split(name);
@@ -167,7 +168,7 @@ fn held(facts: &Facts, of: &Type, field: &Field) -> Held {
         _ => {}
     }
     let structure = codec == "Plain" && base != "Value";
-    let nullable = ["Time", "MicroTime", "Value"].contains(&base.as_str());
+    let nullable = ["FieldsV1", "Time", "MicroTime", "Value"].contains(&base.as_str());
     let base = if field.kind == of.name { format!("Box<{base}>") } else { base };
     let plain = !nullable
         && (field.required

@@ -30,6 +30,8 @@ fn redis() -> Result<Recipe> {
     let recipe = base("registry.local/redis:7.0").folder("/data", 0o1777);
     let recipe = program::add(recipe, Path::new("/usr/bin/redis-server"), "/usr/bin/redis-server")?;
     let recipe = program::add(recipe, Path::new("/usr/bin/redis-cli"), "/usr/bin/redis-cli")?;
+    // `kubectl cp` is tar at both ends.
+    let recipe = program::add(recipe, Path::new("/usr/bin/tar"), "/usr/bin/tar")?;
     Ok(recipe.entrypoint(&["/usr/bin/redis-server"]).user("999:999"))
 }
 

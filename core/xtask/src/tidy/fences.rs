@@ -22,6 +22,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("windlass-testkit", &["api", "kernel"]),
     ("windlass-conformance", &["api", "client", "kernel", "testkit"]),
     ("windlass-cri", &["api", "kernel"]),
+    ("windlass-lab", &["cri", "kernel"]),
     ("windlass-python", &[]),
 ];
 

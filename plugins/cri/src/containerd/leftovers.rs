@@ -13,13 +13,14 @@ use super::Layout;
 
 /// Removes them. What is not there is no error.
 pub(super) fn remove(layout: &Layout, bridge: &str, purge: bool) -> Result<()> {
-    if Path::new("/sys/class/net").join(bridge).exists() {
+    let ip = |verb: &str| {
         let mut command = Command::new("ip");
-        command.args(["link", "delete", bridge]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let deleted = command.status();
-        if !deleted.as_ref().is_ok_and(std::process::ExitStatus::success) {
-            return Err(Error::new(ErrorKind::Internal, format!("cannot remove bridge {bridge}")));
-        }
+        command.args(["link", verb, bridge]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    // /sys may show another network namespace than this one.
+    if ip("show") && !ip("delete") {
+        return Err(Error::new(ErrorKind::Internal, format!("cannot remove bridge {bridge}")));
     }
     let mut folders = vec![&layout.state];
     if purge {

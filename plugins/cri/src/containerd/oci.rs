@@ -1,10 +1,31 @@
 //! Image archives from files: one uncompressed layer in the OCI layout, as `ctr images import` takes it. No registry and
 //! no build tool; the same files give the same bytes.
 
-use std::{collections::BTreeMap, io, io::Write, path::Path};
+use std::{collections::BTreeMap, fs, io, io::Write, path::Path};
 
 use serde_json::{Value, json};
-use tar::{Builder, EntryType, Header};
+use tar::{Archive, Builder, EntryType, Header};
+
+/// Where an archive says what its images are called.
+const NAME: &str = "io.containerd.image.name";
+
+/// The names of the images in an archive; none where it does not say so as `ctr` reads it.
+///
+/// # Errors
+///
+/// Those of the file, and of an archive that cannot be read.
+pub fn names(archive: &Path) -> io::Result<Vec<String>> {
+    for entry in Archive::new(fs::File::open(archive)?).entries()? {
+        let entry = entry?;
+        if entry.path()?.as_ref() == Path::new("index.json") {
+            let index: Value = serde_json::from_reader(entry)?;
+            let manifests = index["manifests"].as_array().into_iter().flatten();
+            let names = manifests.filter_map(|manifest| manifest["annotations"][NAME].as_str().map(str::to_owned));
+            return Ok(names.collect());
+        }
+    }
+    Ok(vec![])
+}
 
 /// An image to be.
 #[derive(Clone, Debug)]
@@ -95,7 +116,7 @@ impl Recipe {
     ///
     /// Those of the file.
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        self.write(io::BufWriter::new(std::fs::File::create(path)?))
+        self.write(io::BufWriter::new(fs::File::create(path)?))
     }
 
     /// Writes the archive.
@@ -104,6 +125,36 @@ impl Recipe {
     ///
     /// Those of `out`.
     pub fn write(&self, out: impl Write) -> io::Result<()> {
+        let (manifest, blobs) = self.parts()?;
+        let named = |name: &String| {
+            let mut manifest = manifest.clone();
+            manifest["platform"] = json!({ "architecture": architecture(), "os": "linux" });
+            manifest["annotations"] = json!({ NAME: name });
+            manifest
+        };
+        let index = json!({ "schemaVersion": 2, "manifests": self.names.iter().map(named).collect::<Vec<_>>() });
+        let mut archive = Builder::new(out);
+        append(&mut archive, "oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        append(&mut archive, "index.json", 0o644, index.to_string().as_bytes())?;
+        for (digest, blob) in &blobs.0 {
+            append(&mut archive, &format!("blobs/sha256/{digest}"), 0o644, blob)?;
+        }
+        archive.into_inner()?.flush()
+    }
+
+    /// The image as a registry keeps it: the digest of its manifest, and every blob by its digest, the manifest among them.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) where a path cannot be in an archive.
+    pub fn blobs(&self) -> io::Result<(String, BTreeMap<String, Vec<u8>>)> {
+        let (manifest, blobs) = self.parts()?;
+        let digest = manifest["digest"].as_str().unwrap_or_default().to_owned();
+        Ok((digest, blobs.0.into_iter().map(|(digest, blob)| (format!("sha256:{digest}"), blob)).collect()))
+    }
+
+    /// The descriptor of the manifest, and all blobs.
+    fn parts(&self) -> io::Result<(Value, Blobs)> {
         let mut blobs = Blobs::default();
         let layer = blobs.add("application/vnd.oci.image.layer.v1.tar", self.layer()?);
         let config = json!({
@@ -117,20 +168,7 @@ impl Recipe {
         let kind = "application/vnd.oci.image.manifest.v1+json";
         let manifest = json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer] });
         let manifest = blobs.add(kind, manifest.to_string().into_bytes());
-        let named = |name: &String| {
-            let mut manifest = manifest.clone();
-            manifest["platform"] = json!({ "architecture": architecture(), "os": "linux" });
-            manifest["annotations"] = json!({ "io.containerd.image.name": name });
-            manifest
-        };
-        let index = json!({ "schemaVersion": 2, "manifests": self.names.iter().map(named).collect::<Vec<_>>() });
-        let mut archive = Builder::new(out);
-        append(&mut archive, "oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        append(&mut archive, "index.json", 0o644, index.to_string().as_bytes())?;
-        for (digest, blob) in &blobs.0 {
-            append(&mut archive, &format!("blobs/sha256/{digest}"), 0o644, blob)?;
-        }
-        archive.into_inner()?.flush()
+        Ok((manifest, blobs))
     }
 
     fn layer(&self) -> io::Result<Vec<u8>> {
@@ -189,6 +227,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_archive_tells_the_names_of_its_images() {
+        let path = std::env::temp_dir().join(format!("windlass-oci-{}.tar", std::process::id()));
+        Recipe::named("registry.local/a:1").also("registry.local/b:2").file("/a", 0o755, "a").save(&path).unwrap();
+        assert_eq!(names(&path).unwrap(), ["registry.local/a:1", "registry.local/b:2"]);
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
     fn the_same_files_give_the_same_archive_with_every_folder_in_it() {
         let recipe = Recipe::named("registry.local/a:1").file("/usr/bin/a", 0o755, "a").link("/bin", "usr/bin");
         let (mut first, mut second) = (Vec::new(), Vec::new());
@@ -196,7 +242,7 @@ mod tests {
         recipe.write(&mut second).unwrap();
         assert!(first == second);
         let layer = recipe.layer().unwrap();
-        let mut layer = tar::Archive::new(layer.as_slice());
+        let mut layer = Archive::new(layer.as_slice());
         let paths = layer.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
         assert_eq!(paths.collect::<Vec<_>>(), ["bin", "usr", "usr/bin", "usr/bin/a"]);
     }

@@ -9,8 +9,7 @@ use windlass_kernel::{
     node::{Exit, Process, Session, Streams, TermSize},
     runtime::{ContainerConfig, ContainerId, ContainerKey, Opening, SandboxConfig, SandboxId, SandboxKey},
 };
-
-use crate::lab::{BUSYBOX, Lab};
+use windlass_lab::{BUSYBOX, Lab};
 
 pub(crate) type Test = fn(&Lab);
 
@@ -129,7 +128,7 @@ fn memory(lab: &Lab) {
 
 /// On a containerd of its own, since it goes away for a while.
 fn restart(_: &Lab) {
-    let lab = Lab::start('r');
+    let lab = Lab::start("crir");
     lab.tokio.block_on(async {
         let pod = pod(&lab, "restart").await;
         let id = container(&lab, &pod, Program::Wait.shell(), None).await;

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{at_most_all, counts, fixed_selector, is_nothing, not_above, number_or_percent, selector, template};
+use super::{
+    at_most_all, collisions, counts, fixed_selector, is_nothing, not_above, number_or_percent, selector, template,
+};
 use crate::kinds::edit::{default_to, within};
 use crate::kinds::errors::Errors;
 use crate::kinds::field::{Field, text};
@@ -86,12 +88,7 @@ fn status(new: &Value, old: &Value, errors: &mut Errors) {
         not_above(&status, name, "replicas", "status.replicas", errors);
     }
     not_above(&status, "availableReplicas", "readyReplicas", "readyReplicas", errors);
-    let collisions = status.get("collisionCount");
-    errors.non_negative(&collisions);
-    let before = Field::top(old, "status").get("collisionCount").int();
-    if before.is_some_and(|before| collisions.int().is_none_or(|now| now < before)) {
-        errors.invalid(&collisions, "cannot be decremented");
-    }
+    collisions(&status, old, errors);
 }
 
 #[cfg(test)]

@@ -1,44 +1,35 @@
-//! Jobs and CronJobs.
+//! Jobs: defaults, the selector that each draws of itself, and what may change once one exists.
+
+mod cron;
+mod policy;
+mod status;
 
 use serde_json::{Map, Value};
 
+pub(in crate::kinds) use self::cron::CRON_JOB;
 use crate::kinds::edit::{copy, default_to, each, inside, set, within};
 use crate::kinds::errors::Errors;
-use crate::kinds::field::{Field, dig, lookup, same, text};
+use crate::kinds::field::{Field, dig, items, lookup, same, text};
 use crate::kinds::pod::{self, defaults};
 use crate::kinds::{Kind, WITH_STATUS, meta, prepare};
 
 const UID_LABELS: [&str; 2] = ["batch.kubernetes.io/controller-uid", "controller-uid"];
 const NAME_LABELS: [&str; 2] = ["batch.kubernetes.io/job-name", "job-name"];
-const CRON_NAME_MAX: usize = 52;
+/// More indexes than this run at once nowhere.
+const MOST_AT_ONCE: i64 = 100_000;
+/// Where a Job has more completions than [`MOST_AT_ONCE`] and limits per index, this many of them run or fail at most.
+const MOST_OF_MANY: i64 = 10_000;
 
 pub(in crate::kinds) static JOB: Kind = Kind {
     default: job_default,
     prepare_create,
     validate: job,
-    validate_status: |new, _, errors| {
-        let status = Field::top(new, "status");
-        super::counts(&status, &["active", "succeeded", "failed", "terminating", "ready"], errors);
-    },
+    validate_status: status::check,
     fields: |job| {
         let done = dig(job, &["status", "succeeded"]).as_i64().unwrap_or_default();
         vec![("status.successful", done.to_string())]
     },
     field_names: &["status.successful"],
-    ..WITH_STATUS
-};
-
-pub(in crate::kinds) static CRON_JOB: Kind = Kind {
-    default: |cron| {
-        within(cron, "spec", |spec| {
-            default_to(spec, "concurrencyPolicy", "Allow");
-            default_to(spec, "suspend", false);
-            default_to(spec, "successfulJobsHistoryLimit", 3);
-            default_to(spec, "failedJobsHistoryLimit", 1);
-            within(spec, "jobTemplate", |template| within(template, "spec", defaults::template));
-        });
-    },
-    validate: cron_job,
     ..WITH_STATUS
 };
 
@@ -99,6 +90,7 @@ fn prepare_create(job: &mut Value) {
 
 fn job(new: &Value, old: Option<&Value>, errors: &mut Errors) {
     let spec = Field::top(new, "spec");
+    own_selector(new, &spec, errors);
     let selector = spec.get("selector");
     if selector.present() {
         meta::selector(&selector, errors);
@@ -106,14 +98,17 @@ fn job(new: &Value, old: Option<&Value>, errors: &mut Errors) {
         errors.required(&selector, "");
     }
     job_spec(&spec, errors);
+    if old.is_none() {
+        host_names(new, &spec, errors);
+    }
     let Some(old) = old else { return };
     let before = lookup(old, "spec");
     let completions = spec.get("completions");
     if !same(completions.value(), lookup(before, "completions")) {
-        let elastic =
-            spec.get("completionMode").text() == "Indexed" && completions.value() == spec.get("parallelism").value();
-        if !elastic {
+        if spec.get("completionMode").text() != "Indexed" {
             errors.invalid(&completions, "field is immutable");
+        } else if completions.value() != spec.get("parallelism").value() {
+            errors.invalid(&completions, "can only be modified in tandem with spec.parallelism");
         }
     }
     errors.immutable(&selector, lookup(before, "selector"));
@@ -123,19 +118,75 @@ fn job(new: &Value, old: Option<&Value>, errors: &mut Errors) {
     }
 }
 
-/// The template is fixed, but where a suspended job that never started may run can still change.
+/// Checks that a selector which was not asked for is the one that the server draws.
+fn own_selector(job: &Value, spec: &Field<'_, '_>, errors: &mut Errors) {
+    if spec.get("manualSelector").is_true() {
+        return;
+    }
+    let (uid, name) = (text(job, &["metadata", "uid"]), text(job, &["metadata", "name"]));
+    let template = spec.get("template");
+    let metadata = template.get("metadata");
+    let labels = metadata.get("labels");
+    for (keys, value) in [(UID_LABELS, uid), (NAME_LABELS, name)] {
+        for key in keys {
+            let label = labels.key(key);
+            if !label.present() {
+                errors.required(&label, &format!("must be '{value}'"));
+            } else if label.text() != value {
+                errors.invalid(&label, format!("must be '{value}'"));
+            }
+        }
+    }
+    let selected = lookup(spec.get("selector").value(), "matchLabels");
+    let drawn = UID_LABELS.iter().any(|key| lookup(selected, key).as_str() == Some(uid));
+    if !drawn {
+        errors.invalid(&spec.get("selector"), "`selector` not auto-generated");
+    }
+}
+
+/// Checks that the host names of all indexes are names.
+fn host_names(job: &Value, spec: &Field<'_, '_>, errors: &mut Errors) {
+    let completions = spec.get("completions").number();
+    if spec.get("completionMode").text() != "Indexed" || completions <= 0 {
+        return;
+    }
+    let meta = meta::of(job);
+    let name = meta.get("name");
+    let last = format!("{}-{}", name.text(), completions - 1);
+    for complaint in windlass_api::names::dns_1123_label(&last) {
+        errors.invalid(&name, format!("will not able to create pod with invalid DNS label: {last}: {complaint}"));
+    }
+}
+
+/// The template is fixed. While a job is suspended and nothing of it runs, where its pods may run can still change, and
+/// what they may use (KEP-2926, KEP-5440).
 fn job_template(spec: &Field<'_, '_>, old: &Value, errors: &mut Errors) {
     let before = dig(old, &["spec", "template"]);
     let mut left = spec.get("template").value().clone();
-    let suspended = dig(old, &["spec", "suspend"]).as_bool() == Some(true);
-    if suspended && dig(old, &["status", "startTime"]).is_null() {
+    let suspended = spec.get("suspend").is_true();
+    let not_begun = dig(old, &["status", "startTime"]).is_null();
+    let rests = dig(old, &["status", "active"]).as_i64().unwrap_or_default() == 0 && status::holds(old, "Suspended");
+    if suspended && (not_begun || rests) {
         let pods = lookup(before, "spec");
         inside(&mut left, "spec", |left| {
             for name in ["nodeSelector", "tolerations", "schedulingGates", "affinity"] {
                 copy(left, pods, name);
             }
         });
-        copy(&mut left, before, "metadata");
+        inside(&mut left, "metadata", |left| {
+            for name in ["labels", "annotations"] {
+                copy(left, lookup(before, "metadata"), name);
+            }
+        });
+    }
+    if suspended && rests {
+        for list in ["containers", "initContainers"] {
+            let held: Vec<Value> = items(before, &["spec", list]).cloned().collect();
+            let mut held = held.iter();
+            inside(&mut left, "spec", |left| {
+                each(left, list, |own| copy(own, held.next().unwrap_or(&Value::Null), "resources"));
+            });
+        }
     }
     if !same(&left, before) {
         errors.invalid(&spec.get("template"), "field is immutable");
@@ -143,21 +194,33 @@ fn job_template(spec: &Field<'_, '_>, old: &Value, errors: &mut Errors) {
 }
 
 /// Checks what a job and the template of a cron job share.
-fn job_spec(spec: &Field<'_, '_>, errors: &mut Errors) {
-    for name in ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"] {
+pub(super) fn job_spec(spec: &Field<'_, '_>, errors: &mut Errors) {
+    for name in [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+        "backoffLimitPerIndex",
+        "maxFailedIndexes",
+    ] {
         errors.non_negative(&spec.get(name));
     }
-    errors.non_negative(&spec.get("backoffLimitPerIndex"));
-    let indexed = spec.get("completionMode").text() == "Indexed";
     errors.optional_one_of(&spec.get("completionMode"), &["Indexed", "NonIndexed"]);
-    let completions = spec.get("completions");
-    if indexed && !completions.present() {
-        errors.required(&completions, "when completion mode is Indexed");
+    limits(spec, errors);
+    let manager = spec.get("managedBy");
+    if manager.present() {
+        errors.invalid_each(&manager, prefixed(manager.text()));
+        if manager.len() > 63 {
+            errors.too_long(&manager, 63);
+        }
     }
-    if !indexed && spec.get("backoffLimitPerIndex").present() {
-        errors.invalid(&spec.get("backoffLimitPerIndex"), "requires indexed completion mode");
+    let replacement = spec.get("podReplacementPolicy");
+    if spec.get("podFailurePolicy").present() {
+        errors.optional_one_of(&replacement, &["Failed"]);
+    } else {
+        errors.optional_one_of(&replacement, &["Failed", "TerminatingOrFailed"]);
     }
-    errors.optional_one_of(&spec.get("podReplacementPolicy"), &["Failed", "TerminatingOrFailed"]);
     let template = spec.get("template");
     pod::spec::template(&template, errors);
     let pods = template.get("spec");
@@ -167,116 +230,66 @@ fn job_spec(spec: &Field<'_, '_>, errors: &mut Errors) {
         "OnFailure" if spec.get("podFailurePolicy").present() => {
             errors.invalid(&restart, "only \"Never\" is supported when podFailurePolicy is specified");
         }
+        "OnFailure" if spec.get("backoffLimitPerIndex").present() => {
+            errors.invalid(&restart, "only \"Never\" is supported when backoffLimitPerIndex is specified");
+        }
         "OnFailure" | "Never" => {}
         _ => errors.not_supported(&restart, &["OnFailure", "Never"]),
     }
-    let policy = spec.get("podFailurePolicy");
-    let rules = policy.get("rules");
-    for rule in rules.items() {
-        errors.one_of(&rule.get("action"), &["Count", "FailIndex", "FailJob", "Ignore"]);
-        match (rule.get("onExitCodes").present(), !rule.get("onPodConditions").is_empty()) {
-            (true, true) => errors.invalid(&rule, "specifying one of OnExitCodes and OnPodConditions is not supported"),
-            (false, false) => {
-                errors.invalid(&rule, "specifying one of OnExitCodes and OnPodConditions is required");
-            }
-            _ => {}
+    policy::failure(spec, errors);
+    policy::success(spec, errors);
+}
+
+/// Checks the numbers of an indexed job against each other, and that others do not have them.
+fn limits(spec: &Field<'_, '_>, errors: &mut Errors) {
+    let (completions, parallelism) = (spec.get("completions"), spec.get("parallelism"));
+    let (per_index, most_failed) = (spec.get("backoffLimitPerIndex"), spec.get("maxFailedIndexes"));
+    if spec.get("completionMode").text() != "Indexed" {
+        if per_index.present() {
+            errors.invalid(&per_index, "requires indexed completion mode");
+        }
+        if most_failed.present() {
+            errors.invalid(&most_failed, "requires indexed completion mode");
+        }
+        return;
+    }
+    if !completions.present() {
+        errors.required(&completions, "when completion mode is Indexed");
+    }
+    if parallelism.number() > MOST_AT_ONCE {
+        let detail = format!("must be less than or equal to {MOST_AT_ONCE} when completion mode is Indexed");
+        errors.invalid(&parallelism, detail);
+    }
+    if most_failed.present() && !per_index.present() {
+        errors.required(&per_index, "when maxFailedIndexes is specified");
+    }
+    if completions.present() && most_failed.number() > completions.number() {
+        errors.invalid(&most_failed, "must be less than or equal to completions");
+    }
+    if !per_index.present() || completions.number() <= MOST_AT_ONCE {
+        return;
+    }
+    if !most_failed.present() {
+        errors.required(&most_failed, &format!("must be specified when completions is above {MOST_AT_ONCE}"));
+    }
+    for field in [&parallelism, &most_failed] {
+        if field.number() > MOST_OF_MANY {
+            let detail = format!(
+                "must be less than or equal to {MOST_OF_MANY} when completions are above {MOST_AT_ONCE} and used with backoff limit per index"
+            );
+            errors.invalid(field, detail);
         }
     }
 }
 
-fn cron_job(new: &Value, old: Option<&Value>, errors: &mut Errors) {
-    let spec = Field::top(new, "spec");
-    let schedule = spec.get("schedule");
-    let zone = spec.get("timeZone");
-    if schedule.is_empty() {
-        errors.required(&schedule, "");
-    } else {
-        let changed = old.is_none_or(|old| text(old, &["spec", "schedule"]) != schedule.text());
-        if schedule.text().contains("TZ") && changed {
-            errors.invalid(&schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
-        } else if let Err(complaint) = cron_schedule(schedule.text()) {
-            errors.invalid(&schedule, complaint);
+/// What is wrong with a path behind a domain, such as `example.com/runner`.
+fn prefixed(text: &str) -> Vec<String> {
+    match text.split_once('/') {
+        None => vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".into()],
+        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => {
+            windlass_api::names::dns_1123_subdomain(domain)
         }
-    }
-    if zone.present() {
-        if zone.is_empty() {
-            errors.invalid(&zone, "timeZone must be nil or non-empty string");
-        } else if zone.text().eq_ignore_ascii_case("local") {
-            errors
-                .invalid(&zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
-        }
-    }
-    errors.non_negative(&spec.get("startingDeadlineSeconds"));
-    errors.one_of(&spec.get("concurrencyPolicy"), &["Allow", "Forbid", "Replace"]);
-    let template = spec.get("jobTemplate");
-    let jobs = template.get("spec");
-    for name in ["selector", "manualSelector"] {
-        let field = jobs.get(name);
-        if name == "selector" && field.present() {
-            errors.invalid(&field, "`selector` will be auto-generated");
-        } else if field.is_true() {
-            errors.not_supported(&field, &["nil", "false"]);
-        }
-    }
-    job_spec(&jobs, errors);
-    errors.non_negative(&spec.get("successfulJobsHistoryLimit"));
-    errors.non_negative(&spec.get("failedJobsHistoryLimit"));
-    let meta = meta::of(new);
-    let name = meta.get("name");
-    if old.is_none() && name.len() > CRON_NAME_MAX {
-        errors.invalid(&name, format!("must be no more than {CRON_NAME_MAX} characters"));
-    }
-}
-
-/// Checks the shape of a schedule: a known word, or five fields of numbers, names, ranges and steps.
-fn cron_schedule(schedule: &str) -> Result<(), String> {
-    if let Some(word) = schedule.strip_prefix('@') {
-        let every = word.strip_prefix("every ").is_some_and(|span| !span.is_empty());
-        let known = ["yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"].contains(&word);
-        return if every || known { Ok(()) } else { Err(format!("unrecognized descriptor: {schedule}")) };
-    }
-    let fields: Vec<&str> = schedule.split_whitespace().collect();
-    if fields.len() != 5 {
-        return Err(format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")));
-    }
-    let bounds = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)];
-    for (field, (low, high)) in fields.iter().zip(bounds) {
-        for part in field.split(',') {
-            cron_part(part, low, high)?;
-        }
-    }
-    Ok(())
-}
-
-fn cron_part(part: &str, low: u32, high: u32) -> Result<(), String> {
-    const NAMES: &[&str] = &[
-        "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "sun", "mon", "tue", "wed",
-        "thu", "fri", "sat",
-    ];
-    let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
-    let number = |text: &str| match text.parse::<u32>() {
-        Ok(n) if n < low => Err(format!("beginning of range ({n}) below minimum ({low}): {part}")),
-        Ok(n) if n > high => Err(format!("end of range ({n}) above maximum ({high}): {part}")),
-        Ok(n) => Ok(Some(n)),
-        Err(_) if high <= 12 && NAMES.contains(&text.to_lowercase().as_str()) => Ok(None),
-        Err(_) => Err(format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax")),
-    };
-    if !matches!(range, "*" | "?") {
-        match range.split_once('-') {
-            Some((from, to)) => {
-                if let (Some(from), Some(to)) = (number(from)?, number(to)?)
-                    && from > to
-                {
-                    return Err(format!("beginning of range ({from}) beyond end of range ({to}): {part}"));
-                }
-            }
-            None => _ = number(range)?,
-        }
-    }
-    match step.map(str::parse::<u32>) {
-        Some(Ok(0)) => Err(format!("step of range should be a positive number: {part}")),
-        Some(Err(_)) => Err(format!("failed to parse int from {part}")),
-        _ => Ok(()),
+        Some(_) => vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".into()],
     }
 }
 
@@ -284,21 +297,6 @@ fn cron_part(part: &str, low: u32, high: u32) -> Result<(), String> {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn schedules_have_five_fields_or_a_known_word() {
-        for (schedule, valid) in [
-            ("* * * * *", true),
-            ("*/5 0-6 1,15 jan mon-fri", true),
-            ("@hourly", true),
-            ("@every 1h", true),
-            ("60 * * * *", false),
-            ("* * *", false),
-            ("@never", false),
-        ] {
-            assert_eq!(cron_schedule(schedule).is_ok(), valid, "{schedule}");
-        }
-    }
 
     #[test]
     fn a_new_job_selects_its_own_pods() {

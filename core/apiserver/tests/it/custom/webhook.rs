@@ -102,7 +102,7 @@ fn object(version: &str, name: &str, spec: &Value) -> Value {
 
 #[tokio::test]
 async fn objects_are_converted_on_their_way_in_and_out() {
-    let rim = rim::start().await;
+    let rim = rim::start_dialling(Arc::new(rim::Loopback)).await;
     define(&rim, Webhook::Converts).await;
     let first = object("v1", "a", &json!({"hostPort": "x:1"}));
     assert_eq!(rim.send(&format!("POST {}\n\n{first}", path("v1"))).await.code, 201);
@@ -140,7 +140,7 @@ async fn objects_are_converted_on_their_way_in_and_out() {
 
 #[tokio::test]
 async fn a_webhook_that_refuses_is_an_error_with_its_reason() {
-    let rim = rim::start().await;
+    let rim = rim::start_dialling(Arc::new(rim::Loopback)).await;
     define(&rim, Webhook::Refuses).await;
     let first = object("v1", "a", &json!({"hostPort": "x:1"}));
     assert_eq!(rim.send(&format!("POST {}\n\n{first}", path("v1"))).await.code, 201);

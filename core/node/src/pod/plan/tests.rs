@@ -207,3 +207,16 @@ fn a_deadline_is_a_reason_to_look_again() {
     let plan = plan(&pod(spec), &observed("s0 web/0@s0"), &records, at(1));
     assert_eq!(plan.wake, Some(at(0).checked_add(SignedDuration::from_secs(5)).unwrap()));
 }
+
+#[test]
+fn an_ephemeral_container_runs_once_and_waits_for_nobody() {
+    let spec = json!({"containers": [{"name": "web"}], "initContainers": [{"name": "one"}],
+        "ephemeralContainers": [{"name": "debug"}]});
+    check(spec.clone(), "", "sandbox:0");
+    check(spec.clone(), "s0 one/0@s0", "start:debug/0");
+    check(spec.clone(), "s0 one/0@s0 debug/0@s0", "");
+    check(spec.clone(), "s0 one/0@s0=0 web/0@s0 debug/0@s0=1", "");
+    check(spec.clone(), "s0 one/0@s0 debug/0@s0.", "remove:debug/0@s0 start:debug/1");
+    // In a new sandbox it is not begun anew, and the old one stays for its last words.
+    check(spec, "s0! one/0@s0=0 debug/0@s0=137 s1 one/0@s1", "");
+}

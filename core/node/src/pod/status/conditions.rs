@@ -2,7 +2,7 @@
 
 use windlass_api::core::v1::{ContainerStatus, Pod, PodCondition};
 
-use crate::pod::{Observed, sidecar};
+use crate::pod::{Observed, Records, sidecar};
 
 /// All conditions that an agent writes; their times are the host's business.
 pub(super) fn conditions(
@@ -18,6 +18,18 @@ pub(super) fn conditions(
     let ready = containers_ready(pod, inits, mains, phase);
     let whole = whole(pod, &ready);
     vec![sandbox, initialized, whole, ready]
+}
+
+/// What a resize waits for, where one is not done (KEP-1287).
+pub(super) fn resize(records: &Records) -> Vec<PodCondition> {
+    let holds = |kind: &str, reason: &str, message: &str| PodCondition {
+        reason: Some(reason.into()),
+        message: Some(message.into()),
+        ..condition(kind, true)
+    };
+    let pending = records.pending.as_ref().map(|why| holds("PodResizePending", why.reason, &why.message));
+    let failing = records.resizing.as_ref().map(|(why, _)| holds("PodResizeInProgress", "Error", why));
+    pending.into_iter().chain(failing).collect()
 }
 
 fn condition(kind: &str, holds: bool) -> PodCondition {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-pub use crate::types::{List, MicroTime, Time};
+pub use crate::types::{FieldsV1, List, MicroTime, Time};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -365,7 +365,7 @@ pub struct ManagedFieldsEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fields_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fields_v1: Option<Value>,
+    pub fields_v1: Option<FieldsV1>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manager: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

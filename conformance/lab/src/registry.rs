@@ -1,0 +1,149 @@
+//! A registry on loopback: as much of the distribution protocol as a pull needs.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    net::{Ipv4Addr, TcpListener},
+    sync::Arc,
+};
+
+use base64::Engine as _;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use crate::containerd::busybox;
+
+/// A registry that runs as long as its runtime. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    address: String,
+    shelf: Arc<Mutex<Shelf>>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    /// Manifests by `repository/reference`, tags and digests alike.
+    manifests: BTreeMap<String, String>,
+    blobs: BTreeMap<String, Bytes>,
+    /// What repositories ask for, as an `Authorization` header has it.
+    secrets: BTreeMap<String, String>,
+    /// How often the manifests of a repository were asked for by tag.
+    asked: BTreeMap<String, usize>,
+}
+
+impl Registry {
+    /// Starts an empty one on a port of its own.
+    pub(crate) fn start(tokio: &Handle) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        listener.set_nonblocking(true).expect("a listener");
+        let registry = Self { address, shelf: Arc::default() };
+        let (serving, handle) = (registry.clone(), tokio.clone());
+        tokio.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+            while let Ok((stream, _)) = listener.accept().await {
+                let serving = serving.clone();
+                let answer = service_fn(move |request| {
+                    let answer = serving.answer(&request);
+                    async { Ok::<_, Infallible>(answer) }
+                });
+                handle.spawn(async move {
+                    // A client that goes away is no concern of the registry's.
+                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+                });
+            }
+        });
+        registry
+    }
+
+    /// Its host and port.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Puts an image with a shell into it and returns its full name. A secret is a user with a password.
+    ///
+    /// # Panics
+    ///
+    /// Where the image cannot be made.
+    #[must_use]
+    pub fn publish(&self, repository: &str, tag: &str, secret: Option<(&str, &str)>) -> String {
+        let name = format!("{}/{repository}:{tag}", self.address);
+        let (digest, blobs) = busybox(&name).file("/made-for", 0o644, name.as_bytes()).blobs().expect("an image");
+        let mut shelf = self.shelf.lock();
+        shelf.blobs.extend(blobs.into_iter().map(|(digest, blob)| (digest, blob.into())));
+        shelf.manifests.insert(format!("{repository}/{tag}"), digest.clone());
+        shelf.manifests.insert(format!("{repository}/{digest}"), digest);
+        if let Some((user, password)) = secret {
+            let basic = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+            shelf.secrets.insert(repository.into(), format!("Basic {basic}"));
+        }
+        name
+    }
+
+    /// How often a repository was asked for a tag.
+    #[must_use]
+    pub fn asked(&self, repository: &str) -> usize {
+        self.shelf.lock().asked.get(repository).copied().unwrap_or(0)
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let mut shelf = self.shelf.lock();
+        let Some(path) = request.uri().path().strip_prefix("/v2/") else { return plain(StatusCode::NOT_FOUND, "{}") };
+        if path.is_empty() {
+            return plain(StatusCode::OK, "{}");
+        }
+        let mut words = path.rsplitn(3, '/');
+        let (reference, kind, repository) = (words.next(), words.next(), words.next());
+        let (Some(reference), Some(kind), Some(repository)) = (reference, kind, repository) else {
+            return plain(StatusCode::NOT_FOUND, "{}");
+        };
+        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        if shelf.secrets.get(repository).is_some_and(|wanted| given != Some(wanted)) {
+            let mut answer = plain(StatusCode::UNAUTHORIZED, r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#);
+            answer
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"lab\""));
+            return answer;
+        }
+        let (digest, media) = match kind {
+            "manifests" => {
+                if !reference.starts_with("sha256:") {
+                    *shelf.asked.entry(repository.into()).or_default() += 1;
+                }
+                let digest = shelf.manifests.get(&format!("{repository}/{reference}")).cloned();
+                (digest, "application/vnd.oci.image.manifest.v1+json")
+            }
+            "blobs" => (Some(reference.to_owned()), "application/octet-stream"),
+            _ => (None, ""),
+        };
+        let found = digest.and_then(|digest| shelf.blobs.get(&digest).cloned().map(|blob| (digest, blob)));
+        let Some((digest, blob)) = found else {
+            return plain(
+                StatusCode::NOT_FOUND,
+                r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#,
+            );
+        };
+        let size = blob.len();
+        let body = if request.method() == Method::HEAD { Bytes::new() } else { blob };
+        let answer = Response::builder()
+            .header(header::CONTENT_TYPE, media)
+            .header(header::CONTENT_LENGTH, size)
+            .header("docker-content-digest", digest)
+            .body(Full::new(body));
+        answer.expect("an answer")
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    answer
+}

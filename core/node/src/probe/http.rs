@@ -1,0 +1,66 @@
+//! Asks over HTTP, with or without TLS.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use tokio_util::compat::FuturesAsyncReadCompatExt;
+use windlass_kernel::{SpawnExt, dial::Target as Address};
+
+use super::{ask::BODY, tls, whole};
+use crate::agent::Needs;
+
+/// One request (HTTPGetAction).
+#[derive(Clone, Debug)]
+pub(crate) struct Get {
+    pub(super) secure: bool,
+    /// Empty for the pod's own address.
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) path: String,
+    pub(super) headers: Vec<(String, String)>,
+}
+
+/// Sends the request to a host. What the answer says does not matter, only its status.
+pub(super) async fn get(needs: &Needs, host: &str, get: &Get) -> Result<(), String> {
+    let authority = if host.contains(':') { format!("[{host}]:{}", get.port) } else { format!("{host}:{}", get.port) };
+    let scheme = if get.secure { "https" } else { "http" };
+    let url = format!("{scheme}://{authority}{}", get.path);
+    let failed = |error: &dyn std::fmt::Display| format!("Get \"{url}\": {error}");
+    let address = Address::Host { host: host.to_owned(), port: get.port };
+    let mut stream = needs.dial.dial(&address).await.map_err(|error| failed(&whole(&error)))?;
+    if get.secure {
+        stream = tls::wrap(stream, host, &needs.clock).await.map_err(|error| failed(&error))?;
+    }
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream.compat())).await;
+    let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
+    // Ends with this request: its handle goes at the end of the function.
+    let _driver = needs.spawn.spawn("node.probe.http", async move {
+        // What goes wrong is seen by the request.
+        let _ = connection.await;
+    });
+    let request = request(get, &authority).map_err(|error| failed(&error))?;
+    let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
+    let status = answer.status();
+    // Read to its end so that the server does not see a broken connection.
+    let _ = Limited::new(answer.into_body(), BODY).collect().await;
+    match status.is_success() || status.is_redirection() {
+        true => Ok(()),
+        false => Err(format!("HTTP probe failed with statuscode: {}", status.as_u16())),
+    }
+}
+
+fn request(get: &Get, authority: &str) -> http::Result<http::Request<Empty<Bytes>>> {
+    let mut request = http::Request::get(&get.path).header(http::header::CONNECTION, "close");
+    let named = |name: &str| get.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    let host = named("host").map_or(authority, |(_, value)| value);
+    request = request.header(http::header::HOST, host);
+    for (name, default) in [("User-Agent", super::AGENT), ("Accept", "*/*")] {
+        if named(name).is_none() {
+            request = request.header(name, default);
+        }
+    }
+    for (name, value) in get.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host")) {
+        request = request.header(name, value);
+    }
+    request.body(Empty::new())
+}

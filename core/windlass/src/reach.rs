@@ -1,0 +1,111 @@
+//! Connections to nodes, pods and services of a cluster, wherever they run.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock, Weak},
+};
+
+use async_trait::async_trait;
+use windlass_api::Value;
+use windlass_apiserver::ApiServer;
+use windlass_kernel::{
+    Api, Dial, Error, ErrorKind, Identity, Result,
+    api::{Answer, GroupVersionResource, Request, Verb},
+    controller::ObjectKey,
+    dial::{ByteStream, Target},
+    node::{Session, SessionRequest},
+};
+
+use crate::agents::Agents;
+
+/// Reaches what belongs to a cluster, and hosts and socket files as the machine does.
+///
+/// A pod of a node whose pods have no addresses of their own, such as a scripted one, is reached through its agent.
+pub(crate) struct ClusterDial {
+    agents: Arc<Agents>,
+    machine: Arc<dyn Dial>,
+    /// Set once the server has started; it does not keep the server alive.
+    server: OnceLock<Weak<ApiServer>>,
+}
+
+impl fmt::Debug for ClusterDial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterDial").field("machine", &self.machine).finish_non_exhaustive()
+    }
+}
+
+impl ClusterDial {
+    pub(crate) fn new(agents: Arc<Agents>, machine: Arc<dyn Dial>) -> Self {
+        Self { agents, machine, server: OnceLock::new() }
+    }
+
+    /// Says which cluster it is.
+    pub(crate) fn of(&self, server: &Arc<ApiServer>) {
+        // A second call would say the same.
+        let _ = self.server.set(Arc::downgrade(server));
+    }
+
+    async fn ask(&self, resource: &'static str, at: &ObjectKey, subresource: &str) -> Result<Answer> {
+        let server = self.server.get().and_then(Weak::upgrade);
+        let server = server.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the cluster does not run"))?;
+        // As the API server itself, which is its own client upstream too.
+        let identity = Identity::new("system:apiserver", &["system:masters", "system:authenticated"]);
+        let mut request = Request::new(Arc::new(identity), Verb::Get, GroupVersionResource::of("", "v1", resource));
+        request.namespace.clone_from(&at.namespace);
+        request.name.clone_from(&at.name);
+        Ok(server.call(request.subresource(subresource)).await?.answer)
+    }
+
+    async fn read(&self, resource: &'static str, at: &ObjectKey) -> Result<Value> {
+        match self.ask(resource, at, "").await? {
+            Answer::Object(document) => document.value(),
+            _ => Err(Error::new(ErrorKind::Internal, format!("{resource} {at} is not an object"))),
+        }
+    }
+
+    async fn pod(&self, key: ObjectKey, port: u16) -> Result<ByteStream> {
+        let pod = self.read("pods", &key).await?;
+        let node = self.agents.node(pod["spec"]["nodeName"].as_str().unwrap_or_default());
+        if let Some(node) = node.filter(|node| !node.addressed) {
+            let uid = pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+            return match node.agent.open(SessionRequest::PortForward { pod: key, uid }).await? {
+                Session::Ports(ports) => ports.connect(port).await,
+                Session::Process(_) => Err(Error::new(ErrorKind::Internal, "an agent opened another session")),
+            };
+        }
+        let host = pod["status"]["podIP"].as_str().unwrap_or_default().to_owned();
+        if host.is_empty() {
+            return Err(Error::new(ErrorKind::Unavailable, format!("pod {key} has no address yet")));
+        }
+        self.machine.dial(&Target::Host { host, port }).await
+    }
+
+    async fn node(&self, name: &str, port: u16) -> Result<ByteStream> {
+        if let Some(node) = self.agents.node(name).filter(|node| node.kubelet.port() == port) {
+            return Ok(node.kubelet.connect());
+        }
+        let node = self.read("nodes", &ObjectKey::new("", name)).await?;
+        let addresses = node["status"]["addresses"].as_array().into_iter().flatten();
+        let own = addresses.filter(|address| address["type"] == "InternalIP").find_map(|one| one["address"].as_str());
+        let host = own.ok_or_else(|| Error::new(ErrorKind::Unavailable, format!("node {name} has no address")))?;
+        self.machine.dial(&Target::Host { host: host.into(), port }).await
+    }
+}
+
+#[async_trait]
+impl Dial for ClusterDial {
+    async fn dial(&self, target: &Target) -> Result<ByteStream> {
+        match target {
+            Target::Pod { namespace, name, port } => self.pod(ObjectKey::new(&**namespace, &**name), *port).await,
+            Target::Node { name, port } => self.node(name, *port).await,
+            Target::Service { namespace, name, port } => {
+                let key = ObjectKey::new(&**namespace, format!("{name}:{port}"));
+                match self.ask("services", &key, "proxy").await? {
+                    Answer::Destination(to) => self.dial(&to.target).await,
+                    _ => Err(Error::new(ErrorKind::Internal, format!("service {key} leads nowhere"))),
+                }
+            }
+            Target::Host { .. } | Target::Unix(_) => self.machine.dial(target).await,
+        }
+    }
+}

@@ -15,6 +15,7 @@ use windlass::{
 
 use crate::{
     engine::Engine,
+    http::{self, Asks, Headers},
     op::Op,
     options::{options, seconds, verb},
     reply::{Ran, Reply},
@@ -35,7 +36,7 @@ impl Api {
         Self { engine: Arc::clone(engine), client }
     }
 
-    fn request(
+    fn about(
         &self,
         verb: Verb,
         resource: Named,
@@ -71,7 +72,7 @@ impl Api {
         body: Option<&[u8]>,
     ) -> PyResult<Op> {
         self.engine.check(py)?;
-        let mut request = self.request(verb(verb_name)?, resource, namespace, options)?;
+        let mut request = self.about(verb(verb_name)?, resource, namespace, options)?;
         request = request.named(name).subresource(subresource);
         if let Some(body) = body {
             let media_type = match request.verb {
@@ -94,7 +95,7 @@ impl Api {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Op> {
         self.engine.check(py)?;
-        let request = self.request(Verb::Watch, resource, namespace, options)?;
+        let request = self.about(Verb::Watch, resource, namespace, options)?;
         let api = Arc::clone(self.client.api());
         Ok(Op::new(&self.engine, async move { Ok(Reply::Watch(api.watch(request).await?)) }))
     }
@@ -115,6 +116,33 @@ impl Api {
             match client.connect(&namespace, &pod, "exec", query).await? {
                 Session::Process(process) => Ok(Reply::Ran(run(process, stdin).await?)),
                 Session::Ports(_) => Err(Error::new(ErrorKind::Internal, "an exec was answered with ports")),
+            }
+        }))
+    }
+
+    /// A call that asks a port of a pod by HTTP, and is answered with status, headers and body.
+    #[allow(clippy::too_many_arguments, reason = "these are the parts of a request, named where they are given")]
+    fn request(
+        &self,
+        py: Python<'_>,
+        namespace: String,
+        pod: String,
+        port: u16,
+        method: String,
+        path: String,
+        headers: Headers,
+        body: Vec<u8>,
+    ) -> PyResult<Op> {
+        self.engine.check(py)?;
+        let client = self.client.clone();
+        let asks = Asks { method, path, headers, body };
+        Ok(Op::new(&self.engine, async move {
+            let query = vec![("ports".to_owned(), port.to_string())];
+            match client.connect(&namespace, &pod, "portforward", query).await? {
+                Session::Ports(ports) => Ok(Reply::Answered(http::ask(ports.connect(port).await?, asks).await?)),
+                Session::Process(_) => {
+                    Err(Error::new(ErrorKind::Internal, "a port-forward was answered with a process"))
+                }
             }
         }))
     }

@@ -4,9 +4,14 @@
 mod api;
 mod cluster;
 mod connect;
+mod controller;
 mod engine;
+mod guest;
+mod hooks;
+mod http;
 mod op;
 mod options;
+mod plugins;
 mod raise;
 mod reply;
 mod streams;
@@ -22,6 +27,7 @@ mod _native {
         api::Api,
         cluster::{Cluster, launch},
         connect::{Connection, connect},
+        hooks::Process,
         op::{Op, gather},
         streams::{Chunks, Events},
         text::{called, documents, kinds, of_kind, table, to_yaml, version},

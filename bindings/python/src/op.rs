@@ -12,6 +12,7 @@ use windlass::kernel::{ClockExt, Result, SpawnExt, Task};
 
 use crate::{
     engine::Engine,
+    guest,
     raise::{closed, raise},
     reply::Reply,
 };
@@ -29,7 +30,7 @@ impl Op {
         Self { engine: Arc::clone(engine), work: Mutex::new(Some(Box::pin(work))), task: Mutex::default() }
     }
 
-    fn take(&self) -> PyResult<BoxFuture<'static, Result<Reply>>> {
+    pub(crate) fn take(&self) -> PyResult<BoxFuture<'static, Result<Reply>>> {
         let work = self.work.lock().take();
         work.ok_or_else(|| PyRuntimeError::new_err("a call is waited for once"))
     }
@@ -39,7 +40,10 @@ impl Op {
 impl Op {
     /// Makes the call and waits for its answer.
     fn wait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let mut work = self.take()?;
+        let mut work = match guest::ask(py, &self.engine, self.take()?) {
+            Ok(answer) => return answer,
+            Err(work) => work,
+        };
         self.engine.wait(py, &mut work)?.map_err(|error| raise(py, &error))?.into_python(py, &self.engine)
     }
 
@@ -63,9 +67,21 @@ impl Op {
                     error.write_unraisable(py, Some(done.bind(py)));
                 }
             });
+            engine.call_ended();
         });
         *self.task.lock() = Some(task);
         Ok(())
+    }
+
+    /// Whether a call that was started goes on only while somebody waits: in virtual time.
+    fn rests(&self) -> bool {
+        self.engine.is_virtual()
+    }
+
+    /// Runs the cluster until any call ends that was started on it.
+    fn turn(&self, py: Python<'_>) -> PyResult<()> {
+        let mut work = self.engine.until_a_call_ends();
+        self.engine.wait(py, &mut work)
     }
 
     /// Gives up a call that was started.

@@ -16,6 +16,7 @@ use windlass::kernel::{
 
 use crate::{
     engine::Engine,
+    http::Headers,
     raise::raise,
     streams::{Chunks, Events},
 };
@@ -30,6 +31,7 @@ pub(crate) enum Reply {
     Watch(Watch),
     Ran(Ran),
     Text(String),
+    Answered((u16, Headers, bytes::Bytes)),
     Many(Vec<Result<Self>>),
     Made(Make),
 }
@@ -86,6 +88,7 @@ impl Reply {
             Self::Watch(events) => Events::new(engine, events).into_py_any(py),
             Self::Ran(ran) => (PyBytes::new(py, &ran.stdout), PyBytes::new(py, &ran.stderr), ran.code).into_py_any(py),
             Self::Text(text) => text.into_py_any(py),
+            Self::Answered((status, headers, body)) => (status, headers, PyBytes::new(py, &body)).into_py_any(py),
             Self::Made(make) => make(py),
             Self::Many(replies) => {
                 let list = PyList::empty(py);

@@ -27,6 +27,21 @@ if TYPE_CHECKING:
         for event in c.watch("pods"):
             assert_type(event.type, str)
             assert_type(event.object, windlass.Object)
+        assert_type(c.fork(), windlass.Cluster)
+        assert_type(c.diff(c.fork())[0].changes[0].path, str)
+        turn = c.explain("pod/p").turn
+        assert turn is not None
+        assert_type(turn.refusals[0].plugin, str)
+
+        @c.image("worker:v1")
+        def worker(ctx: windlass.Context) -> int:
+            assert_type(ctx.cluster.get("pod/p"), windlass.Object)
+            return 0
+
+        @c.filter
+        def fits(pod: windlass.PodView, node: windlass.NodeView) -> bool:
+            return node.free("cpu") > pod.requests["cpu"]
+
         with windlass.connect() as there:
             assert_type(there, windlass.Connection)
 

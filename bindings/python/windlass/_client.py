@@ -11,13 +11,15 @@ from typing import Any, Generic, Literal, TypeVar, overload
 
 from typing import TYPE_CHECKING
 
-from . import _native, _pods, _waits
+from . import _native, _nodes, _pods, _waits, _worlds
 from ._calls import ALL, Calls, Selector, What
 from ._drive import run
-from ._nodes import Nodes, specs
-from ._pods import ExecResult, Explanation
+from ._extend import Extensible
+from ._nodes import Nodes, SimulatedNode, specs
+from ._pods import ExecResult, Explanation, Response
 from ._spans import Span, seconds
 from ._waits import Condition, Follow
+from ._worlds import Clock, Differences, seed_of
 from .errors import NotFoundError, TimedOutError
 from .manifests import Source, Sources
 from .objects import Event, Object, ObjectList
@@ -243,6 +245,21 @@ class Client:
 
     # Pods.
 
+    def request(
+        self,
+        what: What,
+        port: int,
+        path: str = "/",
+        *,
+        method: str = "GET",
+        body: str | bytes | None = None,
+        headers: Mapping[str, str] = {},
+        name: str | None = None,
+        namespace: str | None = None,
+    ) -> Response:
+        """Asks a port of a pod by HTTP, or of a pod of a workload or Service (by the Service's port)."""
+        return run(_pods.request(self._calls, what, port, path, method, body, headers, name, namespace))
+
     @overload
     def logs(
         self,
@@ -427,16 +444,73 @@ def _close_all() -> None:
         owner.close()
 
 
-class Cluster(_Owner[_native.Cluster], Client):
+class Cluster(_Owner[_native.Cluster], Extensible, Client):
     """A whole cluster inside this process: API, controllers, scheduler and simulated nodes.
 
     It can be used when the constructor returns. Use it as a context manager, or :meth:`close` it.
     """
 
-    def __init__(self, nodes: Nodes = 1, *, namespace: str = "default") -> None:
-        launched: _native.Cluster = _native.launch(list(specs(nodes))).wait()
+    def __init__(
+        self, nodes: Nodes = 1, *, namespace: str = "default", clock: Clock = "real", seed: int | None = None
+    ) -> None:
+        """With ``clock="virtual"`` time passes only while somebody waits, and then as fast as the machine can: what
+        takes a day takes seconds. All that happens comes from the seed then, which is chosen unless it is given."""
+        self._take(_native.launch(list(specs(nodes)), seed_of(seed, clock)).wait(), namespace)
+
+    def _take(self, launched: _native.Cluster, namespace: str) -> None:
         _Owner.__init__(self, launched)
         Client.__init__(self, launched.api(agent()), namespace, launched)
+
+    @property
+    def _native_cluster(self) -> _native.Cluster:
+        return self._held
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of a cluster in virtual time."""
+        return self._held.seed()
+
+    def run_for(self, span: Span) -> None:
+        """Lets so much virtual time pass: ``c.run_for("24h")``. ``NotSupportedError`` with a real clock."""
+        self._held.run_for(seconds(span)).wait()
+
+    def fork(self, *, seed: int | None = None) -> Cluster:
+        """Another cluster, which goes on from this moment by itself: close it too.
+
+        State is shared until it changes, so it costs the same for any. Simulated pods go on where they are; functions
+        begin anew, as after a crash of their containers. In virtual time, forks of one moment have the same history
+        as long as the same is done to them, unless they are given seeds of their own.
+        """
+        fork = Cluster.__new__(Cluster)
+        fork._take(self._held.fork(seed_of(seed, "virtual") if seed is not None else None).wait(), self.namespace)
+        return fork
+
+    def diff(self, other: Cluster) -> Differences:
+        """The objects in which this cluster and another differ: what forks became, for instance.
+
+        Events, leases, resource versions and managed fields are no difference.
+        """
+        return _worlds.diff(self._held, other._held)
+
+    def fingerprint(self) -> str:
+        """A hash of the state, and in virtual time of everything that ran so far: equal histories have equal ones."""
+        return self._held.fingerprint()
+
+    def explain(self, what: What, name: str | None = None, *, namespace: str | None = None) -> Explanation:
+        """Why a pod is where it is or nowhere, or why something else is not as it should be.
+
+        For a pod that has no node, ``turn`` tells each node's first refusal by plugin.
+        """
+        found = super().explain(what, name, namespace=namespace)
+        return found._replace(turn=_pods.turn(self._held.explanation(found.object.uid)))
+
+    def add_node(self, node: str | SimulatedNode) -> None:
+        """Adds a simulated node, or starts one again that was killed."""
+        self._held.add_node(*_nodes.one(node)).wait()
+
+    def kill_node(self, name: str) -> None:
+        """Cuts a node's power: it and its pods are gone, and nobody is told."""
+        self._held.kill_node(name).wait()
 
     def kubeconfig(self) -> str:
         """The text of a kubeconfig for other clients. The first call begins to serve the API on the loopback address."""

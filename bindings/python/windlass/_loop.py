@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, TypeVar
 
 from . import _native
+from ._drive import Asked, is_stepping
 from ._names import Steps
 
 T = TypeVar("T")
@@ -29,6 +30,8 @@ async def arun(steps: Steps[T]) -> T:
 
 async def wait(op: _native.Op) -> Any:
     """The answer to one call. Cancelling the task gives the call up."""
+    if is_stepping():
+        return await Asked(op)
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
 
@@ -39,11 +42,32 @@ async def wait(op: _native.Op) -> Any:
             pass  # The loop was closed: nobody waits any more.
 
     op.start(done)
+    if op.rests():
+        loop.call_soon(_turn, loop, future, op, _HOPS)
     try:
         return await future
     except asyncio.CancelledError:
         op.cancel()
         raise
+
+
+# So many rounds of the event loop go by before virtual time does, so that whoever was answered can ask again.
+_HOPS = 4
+
+
+def _turn(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], op: _native.Op, hops: int) -> None:
+    """Lets virtual time go on as long as the answer is waited for: nothing else makes it."""
+    if future.done():
+        return
+    if hops:
+        loop.call_soon(_turn, loop, future, op, hops - 1)
+        return
+    try:
+        op.turn()
+    except Exception as error:
+        _settle(future, None, error)
+        return
+    loop.call_soon(_turn, loop, future, op, _HOPS)
 
 
 def _settle(future: asyncio.Future[Any], answer: Any, error: BaseException | None) -> None:

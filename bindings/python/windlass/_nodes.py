@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Union
 
@@ -49,6 +50,13 @@ def specs(nodes: Nodes) -> list[_Spec]:
     if twice:
         raise ValueError(f"nodes: {', '.join(twice)} is there twice")
     return found
+
+
+def one(node: str | SimulatedNode) -> tuple[_Spec, int]:
+    """A node that is added, and the number that its addresses come from."""
+    spec = _Spec(SimulatedNode(node) if isinstance(node, str) else node)
+    # Behind those that a cluster begins with, and the same for each name in every run.
+    return spec, 0x4000 + zlib.crc32(spec.name.encode()) % 0x4000
 
 
 def _taint(taint: str | tuple[str, str, str]) -> tuple[str, str, str]:

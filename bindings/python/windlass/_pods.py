@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from . import _native
 from ._calls import Calls, What, of_pods
@@ -37,6 +38,106 @@ class ExecResult(NamedTuple):
         return self.errors.decode(errors="replace")
 
 
+class Response(NamedTuple):
+    """What a port of a pod answered."""
+
+    status: int
+    headers: dict[str, str]
+    """By their names in small letters."""
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode(errors="replace")
+
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+def request(
+    calls: Calls,
+    what: What,
+    port: int,
+    path: str,
+    method: str,
+    body: str | bytes | None,
+    headers: Mapping[str, str],
+    name: str | None,
+    namespace: str | None,
+) -> Steps[Response]:
+    """Asks a port of a pod by HTTP: of a Service's, of one of its pods that is ready."""
+    place = yield from calls.place(what, name, namespace)
+    one = yield from pod(calls, what, name, namespace)
+    if place.resource.key == ("", "v1", "services"):
+        service = decode((yield calls.at("get", place)))
+        port = _target(service, one, port)
+    given = body.encode() if isinstance(body, str) else body or b""
+    sent = {"host": place.name, "content-length": str(len(given)), **{key.lower(): own for key, own in headers.items()}}
+    op = calls.api.request(one.namespace, one.name, port, method, path, list(sent.items()), given)
+    status, received, answer = yield op
+    return Response(status, dict(received), answer)
+
+
+def _target(service: Object, one: Object, port: int) -> int:
+    """The port of a pod behind a port of its service."""
+    own = next((own for own in service.at("spec.ports", ()) if own["port"] == port), None)
+    if own is None:
+        raise NotFoundError(f"service/{service.name} has no port {port}")
+    target = own.get("targetPort", port)
+    if isinstance(target, int):
+        return target
+    named = (own for container in one.at("spec.containers", ()) for own in container.get("ports", ()))
+    for own in named:
+        if own.get("name") == target:
+            return int(own["containerPort"])
+    raise NotFoundError(f"pod/{one.name} has no port that is called {target!r}")
+
+
+class Refusal(NamedTuple):
+    """Why one node was refused for a pod."""
+
+    node: str
+    plugin: str
+    """The first filter that refused it."""
+    reasons: tuple[str, ...]
+    curable: bool
+    """Whether the pod could go there if other pods left."""
+
+
+class Turn(NamedTuple):
+    """What the scheduler found at a pod's last turn, where that gave it no node."""
+
+    nodes: int
+    """How many nodes there were."""
+    overall: tuple[str, str] | None
+    """What was said before any node was looked at, and by which plugin (plugin, reason)."""
+    refusals: tuple[Refusal, ...]
+    """One for each node that was looked at."""
+    absent: tuple[str, str] | None
+    """What was said of the nodes that were not looked at."""
+    room: str | None
+    """What was said about making room."""
+
+    @property
+    def by_plugin(self) -> dict[str, list[Refusal]]:
+        """The refusals by who refused."""
+        found: dict[str, list[Refusal]] = {}
+        for one in self.refusals:
+            found.setdefault(one.plugin, []).append(one)
+        return found
+
+
+def turn(told: Any) -> Turn | None:
+    """A turn as ``windlass._native`` tells it."""
+    if told is None:
+        return None
+    nodes, overall, refusals, absent, room = told
+    each = (Refusal(node, plugin, tuple(reasons), curable) for node, plugin, reasons, curable in refusals)
+    return Turn(nodes, overall, tuple(each), absent, room)
+
+
 class Explanation(NamedTuple):
     """Why an object is as it is."""
 
@@ -45,6 +146,8 @@ class Explanation(NamedTuple):
     """The answer in one line."""
     details: tuple[str, ...] = ()
     """What the object's conditions, its pods and its events say, line by line."""
+    turn: Turn | None = None
+    """For a pod without a node, in a cluster of this process: what the scheduler found, node by node."""
 
     def __str__(self) -> str:
         return "\n".join([self.verdict, *(f"  {line}" for line in self.details)])

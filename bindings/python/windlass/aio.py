@@ -12,15 +12,17 @@ import os
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from . import _client, _native, _pods, _waits
+from . import _client, _native, _nodes, _pods, _waits, _worlds
 from ._calls import ALL, Calls, Selector, What
 from ._client import MANAGER, Lines, PatchType, Propagation
+from ._extend import Extensible
 from ._loop import arun
 from ._loop import wait as _wait
-from ._nodes import Nodes, specs
-from ._pods import ExecResult, Explanation
+from ._nodes import Nodes, SimulatedNode, specs
+from ._pods import ExecResult, Explanation, Response
 from ._spans import Span, seconds
 from ._waits import Condition, Follow
+from ._worlds import Clock, Differences, seed_of
 from .errors import ClosedError, NotFoundError, TimedOutError
 from .manifests import Source, Sources
 from .objects import Event, Object, ObjectList
@@ -229,6 +231,21 @@ class Client:
 
     # Pods.
 
+    async def request(
+        self,
+        what: What,
+        port: int,
+        path: str = "/",
+        *,
+        method: str = "GET",
+        body: str | bytes | None = None,
+        headers: Mapping[str, str] = {},
+        name: str | None = None,
+        namespace: str | None = None,
+    ) -> Response:
+        """See :meth:`windlass.Client.request`."""
+        return await arun(_pods.request(self._calls, what, port, path, method, body, headers, name, namespace))
+
     @overload
     async def logs(
         self,
@@ -365,20 +382,67 @@ class LogLines(AsyncIterator[str]):
         self.close()
 
 
-class Cluster(Client):
+class Cluster(Extensible, Client):
     """A whole cluster inside this process, for asyncio. ``async with`` it, or :meth:`start` and :meth:`close` it."""
 
-    def __init__(self, nodes: Nodes = 1, *, namespace: str = "default") -> None:
+    def __init__(
+        self, nodes: Nodes = 1, *, namespace: str = "default", clock: Clock = "real", seed: int | None = None
+    ) -> None:
         self._nodes = nodes
+        self._seed = seed_of(seed, clock)
         self._namespace = namespace
         self._owner: _client._Owner[_native.Cluster] | None = None
 
     async def start(self) -> Self:
         """Starts the cluster; it can be used then."""
-        launched: _native.Cluster = await _wait(_native.launch(list(specs(self._nodes))))
+        self._take(await _wait(_native.launch(list(specs(self._nodes)), self._seed)))
+        return self
+
+    def _take(self, launched: _native.Cluster) -> None:
         self._owner = _client._Owner(launched)
         Client.__init__(self, launched.api(_client.agent()), self._namespace, launched)
-        return self
+
+    @property
+    def seed(self) -> int | None:
+        """See :attr:`windlass.Cluster.seed`."""
+        return self._native_cluster.seed()
+
+    async def run_for(self, span: Span) -> None:
+        """See :meth:`windlass.Cluster.run_for`."""
+        await _wait(self._native_cluster.run_for(seconds(span)))
+
+    async def fork(self, *, seed: int | None = None) -> Cluster:
+        """See :meth:`windlass.Cluster.fork`."""
+        fork = Cluster(namespace=self._namespace)
+        fork._take(await _wait(self._native_cluster.fork(seed_of(seed, "virtual") if seed is not None else None)))
+        return fork
+
+    async def diff(self, other: Cluster) -> Differences:
+        """See :meth:`windlass.Cluster.diff`."""
+        return _worlds.diff(self._native_cluster, other._native_cluster)
+
+    async def fingerprint(self) -> str:
+        """See :meth:`windlass.Cluster.fingerprint`."""
+        return self._native_cluster.fingerprint()
+
+    async def explain(self, what: What, name: str | None = None, *, namespace: str | None = None) -> Explanation:
+        """See :meth:`windlass.Cluster.explain`."""
+        found = await super().explain(what, name, namespace=namespace)
+        return found._replace(turn=_pods.turn(self._native_cluster.explanation(found.object.uid)))
+
+    async def add_node(self, node: str | SimulatedNode) -> None:
+        """See :meth:`windlass.Cluster.add_node`."""
+        await _wait(self._native_cluster.add_node(*_nodes.one(node)))
+
+    async def kill_node(self, name: str) -> None:
+        """See :meth:`windlass.Cluster.kill_node`."""
+        await _wait(self._native_cluster.kill_node(name))
+
+    @property
+    def _native_cluster(self) -> _native.Cluster:
+        if self._owner is None:
+            raise ClosedError("the cluster is not started: use 'async with', or await start()")
+        return self._owner._held
 
     async def close(self) -> None:
         """See :meth:`windlass.Cluster.close`."""
@@ -387,9 +451,7 @@ class Cluster(Client):
 
     async def kubeconfig(self) -> str:
         """See :meth:`windlass.Cluster.kubeconfig`."""
-        if self._owner is None:
-            raise ClosedError("the cluster is not started: use 'async with', or await start()")
-        text: str = await _wait(self._owner._held.kubeconfig())
+        text: str = await _wait(self._native_cluster.kubeconfig())
         return text
 
     def __getattr__(self, name: str) -> Any:

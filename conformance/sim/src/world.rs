@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use windlass::{
     Cluster,
-    client::{Client, Informers, informer::Parts},
-    kernel::{ClockExt, Revision, SpawnExt, Stop, Store, store::KeyRange},
-    node::{Host, host::Registration},
+    client::Client,
+    kernel::{ClockExt, Revision, SpawnExt, Store, store::KeyRange},
+    testing::{FakeCluster, Moment, Rim},
     testkit::{
-        EventLog, FakeAgent, FakeNode,
+        EventLog, FakeNode,
         sim::{Executor, Process},
     },
 };
@@ -30,7 +30,7 @@ pub struct History {
 #[derive(Debug)]
 pub struct World {
     executor: Executor,
-    cluster: Cluster,
+    cluster: FakeCluster,
     nodes: BTreeMap<String, Process>,
     log: Arc<EventLog>,
     story: Vec<String>,
@@ -41,10 +41,11 @@ impl World {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let executor = Executor::new(seed);
-        let builder = Cluster::builder().clock(executor.clock()).spawn(executor.spawn()).entropy(executor.entropy());
-        let cluster = executor.run_until(builder.start()).expect("a cluster in memory starts");
+        let rim = Rim::of(&executor.handle());
+        let begun = Moment::first(&rim).begin(Cluster::builder(), rim);
+        let cluster = executor.run_until(begun).expect("a cluster in memory starts");
         let log = Arc::new(EventLog::default());
-        let store = Arc::clone(cluster.store());
+        let store = Arc::clone(cluster.cluster().store());
         executor.spawn().spawn("sim.log", record(store, Arc::clone(&log))).detach();
         Self { executor, cluster, nodes: BTreeMap::new(), log, story: vec![] }
     }
@@ -52,14 +53,8 @@ impl World {
     /// Adds a node whose host and agent die together.
     pub fn add_node(&mut self, name: &str, at: u16) {
         let process = self.executor.process();
-        let handle = process.handle();
-        let agent = FakeAgent::new(FakeNode::new(name, at), Arc::clone(&handle) as _, Arc::clone(&handle) as _);
-        let registration = Registration::named(name);
-        let client = self.cluster.client_as(registration.identity()).with_user_agent("kubelet");
-        let parts =
-            Parts { client, spawn: Arc::clone(&handle) as _, clock: Arc::clone(&handle) as _, entropy: handle.clone() };
-        let host = Host::new(registration, &Informers::new(parts), Arc::new(agent));
-        handle.spawn("sim.node", host.run(Stop::new())).detach();
+        let added = self.cluster.add_node(FakeNode::new(name, at), Rim::of(&process.handle()));
+        self.executor.run_until(added).expect("a node of a new name is added");
         self.nodes.insert(name.to_owned(), process);
     }
 
@@ -67,6 +62,7 @@ impl World {
     pub fn kill_node(&mut self, name: &str) {
         if let Some(process) = self.nodes.remove(name) {
             process.kill();
+            self.cluster.kill_node(name);
             self.tell(&format!("{name} dies"));
         }
     }
@@ -74,7 +70,7 @@ impl World {
     /// A client that may do everything.
     #[must_use]
     pub fn client(&self) -> Client {
-        self.cluster.client().with_field_manager("sim")
+        self.cluster.cluster().client().with_field_manager("sim")
     }
 
     /// Runs the cluster until `work` is done.

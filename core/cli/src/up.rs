@@ -71,7 +71,8 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
 
     let admin = pki.authority.client("kubernetes-admin", &["system:masters"], clock.now())?;
     let authority = pki.authority.pem().certificate.clone();
-    let https = Https { pki, authenticator, connector: Arc::new(Sessions), texts: Arc::new(Published), keys };
+    let https =
+        Https { pki: Arc::new(pki), authenticator, connector: Arc::new(Sessions), texts: Arc::new(Published), keys };
     let bound = cluster.serve(up.listen, &https).await?;
     if node.is_some() && bound.ip().is_loopback() && !address.is_loopback() {
         // Pods cannot reach the loopback address.

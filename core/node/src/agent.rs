@@ -34,6 +34,7 @@ use windlass_kernel::{
 };
 
 use self::handle::Desired;
+pub use self::objects::environment;
 pub(crate) use self::{handle::Handle, sessions::uid_of, worker::Round};
 use crate::{
     image::ImageLimits,

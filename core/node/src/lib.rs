@@ -18,7 +18,7 @@ mod probe;
 mod volume;
 
 pub use self::{
-    agent::{Config, Needs, PodAgent},
+    agent::{Config, Needs, PodAgent, environment},
     host::Host,
     image::ImageLimits,
     kubelet::Kubelet,

@@ -69,6 +69,7 @@
 //! Volumes, dynamic resources and groups of pods have no plugins yet; a pod that uses them is placed without regard to
 //! them. Extenders are a trait without an HTTP implementation.
 
+mod explained;
 mod framework;
 mod host;
 pub mod plugins;
@@ -77,6 +78,7 @@ mod queue;
 mod snapshot;
 
 pub use self::{
+    explained::Explained,
     framework::Framework,
     host::{Config, Host, identity},
     profile::{DEFAULT_NAME, Profile},

@@ -41,6 +41,15 @@ impl MemoryStore {
         Self::from_tip(Tip::default(), LeaseKeeper::new(clock, spawn), limits)
     }
 
+    /// A store that begins with this one's latest state and history, and costs the same whatever that holds.
+    ///
+    /// Its leases end by `clock`, whose uptime goes on from that of this store's.
+    #[must_use]
+    pub fn fork_on(&self, clock: Arc<dyn Clock>, spawn: Arc<dyn Spawn>) -> Self {
+        let tip = self.inner.tip.lock().clone();
+        Self::from_tip(tip, LeaseKeeper::new(clock, spawn), self.inner.limits)
+    }
+
     /// A store that begins with a state, its history and its leases.
     pub(crate) fn from_tip(tip: Tip, leases: LeaseKeeper, limits: HistoryLimits) -> Self {
         let published = Arc::new(Published::new(tip.head.clone()));
@@ -136,10 +145,8 @@ impl Store for MemoryStore {
 #[async_trait]
 impl Snapshots for MemoryStore {
     async fn fork(&self) -> Result<Arc<dyn Store>> {
-        let tip = self.inner.tip.lock().clone();
         let leases = &self.inner.leases;
-        let leases = LeaseKeeper::new(Arc::clone(leases.clock()), Arc::clone(leases.spawn()));
-        Ok(Arc::new(Self::from_tip(tip, leases, self.inner.limits)))
+        Ok(Arc::new(self.fork_on(Arc::clone(leases.clock()), Arc::clone(leases.spawn()))))
     }
 }
 

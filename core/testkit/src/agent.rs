@@ -1,13 +1,15 @@
 //! A node agent without containers: pods run by script, in whatever time the clock says it is.
 
 mod behaviour;
+mod life;
 mod pod;
+mod program;
 mod sessions;
 mod web;
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Weak},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -18,14 +20,17 @@ use windlass_api::core::v1::{
     NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus, NodeSystemInfo, Pod, PodStatus,
 };
 use windlass_kernel::{
-    Clock, ClockExt, Error, ErrorKind, NodeAgent, Result, Spawn, SpawnExt, Task,
+    Clock, Error, ErrorKind, NodeAgent, Result, Spawn, SpawnExt, Task,
     api::Chunks,
     controller::ObjectKey,
     node::{LogRequest, Report, Session, SessionRequest},
 };
 
-pub use self::behaviour::{Behaviour, End};
-use self::pod::Running;
+use self::pod::{Next, Running};
+pub use self::{
+    behaviour::{Behaviour, End},
+    program::{Asked, Environment, Process, Program, Programs, Serve},
+};
 
 /// What a fake node is and how its pods behave.
 #[derive(Clone, Debug)]
@@ -44,6 +49,8 @@ pub struct FakeNode {
     pub pod_prefix: String,
     /// How a pod behaves. The default is what its annotations say, [`Behaviour::of`].
     pub behaviour: fn(&Pod) -> Behaviour,
+    /// What runs in containers of certain images, in place of a script.
+    pub programs: Programs,
 }
 
 impl FakeNode {
@@ -61,6 +68,7 @@ impl FakeNode {
             // 100.64.0.0/10 (RFC 6598) is wide enough for a /24 for each of 16,384 nodes.
             pod_prefix: format!("100.{}.{low}", 64 + (high & 0x3f)),
             behaviour: Behaviour::of,
+            programs: Programs::default(),
         }
     }
 }
@@ -75,6 +83,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     spawn: Arc<dyn Spawn>,
     state: Mutex<State>,
+    environment: OnceLock<Environment>,
 }
 
 #[derive(Debug, Default)]
@@ -88,7 +97,48 @@ impl FakeAgent {
     /// An agent that knows no pods yet.
     #[must_use]
     pub fn new(node: FakeNode, clock: Arc<dyn Clock>, spawn: Arc<dyn Spawn>) -> Self {
-        Self(Arc::new(Inner { node, clock, spawn, state: Mutex::default() }))
+        Self(Arc::new(Inner { node, clock, spawn, state: Mutex::default(), environment: OnceLock::new() }))
+    }
+
+    /// What the node is.
+    #[must_use]
+    pub fn node(&self) -> &FakeNode {
+        &self.0.node
+    }
+
+    /// Says who makes the environments of programs. Without one they are empty; the first one stays.
+    pub fn set_environment(&self, environment: Environment) {
+        let _ = self.0.environment.set(environment);
+    }
+
+    /// An agent that begins with this one's pods, as they are now, and goes on with them by itself.
+    ///
+    /// Scripts go on where they are: the uptime of `clock` goes on from this agent's. Programs, which are found anew,
+    /// begin anew, as after a crash of their containers.
+    #[must_use]
+    pub fn fork(&self, clock: Arc<dyn Clock>, spawn: Arc<dyn Spawn>, programs: Programs) -> Self {
+        let fork = Self::new(FakeNode { programs, ..self.0.node.clone() }, clock, spawn);
+        let (mut state, mut lives) = (State::default(), BTreeSet::new());
+        {
+            let own = self.0.state.lock();
+            state.addresses = own.addresses;
+            state.pods.extend(own.pods.iter().map(|(key, running)| (key.clone(), running.copied())));
+            lives.extend(own.pods.iter().filter(|(_, running)| running.life.is_some()).map(|(key, _)| key.clone()));
+        }
+        for (key, running) in &mut state.pods {
+            if !lives.contains(key) {
+                fork.0.play(key, running);
+            } else if running.ending {
+                running.plan(Next::Release, fork.0.clock.uptime());
+                fork.0.play(key, running);
+            } else if !pod::ended_phase(&running.status) {
+                running.interrupted(fork.0.clock.now());
+                let programs = fork.0.node.programs.of(&running.pod).unwrap_or_default();
+                fork.0.live(key, running, programs);
+            }
+        }
+        *fork.0.state.lock() = state;
+        fork
     }
 
     /// The pods that are known, with their statuses.
@@ -105,7 +155,12 @@ impl FakeAgent {
     /// [`NotFound`](ErrorKind::NotFound) where no such pod runs here.
     pub fn exit(&self, key: &ObjectKey, code: i32) -> Result<()> {
         let uid = self.running(key, "")?.uid;
-        self.0.step(key, &uid, &mut |running, now| running.exited(code, now));
+        let uptime = self.0.clock.uptime();
+        self.0.step(key, &uid, &mut |running, now| {
+            let behaviour = (self.0.node.behaviour)(&running.pod);
+            running.exit(code, &behaviour, now, uptime);
+            self.0.play(key, running);
+        });
         Ok(())
     }
 
@@ -132,15 +187,18 @@ impl Inner {
         }
     }
 
-    /// Begins to run a pod; its script is a task of its own.
+    /// Begins to run a pod.
     fn begin(self: &Arc<Self>, key: &ObjectKey, pod: &Arc<Pod>, state: &mut State) {
-        let behaviour = (self.node.behaviour)(pod);
         state.addresses += 1;
         let ip = format!("{}.{}", self.node.pod_prefix, 1 + state.addresses % 254);
         let mut running = Running::new(pod, &self.node.address, ip);
-        let (inner, script) = (Arc::downgrade(self), (key.clone(), running.uid.clone(), behaviour));
-        let clock = Arc::clone(&self.clock);
-        running.script = Some(Arc::new(self.spawn.spawn("fake.pod", play(inner, clock, script))));
+        match self.node.programs.of(pod) {
+            Some(programs) => self.live(key, &mut running, programs),
+            None => {
+                running.plan(Next::Start, self.clock.uptime() + (self.node.behaviour)(pod).start);
+                self.play(key, &mut running);
+            }
+        }
         state.pods.insert(key.clone(), running);
     }
 
@@ -150,43 +208,43 @@ impl Inner {
             return;
         }
         running.ending = true;
-        let stop = running.stop_delay((self.node.behaviour)(&running.pod).stop, grace);
-        let (inner, key, uid) = (Arc::downgrade(self), key.clone(), running.uid.clone());
-        let clock = Arc::clone(&self.clock);
-        let ending = async move {
-            clock.sleep(stop).await;
-            if let Some(inner) = inner.upgrade() {
-                inner.step(&key, &uid, &mut Running::released);
+        match &running.life {
+            Some(life) => {
+                life.stop();
+                let ending = self.outlive(key, running, grace);
+                running.script = Some(Arc::new(self.spawn.spawn("fake.pod.end", ending)));
             }
-        };
-        running.script = Some(Arc::new(self.spawn.spawn("fake.pod.end", ending)));
+            None => {
+                let stop = running.stop_delay((self.node.behaviour)(&running.pod).stop, grace);
+                running.plan(Next::Release, self.clock.uptime() + stop);
+                self.play(key, running);
+            }
+        }
+    }
+
+    /// Plays a pod's script from its next step on, as a task of its own.
+    fn play(self: &Arc<Self>, key: &ObjectKey, running: &mut Running) {
+        let script = play(Arc::downgrade(self), Arc::clone(&self.clock), key.clone(), running.uid.clone());
+        running.script = Some(Arc::new(self.spawn.spawn("fake.pod", script)));
+    }
+
+    /// When a pod's next step is due.
+    fn due(&self, key: &ObjectKey, uid: &str) -> Option<Duration> {
+        let state = self.state.lock();
+        state.pods.get(key).filter(|running| running.uid == uid)?.due()
     }
 }
 
 /// Plays a pod's script: start, readiness, ends and restarts.
-async fn play(inner: Weak<Inner>, clock: Arc<dyn Clock>, (key, uid, behaviour): (ObjectKey, String, Behaviour)) {
-    let step = |change: &mut dyn FnMut(&mut Running, jiff::Timestamp)| {
-        let Some(inner) = inner.upgrade() else { return };
-        inner.step(&key, &uid, change);
-    };
-    clock.sleep(behaviour.start).await;
-    let mut pause = behaviour.restart;
+async fn play(inner: Weak<Inner>, clock: Arc<dyn Clock>, key: ObjectKey, uid: String) {
     loop {
-        step(&mut Running::started);
-        clock.sleep(behaviour.ready).await;
-        step(&mut Running::ready);
-        let Some(End { after, code }) = behaviour.end else { return };
-        clock.sleep(after).await;
-        let mut again = false;
-        step(&mut |running, now| {
-            running.exited(code, now);
-            again = running.restarts(code);
+        let Some(due) = inner.upgrade().and_then(|inner| inner.due(&key, &uid)) else { return };
+        clock.sleep_until(due).await;
+        let Some(inner) = inner.upgrade() else { return };
+        inner.step(&key, &uid, &mut |running, now| {
+            let behaviour = (inner.node.behaviour)(&running.pod);
+            running.advance(&behaviour, now, clock.uptime());
         });
-        if !again {
-            return;
-        }
-        clock.sleep(pause).await;
-        pause = (pause * 2).min(behaviour.restart * 30);
     }
 }
 
@@ -267,7 +325,10 @@ impl NodeAgent for FakeAgent {
 
     async fn logs(&self, request: LogRequest) -> Result<Chunks> {
         let running = self.running(&request.pod, &request.uid)?;
-        Ok(sessions::logs(&running, &request))
+        match &running.life {
+            Some(life) => life.logs(request),
+            None => Ok(sessions::logs(&running, &request)),
+        }
     }
 
     async fn open(&self, request: SessionRequest) -> Result<Session> {

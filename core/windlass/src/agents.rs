@@ -32,6 +32,11 @@ impl Agents {
         self.0.read().get(name).cloned()
     }
 
+    /// Forgets the agent of a node.
+    pub fn remove(&self, node: &str) {
+        self.0.write().remove(node);
+    }
+
     /// The names of the nodes that agents are entered for, sorted.
     pub fn names(&self) -> impl Iterator<Item = String> {
         self.0.read().keys().cloned().collect::<Vec<_>>().into_iter()

@@ -131,4 +131,16 @@ impl Cluster {
     pub fn keep(&mut self, task: Task) {
         self.tasks.push(task);
     }
+
+    /// Starts a node on a rim of its own, outside the cluster's list of tasks: dropping the task is its death.
+    #[cfg(feature = "fake")]
+    pub(crate) async fn run_node(&self, source: &dyn NodeSource, rim: node::Rim) -> Result<Task> {
+        node::run_on(self, source, rim).await
+    }
+
+    /// Forgets the agent of a node that is gone.
+    #[cfg(feature = "fake")]
+    pub(crate) fn remove_agent(&self, name: &str) {
+        self.agents.remove(name);
+    }
 }

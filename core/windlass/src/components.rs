@@ -5,11 +5,17 @@ use std::sync::Arc;
 use windlass_client::run_controllers;
 use windlass_controllers::Config;
 use windlass_kernel::{Controller, Identity, SpawnExt, Task};
+use windlass_scheduler::Config as Scheduling;
 
 use crate::cluster::Cluster;
 
 /// Starts the components. They end when the cluster stops.
-pub(crate) fn start(cluster: &Cluster, own: Vec<Arc<dyn Controller>>, config: &Config) -> Vec<Task> {
+pub(crate) fn start(
+    cluster: &Cluster,
+    own: Vec<Arc<dyn Controller>>,
+    scheduling: Scheduling,
+    config: &Config,
+) -> Vec<Task> {
     let manager = Identity::new("system:kube-controller-manager", &["system:authenticated"]);
     let informers = cluster.informers(cluster.client_as(manager).with_user_agent("kube-controller-manager"));
     let stop = cluster.stopping().clone();
@@ -21,7 +27,7 @@ pub(crate) fn start(cluster: &Cluster, own: Vec<Arc<dyn Controller>>, config: &C
     };
 
     let client = cluster.client_as(windlass_scheduler::identity()).with_user_agent("kube-scheduler");
-    let scheduler = windlass_scheduler::Host::new(&cluster.informers(client), windlass_scheduler::Config::default());
+    let scheduler = windlass_scheduler::Host::new(&cluster.informers(client), scheduling);
     let scheduler = scheduler.run(cluster.stopping().clone());
     vec![cluster.spawn().spawn("controllers", controllers), cluster.spawn().spawn("scheduler", scheduler)]
 }

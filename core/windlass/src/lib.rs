@@ -12,6 +12,8 @@ pub mod real;
 pub mod rim;
 #[cfg(feature = "http")]
 pub mod serve;
+#[cfg(feature = "fake")]
+pub mod testing;
 
 pub use self::{
     agents::Agents,

@@ -33,7 +33,7 @@ pub fn authenticator(keys: Arc<dyn Keys>, clock: Arc<dyn Clock>, store: Arc<dyn 
 #[derive(Debug)]
 pub struct Https {
     /// Certificates and keys.
-    pub pki: Pki,
+    pub pki: Arc<Pki>,
     /// Who knows the identities behind credentials.
     pub authenticator: Arc<dyn Authenticator>,
     /// Opens sessions: exec, attach, port-forward.

@@ -34,6 +34,9 @@ use clap::{Args, ValueEnum};
 /// What to measure, and for how long.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Bench {
+    /// Measures the Python package instead, as users get it; of all else only --quick is heeded.
+    #[arg(value_enum)]
+    subject: Option<Subject>,
     /// Idle for a minute instead of ten, and everything else shorter too.
     #[arg(long)]
     quick: bool,
@@ -84,6 +87,13 @@ pub(crate) struct Bench {
     serve_bytes: Option<usize>,
 }
 
+/// What is measured in place of the binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    /// The Python package.
+    Python,
+}
+
 /// A group of figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Figure {
@@ -107,6 +117,9 @@ enum Figure {
 
 /// Measures; where this build cannot, one that can.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
+    if bench.subject == Some(Subject::Python) {
+        return crate::python::bench(bench.quick);
+    }
     #[cfg(feature = "bench")]
     return figures::run(bench);
     #[cfg(not(feature = "bench"))]

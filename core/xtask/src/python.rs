@@ -19,6 +19,8 @@ use crate::{test::Counts, tidy::root};
 const MATURIN: &str = "maturin==1.16.0";
 /// What the tests import, with exact versions.
 const REQUIREMENTS: &str = "bindings/python/tests/requirements.txt";
+/// What the figures compare with.
+const COMPARED: &str = "bindings/python/benches/requirements.txt";
 
 /// How the wheel is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,28 @@ pub(crate) fn test(place: &Place, arguments: &[String]) -> Result<Counts> {
         bail!("pytest ended with {status}");
     }
     Ok(counts)
+}
+
+/// Builds the wheel as users get it and measures it.
+pub(crate) fn bench(quick: bool) -> Result<()> {
+    let place = Place::open()?;
+    let wheel = place.wheel(Profile::Release)?;
+    let python = place.environment("bench", &wheel)?;
+    let compared = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", COMPARED];
+    if let Err(error) = run(&python, compared) {
+        println!("what it is compared with is not there: {error}");
+    }
+    let mut figures = Command::new(&python);
+    // Elsewhere than beside the package's source, so that the wheel is what is imported.
+    figures.arg(root().join("bindings/python/benches/figures.py")).current_dir(&place.folder);
+    if quick {
+        figures.arg("--quick");
+    }
+    let status = figures.status().context("cannot run the figures")?;
+    if !status.success() {
+        bail!("the figures ended with {status}");
+    }
+    Ok(())
 }
 
 /// Where wheels and environments are kept.

@@ -1,18 +1,27 @@
 //! One scripted pod: its status after each step. Pure but for the handle of its script.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use windlass_api::{
     core::v1::{
         Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-        ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
+        ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodSpec, PodStatus,
     },
     types::Time,
 };
 use windlass_kernel::{controller::ObjectKey, node::Report};
 
-use super::Script;
+use super::{Behaviour, Script, life::Life};
+
+/// The next step of a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Start,
+    Ready,
+    Exit(i32),
+    Release,
+}
 
 /// A pod as a fake node runs it.
 #[derive(Clone, Debug)]
@@ -23,6 +32,14 @@ pub(super) struct Running {
     pub(super) ending: bool,
     pub(super) released: bool,
     pub(super) script: Script,
+    /// Where programs run, in place of a script.
+    pub(super) life: Option<Arc<Life>>,
+    /// What the script does next, and when.
+    next: Option<(Next, Duration)>,
+    /// How long the next restart waits.
+    pause: Option<Duration>,
+    /// The containers that do not run again, with their exit codes.
+    finished: BTreeMap<String, i32>,
 }
 
 impl Running {
@@ -36,7 +53,62 @@ impl Running {
         let ip = if pod.spec.host_network == Some(true) { host.to_owned() } else { ip };
         status.pod_ips = vec![PodIP { ip: ip.clone() }];
         status.pod_ip = Some(ip);
-        Self { pod: Arc::clone(pod), uid: uid(pod), status, ending: false, released: false, script: None }
+        let (pod, uid) = (Arc::clone(pod), uid(pod));
+        let finished = BTreeMap::new();
+        Self {
+            pod,
+            uid,
+            status,
+            ending: false,
+            released: false,
+            script: None,
+            life: None,
+            next: None,
+            pause: None,
+            finished,
+        }
+    }
+
+    /// The same pod for another agent, whose task is not started yet.
+    pub(super) fn copied(&self) -> Self {
+        Self { script: None, life: None, ..self.clone() }
+    }
+
+    pub(super) fn plan(&mut self, next: Next, at: Duration) {
+        self.next = Some((next, at));
+    }
+
+    /// When the script's next step is due.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.next.map(|(_, at)| at)
+    }
+
+    /// Takes the script's next step and plans the one behind it.
+    pub(super) fn advance(&mut self, behaviour: &Behaviour, now: Timestamp, uptime: Duration) {
+        let Some((next, _)) = self.next.take() else { return };
+        match next {
+            Next::Start => {
+                self.started(now);
+                self.plan(Next::Ready, uptime + behaviour.ready);
+            }
+            Next::Ready => {
+                self.ready(now);
+                self.next = behaviour.end.map(|end| (Next::Exit(end.code), uptime + end.after));
+            }
+            Next::Exit(code) => self.exit(code, behaviour, now, uptime),
+            Next::Release => self.released(now),
+        }
+    }
+
+    /// All containers end, and run again where the restart policy says so.
+    pub(super) fn exit(&mut self, code: i32, behaviour: &Behaviour, now: Timestamp, uptime: Duration) {
+        self.exited(code, now);
+        self.next = None;
+        if self.restarts(code) {
+            let pause = self.pause.unwrap_or(behaviour.restart);
+            self.plan(Next::Start, uptime + pause);
+            self.pause = Some((pause * 2).min(behaviour.restart * 30));
+        }
     }
 
     pub(super) fn report(&self, key: &ObjectKey) -> Report {
@@ -101,9 +173,14 @@ impl Running {
     /// Everything has ended and nothing is held any more.
     pub(super) fn released(&mut self, now: Timestamp) {
         if !ended_phase(&self.status) {
+            // A script ends when it is told to; a program that still runs is killed.
+            let code = if self.life.is_some() { 137 } else { 0 };
             for status in &mut self.status.container_statuses {
+                if self.life.is_some() && status.state.running.is_none() {
+                    continue;
+                }
                 let started = status.state.running.as_ref().and_then(|running| running.started_at);
-                let ended = terminated(0, started.map_or(now, |at| at.0), now);
+                let ended = terminated(code, started.map_or(now, |at| at.0), now);
                 status.state = ContainerState { terminated: Some(ended), ..ContainerState::default() };
                 status.ready = false;
                 status.started = Some(false);
@@ -129,6 +206,10 @@ impl Running {
     }
 
     fn conditions(&mut self, ready: bool) {
+        self.conditions_of(true, ready);
+    }
+
+    fn conditions_of(&mut self, initialized: bool, ready: bool) {
         let finished = self.status.phase.as_deref() == Some("Succeeded");
         let condition = |type_: &str, holds: bool| PodCondition {
             type_: type_.into(),
@@ -138,11 +219,144 @@ impl Running {
         };
         self.status.conditions = vec![
             condition("PodReadyToStartContainers", true),
-            condition("Initialized", true),
+            condition("Initialized", initialized),
             condition("Ready", ready),
             condition("ContainersReady", ready),
         ];
     }
+}
+
+/// Steps of single containers, where programs run.
+impl Running {
+    /// Every container waits to be made.
+    pub(super) fn conceive(&mut self) {
+        let reason = if self.pod.spec.init_containers.is_empty() { "ContainerCreating" } else { "PodInitializing" };
+        let known = |statuses: &[ContainerStatus], own: &Container, uid: &str| {
+            let known = statuses.iter().find(|status| status.name == own.name).cloned();
+            known.unwrap_or_else(|| ContainerStatus { state: waiting(reason, None), ..named(own, uid) })
+        };
+        let PodSpec { init_containers, containers, .. } = &self.pod.spec;
+        let status = &mut self.status;
+        let of = |all: &[Container], old: &[ContainerStatus]| {
+            all.iter().map(|own| known(old, own, &self.uid)).collect::<Vec<_>>()
+        };
+        status.init_container_statuses = of(init_containers, &status.init_container_statuses);
+        status.container_statuses = of(containers, &status.container_statuses);
+        self.summarize();
+    }
+
+    /// Whatever ran was cut off.
+    pub(super) fn interrupted(&mut self, now: Timestamp) {
+        self.finished.clear();
+        let PodStatus { init_container_statuses, container_statuses, .. } = &mut self.status;
+        for status in init_container_statuses.iter_mut().chain(container_statuses) {
+            if let Some(ran) = status.state.running.take() {
+                let started = ran.started_at.map_or(now, |at| at.0);
+                status.state.terminated = Some(terminated(137, started, now));
+                (status.ready, status.started) = (false, Some(false));
+            }
+        }
+    }
+
+    /// A container runs. How often it ran before.
+    pub(super) fn begin_container(&mut self, container: &Container, init: bool, ready: bool, now: Timestamp) -> i32 {
+        let (uid, again) = (self.uid.clone(), self.status_of(&container.name).as_deref().is_some_and(ran));
+        let Some(status) = self.status_of(&container.name) else { return 0 };
+        let (old, count) = (std::mem::take(&mut status.state), status.restart_count);
+        let last = if old.terminated.is_some() { old } else { std::mem::take(&mut status.last_state) };
+        let restarts = count + i32::from(again);
+        let running = ContainerStateRunning { started_at: Some(Time(now)) };
+        *status = ContainerStatus {
+            state: ContainerState { running: Some(running), ..ContainerState::default() },
+            last_state: last,
+            restart_count: restarts,
+            ready: ready && !init,
+            started: Some(true),
+            ..named(container, &uid)
+        };
+        self.summarize();
+        restarts
+    }
+
+    pub(super) fn set_ready(&mut self, name: &str, ready: bool) {
+        let Some(status) = self.status_of(name).filter(|status| status.state.running.is_some()) else { return };
+        status.ready = ready;
+        self.summarize();
+    }
+
+    /// A container ends; `last` where it does not run again.
+    pub(super) fn exit_container(&mut self, name: &str, code: i32, last: bool, now: Timestamp) {
+        let init = self.status.init_container_statuses.iter().any(|status| status.name == name);
+        let Some(status) = self.status_of(name) else { return };
+        let started = status.state.running.as_ref().and_then(|running| running.started_at).map_or(now, |at| at.0);
+        let ended = terminated(code, started, now);
+        status.state = ContainerState { terminated: Some(ended), ..ContainerState::default() };
+        (status.ready, status.started) = (init && code == 0, Some(false));
+        if last {
+            self.finished.insert(name.to_owned(), code);
+        }
+        self.summarize();
+    }
+
+    /// A container that ended waits for its next run.
+    pub(super) fn back_off(&mut self, name: &str, pause: Duration) {
+        let (pod, uid) = (key(&self.pod), self.uid.clone());
+        let text = format!(
+            "back-off {}s restarting failed container={name} pod={}_{}({uid})",
+            pause.as_secs(),
+            pod.name,
+            pod.namespace
+        );
+        self.wait(name, "CrashLoopBackOff", &text);
+    }
+
+    /// A container waits.
+    pub(super) fn wait(&mut self, name: &str, reason: &str, message: &str) {
+        let Some(status) = self.status_of(name) else { return };
+        let old = std::mem::replace(&mut status.state, waiting(reason, Some(message)));
+        if old.terminated.is_some() {
+            status.last_state = old;
+        }
+        self.summarize();
+    }
+
+    fn status_of(&mut self, name: &str) -> Option<&mut ContainerStatus> {
+        let PodStatus { init_container_statuses, container_statuses, .. } = &mut self.status;
+        init_container_statuses.iter_mut().chain(container_statuses).find(|status| status.name == name)
+    }
+
+    /// The phase and the conditions that the containers make.
+    fn summarize(&mut self) {
+        let PodSpec { init_containers, containers, .. } = &self.pod.spec;
+        let code = |own: &Container| self.finished.get(&own.name).copied();
+        let initialized = init_containers.iter().all(|own| code(own) == Some(0));
+        let failed = init_containers.iter().any(|own| code(own).is_some_and(|code| code != 0));
+        let over = failed || containers.iter().all(|own| code(own).is_some());
+        let well = !failed && containers.iter().all(|own| code(own) == Some(0));
+        let made = self.status.container_statuses.iter().all(ran);
+        let phase = match (over, well, made) {
+            (true, true, _) => "Succeeded",
+            (true, false, _) => "Failed",
+            (false, _, true) => "Running",
+            (false, _, false) => "Pending",
+        };
+        // A pod that is ending has no phase of its own until all is known.
+        if !(over && self.ending) {
+            self.status.phase = Some(phase.into());
+        }
+        let ready = !over && initialized && self.status.container_statuses.iter().all(|status| status.ready);
+        self.conditions_of(initialized, ready);
+    }
+}
+
+/// Whether a container has run.
+fn ran(status: &ContainerStatus) -> bool {
+    status.state.running.is_some() || status.state.terminated.is_some() || status.last_state.terminated.is_some()
+}
+
+fn waiting(reason: &str, message: Option<&str>) -> ContainerState {
+    let waiting = ContainerStateWaiting { reason: Some(reason.into()), message: message.map(Into::into) };
+    ContainerState { waiting: Some(waiting), ..ContainerState::default() }
 }
 
 fn named(container: &Container, uid: &str) -> ContainerStatus {
@@ -191,6 +405,6 @@ pub(super) fn ended(pod: &Pod) -> bool {
     ended_phase(&pod.status)
 }
 
-fn ended_phase(status: &PodStatus) -> bool {
+pub(super) fn ended_phase(status: &PodStatus) -> bool {
     matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
 }

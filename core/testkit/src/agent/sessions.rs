@@ -18,7 +18,7 @@ use windlass_kernel::{
     node::{Exit, LogRequest, Ports, Process, Session, SessionRequest, Streams},
 };
 
-use super::{pod::Running, web};
+use super::{life::Served, pod::Running, web};
 use crate::pipe;
 
 /// One line for each container that has started.
@@ -53,9 +53,10 @@ pub(super) fn open(running: &Running, request: SessionRequest, spawn: &Arc<dyn S
             let name = running.pod.spec.containers.first().map(|container| container.name.clone()).unwrap_or_default();
             exec(&["echo".into(), name], streams, spawn)
         }
-        SessionRequest::PortForward { .. } => {
-            Session::Ports(Box::new(Scripted { pod: super::pod::key(&running.pod), spawn: Arc::clone(spawn) }))
-        }
+        SessionRequest::PortForward { .. } => match &running.life {
+            Some(life) => Session::Ports(Box::new(Served(Arc::clone(life)))),
+            None => Session::Ports(Box::new(Scripted { pod: super::pod::key(&running.pod), spawn: Arc::clone(spawn) })),
+        },
     }
 }
 

@@ -20,6 +20,9 @@ use super::{
     state::{MAIN, Panic, ProcessId, Shared, State, TaskId},
 };
 
+/// After so many polls it is asked whether a run goes on.
+const TURN: u64 = 1024;
+
 /// When a run is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -49,6 +52,8 @@ pub enum Halt {
     Steps,
     /// Too much virtual time.
     Uptime,
+    /// Whoever runs it wanted no more.
+    Interrupted,
 }
 
 impl fmt::Display for Halt {
@@ -58,6 +63,7 @@ impl fmt::Display for Halt {
             Self::Livelock(tasks) => write!(f, "too many polls at one instant; runnable: {tasks:?}"),
             Self::Steps => f.write_str("too many polls"),
             Self::Uptime => f.write_str("too much virtual time passed"),
+            Self::Interrupted => f.write_str("the run was interrupted"),
         }
     }
 }
@@ -83,7 +89,13 @@ impl Executor {
     /// An executor with limits of one's own.
     #[must_use]
     pub fn with_limits(seed: u64, limits: Limits) -> Self {
-        Self { shared: Shared::new(seed), seed, limits }
+        Self::beginning_at(seed, limits, Duration::ZERO)
+    }
+
+    /// An executor whose time does not begin at zero, as in a world that goes on from another.
+    #[must_use]
+    pub fn beginning_at(seed: u64, limits: Limits, uptime: Duration) -> Self {
+        Self { shared: Shared::new(seed, uptime), seed, limits }
     }
 
     /// The seed.
@@ -154,12 +166,33 @@ impl Executor {
     ///
     /// Where the executor runs already, and where `future` panics.
     pub fn try_run_until<F: Future>(&self, future: F) -> Result<F::Output, Halt> {
+        self.run_while(future, || true)
+    }
+
+    /// Runs everything until `future` is done or the run is given up. `goes_on` is asked every thousand polls or so,
+    /// which leaves no trace in the history.
+    ///
+    /// # Errors
+    ///
+    /// Why the run was given up, [`Halt::Interrupted`] where `goes_on` said no; `future` is dropped then.
+    ///
+    /// # Panics
+    ///
+    /// Where the executor runs already, and where `future` panics.
+    pub fn run_while<F: Future>(&self, future: F, mut goes_on: impl FnMut() -> bool) -> Result<F::Output, Halt> {
         let _running = Running::enter(&self.shared);
         let mut future = pin!(future);
         self.shared.start(ProcessId(0), "main", None);
         loop {
-            let state = self.shared.0.lock();
+            let mut state = self.shared.0.lock();
             self.check(&state)?;
+            if state.steps % TURN == 0 {
+                drop(state);
+                if !goes_on() {
+                    return Err(Halt::Interrupted);
+                }
+                state = self.shared.0.lock();
+            }
             match Self::choose(state) {
                 Some((MAIN, waker, _)) => {
                     if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {

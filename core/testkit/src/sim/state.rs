@@ -64,12 +64,12 @@ pub(super) struct State {
 pub(super) struct Shared(pub(super) Mutex<State>);
 
 impl Shared {
-    pub(super) fn new(seed: u64) -> Arc<Self> {
+    pub(super) fn new(seed: u64, now: Duration) -> Arc<Self> {
         let order = ChaCha8Rng::seed_from_u64(seed);
         let mut entropy = order.clone();
         entropy.set_stream(1);
         Arc::new(Self(Mutex::new(State {
-            now: Duration::ZERO,
+            now,
             steps: 0,
             steps_at_this_instant: 0,
             panics: Vec::new(),

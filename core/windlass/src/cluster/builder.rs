@@ -32,6 +32,7 @@ pub struct Builder {
     authorizer: Option<Arc<dyn Authorizer>>,
     admission: Vec<Arc<dyn Admission>>,
     controllers: Vec<Arc<dyn Controller>>,
+    scheduling: windlass_scheduler::Config,
     nodes: Vec<Box<dyn NodeSource>>,
     config: Config,
     ranges: Option<Ranges>,
@@ -120,6 +121,13 @@ impl Builder {
     #[must_use]
     pub fn controller(mut self, controller: impl Controller) -> Self {
         self.controllers.push(Arc::new(controller));
+        self
+    }
+
+    /// Which schedulers there are, by the names that pods ask for. Without it, the default one.
+    #[must_use]
+    pub fn scheduling(mut self, scheduling: windlass_scheduler::Config) -> Self {
+        self.scheduling = scheduling;
         self
     }
 
@@ -220,7 +228,7 @@ impl Builder {
         let (stop, tasks) = (Stop::new(), Vec::new());
         let mut cluster = Cluster { server, agents, dial, clock, entropy, spawn, stop, tasks, controlled: !self.bare };
         if !self.bare {
-            let components = crate::components::start(&cluster, self.controllers, &self.config);
+            let components = crate::components::start(&cluster, self.controllers, self.scheduling, &self.config);
             cluster.tasks.extend(components);
         }
         for node in &self.nodes {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use windlass_client::{Informers, informer::Parts};
 use windlass_kernel::{Clock, Entropy, NodeAgent, Result, Spawn, SpawnExt, Task, node::NodeContext};
 use windlass_node::{Host, Kubelet, host::Registration};
 
@@ -40,21 +41,27 @@ pub trait NodeSource: Send + Sync {
 
 /// Starts a node's agent and host.
 pub(super) async fn run(cluster: &Cluster, source: &dyn NodeSource) -> Result<Task> {
+    let rim = (Arc::clone(&cluster.clock), Arc::clone(&cluster.spawn), Arc::clone(&cluster.entropy));
+    run_on(cluster, source, rim).await
+}
+
+/// The time, tasks and randomness of a node.
+pub(crate) type Rim = (Arc<dyn Clock>, Arc<dyn Spawn>, Arc<dyn Entropy>);
+
+/// As [`run`], on time, tasks and randomness of the node's own.
+pub(crate) async fn run_on(cluster: &Cluster, source: &dyn NodeSource, rim: Rim) -> Result<Task> {
+    let (clock, spawn, entropy) = rim;
     let registration = source.registration();
     let client = cluster.client_as(registration.identity()).with_user_agent("kubelet");
-    let informers = cluster.informers(client);
-    let parts = NodeParts {
-        clock: Arc::clone(&cluster.clock),
-        spawn: Arc::clone(&cluster.spawn),
-        entropy: Arc::clone(&cluster.entropy),
-        context: Host::context(&informers, &registration.name),
-    };
-    let agent = source.agent(parts).await?;
+    let parts = Parts { client, spawn: Arc::clone(&spawn), clock: Arc::clone(&clock), entropy: Arc::clone(&entropy) };
+    let informers = Informers::new(parts);
+    let context = Host::context(&informers, &registration.name);
+    let agent = source.agent(NodeParts { clock, spawn: Arc::clone(&spawn), entropy, context }).await?;
     let kubelet = Arc::new(Kubelet::new(&registration.name, &informers, Arc::clone(&agent)));
     let local = LocalNode { agent: Arc::clone(&agent), kubelet, addressed: source.addressed() };
     cluster.agents.insert(&registration.name, local);
     let host = Host::new(registration, &informers, agent);
-    Ok(cluster.spawn.spawn("node.host", host.run(cluster.stop.clone())))
+    Ok(spawn.spawn("node.host", host.run(cluster.stop.clone())))
 }
 
 #[cfg(feature = "fake")]
@@ -66,6 +73,28 @@ impl NodeSource for windlass_testkit::FakeNode {
     }
 
     async fn agent(&self, parts: NodeParts) -> Result<Arc<dyn NodeAgent>> {
-        Ok(Arc::new(windlass_testkit::FakeAgent::new(self.clone(), parts.clock, parts.spawn)))
+        windlass_testkit::FakeAgent::new(self.clone(), Arc::clone(&parts.clock), Arc::clone(&parts.spawn))
+            .agent(parts)
+            .await
+    }
+}
+
+/// An agent that is made already, on the clock and tasks that it has.
+#[cfg(feature = "fake")]
+#[async_trait]
+impl NodeSource for windlass_testkit::FakeAgent {
+    fn registration(&self) -> Registration {
+        self.node().registration()
+    }
+
+    async fn agent(&self, parts: NodeParts) -> Result<Arc<dyn NodeAgent>> {
+        use windlass_testkit::agent::{Asked, Environment};
+        self.set_environment(Environment::new(move |Asked { pod, container, ip, host_ip }| {
+            let context = Arc::clone(&parts.context);
+            Box::pin(async move {
+                windlass_node::environment(context.as_ref(), &pod, &container, (ip.as_str(), host_ip.as_str())).await
+            })
+        }));
+        Ok(Arc::new(self.clone()))
     }
 }

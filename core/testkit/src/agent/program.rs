@@ -1,0 +1,147 @@
+//! Programs: what runs in containers of certain images in place of a script, such as a closure or a function of Python.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use futures::future::BoxFuture;
+use windlass_api::core::v1::{Container, Pod};
+use windlass_kernel::{Clock, Stop, controller::ObjectKey, dial::ByteStream};
+
+use super::{Inner, life::Instance};
+
+/// What runs in a container.
+pub trait Program: fmt::Debug + Send + Sync + 'static {
+    /// Runs until the process ends, and says its exit code. Dropping the future kills the process.
+    fn run(&self, process: Process) -> BoxFuture<'static, i32>;
+
+    /// Whether a container is ready as soon as it runs. Otherwise, and where its spec has a readiness probe, it is ready
+    /// when the program says so.
+    fn ready_at_once(&self) -> bool {
+        true
+    }
+}
+
+/// Finds the program of a container.
+type Find = dyn Fn(&Container) -> Option<Arc<dyn Program>> + Send + Sync;
+
+/// Which containers run programs. The default knows none.
+#[derive(Clone, Default)]
+pub struct Programs(Option<Arc<Find>>);
+
+impl Programs {
+    /// The programs that `find` knows: it is asked once for each container of each pod that begins.
+    #[must_use]
+    pub fn new(find: impl Fn(&Container) -> Option<Arc<dyn Program>> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(find)))
+    }
+
+    /// The programs of a pod, by container; `None` where it is a script's.
+    pub(super) fn of(&self, pod: &Pod) -> Option<BTreeMap<String, Arc<dyn Program>>> {
+        let find = self.0.as_ref()?;
+        let containers = pod.spec.init_containers.iter().chain(&pod.spec.containers);
+        let found: BTreeMap<_, _> = containers.filter_map(|own| Some((own.name.clone(), find(own)?))).collect();
+        (!found.is_empty()).then_some(found)
+    }
+}
+
+impl fmt::Debug for Programs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Programs").field(&self.0.is_some()).finish()
+    }
+}
+
+/// What an environment is made of.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The pod.
+    pub pod: Arc<Pod>,
+    /// The container.
+    pub container: Container,
+    /// The pod's address.
+    pub ip: String,
+    /// The node's address.
+    pub host_ip: String,
+}
+
+type Make = dyn Fn(Asked) -> BoxFuture<'static, Result<Vec<(String, String)>, String>> + Send + Sync;
+
+/// Makes the environments of programs; an error is why the container cannot be made yet.
+#[derive(Clone)]
+pub struct Environment(Arc<Make>);
+
+impl Environment {
+    /// Environments that `make` makes.
+    #[must_use]
+    pub fn new(
+        make: impl Fn(Asked) -> BoxFuture<'static, Result<Vec<(String, String)>, String>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(make))
+    }
+
+    pub(super) async fn of(&self, asked: Asked) -> Result<Vec<(String, String)>, String> {
+        (self.0)(asked).await
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Environment")
+    }
+}
+
+/// Takes a connection to a port.
+pub type Serve = Arc<dyn Fn(ByteStream) + Send + Sync>;
+
+/// One run of a program: what it is given, and what it can do.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// The pod.
+    pub pod: Arc<Pod>,
+    /// The container, with its command and arguments.
+    pub container: Container,
+    /// The environment, in its order.
+    pub env: Vec<(String, String)>,
+    /// How often the container ran before in this pod.
+    pub restarts: i32,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) agent: Weak<Inner>,
+    pub(super) key: ObjectKey,
+    pub(super) uid: String,
+    pub(super) instance: Arc<Instance>,
+    pub(super) stop: Stop,
+}
+
+impl Process {
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Asked for when the pod is to end. Whoever has not ended when the grace period is over is killed.
+    #[must_use]
+    pub fn stopping(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Appends to the container's log.
+    pub fn write(&self, text: &str) {
+        self.instance.write(text, self.clock.now());
+    }
+
+    /// Says whether the container is ready.
+    pub fn ready(&self, ready: bool) {
+        // A thread may outlive the process that it was.
+        let Some(agent) = self.agent.upgrade().filter(|_| !self.instance.ended()) else { return };
+        let name = &self.container.name;
+        agent.step(&self.key, &self.uid, &mut |running, _| running.set_ready(name, ready));
+    }
+
+    /// Hands connections to a port of the pod to `serve`, as long as this process runs.
+    pub fn serve(&self, port: u16, serve: Serve) {
+        self.instance.serve(port, serve);
+    }
+}

@@ -7,7 +7,9 @@
 #![deny(missing_docs)]
 
 mod need;
+pub mod network;
 pub mod node;
+pub mod report;
 pub mod runtime;
 pub mod store;
 

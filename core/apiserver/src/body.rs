@@ -7,7 +7,7 @@ use serde_json::Value;
 use windlass_api::{
     decode::{self, Decoded, Strictness},
     protobuf,
-    resources::{GroupVersionKind, ResourceInfo},
+    resources::GroupVersionKind,
     schema::Message,
 };
 use windlass_kernel::{
@@ -15,7 +15,11 @@ use windlass_kernel::{
     error::{Error, ErrorKind, Result},
 };
 
-use crate::errors::bad_request;
+use crate::{
+    custom::{self, Version},
+    errors::bad_request,
+    registry::{Info, Schema},
+};
 
 /// The largest body that is read.
 pub(crate) const LIMIT: usize = 3 * 1024 * 1024;
@@ -26,24 +30,39 @@ const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// The type that a body must have.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
-    kind: GroupVersionKind,
-    message: &'static Message,
+pub(crate) struct Wanted<'s> {
+    group: &'s str,
+    version: &'s str,
+    kind: &'s str,
+    shape: Shape<'s>,
 }
 
-impl Wanted {
-    /// Objects of a resource.
-    pub(crate) fn object_of(info: &'static ResourceInfo) -> Self {
-        Self { kind: info.group_version_kind(), message: info.message }
-    }
+#[derive(Clone, Copy, Debug)]
+enum Shape<'s> {
+    BuiltIn(&'static Message),
+    Custom(&'s Version),
+}
 
-    /// Some other kind.
-    pub(crate) fn kind(kind: GroupVersionKind, message: &'static Message) -> Self {
-        Self { kind, message }
+impl<'s> Wanted<'s> {
+    /// Objects of a resource.
+    pub(crate) fn object_of(info: &'s Info) -> Self {
+        let shape = match &info.schema {
+            Schema::BuiltIn(message) => Shape::BuiltIn(message),
+            Schema::Custom(version) => Shape::Custom(version),
+        };
+        Self { group: &info.group, version: &info.version, kind: &info.kind, shape }
     }
 
     fn api_version(&self) -> String {
-        api_version(self.kind.group, self.kind.version)
+        api_version(self.group, self.version)
+    }
+}
+
+impl Wanted<'static> {
+    /// Some other kind.
+    pub(crate) fn kind(kind: GroupVersionKind, message: &'static Message) -> Self {
+        let GroupVersionKind { group, version, kind } = kind;
+        Self { group, version, kind, shape: Shape::BuiltIn(message) }
     }
 }
 
@@ -57,40 +76,52 @@ pub(crate) struct Read {
 }
 
 /// Reads an object.
-pub(crate) fn object(body: Body, wanted: Wanted, validation: FieldValidation) -> Result<Read> {
+pub(crate) fn object(body: Body, wanted: Wanted<'_>, validation: FieldValidation) -> Result<Read> {
     let summary = summarize(&body);
     let decoded = tree(body).map_err(|refused| match refused {
         Refused::Said(error) => error,
         Refused::Syntax(why) => bad_request(format!(
             "the object provided is unrecognized (must be of type {}): couldn't get version/kind; {why} ({summary})",
-            wanted.kind.kind
+            wanted.kind
         )),
     })?;
     checked(decoded, wanted, validation, &summary)
 }
 
 /// Brings a tree into the form of its type.
-pub(crate) fn checked(decoded: Decoded, wanted: Wanted, validation: FieldValidation, summary: &str) -> Result<Read> {
+pub(crate) fn checked(
+    decoded: Decoded,
+    wanted: Wanted<'_>,
+    validation: FieldValidation,
+    summary: &str,
+) -> Result<Read> {
     let Decoded { value: mut object, duplicates } = decoded;
     let Some(fields) = object.as_object_mut() else {
         return Err(bad_request(format!(
             "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: \
              json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; \
              Kind string \"json:\\\"kind,omitempty\\\"\" }} ({summary})",
-            wanted.kind.kind,
+            wanted.kind,
             kind_of(&object),
         )));
     };
     let stated = |field: &str| fields.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (version, kind) = (stated("apiVersion"), stated("kind"));
     let expected = wanted.api_version();
-    let kind = if kind.is_empty() { wanted.kind.kind.to_owned() } else { kind };
+    if let (Shape::Custom(_), true) = (wanted.shape, kind.is_empty()) {
+        return Err(bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{object}' ({summary})",
+            wanted.kind
+        )));
+    }
+    let kind = if kind.is_empty() { wanted.kind.to_owned() } else { kind };
     let version = if version.is_empty() { expected.clone() } else { version };
     let short = version.rsplit('/').next().unwrap_or(&version).to_owned();
     let unfit = |why: &dyn std::fmt::Display| {
-        bad_request(format!("{kind} in version {short:?} cannot be handled as a {}: {why}", wanted.kind.kind))
+        bad_request(format!("{kind} in version {short:?} cannot be handled as a {}: {why}", wanted.kind))
     };
-    if kind != wanted.kind.kind {
+    // Of a custom kind the rules say which it must be.
+    if kind != wanted.kind && matches!(wanted.shape, Shape::BuiltIn(_)) {
         let group = version.split_once('/').map_or("", |(group, _)| group);
         let known = Message::of_kind(group, &short, &kind).is_some();
         return Err(if known {
@@ -98,8 +129,8 @@ pub(crate) fn checked(decoded: Decoded, wanted: Wanted, validation: FieldValidat
             unfit(&format!(
                 "converting ({}.{kind}) to ({}.{}): unknown conversion",
                 short,
-                internal(wanted.kind.group),
-                wanted.kind.kind
+                internal(wanted.group),
+                wanted.kind
             ))
         } else {
             unfit(&format!("no kind {kind:?} is registered for version {version:?} in scheme \"windlass\""))
@@ -110,21 +141,26 @@ pub(crate) fn checked(decoded: Decoded, wanted: Wanted, validation: FieldValidat
             "the API version in the data ({version}) does not match the expected API version ({expected})"
         )));
     }
+    let unknown = match wanted.shape {
+        Shape::BuiltIn(_) if validation == FieldValidation::Ignore => Vec::new(),
+        Shape::BuiltIn(message) => decode::unknown_fields(&object, message),
+        Shape::Custom(version) => custom::receive(&mut object, version)?,
+    };
     let mut warnings = Vec::new();
     if validation != FieldValidation::Ignore {
         let mut odd: Vec<String> = duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();
-        odd.extend(
-            decode::unknown_fields(&object, wanted.message).iter().map(|path| format!("unknown field {path:?}")),
-        );
+        odd.extend(unknown.iter().map(|path| format!("unknown field {path:?}")));
         if validation == FieldValidation::Strict && !odd.is_empty() {
             return Err(unfit(&format!("strict decoding error: {}", odd.join(", "))));
         }
         warnings = odd;
     }
-    decode::normalize(&mut object, wanted.message).map_err(|error| unfit(&error))?;
-    let fields = crate::object::as_map(&mut object);
-    fields.insert("apiVersion".into(), expected.into());
-    fields.insert("kind".into(), wanted.kind.kind.into());
+    if let Shape::BuiltIn(message) = wanted.shape {
+        decode::normalize(&mut object, message).map_err(|error| unfit(&error))?;
+        let fields = crate::object::as_map(&mut object);
+        fields.insert("apiVersion".into(), expected.into());
+        fields.insert("kind".into(), wanted.kind.into());
+    }
     Ok(Read { object, warnings })
 }
 
@@ -212,9 +248,9 @@ mod tests {
     use super::*;
 
     fn check(media_type: &str, text: &str, validation: FieldValidation, expect: &str) {
-        let info = resources::find("", "v1", "pods").unwrap();
+        let info = Info::from(resources::find("", "v1", "pods").unwrap());
         let body = Body::Bytes { media_type: media_type.into(), bytes: bytes::Bytes::copy_from_slice(text.as_bytes()) };
-        let said = match object(body, Wanted::object_of(info), validation) {
+        let said = match object(body, Wanted::object_of(&info), validation) {
             Ok(read) => format!("{} {:?}", read.object["metadata"], read.warnings),
             Err(error) => format!("{} {}", error.kind().http().0, error.message()),
         };
@@ -236,16 +272,17 @@ mod tests {
 
     #[test]
     fn a_body_in_protobuf_is_read_like_one_in_json() {
-        let info = resources::find("", "v1", "configmaps").unwrap();
+        let known = resources::find("", "v1", "configmaps").unwrap();
+        let info = Info::from(known);
         let map =
             serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"k": "v"}});
-        let bytes = protobuf::encode(&map, info.message).unwrap().into();
+        let bytes = protobuf::encode(&map, known.message).unwrap().into();
         let body = Body::Bytes { media_type: PROTOBUF.into(), bytes };
-        let read = object(body, Wanted::object_of(info), FieldValidation::Strict).unwrap();
+        let read = object(body, Wanted::object_of(&info), FieldValidation::Strict).unwrap();
         assert_eq!((&read.object["data"], &read.object["metadata"]["name"]), (&map["data"], &map["metadata"]["name"]));
         assert_eq!(
             read.object,
-            object(Body::Value(map), Wanted::object_of(info), FieldValidation::Strict).unwrap().object
+            object(Body::Value(map), Wanted::object_of(&info), FieldValidation::Strict).unwrap().object
         );
     }
 

@@ -9,7 +9,11 @@ use windlass_kernel::{
     store::{Condition, Key, Op, ReadAt, Txn},
 };
 
-use crate::{access, alloc, index, object, registry::Served, server::ApiServer};
+use crate::{
+    access, alloc, index, object,
+    registry::{Schema, Served},
+    server::ApiServer,
+};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 /// Class and value (`scheduling.k8s.io/v1`).
@@ -83,8 +87,10 @@ async fn add(server: &ApiServer, served: &Served, key: Key, mut object: Value, t
     meta.insert("uid".into(), server.parts.entropy.uuid().into());
     meta.insert("creationTimestamp".into(), object::time(server.parts.clock.now()).into());
     let claims = alloc::claim(server, served, &mut object, None).await?;
-    windlass_api::decode::normalize(&mut object, served.storage.message)
-        .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+    if let Schema::BuiltIn(message) = served.storage.schema {
+        windlass_api::decode::normalize(&mut object, message)
+            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+    }
     let value = index::encode(served, &object)?;
     txn.conditions.push(Condition::Absent(key.clone()));
     txn.ops.push(Op::Put { key, value, lease: None });
@@ -98,7 +104,7 @@ fn served<'s>(server: &'s ApiServer, object: &Value) -> Result<&'s Served> {
     let kind = object["kind"].as_str().unwrap_or_default();
     let info = windlass_api::resources::of_kind(group, version, kind);
     let info = info.ok_or_else(|| Error::new(ErrorKind::Internal, format!("no resource has the kind {kind}")))?;
-    server.parts.registry.known(info.group, info.version, info.plural)
+    server.parts.registry.known(info.group, info.version, info.plural).map(|served| &**served)
 }
 
 fn own(server: &ApiServer) -> Vec<Value> {

@@ -4,14 +4,14 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde_json::Value;
 use windlass_kernel::{
-    Admission, Authenticator, Authorizer, Clock, Entropy, Error, ErrorKind, Keys, Result, Spawn, Store,
+    Admission, Authenticator, Authorizer, Clock, Dial, Entropy, Error, ErrorKind, Keys, Result, Spawn, Store,
     document::Recent, node::NodeAgents,
 };
 
 use crate::{
     admission,
     alloc::Ranges,
-    bootstrap,
+    bootstrap, custom,
     events::EventLease,
     registry::Registry,
     review::RuleSource,
@@ -28,6 +28,7 @@ pub struct Builder {
     clock: Option<Arc<dyn Clock>>,
     entropy: Option<Arc<dyn Entropy>>,
     spawn: Option<Arc<dyn Spawn>>,
+    dial: Option<Arc<dyn Dial>>,
     authorizer: Option<Arc<dyn Authorizer>>,
     authenticator: Option<Arc<dyn Authenticator>>,
     admission: Vec<Arc<dyn Admission>>,
@@ -68,6 +69,13 @@ impl Builder {
     #[must_use]
     pub fn spawn(mut self, spawn: Arc<dyn Spawn>) -> Self {
         self.spawn = Some(spawn);
+        self
+    }
+
+    /// Who connects to webhooks.
+    #[must_use]
+    pub fn dial(mut self, dial: Arc<dyn Dial>) -> Self {
+        self.dial = Some(dial);
         self
     }
 
@@ -176,6 +184,7 @@ impl Builder {
             clock,
             entropy,
             spawn: self.spawn,
+            dial: self.dial,
             authorizer,
             authenticator: self.authenticator,
             admission: plugins,
@@ -187,13 +196,14 @@ impl Builder {
             rules: self.rules,
             port: self.port.unwrap_or(6443),
         };
-        let server = Arc::new(ApiServer::new(parts));
+        let server = ApiServer::new(parts);
         if !self.bare {
             bootstrap::run(&server, self.initial).await?;
             if let Some(address) = self.address {
                 bootstrap::advertise(&server, address).await?;
             }
         }
+        custom::after_write(&server).await?;
         Ok(server)
     }
 }

@@ -3,35 +3,64 @@
 use windlass_api::resources::ResourceInfo;
 use windlass_kernel::{
     access::Attributes,
-    api::Request,
+    api::{GroupVersionResource, Request},
     error::{Cause, Error, ErrorKind},
 };
 
-/// A resource as messages name it: `pods`, `deployments.apps`.
-pub(crate) fn qualified(info: &ResourceInfo) -> String {
-    if info.group.is_empty() { info.plural.to_owned() } else { format!("{}.{}", info.plural, info.group) }
+/// A resource, as far as messages name it.
+pub(crate) trait Named {
+    /// The group; empty for core.
+    fn group(&self) -> &str;
+    /// The name in paths.
+    fn plural(&self) -> &str;
 }
 
-fn about(error: Error, info: &ResourceInfo, name: &str) -> Error {
+impl Named for ResourceInfo {
+    fn group(&self) -> &str {
+        self.group
+    }
+
+    fn plural(&self) -> &str {
+        self.plural
+    }
+}
+
+impl Named for GroupVersionResource {
+    fn group(&self) -> &str {
+        &self.group
+    }
+
+    fn plural(&self) -> &str {
+        &self.resource
+    }
+}
+
+/// A resource as messages name it: `pods`, `deployments.apps`.
+pub(crate) fn qualified(info: &impl Named) -> String {
+    let (group, plural) = (info.group(), info.plural());
+    if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
+}
+
+fn about(error: Error, info: &impl Named, name: &str) -> Error {
     error.detailed(|details| {
         details.name = name.into();
-        details.group = info.group.into();
-        details.kind = info.plural.into();
+        details.group = info.group().into();
+        details.kind = info.plural().into();
     })
 }
 
 /// The object does not exist.
-pub(crate) fn not_found(info: &ResourceInfo, name: &str) -> Error {
+pub(crate) fn not_found(info: &impl Named, name: &str) -> Error {
     about(Error::new(ErrorKind::NotFound, format!("{} {name:?} not found", qualified(info))), info, name)
 }
 
 /// An object of that name exists.
-pub(crate) fn already_exists(info: &ResourceInfo, name: &str) -> Error {
+pub(crate) fn already_exists(info: &impl Named, name: &str) -> Error {
     about(Error::new(ErrorKind::AlreadyExists, format!("{} {name:?} already exists", qualified(info))), info, name)
 }
 
 /// Generated names were taken again and again.
-pub(crate) fn names_taken(info: &ResourceInfo, name: &str, attempts: usize) -> Error {
+pub(crate) fn names_taken(info: &impl Named, name: &str, attempts: usize) -> Error {
     let message = format!(
         "{} {name:?} already exists, the server was not able to generate a unique name for the object",
         qualified(info)
@@ -41,18 +70,18 @@ pub(crate) fn names_taken(info: &ResourceInfo, name: &str, attempts: usize) -> E
 }
 
 /// The write cannot go ahead because of the object's present state.
-pub(crate) fn conflict(info: &ResourceInfo, name: &str, why: &str) -> Error {
+pub(crate) fn conflict(info: &impl Named, name: &str, why: &str) -> Error {
     let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", qualified(info));
     about(Error::new(ErrorKind::Conflict, message), info, name)
 }
 
 /// The object was written since it was read.
-pub(crate) fn modified(info: &ResourceInfo, name: &str) -> Error {
+pub(crate) fn modified(info: &impl Named, name: &str) -> Error {
     conflict(info, name, "the object has been modified; please apply your changes to the latest version and try again")
 }
 
 /// The uid of a write is not that of the object.
-pub(crate) fn other_uid(info: &ResourceInfo, name: &str, key: &str, wanted: &str, found: &str) -> Error {
+pub(crate) fn other_uid(info: &impl Named, name: &str, key: &str, wanted: &str, found: &str) -> Error {
     let why = format!(
         "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: \
          Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
@@ -61,7 +90,7 @@ pub(crate) fn other_uid(info: &ResourceInfo, name: &str, key: &str, wanted: &str
 }
 
 /// Policy forbids the write.
-pub(crate) fn forbidden(info: &ResourceInfo, name: &str, why: &str) -> Error {
+pub(crate) fn forbidden(info: &impl Named, name: &str, why: &str) -> Error {
     let message = if name.is_empty() {
         format!("{} is forbidden: {why}", qualified(info))
     } else {
@@ -138,6 +167,12 @@ pub(crate) fn no_such_verb(request: &Request) -> Error {
         details.group = request.resource.group.to_string();
         details.kind = request.resource.resource.to_string();
     })
+}
+
+/// The definition of the resource is being deleted.
+pub(crate) fn defined_no_more(info: &impl Named) -> Error {
+    let message = "create not allowed while custom resource definition is terminating";
+    about(Error::new(ErrorKind::MethodNotAllowed, message), info, "")
 }
 
 /// The server does not do this.

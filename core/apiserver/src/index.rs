@@ -26,6 +26,13 @@ pub(crate) fn encode_owned(served: &Served, object: &Value, owners: &[ManagedEnt
     encoder.finish_with(object, owners.as_deref().map(|json| ("managedFields", json)))
 }
 
+/// Encodes `object` without the fields that selectors may ask for: it is not in the form that its resource says.
+pub(crate) fn encode_as_is(object: &Value) -> Result<bytes::Bytes> {
+    let mut encoder = Encoder::new();
+    encoder.metadata(&object["metadata"]);
+    encoder.finish(object)
+}
+
 /// An object that was not written, in the form of those that were: for dry runs.
 pub(crate) fn unwritten(served: &Served, mut object: Value) -> Result<Document> {
     let revision = object::meta_text(&object, "resourceVersion").parse().unwrap_or(0);

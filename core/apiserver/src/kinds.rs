@@ -218,7 +218,7 @@ fn of_cluster(group: &str, kind: &str) -> &'static Kind {
         ("admissionregistration.k8s.io", _) => &cluster::admission::BINDING,
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => &cluster::flow::SCHEMA,
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => &cluster::flow::LEVEL,
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => &cluster::extensions::DEFINITION,
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => &cluster::definition::DEFINITION,
         ("apiregistration.k8s.io", "APIService") => &cluster::extensions::API_SERVICE,
         (
             "storage.k8s.io"

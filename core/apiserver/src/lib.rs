@@ -7,8 +7,11 @@ mod alloc;
 mod body;
 mod bootstrap;
 mod builder;
+#[cfg(feature = "cel")]
+mod cel;
 mod convert;
 mod cursor;
+mod custom;
 mod errors;
 mod events;
 mod index;
@@ -23,11 +26,14 @@ mod select;
 mod server;
 mod sub;
 mod verbs;
+#[cfg(feature = "http")]
+mod webhook;
 mod write;
 
 pub use self::{
     alloc::Ranges,
     builder::Builder,
+    custom::Live,
     lookup::StoreLookup,
     review::{PolicyRules, RuleSource},
     server::ApiServer,

@@ -1,16 +1,16 @@
 //! Who owns which fields: the managed fields of a write, and applying a configuration.
 
 use serde_json::Value;
-use windlass_api::{
-    apply::{self, Conflicts, FieldSet, ManagedEntry, Refusal, TypeRef, Write},
-    schema::Message,
-};
+use windlass_api::apply::{self, Conflicts, FieldSet, ManagedEntry, Refusal, TypeRef, Write};
 use windlass_kernel::{
     api::Request,
     error::{Cause, Error, ErrorKind, Result},
 };
 
-use crate::{errors, object, registry::Served};
+use crate::{
+    errors, object,
+    registry::{Schema, Served},
+};
 
 /// A write, as far as ownership is concerned.
 pub(crate) struct Owner<'a> {
@@ -18,24 +18,25 @@ pub(crate) struct Owner<'a> {
     api_version: String,
     subresource: &'a str,
     now: String,
-    message: &'static Message,
+    kind: TypeRef<'a>,
     ignored: Option<FieldSet>,
 }
 
 impl<'a> Owner<'a> {
     /// The owner that a request writes as.
-    pub(crate) fn of(served: &Served, request: &'a Request, now: String) -> Self {
+    pub(crate) fn of(served: &'a Served, request: &'a Request, now: String) -> Self {
         let ignored = match request.subresource.as_str() {
+            "status" if served.definition().is_some() => Some(all_but_status(served)),
             "" if served.rules.has_status => Some(FieldSet::of_fields(&["status"])),
             "status" => Some(FieldSet::of_fields(&["spec"])),
             _ => None,
         };
         Self {
             manager: manager(request),
-            api_version: served.storage.group_version().api_version(),
+            api_version: served.storage.api_version(),
             subresource: &request.subresource,
             now,
-            message: served.storage.message,
+            kind: type_of(served),
             ignored,
         }
     }
@@ -46,7 +47,7 @@ impl<'a> Owner<'a> {
             api_version: &self.api_version,
             subresource: self.subresource,
             now: &self.now,
-            kind: TypeRef::message(self.message),
+            kind: self.kind,
             ignored: self.ignored.as_ref(),
         }
     }
@@ -82,6 +83,21 @@ impl<'a> Owner<'a> {
     }
 }
 
+fn type_of(served: &Served) -> TypeRef<'_> {
+    match &served.storage.schema {
+        Schema::BuiltIn(message) => TypeRef::message(message),
+        Schema::Custom(version) => version.type_ref(),
+    }
+}
+
+/// The fields that a write to a custom object's status cannot set.
+fn all_but_status(served: &Served) -> FieldSet {
+    let fields = served.definition().into_iter().flat_map(|version| version.node().properties.keys());
+    let mut fields: Vec<&str> = fields.map(String::as_str).filter(|name| *name != "status").collect();
+    fields.extend(["metadata", "spec"]);
+    FieldSet::of_fields(&fields)
+}
+
 /// The name that a request's fields are owned under.
 fn manager(request: &Request) -> &str {
     if !request.options.field_manager.is_empty() {
@@ -96,7 +112,7 @@ fn refused(served: &Served, refusal: Refusal) -> Error {
         Refusal::Conflicts(conflicts) => conflicting(&conflicts),
         Refusal::Forbidden(why) => errors::bad_request(why),
         Refusal::Misfit(why) => {
-            tracing::debug!(resource = served.info.plural, why, "a configuration does not fit its type");
+            tracing::debug!(resource = &*served.info.plural, why, "a configuration does not fit its type");
             Error::new(ErrorKind::Internal, why)
         }
     }

@@ -49,7 +49,7 @@ pub(crate) async fn charge(
     old: Option<&Value>,
     new: &Value,
 ) -> Result<Charges> {
-    let (group, plural) = (served.storage.group, served.storage.plural);
+    let (group, plural) = (&*served.storage.group, &*served.storage.plural);
     let exempt = !served.info.namespaced || plural == "events" || request.subresource == "status";
     // Whatever else grows is not counted by size.
     let grows = group.is_empty() && matches!(plural, "pods" | "services" | "persistentvolumeclaims");
@@ -63,7 +63,7 @@ pub(crate) async fn charge(
     for entry in listing.entries {
         let document = Document::stored(entry)?;
         let quota = document.value()?;
-        let refuse = |why: String| errors::forbidden(served.info, object::name(new), &why);
+        let refuse = |why: String| errors::forbidden(&served.info, object::name(new), &why);
         if let Some(charged) = charged((group, plural), &quota, old, new).map_err(refuse)? {
             charges.0.push(Charge {
                 key: document.entry().key.clone(),

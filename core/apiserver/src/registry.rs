@@ -1,37 +1,141 @@
 //! Which resources are served, where their objects are stored, and in which version.
 //!
-//! Every built-in resource of the fact table is here; nothing is decided per kind.
+//! The built-in resources of the fact table never change; the custom ones are a snapshot that is swapped as a whole
+//! (`custom`). Nothing is decided per kind.
 
-use windlass_api::resources::{self, ResourceInfo, Subresource};
+use std::{borrow::Cow, sync::Arc};
+
+use arc_swap::ArcSwap;
+use windlass_api::{
+    resources::{self, ResourceInfo, Subresource},
+    schema::Message,
+};
 use windlass_kernel::{
     api::{GroupVersionResource, Request},
     error::{Error, ErrorKind, Result},
     store::Key,
 };
 
-use crate::kinds::{self, Kind};
+use crate::{
+    custom::{Served as CustomSet, Version},
+    errors::Named,
+    kinds::{self, Kind},
+};
+
+/// A name that is known at compile time or came with a definition.
+pub(crate) type Name = Cow<'static, str>;
+
+/// A resource in one of its versions, as the generic path knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Info {
+    pub(crate) group: Name,
+    pub(crate) version: Name,
+    pub(crate) plural: Name,
+    pub(crate) kind: Name,
+    pub(crate) list_kind: Name,
+    pub(crate) namespaced: bool,
+    pub(crate) verbs: &'static [&'static str],
+    pub(crate) patches: &'static [&'static str],
+    pub(crate) subresources: Cow<'static, [&'static Subresource]>,
+    /// The type of its objects.
+    pub(crate) schema: Schema,
+}
+
+/// The type of a resource's objects.
+#[derive(Clone, Debug)]
+pub(crate) enum Schema {
+    /// A type of the fact table.
+    BuiltIn(&'static Message),
+    /// What a definition says.
+    Custom(Arc<Version>),
+}
+
+impl Info {
+    /// The group and version as objects state it.
+    pub(crate) fn api_version(&self) -> String {
+        crate::body::api_version(&self.group, &self.version)
+    }
+
+    /// Whether a verb is served.
+    pub(crate) fn serves(&self, verb: &str) -> bool {
+        self.verbs.contains(&verb)
+    }
+
+    /// Finds a sub-resource by its name.
+    pub(crate) fn subresource(&self, name: &str) -> Option<&'static Subresource> {
+        self.subresources.iter().find(|sub| sub.name == name).copied()
+    }
+
+    /// What the definition says, for a custom resource.
+    pub(crate) fn custom(&self) -> Option<&Arc<Version>> {
+        match &self.schema {
+            Schema::BuiltIn(_) => None,
+            Schema::Custom(version) => Some(version),
+        }
+    }
+}
+
+impl From<&'static ResourceInfo> for Info {
+    fn from(info: &'static ResourceInfo) -> Self {
+        Self {
+            group: info.group.into(),
+            version: info.version.into(),
+            plural: info.plural.into(),
+            kind: info.kind.into(),
+            list_kind: info.list_kind().into(),
+            namespaced: info.namespaced,
+            verbs: info.verbs,
+            patches: info.patches,
+            subresources: info.subresources.iter().collect::<Vec<_>>().into(),
+            schema: Schema::BuiltIn(info.message),
+        }
+    }
+}
+
+impl Named for Info {
+    fn group(&self) -> &str {
+        &self.group
+    }
+
+    fn plural(&self) -> &str {
+        &self.plural
+    }
+}
 
 /// A resource that is served.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Served {
     /// The resource as clients name it.
-    pub(crate) info: &'static ResourceInfo,
-    /// The version that its objects are stored in.
-    pub(crate) storage: &'static ResourceInfo,
+    pub(crate) info: Info,
+    /// The version that the path of writes works in: that of storage, or for custom resources that of the request.
+    pub(crate) storage: Info,
     /// What its kind adds to the generic path.
     pub(crate) rules: &'static Kind,
+    converts: bool,
     prefix: String,
 }
 
 impl Served {
-    fn new(info: &'static ResourceInfo) -> Self {
+    fn built_in(info: &'static ResourceInfo) -> Self {
         let storage = storage_of(info);
         let group = if storage.group.is_empty() { "core" } else { storage.group };
         let known = kinds::of(storage.group, storage.kind);
         // A kind without rules of its own keeps its status apart all the same.
         let apart = storage.subresource("status").is_some() && !known.has_status;
         let rules = if apart { &kinds::CUSTOM_WITH_STATUS } else { known };
-        Self { info, storage, rules, prefix: format!("/registry/{group}/{}/", storage.plural) }
+        let prefix = format!("/registry/{group}/{}/", storage.plural);
+        Self { info: info.into(), storage: storage.into(), rules, converts: !std::ptr::eq(info, storage), prefix }
+    }
+
+    /// A resource that a definition defines, in one of its versions.
+    pub(crate) fn custom(info: Info, rules: &'static Kind) -> Self {
+        let prefix = format!("/registry/{}/{}/", info.group, info.plural);
+        Self { storage: info.clone(), info, rules, converts: false, prefix }
+    }
+
+    /// What the definition says, for a custom resource.
+    pub(crate) fn definition(&self) -> Option<&Arc<Version>> {
+        self.info.custom()
     }
 
     /// The key of an object.
@@ -58,9 +162,9 @@ impl Served {
         if self.info.namespaced { rest.split_once('/').unwrap_or(("", rest)) } else { ("", rest) }
     }
 
-    /// Whether objects are answered in another version than they are stored in.
+    /// Whether objects of a built-in kind are answered in another version than they are stored in.
     pub(crate) fn converts(&self) -> bool {
-        !std::ptr::eq(self.info, self.storage)
+        self.converts
     }
 
     /// Whether objects are stored at all: reviews and bindings are not.
@@ -70,16 +174,24 @@ impl Served {
 
     /// The group and version as objects state it.
     pub(crate) fn api_version(&self) -> String {
-        self.info.group_version().api_version()
+        self.info.api_version()
     }
 
     /// What users of a deprecated resource are told.
-    pub(crate) fn deprecation(&self) -> Option<&'static str> {
-        match (self.info.group, self.info.plural) {
+    pub(crate) fn deprecation(&self) -> Option<&str> {
+        if let Some(version) = self.definition() {
+            return version.deprecation.as_deref();
+        }
+        match (&*self.info.group, &*self.info.plural) {
             ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
             ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
             _ => None,
         }
+    }
+
+    /// Whether it is the resource of definitions.
+    pub(crate) fn is_definitions(&self) -> bool {
+        self.is("apiextensions.k8s.io", "customresourcedefinitions")
     }
 
     /// Whether it is this resource of the core group (or of the group given).
@@ -100,41 +212,78 @@ fn storage_of(info: &'static ResourceInfo) -> &'static ResourceInfo {
 /// All resources that are served.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    served: Vec<Served>,
+    built_in: Vec<Arc<Served>>,
+    custom: ArcSwap<CustomSet>,
 }
 
 /// What a request is about.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Target<'r> {
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
     /// The resource.
-    pub(crate) served: &'r Served,
+    pub(crate) served: Arc<Served>,
     /// The sub-resource, if it is about one.
     pub(crate) subresource: Option<&'static Subresource>,
 }
 
 impl Registry {
-    /// The built-in resources.
+    /// The built-in resources, and no custom ones.
     pub(crate) fn built_in() -> Self {
-        Self { served: resources::all().iter().map(Served::new).collect() }
+        let built_in = resources::all().iter().map(|info| Arc::new(Served::built_in(info))).collect();
+        Self { built_in, custom: ArcSwap::default() }
+    }
+
+    /// The custom resources that are served now.
+    pub(crate) fn custom(&self) -> Arc<CustomSet> {
+        self.custom.load_full()
+    }
+
+    /// Serves other custom resources from now on, unless what is served is as new.
+    pub(crate) fn serve(&self, custom: CustomSet) {
+        let custom = Arc::new(custom);
+        let before = self.custom.rcu(|now| Arc::clone(if now.revision() < custom.revision() { &custom } else { now }));
+        let now = self.custom();
+        for old in before.resources() {
+            let Some(version) = old.definition() else { continue };
+            let carries_on = now.find(&old.info.group, &old.info.version, &old.info.plural);
+            let carries_on = carries_on.as_ref().and_then(|now| now.definition());
+            if !carries_on.is_some_and(|now| Arc::ptr_eq(&now.retired, &version.retired)) {
+                version.retired.stop();
+            }
+        }
     }
 
     /// Finds a resource.
-    pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Served> {
-        let at = self.served.binary_search_by(|served| {
-            let info = served.info;
-            (info.group, info.version, info.plural).cmp(&(group, version, plural))
+    pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Served>> {
+        let built_in = self.find_built_in(group, version, plural).map(Arc::clone);
+        built_in.or_else(|| self.custom.load().find(group, version, plural))
+    }
+
+    /// Whether something follows from writes: from those to definitions, and to what stands in the way of one's end.
+    pub(crate) fn is_followed(&self, served: &Served) -> bool {
+        if served.definition().is_none() {
+            return served.is_definitions();
+        }
+        let Info { group, version, plural, .. } = &served.info;
+        let now = self.custom.load().find(group, version, plural);
+        now.is_none_or(|now| now.definition().is_some_and(|version| version.definition.terminating))
+    }
+
+    fn find_built_in(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Served>> {
+        let at = self.built_in.binary_search_by(|served| {
+            let info = &served.info;
+            (&*info.group, &*info.version, &*info.plural).cmp(&(group, version, plural))
         });
-        at.ok().map(|at| &self.served[at])
+        at.ok().map(|at| &self.built_in[at])
     }
 
     /// Finds a resource that must exist because the fact table has it.
-    pub(crate) fn known(&self, group: &str, version: &str, plural: &str) -> Result<&Served> {
-        self.find(group, version, plural)
+    pub(crate) fn known(&self, group: &str, version: &str, plural: &str) -> Result<&Arc<Served>> {
+        self.find_built_in(group, version, plural)
             .ok_or_else(|| Error::new(ErrorKind::Internal, format!("no resource {group}/{version}/{plural} is known")))
     }
 
     /// Finds the resource and sub-resource of a request, and checks the verb.
-    pub(crate) fn resolve(&self, request: &Request) -> Result<Target<'_>> {
+    pub(crate) fn resolve(&self, request: &Request) -> Result<Target> {
         let GroupVersionResource { group, version, resource } = &request.resource;
         let served = self.find(group, version, resource).ok_or_else(unknown)?;
         if served.info.namespaced && request.namespace.is_empty() && !request.name.is_empty() {
@@ -165,10 +314,7 @@ mod tests {
     fn check(group: &str, version: &str, plural: &str, expect: &str) {
         let registry = Registry::built_in();
         let served = registry.find(group, version, plural).unwrap();
-        assert_eq!(
-            format!("{} {}", served.storage.group_version().api_version(), served.key("ns", "x").as_str()),
-            expect
-        );
+        assert_eq!(format!("{} {}", served.storage.api_version(), served.key("ns", "x").as_str()), expect);
     }
 
     #[test]
@@ -186,7 +332,7 @@ mod tests {
 
     #[test]
     fn what_has_a_status_of_its_own_keeps_it_apart() {
-        for served in Registry::built_in().served {
+        for served in Registry::built_in().built_in {
             let apart = served.info.subresource("status").is_some();
             assert!(!apart || served.rules.has_status, "{}", served.info.plural);
         }

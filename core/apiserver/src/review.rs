@@ -29,12 +29,12 @@ pub(crate) async fn create(server: &ApiServer, served: &Served, mut request: Req
         return sub::bind(server, pods, request).await;
     }
     let body = mem::take(&mut request.body);
-    let read = body::object(body, Wanted::object_of(served.info), request.options.field_validation)?;
+    let read = body::object(body, Wanted::object_of(&served.info), request.options.field_validation)?;
     let mut review = read.object;
-    let status = match served.info.kind {
+    let status = match &*served.info.kind {
         "SelfSubjectAccessReview" => access::of_self(server, &request, &review).await?,
-        "SubjectAccessReview" => access::of_subject(server, served.info, &review).await?,
-        "LocalSubjectAccessReview" => access::of_local(server, served.info, &request, &review).await?,
+        "SubjectAccessReview" => access::of_subject(server, &served.info, &review).await?,
+        "LocalSubjectAccessReview" => access::of_local(server, &served.info, &request, &review).await?,
         "SelfSubjectRulesReview" => rules::answer(server, &request, &review).await?,
         "SelfSubjectReview" => json!({"userInfo": user(&request.identity)}),
         "TokenReview" => token::answer(server, &review).await?,

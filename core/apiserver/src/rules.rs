@@ -1,9 +1,12 @@
 //! What the generic path asks of a kind's own rules (`kinds`), in the terms of a served resource.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use windlass_kernel::error::Result;
 
 use crate::{
+    custom::{self, Version},
     kinds::{self, Errors},
     object,
     registry::Served,
@@ -48,6 +51,17 @@ pub(crate) fn fields(served: &Served, object: &Value, each: &mut dyn FnMut(&str,
     for (name, value) in (served.rules.fields)(object) {
         each(name, &value);
     }
+    let Some(version) = served.definition() else { return };
+    for (name, path) in &version.selectable {
+        match path.first(object) {
+            Some(Value::String(text)) => each(name, text),
+            Some(value @ (Value::Bool(_) | Value::Number(_))) => each(name, &value.to_string()),
+            _ => each(name, ""),
+        }
+    }
+    if version.name == version.definition.storage {
+        each(custom::STAMP, version.definition.stamp());
+    }
 }
 
 /// The name under which a field is stored, if selectors may ask for it.
@@ -57,7 +71,16 @@ pub(crate) fn stored_field<'f>(served: &Served, field: &'f str) -> Option<&'f st
     {
         return Some(core);
     }
-    served.rules.selectable(field).then_some(field)
+    let selectable = |version: &Arc<Version>| version.selectable.iter().any(|(name, _)| name == field);
+    (served.rules.selectable(field) || served.definition().is_some_and(selectable)).then_some(field)
+}
+
+/// Fills in what was left out.
+pub(crate) fn default(served: &Served, object: &mut Value) {
+    (served.rules.default)(object);
+    if let Some(version) = served.definition() {
+        custom::fill(object, version);
+    }
 }
 
 /// Brings an update into form: what the part may not change is as it was.
@@ -73,7 +96,10 @@ pub(crate) fn prepare(served: &Served, part: Part, new: &mut Value, old: &Value)
 pub(crate) fn check_new(served: &Served, new: &Value) -> Result<()> {
     let mut errors = Errors::new();
     served.rules.check_create(new, Some(served.info.namespaced), &mut errors);
-    errors.into_result(served.storage.group, served.storage.kind, object::name(new))
+    if let Some(version) = served.definition() {
+        custom::check_new(new, version, &mut errors);
+    }
+    errors.into_result(&served.storage.group, &served.storage.kind, object::name(new))
 }
 
 /// Refuses an update that breaks its kind's rules.
@@ -84,5 +110,8 @@ pub(crate) fn check_update(served: &Served, part: Part, new: &Value, old: &Value
         Part::Status => served.rules.check_status(new, old, &mut errors),
         Part::Special(_, check) => check(new, old, &mut errors),
     }
-    errors.into_result(served.storage.group, served.storage.kind, object::name(new))
+    if let (Some(version), Part::Main | Part::Status) = (served.definition(), part) {
+        custom::check_update(new, old, version, &mut errors);
+    }
+    errors.into_result(&served.storage.group, &served.storage.kind, object::name(new))
 }

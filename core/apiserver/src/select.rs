@@ -8,7 +8,7 @@ use windlass_kernel::{
     store::{Key, KeyRange},
 };
 
-use crate::{errors, registry::Served, rules};
+use crate::{custom, errors, registry::Served, rules, server::ApiServer};
 
 /// A label selector, a field selector and a namespace.
 #[derive(Clone, Debug)]
@@ -50,6 +50,21 @@ impl Selection {
             }
             _ => KeyRange::prefix(&served.collection(namespace)),
         }
+    }
+
+    /// Stored objects in a form that says what the selectors ask for: those of custom resources may be of another
+    /// version, or older than the field that is asked for.
+    pub(crate) async fn readable(
+        &self,
+        server: &ApiServer,
+        served: &Served,
+        documents: Vec<Document>,
+    ) -> Result<Vec<Document>> {
+        let metadata = |field: &str| matches!(field, "metadata.name" | "metadata.namespace");
+        if served.definition().is_none() || self.fields.terms().iter().all(|term| metadata(&term.field)) {
+            return Ok(documents);
+        }
+        custom::open_all(server, served, documents).await
     }
 
     /// Whether the object is selected.

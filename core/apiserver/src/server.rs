@@ -1,15 +1,18 @@
 //! The API server itself: authorizes a request, finds what it is about and hands it to its verb.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use async_trait::async_trait;
 use windlass_api::selector::Fields;
 use windlass_kernel::{
-    Admission, Api, Authenticator, Authorizer, Clock, Entropy, Keys, Result, Spawn, Store,
+    Admission, Api, Authenticator, Authorizer, Clock, Dial, Entropy, Keys, Result, Spawn, Store,
     access::{Attributes, Decision},
     api::{Events, Request, Response, Verb},
     document::{Document, Recent},
-    error::Cause,
+    error::{Cause, Error, ErrorKind},
     node::NodeAgents,
     store::{Key, ReadAt},
 };
@@ -17,6 +20,7 @@ use windlass_kernel::{
 use crate::{
     alloc::Ranges,
     builder::Builder,
+    custom::{self, Cleaning},
     errors,
     events::EventLease,
     registry::{Registry, Target},
@@ -32,6 +36,8 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) spawn: Option<Arc<dyn Spawn>>,
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only HTTPS calls go out"))]
+    pub(crate) dial: Option<Arc<dyn Dial>>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) admission: Vec<Arc<dyn Admission>>,
@@ -52,6 +58,8 @@ pub(crate) struct Parts {
 /// It opens no socket and starts no task by itself: requests run in their callers, watches in their readers.
 pub struct ApiServer {
     pub(crate) parts: Parts,
+    pub(crate) cleaning: Cleaning,
+    own: Weak<Self>,
 }
 
 impl fmt::Debug for ApiServer {
@@ -67,8 +75,13 @@ impl ApiServer {
         Builder::default()
     }
 
-    pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts }
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        Arc::new_cyclic(|own| Self { parts, cleaning: Cleaning::default(), own: own.clone() })
+    }
+
+    /// The server itself, for what outlives a request.
+    pub(crate) fn own(&self) -> Option<Arc<Self>> {
+        self.own.upgrade()
     }
 
     /// The store behind it.
@@ -125,12 +138,22 @@ impl ApiServer {
         }
     }
 
-    /// Hands a request to its verb. Writes are boxed: every request would have to carry the room that they need.
-    async fn dispatch(&self, target: Target<'_>, request: Request) -> Result<Response> {
-        if let Some(subresource) = target.subresource {
-            return Box::pin(sub::call(self, target.served, subresource, request)).await;
+    /// Finds what a request is about; where it is nothing, a definition may have been written by someone else.
+    async fn resolve(&self, request: &Request) -> Result<Target> {
+        match self.parts.registry.resolve(request) {
+            Err(error) if error.is(ErrorKind::NotFound) && custom::refresh(self).await? => {
+                self.parts.registry.resolve(request)
+            }
+            resolved => resolved,
         }
-        let served = target.served;
+    }
+
+    /// Hands a request to its verb. Writes are boxed: every request would have to carry the room that they need.
+    async fn dispatch(&self, target: &Target, request: Request) -> Result<Response> {
+        let served = &*target.served;
+        if let Some(subresource) = target.subresource {
+            return Box::pin(sub::call(self, served, subresource, request)).await;
+        }
         let verb = if request.verb == Verb::Connect { "connect" } else { request.verb.as_str() };
         if !served.info.serves(verb) {
             return Err(errors::no_such_verb(&request));
@@ -197,20 +220,29 @@ impl Api for ApiServer {
         self.authorize(&request).await?;
         check_manager(&request)?;
         home(&mut request);
-        let target = self.parts.registry.resolve(&request)?;
-        let deprecation = target.served.deprecation();
-        let mut response = self.dispatch(target, request).await?;
-        response.warnings.extend(deprecation.map(str::to_owned));
+        let target = self.resolve(&request).await?;
+        let writes = !matches!(request.verb, Verb::Get | Verb::List);
+        let dispatched = self.dispatch(&target, request).await;
+        if writes && self.parts.registry.is_followed(&target.served) {
+            // Also after an error: what was deleted before one was met is gone.
+            let followed = custom::after_write(self).await;
+            if dispatched.is_ok() {
+                followed.map_err(Error::maybe_applied)?;
+            }
+        }
+        let mut response = dispatched?;
+        response.warnings.extend(target.served.deprecation().map(str::to_owned));
         Ok(response)
     }
 
     async fn watch(&self, mut request: Request) -> Result<Events> {
         self.authorize(&request).await?;
         home(&mut request);
-        let target = self.parts.registry.resolve(&request)?;
+        let target = self.resolve(&request).await?;
         if target.subresource.is_some() || !target.served.info.serves("watch") {
             return Err(errors::no_such_verb(&request));
         }
-        verbs::watch(self, target.served, &request).await
+        let own = self.own().ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server is going away"))?;
+        verbs::watch(&own, &target.served, &request).await
     }
 }

@@ -35,7 +35,9 @@ pub(crate) async fn call(
     if !subresource.verbs.contains(&verb) {
         return Err(errors::no_such_verb(&request));
     }
-    match (served.info.plural, subresource.name) {
+    match (&*served.info.plural, subresource.name) {
+        (_, "status") if served.definition().is_some() => status::serve(server, served, Part::Status, request).await,
+        (_, "scale") if served.definition().is_some() => scale::serve(server, served, subresource, request).await,
         ("pods", "binding") => bind(server, served, request).await,
         ("pods", "eviction") => eviction::evict(server, served, request).await,
         ("pods", "log") => logs::logs(server, served, &request).await,

@@ -1,8 +1,7 @@
 //! Objects as rows, the way `kubectl get` shows them (`meta.k8s.io/v1` Table).
-//!
-//! Columns of custom resources come from their definitions, not from here.
 
 mod cluster;
+mod custom;
 mod duration;
 mod network;
 mod pod;
@@ -11,10 +10,15 @@ mod storage;
 mod text;
 mod workloads;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-pub use self::duration::{age, human};
+pub use self::{
+    custom::Columns,
+    duration::{age, human},
+};
 use crate::kinds::field::lookup;
 
 /// One column of a table.
@@ -171,45 +175,72 @@ fn cluster_shape(group: &str, kind: &str) -> (&'static [Column], Cells) {
     }
 }
 
-/// A row: an object's cells and as much of the object as was asked for.
-#[must_use]
-pub fn row(group: &str, kind: &str, object: &Value, include: IncludeObject, now: Timestamp) -> Value {
-    let mut row = json!({"cells": cells(group, kind, object, now)});
-    match include {
-        IncludeObject::None => row["object"] = Value::Null,
-        IncludeObject::Metadata => {
-            row["object"] = json!({
-                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": lookup(object, "metadata"),
-            });
+/// Whose columns a table has.
+#[derive(Clone, Debug)]
+pub enum Look {
+    /// Those of a built-in kind.
+    BuiltIn {
+        /// The group; empty for core.
+        group: String,
+        /// The kind.
+        kind: String,
+    },
+    /// Those that a definition lists.
+    Custom(Arc<Columns>),
+}
+
+impl Look {
+    /// The cells of an object.
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        match self {
+            Self::BuiltIn { group, kind } => cells(group, kind, object, now),
+            Self::Custom(columns) => columns.cells(object, now),
         }
-        IncludeObject::Object => row["object"] = object.clone(),
     }
-    row
-}
 
-/// The column definitions of a kind as JSON.
-#[must_use]
-pub fn column_definitions(group: &str, kind: &str) -> Value {
-    let definition = |c: &Column| json!({"name": c.name, "type": c.r#type, "format": c.format, "description": "", "priority": c.priority});
-    columns(group, kind).iter().map(definition).collect()
-}
+    /// A row: an object's cells and as much of the object as was asked for.
+    #[must_use]
+    pub fn row(&self, object: &Value, include: IncludeObject, now: Timestamp) -> Value {
+        let mut row = json!({"cells": self.cells(object, now)});
+        match include {
+            IncludeObject::None => row["object"] = Value::Null,
+            IncludeObject::Metadata => {
+                row["object"] = json!({
+                    "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                    "metadata": lookup(object, "metadata"),
+                });
+            }
+            IncludeObject::Object => row["object"] = object.clone(),
+        }
+        row
+    }
 
-/// A table of objects; `list_meta` is the `metadata` of the list they came in.
-#[must_use]
-pub fn table<'a>(
-    group: &str,
-    kind: &str,
-    items: impl IntoIterator<Item = &'a Value>,
-    list_meta: Value,
-    include: IncludeObject,
-    now: Timestamp,
-) -> Value {
-    let rows: Vec<Value> = items.into_iter().map(|item| row(group, kind, item, include, now)).collect();
-    let mut table = json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1"});
-    table["metadata"] = list_meta;
-    table["columnDefinitions"] = column_definitions(group, kind);
-    table["rows"] = rows.into();
-    table
+    /// The column definitions as JSON.
+    #[must_use]
+    pub fn column_definitions(&self) -> Value {
+        let definition = |c: &Column| json!({"name": c.name, "type": c.r#type, "format": c.format, "description": "", "priority": c.priority});
+        match self {
+            Self::BuiltIn { group, kind } => columns(group, kind).iter().map(definition).collect(),
+            Self::Custom(columns) => columns.definitions(),
+        }
+    }
+
+    /// A table of objects; `list_meta` is the `metadata` of the list they came in.
+    #[must_use]
+    pub fn table<'a>(
+        &self,
+        items: impl IntoIterator<Item = &'a Value>,
+        list_meta: Value,
+        include: IncludeObject,
+        now: Timestamp,
+    ) -> Value {
+        let rows: Vec<Value> = items.into_iter().map(|item| self.row(item, include, now)).collect();
+        let mut table = json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1"});
+        table["metadata"] = list_meta;
+        table["columnDefinitions"] = self.column_definitions();
+        table["rows"] = rows.into();
+        table
+    }
 }
 
 #[cfg(test)]

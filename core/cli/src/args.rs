@@ -1,12 +1,16 @@
 //! What the command line says.
 
 mod client;
+mod conform;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args as Arguments, Parser, Subcommand};
 
-pub(crate) use self::client::{Apply, Delete, Exec, Get, Logs, Output, Reach, Scope, Status};
+pub(crate) use self::{
+    client::{Apply, Delete, Exec, Get, Logs, Output, Reach, Scope, Status},
+    conform::{Conform, ConformCni, Kind, Reports},
+};
 
 /// A Kubernetes cluster in one process.
 #[derive(Debug, Parser)]
@@ -34,6 +38,8 @@ pub(crate) enum Command {
     Logs(Logs),
     /// Run a command in a container.
     Exec(Exec),
+    /// Check somebody's plugin against the contract and the specification that it has to keep.
+    Conform(Conform),
     /// Print the version.
     Version,
 }

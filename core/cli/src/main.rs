@@ -2,6 +2,7 @@
 
 mod args;
 mod client;
+mod conform;
 mod data;
 mod down;
 mod exit;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Delete(delete) => client::delete(&delete),
         Command::Logs(logs) => client::logs(&logs),
         Command::Exec(exec) => client::exec(&exec),
+        Command::Conform(conform) => conform::run(&conform),
         Command::Version => {
             println!("windlass {} (Kubernetes 1.36)", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

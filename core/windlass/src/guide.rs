@@ -3,6 +3,10 @@
 #[doc = include_str!("../../../docs/guide/embedding.md")]
 mod embedding {}
 
+#[cfg(feature = "cni")]
+#[doc = include_str!("../../../docs/guide/writing-a-network-plugin.md")]
+mod writing_a_network_plugin {}
+
 #[doc = include_str!("../../../docs/guide/writing-a-scheduler-plugin.md")]
 mod writing_a_scheduler_plugin {}
 

@@ -22,6 +22,8 @@ pub use self::{
 pub use windlass_api as api;
 pub use windlass_apiserver as apiserver;
 pub use windlass_client as client;
+#[cfg(feature = "cni")]
+pub use windlass_cni as cni;
 pub use windlass_kernel as kernel;
 pub use windlass_node as node;
 pub use windlass_scheduler as scheduler;

@@ -8,9 +8,9 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::net::TcpListener;
 use windlass_apiserver::{
-    StoreLookup,
+    Live, StoreLookup,
     access::{AnyOf, ClientCertificates, EcdsaKeys, ServiceAccountTokens},
-    discovery::{BuiltIn, Texts},
+    discovery::Texts,
     http::{Connect, Issuer, Parts, Server, StoreCheck, tls},
 };
 use windlass_kernel::{Authenticator, Clock, Error, ErrorKind, Keys, Result, SpawnExt, Store};
@@ -71,7 +71,7 @@ impl Cluster {
             api: self.api(),
             authenticator: Arc::clone(authenticator),
             authorizer: Arc::clone(self.server().authorizer()),
-            catalog: Arc::new(BuiltIn::new()),
+            catalog: Arc::new(Live::new(Arc::clone(self.server()))),
             connector: Arc::clone(connector),
             dial: Arc::clone(self.dial()),
             texts: Arc::clone(texts),

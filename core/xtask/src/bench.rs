@@ -6,6 +6,8 @@
 #[cfg(feature = "bench")]
 mod client;
 #[cfg(feature = "bench")]
+mod cni;
+#[cfg(feature = "bench")]
 mod disk;
 #[cfg(feature = "bench")]
 mod etcd;
@@ -74,6 +76,12 @@ pub(crate) struct Bench {
     /// The built in-process benchmark.
     #[arg(long, value_name = "FILE", hide = true)]
     in_process: Option<PathBuf>,
+    /// The built CNI plugin.
+    #[arg(long, value_name = "FILE", hide = true)]
+    bridge: Option<PathBuf>,
+    /// Measures a CNI plugin beside Debian's, and prints medians as JSON.
+    #[arg(long, value_name = "FILE", hide = true)]
+    measure_cni: Option<PathBuf>,
     /// Answers requests with so many bytes, to compare a list with; ends with its standard input.
     #[arg(long, value_name = "BYTES", hide = true)]
     serve_bytes: Option<usize>,
@@ -101,6 +109,8 @@ enum Figure {
     List,
     /// The disk and etcd.
     Raw,
+    /// CNI plugins.
+    Cni,
     /// The start of a pod, over containerd.
     Pod,
 }
@@ -137,10 +147,12 @@ mod again {
         "--release",
         "--message-format=json-render-diagnostics",
         "--package=windlass-cli",
+        "--package=windlass-cni",
         "--package=windlass",
         "--package=xtask",
         "--features=xtask/bench",
         "--bin=windlass",
+        "--bin=windlass-bridge",
         "--bin=xtask",
         "--bench=in_process",
     ];
@@ -162,6 +174,7 @@ mod again {
         let said: Vec<OsString> = std::env::args_os().skip(1).collect();
         let mut command = Command::new(program("xtask")?);
         command.args(said).arg("--in-process").arg(program("in_process")?);
+        command.arg("--bridge").arg(program("windlass-bridge")?);
         if bench.windlass.is_none() {
             command.arg("--windlass").arg(program("windlass")?);
         }

@@ -27,7 +27,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Measures speed and size of the release build, and of a peer, and prints a table.
-    Bench(bench::Bench),
+    Bench(Box<bench::Bench>),
     /// Writes the fact tables in core/api/data from upstream's published documents.
     Distill {
         /// The folder that holds the OpenAPI documents and the protobuf, merge-key and resource tables.

@@ -43,15 +43,14 @@ impl Admission for NamespaceLifecycle {
     async fn mutate(&self, admitting: &mut Admitting<'_>) -> Result<()> {
         let request = admitting.request;
         let resource = &request.resource;
-        let Some(info) = resources::find(&resource.group, &resource.version, &resource.resource) else { return Ok(()) };
         if admitting.new.is_none() {
             let immortal = IMMORTAL.contains(&request.name.as_str()) && request.subresource.is_empty();
-            return match immortal && info.plural == "namespaces" {
-                true => Err(errors::forbidden(info, &request.name, "this namespace may not be deleted")),
+            return match immortal && resource.resource == "namespaces" {
+                true => Err(errors::forbidden(resource, &request.name, "this namespace may not be deleted")),
                 false => Ok(()),
             };
         }
-        if admitting.old.is_some() || !info.namespaced {
+        if admitting.old.is_some() {
             return Ok(());
         }
         let namespace = request.namespace.as_str();
@@ -67,7 +66,7 @@ impl Admission for NamespaceLifecycle {
         let message = format!("namespace {namespace} is being terminated");
         let cause = Cause { reason: "NamespaceTerminating".into(), message, field: "metadata.namespace".into() };
         let name = admitting.new.as_deref().map(object::name).unwrap_or_default();
-        Err(errors::forbidden(info, name, &why).detailed(|details| details.causes = vec![cause]))
+        Err(errors::forbidden(resource, name, &why).detailed(|details| details.causes = vec![cause]))
     }
 }
 

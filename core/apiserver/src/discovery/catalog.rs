@@ -8,6 +8,8 @@ use windlass_api::{
     schema::Message,
 };
 
+use crate::table::Columns;
+
 /// The shape of a resource's objects.
 #[derive(Clone, Debug)]
 pub enum Schema {
@@ -59,6 +61,8 @@ pub struct Resource {
     pub subresources: Vec<Subresource>,
     /// The shape of its objects.
     pub schema: Schema,
+    /// The columns of its tables, where a definition lists them.
+    pub columns: Option<Arc<Columns>>,
 }
 
 impl Resource {
@@ -98,6 +102,7 @@ impl From<&'static ResourceInfo> for Resource {
             categories: texts(info.categories),
             subresources: subresources.collect(),
             schema: Schema::BuiltIn(info.message),
+            columns: None,
         }
     }
 }

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     discovery::{Resource, Schema, api_version},
     stream as sessions,
-    table::IncludeObject,
+    table::{IncludeObject, Look},
 };
 
 /// Decoding more objects than this is not done between other requests.
@@ -136,7 +136,11 @@ impl Server {
         let mut format = Format::new(encoding, shape, resource);
         let sub = resource.and_then(|own| own.subresources.iter().find(|sub| sub.name == request.subresource.as_str()));
         if let Some([group, _, kind]) = sub.map(|sub| &sub.kind) {
-            (format.group, format.kind) = (group.to_string(), kind.to_string());
+            // A status is shown as the object that it is a part of.
+            if request.subresource != "status" {
+                format.look = Look::BuiltIn { group: group.to_string(), kind: kind.to_string() };
+            }
+            format.kind = kind.to_string();
         }
         format.pretty = options::parameter(query, "pretty").is_some_and(|value| !matches!(&*value, "false" | "0"));
         format.include = match options::parameter(query, "includeObject").as_deref() {

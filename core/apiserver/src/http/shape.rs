@@ -14,7 +14,10 @@ use windlass_kernel::{
 };
 
 use super::negotiate::{Encoding, Shape};
-use crate::{discovery::Resource, table};
+use crate::{
+    discovery::Resource,
+    table::{IncludeObject, Look},
+};
 
 /// How one answer is written.
 #[derive(Clone, Debug)]
@@ -22,16 +25,21 @@ pub(super) struct Format {
     pub(super) encoding: Encoding,
     pub(super) shape: Shape,
     pub(super) pretty: bool,
-    pub(super) include: table::IncludeObject,
-    /// The group and kind of the objects.
-    pub(super) group: String,
+    pub(super) include: IncludeObject,
+    /// The kind of the objects.
     pub(super) kind: String,
+    /// Whose columns a table has.
+    pub(super) look: Look,
 }
 
 impl Format {
     pub(super) fn new(encoding: Encoding, shape: Shape, resource: Option<&Resource>) -> Self {
         let (group, kind) = resource.map(|r| (r.group.to_string(), r.kind.to_string())).unwrap_or_default();
-        Self { encoding, shape, pretty: false, include: table::IncludeObject::default(), group, kind }
+        let look = match resource.and_then(|resource| resource.columns.clone()) {
+            Some(columns) => Look::Custom(columns),
+            None => Look::BuiltIn { group, kind: kind.clone() },
+        };
+        Self { encoding, shape, pretty: false, include: IncludeObject::default(), kind, look }
     }
 
     /// Whether objects are sent as the bytes they are stored as.
@@ -87,7 +95,7 @@ impl Format {
         version: &str,
         now: Timestamp,
     ) -> Value {
-        let mut table = table::table(&self.group, &self.kind, items, meta, self.include, now);
+        let mut table = self.look.table(items, meta, self.include, now);
         table["apiVersion"] = format!("meta.k8s.io/{version}").into();
         if let Some(rows) = table["rows"].as_array_mut() {
             for row in rows.iter_mut().filter(|row| row["object"]["kind"] == "PartialObjectMetadata") {

@@ -2,6 +2,7 @@
 
 pub(super) mod admission;
 pub(super) mod certificates;
-pub(super) mod extensions;
+pub(super) mod definition;
+pub(in crate::kinds) mod extensions;
 pub(super) mod flow;
 pub(super) mod runtime;

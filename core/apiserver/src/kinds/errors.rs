@@ -52,6 +52,17 @@ impl Errors {
         self.causes.append(&mut other.causes);
     }
 
+    /// The errors, ordered by what they say.
+    pub(super) fn sorted(mut self) -> Self {
+        self.causes.sort_by_cached_key(|cause| format!("{}: {}", cause.field, cause.message));
+        self
+    }
+
+    /// Adds what was found elsewhere.
+    pub fn add(&mut self, cause: Cause) {
+        self.causes.push(cause);
+    }
+
     /// A value that must be there is not.
     pub fn required(&mut self, field: &Field<'_, '_>, detail: &str) {
         self.push("FieldValueRequired", field, "Required value".into(), detail);

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use windlass_api::resources::ResourceInfo;
 use windlass_kernel::{
     Identity,
     access::{Attributes, Decision},
@@ -11,7 +10,7 @@ use windlass_kernel::{
     error::{Cause, Result},
 };
 
-use crate::{errors, server::ApiServer};
+use crate::{errors, registry::Info, server::ApiServer};
 
 /// About the one who asks.
 pub(super) async fn of_self(server: &ApiServer, request: &Request, review: &Value) -> Result<Value> {
@@ -24,25 +23,20 @@ pub(super) async fn of_self(server: &ApiServer, request: &Request, review: &Valu
 }
 
 /// About anybody.
-pub(super) async fn of_subject(server: &ApiServer, info: &ResourceInfo, review: &Value) -> Result<Value> {
+pub(super) async fn of_subject(server: &ApiServer, info: &Info, review: &Value) -> Result<Value> {
     let spec = &review["spec"];
     let mut wrong = attributes_complaints(spec);
     if text(spec, "user").is_empty() && spec["groups"].as_array().is_none_or(Vec::is_empty) {
         wrong.push(errors::bad_value("spec.user", "\"\"", "at least one of user or group must be specified"));
     }
     if !wrong.is_empty() {
-        return Err(errors::invalid(info.group, info.kind, "", wrong));
+        return Err(errors::invalid(&info.group, &info.kind, "", wrong));
     }
     ask(server, &subject(spec), spec).await
 }
 
 /// About anybody in one namespace.
-pub(super) async fn of_local(
-    server: &ApiServer,
-    info: &ResourceInfo,
-    request: &Request,
-    review: &Value,
-) -> Result<Value> {
+pub(super) async fn of_local(server: &ApiServer, info: &Info, request: &Request, review: &Value) -> Result<Value> {
     let namespace = text(&review["spec"]["resourceAttributes"], "namespace");
     if namespace != request.namespace {
         let why = format!("spec.resourceAttributes.namespace must match namespace: {}", request.namespace);

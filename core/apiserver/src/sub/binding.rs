@@ -4,7 +4,6 @@ use std::mem;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use windlass_api::resources;
 use windlass_kernel::{
     api::{Request, Response},
     error::{Error, ErrorKind, Result},
@@ -23,9 +22,9 @@ use crate::{
 
 /// Assigns the pod that the binding in the request's body names.
 pub(crate) async fn bind(server: &ApiServer, served: &Served, mut request: Request) -> Result<Response> {
-    let info = resources::find("", "v1", "bindings").ok_or_else(|| Error::new(ErrorKind::Internal, "no bindings"))?;
+    let bindings = server.parts.registry.known("", "v1", "bindings")?;
     let body = mem::take(&mut request.body);
-    let binding = body::object(body, Wanted::object_of(info), request.options.field_validation)?.object;
+    let binding = body::object(body, Wanted::object_of(&bindings.info), request.options.field_validation)?.object;
     let mut wrong = Errors::new();
     pods::validate_binding(&binding, &mut wrong);
     wrong.into_result("", "Binding", object::name(&binding))?;
@@ -43,7 +42,7 @@ pub(crate) async fn bind(server: &ApiServer, served: &Served, mut request: Reque
     };
     match write::edit(change, assign).await? {
         Some(_) => Ok(super::done()),
-        None => Err(errors::not_found(served.info, &request.name)),
+        None => Err(errors::not_found(&served.info, &request.name)),
     }
 }
 

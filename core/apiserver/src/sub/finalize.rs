@@ -18,7 +18,7 @@ use crate::{
 pub(super) async fn finalize(server: &ApiServer, served: &Served, mut request: Request) -> Result<Response> {
     let mut given = Some(verbs::proposal(served, &mut request)?);
     let response = verbs::replace(server, served, &request, Part::Special(keep, metadata), &mut given).await?;
-    response.ok_or_else(|| errors::not_found(served.info, &request.name))
+    response.ok_or_else(|| errors::not_found(&served.info, &request.name))
 }
 
 fn keep(new: &mut Value, old: &Value) {

@@ -16,10 +16,10 @@ const AGENT: u16 = 10_250;
 /// Finds the server that the request names.
 pub(super) async fn locate(server: &ApiServer, served: &Served, mut request: Request) -> Result<Response> {
     let asked = request.name.clone();
-    let place = Place::read(served.info.kind, &asked)?;
+    let place = Place::read(&served.info.kind, &asked)?;
     request.name.clone_from(&place.name);
     let object = verbs::read(server, served, &request).await?.value()?;
-    let destination = match served.info.plural {
+    let destination = match &*served.info.plural {
         "services" => {
             let none = || Error::new(ErrorKind::Unavailable, format!("no endpoints available for service {asked:?}"));
             service(server, &request.namespace, &place, &object).await?.ok_or_else(none)?

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use windlass_api::{decode::Decoded, resources::Subresource, selector::Labels};
 use windlass_kernel::{
     api::{Answer, PatchType, Request, Response, Verb},
-    error::Result,
+    error::{Error, ErrorKind, Result},
 };
 
 use crate::{
     body::{self, Wanted},
+    custom::{self, Scale, path::JsonPath},
     errors, object,
     registry::Served,
     rules::Part,
@@ -30,7 +31,8 @@ pub(super) async fn serve(
     let validation = request.options.field_validation;
     let response = match request.verb {
         Verb::Get => {
-            let scale = of(served, &verbs::read(server, served, &request).await?.value()?);
+            let document = verbs::read(server, served, &request).await?;
+            let scale = of(served, &custom::open(server, served, &document).await?)?;
             return Ok(Response { code: 200, warnings: Vec::new(), answer: Answer::Value(scale) });
         }
         Verb::Update => {
@@ -43,8 +45,8 @@ pub(super) async fn serve(
             let patch = Patch::read(kind, &mut request, subresource.patches)?;
             let change = Change { server, served, request: &request, part: Part::Main };
             let patched = |old: &Value| {
-                let mut scale = of(served, old);
-                patch.make(&mut scale, subresource.message)?;
+                let mut scale = of(served, old)?;
+                patch.make(&mut scale, Some(subresource.message))?;
                 let decoded = Decoded { value: scale, duplicates: Vec::new() };
                 let read = body::checked(decoded, wanted, validation, "")?;
                 scaled(served, old, &read.object, read.warnings)
@@ -54,9 +56,9 @@ pub(super) async fn serve(
         _ => return Err(errors::no_such_verb(&request)),
     };
     let Some(Response { code, warnings, answer: Answer::Object(document) }) = response else {
-        return Err(errors::not_found(served.info, &request.name));
+        return Err(errors::not_found(&served.info, &request.name));
     };
-    Ok(Response { code, warnings, answer: Answer::Value(of(served, &document.value()?)) })
+    Ok(Response { code, warnings, answer: Answer::Value(of(served, &document.value()?)?) })
 }
 
 /// The workload with the replicas of a scale.
@@ -76,19 +78,55 @@ fn scaled(served: &Served, old: &Value, scale: &Value, warnings: Vec<String>) ->
     let found = object::meta_text(old, "uid");
     if !uid.is_empty() && uid != found {
         let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
-        return Err(errors::conflict(served.info, name, &why));
+        return Err(errors::conflict(&served.info, name, &why));
     }
     let mut object = old.clone();
     let version = object::meta(scale, "resourceVersion");
     if !object::is_empty(version) {
         object::set_meta(&mut object, "resourceVersion", Some(version.clone()));
     }
-    object::child_mut(&mut object, "spec").insert("replicas".into(), replicas.into());
+    match scale_of(served) {
+        Some(Scale { spec, .. }) => put(&mut object, &spec.fields().unwrap_or_default(), replicas.into()),
+        None => _ = object::child_mut(&mut object, "spec").insert("replicas".into(), replicas.into()),
+    }
     Ok(Proposal { object, owners: Owners::Record, warnings })
 }
 
+/// Where a custom resource has its replicas.
+fn scale_of(served: &Served) -> Option<&Scale> {
+    served.definition()?.scale.as_ref()
+}
+
+/// Sets the value at a chain of fields.
+fn put(object: &mut Value, fields: &[&str], value: Value) {
+    match fields {
+        [] => {}
+        [last] => _ = object::as_map(object).insert((*last).to_owned(), value),
+        [first, rest @ ..] => {
+            let inner = object::as_map(object).entry(*first).or_insert(Value::Null);
+            put(inner, rest, value);
+        }
+    }
+}
+
+/// How many replicas are wanted, how many there are, and what selects them.
+fn facts(served: &Served, workload: &Value) -> Result<(i64, i64, String)> {
+    let Some(scale) = scale_of(served) else {
+        let number = |part: &str| workload[part]["replicas"].as_i64().unwrap_or_default();
+        return Ok((number("spec"), number("status"), selector(served, &workload["spec"]["selector"])));
+    };
+    let number = |path: &JsonPath| path.first(workload).and_then(Value::as_i64);
+    let wanted = number(&scale.spec).ok_or_else(|| {
+        let path = scale.spec.fields().unwrap_or_default().join(".");
+        Error::new(ErrorKind::Internal, format!("the spec replicas field \".{path}\" does not exist"))
+    })?;
+    let selected = scale.selector.as_ref().and_then(|path| path.first(workload)?.as_str());
+    Ok((wanted, number(&scale.status).unwrap_or_default(), selected.unwrap_or_default().to_owned()))
+}
+
 /// The scale of a workload.
-fn of(served: &Served, workload: &Value) -> Value {
+fn of(served: &Served, workload: &Value) -> Result<Value> {
+    let (replicas, there, selector) = facts(served, workload)?;
     let mut meta = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         let value = object::meta(workload, field);
@@ -98,17 +136,15 @@ fn of(served: &Served, workload: &Value) -> Value {
     }
     let mut scale = json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": {},
-        "status": {"replicas": workload["status"]["replicas"].as_i64().unwrap_or_default()},
+        "status": {"replicas": there},
     });
-    let replicas = workload["spec"]["replicas"].as_i64().unwrap_or_default();
     if replicas != 0 {
         scale["spec"]["replicas"] = replicas.into();
     }
-    let selector = selector(served, &workload["spec"]["selector"]);
     if !selector.is_empty() {
         scale["status"]["selector"] = selector.into();
     }
-    scale
+    Ok(scale)
 }
 
 fn selector(served: &Served, selector: &Value) -> String {

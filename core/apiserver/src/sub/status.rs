@@ -14,7 +14,7 @@ pub(super) async fn serve(server: &ApiServer, served: &Served, part: Part, mut r
         Verb::Update => {
             let mut given = Some(verbs::proposal(served, &mut request)?);
             let response = verbs::replace(server, served, &request, part, &mut given).await?;
-            response.ok_or_else(|| errors::not_found(served.info, &request.name))
+            response.ok_or_else(|| errors::not_found(&served.info, &request.name))
         }
         Verb::Patch(kind) => verbs::patched(server, served, kind, part, request).await,
         _ => Err(errors::no_such_verb(&request)),

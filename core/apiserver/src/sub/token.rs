@@ -107,8 +107,8 @@ async fn bind(server: &ApiServer, request: &Request, reference: &Value, claims: 
             "the UID in the bound object reference ({uid}) does not match the UID in record. \
              The object might have been deleted and then recreated"
         );
-        let info = server.parts.registry.known("", "v1", plural)?.info;
-        return Err(errors::conflict(info, name, &why));
+        let served = server.parts.registry.known("", "v1", plural)?;
+        return Err(errors::conflict(&served.info, name, &why));
     }
     let binding = Binding { name: name.to_owned(), uid: found.uid().to_owned() };
     match plural {
@@ -139,5 +139,5 @@ async fn bind(server: &ApiServer, request: &Request, reference: &Value, claims: 
 async fn object(server: &ApiServer, plural: &str, namespace: &str, name: &str) -> Result<Document> {
     let served = server.parts.registry.known("", "v1", plural)?;
     let found = server.read(&served.key(namespace, name)).await?;
-    found.ok_or_else(|| errors::not_found(served.info, name))
+    found.ok_or_else(|| errors::not_found(&served.info, name))
 }

@@ -149,14 +149,9 @@ fn every_kind_has_as_many_cells_as_columns() {
 #[test]
 fn a_table_carries_metadata_unless_told_otherwise() {
     let object = json!({"metadata": {"name": "x"}, "data": {"a": "b"}});
-    let table = table(
-        "",
-        "ConfigMap",
-        [&object],
-        json!({"resourceVersion": "5"}),
-        IncludeObject::Metadata,
-        Timestamp::UNIX_EPOCH,
-    );
+    let look = Look::BuiltIn { group: String::new(), kind: "ConfigMap".into() };
+    let meta = json!({"resourceVersion": "5"});
+    let table = look.table([&object], meta, IncludeObject::Metadata, Timestamp::UNIX_EPOCH);
     assert_eq!(table["metadata"], json!({"resourceVersion": "5"}));
     assert_eq!(table["columnDefinitions"][0]["format"], "name");
     assert_eq!(table["rows"][0]["cells"], json!(["x", 1, "<unknown>"]));

@@ -24,7 +24,7 @@ pub(crate) async fn create(server: &ApiServer, served: &Served, mut request: Req
 /// What the body of a create or update wants.
 pub(crate) fn proposal(served: &Served, request: &mut Request) -> Result<Proposal> {
     let body = mem::take(&mut request.body);
-    let read = body::object(body, Wanted::object_of(served.info), request.options.field_validation)?;
+    let read = body::object(body, Wanted::object_of(&served.info), request.options.field_validation)?;
     let object = convert::to_storage(served, read.object)?;
     Ok(Proposal { object, owners: Owners::Record, warnings: read.warnings })
 }

@@ -15,7 +15,7 @@ use windlass_kernel::{
 use crate::{
     alloc,
     body::{self, Wanted},
-    convert, errors, index, object,
+    convert, custom, errors, index, object,
     registry::Served,
     server::ApiServer,
     write::{self, may_go},
@@ -43,8 +43,8 @@ pub(crate) async fn delete(server: &ApiServer, served: &Served, mut request: Req
     read_options(&mut request)?;
     let mut warnings = Vec::new();
     let answer = match remove(server, served, &request, &mut warnings).await? {
-        Gone::Pending(document) => Answer::Object(convert::to_client(served, document)?),
-        Gone::Now(document) if served.storage.group.is_empty() && ANSWERED.contains(&served.storage.plural) => {
+        Gone::Pending(document) => Answer::Object(convert::stored_to_client(server, served, document).await?),
+        Gone::Now(document) if served.storage.group.is_empty() && ANSWERED.contains(&&*served.storage.plural) => {
             Answer::Object(convert::to_client(served, document)?)
         }
         Gone::Now(document) => Answer::Value(success(served, &request.name, document.uid())),
@@ -54,9 +54,9 @@ pub(crate) async fn delete(server: &ApiServer, served: &Served, mut request: Req
 
 /// The Status that a deletion is answered with.
 fn success(served: &Served, name: &str, uid: &str) -> Value {
-    let mut details = json!({"name": name, "kind": served.info.plural, "uid": uid});
+    let mut details = json!({"name": name, "kind": &*served.info.plural, "uid": uid});
     if !served.info.group.is_empty() {
-        details["group"] = served.info.group.into();
+        details["group"] = (*served.info.group).into();
     }
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }
@@ -125,11 +125,16 @@ pub(crate) async fn remove(
     let key = served.key(&request.namespace, &request.name);
     for _ in 0..ATTEMPTS {
         let current = server.read(&key).await?;
-        let current = current.ok_or_else(|| errors::not_found(served.info, &request.name))?;
+        let current = current.ok_or_else(|| errors::not_found(&served.info, &request.name))?;
         let old = current.value()?;
         agree(served, &request.options, &old, &request.name)?;
-        write::admit(server, request, Some(&old), None, warnings).await?;
-        write::judge(server, request, Some(&old), None, warnings).await?;
+        let opened = match served.definition() {
+            Some(_) => Some(custom::open(server, served, &current).await?),
+            None => None,
+        };
+        let shown = Some(opened.as_ref().unwrap_or(&old));
+        write::admit(server, request, shown, None, warnings).await?;
+        write::judge(server, request, shown, None, warnings).await?;
         let plan = plan(served, &old, &request.options, server.parts.clock.now())?;
         let unchanged = Condition::Unchanged(key.clone(), current.entry().modified);
         let mut txn = Txn { conditions: vec![unchanged], ..Txn::default() };
@@ -150,7 +155,7 @@ pub(crate) async fn remove(
                     return index::unwritten(served, marked).map(Gone::Pending);
                 }
                 object::set_meta(&mut marked, "resourceVersion", None);
-                let value = index::encode(served, &marked)?;
+                let value = custom::encode_as(served, &current, &marked)?;
                 txn.ops.push(Op::Put { key: key.clone(), value, lease: current.entry().lease });
                 if let TxnOutcome::Applied { written, .. } = server.parts.store.txn(txn).await? {
                     let entry = written.into_iter().next();
@@ -160,7 +165,7 @@ pub(crate) async fn remove(
             }
         }
     }
-    Err(errors::modified(served.info, &request.name))
+    Err(errors::modified(&served.info, &request.name))
 }
 
 /// Refuses a deletion whose preconditions do not hold.
@@ -171,7 +176,7 @@ fn agree(served: &Served, options: &Options, old: &Value, name: &str) -> Result<
             "the UID in the precondition ({uid}) does not match the UID in record ({found}). \
              The object might have been deleted and then recreated"
         );
-        return Err(errors::conflict(served.info, name, &why));
+        return Err(errors::conflict(&served.info, name, &why));
     }
     let found = object::meta_text(old, "resourceVersion");
     if let Some(version) = options.preconditions.resource_version.as_deref().filter(|version| *version != found) {
@@ -179,7 +184,7 @@ fn agree(served: &Served, options: &Options, old: &Value, name: &str) -> Result<
             "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({found}). \
              The object might have been modified"
         );
-        return Err(errors::conflict(served.info, name, &why));
+        return Err(errors::conflict(&served.info, name, &why));
     }
     Ok(())
 }
@@ -199,7 +204,7 @@ fn plan(served: &Served, old: &Value, options: &Options, now: Timestamp) -> Resu
     if served.is("", "namespaces") && deleting && !may_go(served, old) {
         let why = "The system is ensuring all content is removed from this namespace.  Upon completion, this namespace \
                    will automatically be purged by the system.";
-        return Err(errors::conflict(served.info, object::name(old), why));
+        return Err(errors::conflict(&served.info, object::name(old), why));
     }
     if deleting && grace > 0 {
         let Some(shorter) = options.grace_period.filter(|wanted| *wanted < grace) else { return Ok(Plan::Wait) };
@@ -213,6 +218,9 @@ fn plan(served: &Served, old: &Value, options: &Options, now: Timestamp) -> Resu
     object::set_meta(&mut marked, "finalizers", value);
     if served.is("", "namespaces") {
         object::child_mut(&mut marked, "status").insert("phase".into(), "Terminating".into());
+    }
+    if served.is_definitions() && !deleting {
+        custom::terminate(&mut marked, &object::time(now));
     }
     if !deleting {
         let grace = if served.rules.graceful { grace_of(old, options) } else { 0 };
@@ -283,7 +291,7 @@ mod tests {
     fn check(plural: &str, old: &Value, options: &Options, expect: &str) {
         let registry = Registry::built_in();
         let served = registry.find("", "v1", plural).unwrap();
-        let said = match plan(served, old, options, Timestamp::from_second(100).unwrap()) {
+        let said = match plan(&served, old, options, Timestamp::from_second(100).unwrap()) {
             Ok(Plan::Delete) => "delete".to_owned(),
             Ok(Plan::Wait) => "wait".to_owned(),
             Ok(Plan::Mark(marked)) => format!(

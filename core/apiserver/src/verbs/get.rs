@@ -12,7 +12,8 @@ use crate::{convert, errors, registry::Served, server::ApiServer};
 /// Reads the object that the request names.
 pub(crate) async fn get(server: &ApiServer, served: &Served, request: &Request) -> Result<Response> {
     let document = read(server, served, request).await?;
-    Ok(Response { code: 200, warnings: Vec::new(), answer: Answer::Object(convert::to_client(served, document)?) })
+    let document = convert::stored_to_client(server, served, document).await?;
+    Ok(Response { code: 200, warnings: Vec::new(), answer: Answer::Object(document) })
 }
 
 /// The object that the request names, as it is stored.
@@ -26,7 +27,7 @@ pub(crate) async fn read(server: &ApiServer, served: &Served, request: &Request)
         Err(error) => return Err(explain_future(server, error, at).await),
         Ok(entry) => entry,
     };
-    Document::stored(entry.ok_or_else(|| errors::not_found(served.info, &request.name))?)
+    Document::stored(entry.ok_or_else(|| errors::not_found(&served.info, &request.name))?)
 }
 
 /// A resource version as a revision.

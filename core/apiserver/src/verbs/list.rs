@@ -18,14 +18,10 @@ pub(crate) async fn list(server: &ApiServer, served: &Served, request: &Request)
     check(&request.options)?;
     let selection = Selection::parse(served, &request.options)?;
     let page = read(server, served, &request.namespace, &selection, &request.options).await?;
-    let items = if served.converts() {
-        page.items.into_iter().map(|item| convert::to_client(served, item)).collect::<Result<_>>()?
-    } else {
-        page.items
-    };
+    let items = convert::all_to_client(server, served, page.items).await?;
     let list = List {
         api_version: served.api_version(),
-        kind: served.info.list_kind(),
+        kind: served.info.list_kind.to_string(),
         revision: page.revision,
         continue_token: page.next.map(|cursor| cursor.encode()).unwrap_or_default(),
         remaining: page.remaining,
@@ -73,8 +69,9 @@ pub(crate) async fn read(
         };
         let read = listing.entries.len();
         let mut last = None;
-        for (index, entry) in listing.entries.into_iter().enumerate() {
-            let document = Document::stored(entry)?;
+        let documents = listing.entries.into_iter().map(Document::stored).collect::<Result<Vec<_>>>()?;
+        let documents = selection.readable(server, served, documents).await?;
+        for (index, document) in documents.into_iter().enumerate() {
             if selection.matches(served, &document) {
                 last = Some((index, document.entry().key.clone()));
                 items.push(document);

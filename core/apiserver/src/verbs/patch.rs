@@ -13,7 +13,7 @@ use crate::{
     body::{self, Refused, Wanted},
     convert, errors, object,
     owners::Owner,
-    registry::Served,
+    registry::{Schema, Served},
     rules::Part,
     server::ApiServer,
     write::{self, Change, Owners, Proposal},
@@ -33,7 +33,7 @@ pub(crate) async fn patch(
         return Ok(response);
     }
     if kind != PatchType::Apply {
-        return Err(errors::not_found(served.info, &request.name));
+        return Err(errors::not_found(&served.info, &request.name));
     }
     server.may(&request, "create", "").await?;
     let proposal = patch.on(served, &request, None, &now)?;
@@ -52,7 +52,7 @@ pub(crate) async fn patched(
     let now = object::time(server.parts.clock.now());
     let change = Change { server, served, request: &request, part };
     let response = write::edit(change, |old| patch.on(served, &request, Some(old), &now)).await?;
-    response.ok_or_else(|| errors::not_found(served.info, &request.name))
+    response.ok_or_else(|| errors::not_found(&served.info, &request.name))
 }
 
 /// A patch that was read but not yet made.
@@ -84,17 +84,21 @@ impl Patch {
             return self.apply(served, request, old, now);
         }
         let mut tree = convert::from_storage(served, old.cloned().unwrap_or_default())?;
-        self.make(&mut tree, served.info.message)?;
+        let message = if let Schema::BuiltIn(message) = served.info.schema { Some(message) } else { None };
+        self.make(&mut tree, message)?;
         let (object, warnings) = self.typed(served, tree, request.options.field_validation)?;
         Ok(Proposal { object: convert::to_storage(served, object)?, owners: Owners::Record, warnings })
     }
 
-    /// Makes a patch that is no apply on a tree of the type.
-    pub(crate) fn make(&self, tree: &mut Value, message: &'static Message) -> Result<()> {
+    /// Makes a patch that is no apply on a tree of the type; strategic ones need a built-in type.
+    pub(crate) fn make(&self, tree: &mut Value, message: Option<&'static Message>) -> Result<()> {
         let made = match self.kind {
             PatchType::Json => patches::json(tree, &self.tree),
             PatchType::Merge | PatchType::Apply => patches::merge(tree, &self.tree),
-            PatchType::Strategic => patches::strategic(tree, &self.tree, message),
+            PatchType::Strategic => match message {
+                Some(message) => patches::strategic(tree, &self.tree, message),
+                None => patches::merge(tree, &self.tree),
+            },
         };
         made.map_err(|error| inapplicable(&error))
     }
@@ -106,7 +110,7 @@ impl Patch {
         }
         let expected = served.api_version();
         let (version, kind) = (config["apiVersion"].as_str(), config["kind"].as_str());
-        if version != Some(&expected) || kind != Some(served.info.kind) {
+        if version != Some(&expected) || kind != Some(&*served.info.kind) {
             let shown = |text: Option<&str>| text.unwrap_or_default().to_owned();
             return Err(errors::bad_request(format!(
                 "the configuration is of {}, Kind={}, and the request is for {expected}, Kind={}",
@@ -129,7 +133,7 @@ impl Patch {
         let config = convert::to_storage(served, config)?;
         let owner = Owner::of(served, request, now.to_owned());
         let merged = owner.apply(served, old, &config, request.options.force)?;
-        let stored = Wanted::object_of(served.storage);
+        let stored = Wanted::object_of(&served.storage);
         let decoded = Decoded { value: merged, duplicates: Vec::new() };
         let read = body::checked(decoded, stored, FieldValidation::Ignore, "")?;
         let mut warnings = Vec::new();
@@ -146,7 +150,7 @@ impl Patch {
     /// Brings a patched tree into the form of its type.
     fn typed(&self, served: &Served, tree: Value, validation: FieldValidation) -> Result<(Value, Vec<String>)> {
         let decoded = Decoded { value: tree, duplicates: self.duplicates.clone() };
-        let read = body::checked(decoded, Wanted::object_of(served.info), validation, "").map_err(|error| {
+        let read = body::checked(decoded, Wanted::object_of(&served.info), validation, "").map_err(|error| {
             let Some((_, odd)) = error.message().split_once("strict decoding error: ") else { return error };
             let why = format!("strict decoding error: {odd}");
             let shown = Value::String(self.tree.to_string());

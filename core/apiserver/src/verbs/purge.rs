@@ -31,15 +31,17 @@ pub(crate) async fn delete_collection(server: &ApiServer, served: &Served, mut r
         request.namespace = namespace.to_owned();
         request.name = name.to_owned();
         match remove(server, served, &request, &mut warnings).await {
-            Ok(Gone::Now(gone) | Gone::Pending(gone)) => items.push(convert::to_client(served, gone)?),
+            Ok(Gone::Now(gone) | Gone::Pending(gone)) => {
+                items.push(convert::stored_to_client(server, served, gone).await?)
+            }
             Err(error) if error.is(ErrorKind::NotFound) => {}
             Err(error) => return Err(error),
         }
     }
-    tracing::debug!(resource = served.info.plural, namespace = within, deleted = items.len(), "collection deleted");
+    tracing::debug!(resource = &*served.info.plural, namespace = within, deleted = items.len(), "collection deleted");
     let list = List {
         api_version: served.api_version(),
-        kind: served.info.list_kind(),
+        kind: served.info.list_kind.to_string(),
         revision: page.revision,
         continue_token: page.next.map(|cursor| cursor.encode()).unwrap_or_default(),
         remaining: page.remaining,

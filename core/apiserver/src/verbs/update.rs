@@ -21,7 +21,7 @@ pub(crate) async fn update(server: &ApiServer, served: &Served, mut request: Req
         return Ok(response);
     }
     let Some(given) = given.filter(|_| served.rules.create_on_update) else {
-        return Err(errors::not_found(served.info, &request.name));
+        return Err(errors::not_found(&served.info, &request.name));
     };
     server.may(&request, "create", "").await?;
     let (said, name) = (object::name(&given.object), &request.name);
@@ -45,7 +45,7 @@ pub(crate) async fn replace(
         // What names a version can be written only once, so it need not be kept for another try.
         let once = given.as_ref().is_some_and(|given| !object::meta_text(&given.object, "resourceVersion").is_empty());
         let proposal = if once { given.take() } else { given.clone() };
-        proposal.ok_or_else(|| errors::modified(served.info, &request.name))
+        proposal.ok_or_else(|| errors::modified(&served.info, &request.name))
     };
     write::edit(change, propose).await
 }

@@ -9,7 +9,7 @@ use windlass_kernel::{
     clock::ClockExt,
     document::Recent,
     error::{Cause, Error, ErrorKind, Result},
-    store::{Change, ListSpec, ReadAt, Revision, WatchStream},
+    store::{Change, Entry, ListSpec, ReadAt, Revision, WatchStream},
 };
 
 use super::get::{explain_future, revision};
@@ -20,7 +20,7 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 
 /// Follows the collection that the request names.
-pub(crate) async fn watch(server: &ApiServer, served: &Served, request: &Request) -> Result<Events> {
+pub(crate) async fn watch(server: &Arc<ApiServer>, served: &Arc<Served>, request: &Request) -> Result<Events> {
     let options = &request.options;
     check(options)?;
     let mut selection = Selection::parse(served, options)?;
@@ -43,12 +43,11 @@ pub(crate) async fn watch(server: &ApiServer, served: &Served, request: &Request
             Ok(listing) => listing,
             Err(error) => return Err(explain_future(server, error, at).await),
         };
-        for entry in listing.entries {
-            let document = Document::stored(entry)?;
-            if selection.matches(served, &document) {
-                pending.push_back(WatchEvent::Added(convert::to_client(served, document)?));
-            }
-        }
+        let documents = listing.entries.into_iter().map(Document::stored).collect::<Result<Vec<_>>>()?;
+        let mut documents = selection.readable(server, served, documents).await?;
+        documents.retain(|document| selection.matches(served, document));
+        let documents = convert::all_to_client(server, served, documents).await?;
+        pending.extend(documents.into_iter().map(WatchEvent::Added));
         if options.send_initial_events == Some(true) && options.bookmarks {
             pending.push_back(WatchEvent::Bookmark { revision: listing.revision, initial_events_end: true });
         }
@@ -72,13 +71,18 @@ pub(crate) async fn watch(server: &ApiServer, served: &Served, request: &Request
         pending,
         changes,
         selection,
-        served: served.clone(),
+        served: Arc::clone(served),
+        server: Arc::clone(server),
         recent: Arc::clone(&server.parts.recent),
         end: end.map(|end| clock.sleep_until(end)),
         farewell: end
             .filter(|_| options.bookmarks)
             .map(|end| clock.sleep_until(end.saturating_sub(BOOKMARK_BEFORE_END))),
         bookmark: options.bookmarks.then(|| clock.sleep(BOOKMARK_EVERY)),
+        retired: served.definition().map(|version| {
+            let retired = Arc::clone(&version.retired);
+            async move { retired.wait().await }.boxed()
+        }),
         clock,
         said: after,
         over: false,
@@ -91,12 +95,15 @@ struct Following {
     pending: VecDeque<WatchEvent>,
     changes: WatchStream,
     selection: Selection,
-    served: Served,
+    served: Arc<Served>,
+    server: Arc<ApiServer>,
     recent: Arc<Recent>,
     clock: Arc<dyn Clock>,
     end: Option<BoxFuture<'static, ()>>,
     farewell: Option<BoxFuture<'static, ()>>,
     bookmark: Option<BoxFuture<'static, ()>>,
+    /// Ends when the resource is defined otherwise, or no more.
+    retired: Option<BoxFuture<'static, ()>>,
     /// Up to where the client knows that it has seen everything.
     said: Revision,
     over: bool,
@@ -119,7 +126,7 @@ impl Following {
         }
         loop {
             match self.woken().await {
-                Woken::Change(Some(Ok(change))) => match self.event(&change) {
+                Woken::Change(Some(Ok(change))) => match self.event(&change).await {
                     Ok(None) => {}
                     Ok(Some(event)) => return Some(Ok(event)),
                     Err(error) => return self.last(error),
@@ -140,10 +147,11 @@ impl Following {
 
     /// Waits for whatever comes first; changes before timers.
     async fn woken(&mut self) -> Woken {
-        let Self { changes, end, farewell, bookmark, .. } = self;
+        let Self { changes, end, farewell, bookmark, retired, .. } = self;
         futures::select_biased! {
             change = changes.next().fuse() => Woken::Change(change),
             () = maybe(end.as_mut()).fuse() => Woken::End,
+            () = maybe(retired.as_mut()).fuse() => Woken::End,
             () = maybe(farewell.as_mut()).fuse() => Woken::Farewell,
             () = maybe(bookmark.as_mut()).fuse() => Woken::Bookmark,
         }
@@ -160,24 +168,32 @@ impl Following {
     }
 
     /// What a change is to a client that sees only what is selected.
-    fn event(&mut self, change: &Change) -> Result<Option<WatchEvent>> {
+    async fn event(&mut self, change: &Change) -> Result<Option<WatchEvent>> {
         self.said = self.said.max(change.revision);
-        let served = &self.served;
-        let before = change.before.clone().map(Document::stored).transpose()?;
-        let before = before.filter(|document| self.selection.matches(served, document));
-        let after = change.after.clone().map(Document::stored).transpose()?;
-        let after = after.filter(|document| self.selection.matches(served, document));
+        let before = self.selected(change.before.as_ref()).await?;
+        let after = self.selected(change.after.as_ref()).await?;
         // Whoever follows the same objects in this process finds them decoded.
         let after = after.map(|document| document.shared(&self.recent));
+        let (server, served) = (&self.server, &self.served);
         Ok(match (before, after) {
             (None, None) => None,
-            (None, Some(after)) => Some(WatchEvent::Added(convert::to_client(served, after)?)),
-            (Some(_), Some(after)) => Some(WatchEvent::Modified(convert::to_client(served, after)?)),
+            (None, Some(after)) => Some(WatchEvent::Added(convert::stored_to_client(server, served, after).await?)),
+            (Some(_), Some(after)) => {
+                Some(WatchEvent::Modified(convert::stored_to_client(server, served, after).await?))
+            }
             (Some(before), None) => {
                 let last = Document::deleted(Arc::clone(before.entry()), change.revision)?;
-                Some(WatchEvent::Deleted(convert::to_client(served, last)?))
+                Some(WatchEvent::Deleted(convert::stored_to_client(server, served, last).await?))
             }
         })
+    }
+
+    /// One side of a change, if there is one and it is selected.
+    async fn selected(&mut self, entry: Option<&Arc<Entry>>) -> Result<Option<Document>> {
+        let Some(entry) = entry else { return Ok(None) };
+        let documents = vec![Document::stored(Arc::clone(entry))?];
+        let mut documents = self.selection.readable(&self.server, &self.served, documents).await?;
+        Ok(documents.pop().filter(|document| self.selection.matches(&self.served, document)))
     }
 }
 

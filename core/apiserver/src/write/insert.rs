@@ -13,7 +13,7 @@ use windlass_kernel::{
 
 use super::{Owners, Proposal, admit, judge, owners_are_seen};
 use crate::{
-    alloc, convert, errors, index, object,
+    alloc, convert, custom, errors, index, object,
     owners::Owner,
     quota::{self, Charges},
     registry::Served,
@@ -32,9 +32,12 @@ pub(crate) async fn insert(
     proposal: Proposal,
 ) -> Result<Response> {
     let Proposal { mut object, owners, mut warnings } = proposal;
+    if served.definition().is_some_and(|version| version.definition.terminating) {
+        return Err(errors::defined_no_more(&served.info));
+    }
     let base = place(server, served, request, &mut object)?;
     stamp(server, &mut object);
-    (served.rules.default)(&mut object);
+    rules::default(served, &mut object);
     (served.rules.prepare_create)(&mut object);
     // Owners are many small trees: where nobody looks at them, they are not made.
     let mut apart = Vec::new();
@@ -46,7 +49,7 @@ pub(crate) async fn insert(
         apply::write_managers(&mut object, &shown);
     }
     if admit(server, request, None, Some(&mut object), &mut warnings).await? {
-        (served.rules.default)(&mut object);
+        rules::default(served, &mut object);
     }
     let mut claims = alloc::claim(server, served, &mut object, None).await?;
     rules::check_new(served, &object)?;
@@ -61,8 +64,8 @@ pub(crate) async fn insert(
                 return answer(served, document, warnings);
             }
         } else {
-            let value = index::encode_owned(served, &object, &apart)?;
-            match put(server, served, &key, value, (&claims, &charges)).await? {
+            let value = custom::encode(server, served, &object, &apart).await?;
+            match put(server, served, &key, (value, &object), (&claims, &charges)).await? {
                 Put::Done(document) => return answer(served, document, warnings),
                 Put::Exists => {}
                 Put::Claimed => {
@@ -77,11 +80,11 @@ pub(crate) async fn insert(
             }
         }
         draws += 1;
-        let Some(base) = &base else { return Err(errors::already_exists(served.info, object::name(&object))) };
+        let Some(base) = &base else { return Err(errors::already_exists(&served.info, object::name(&object))) };
         request.name = draw(&*server.parts.entropy, base);
         object::set_meta(&mut object, "name", Some(request.name.as_str().into()));
     }
-    Err(errors::names_taken(served.info, object::name(&object), DRAWS))
+    Err(errors::names_taken(&served.info, object::name(&object), DRAWS))
 }
 
 fn answer(served: &Served, document: Document, warnings: Vec<String>) -> Result<Response> {
@@ -99,7 +102,7 @@ async fn put(
     server: &ApiServer,
     served: &Served,
     key: &Key,
-    value: bytes::Bytes,
+    (value, object): (bytes::Bytes, &Value),
     (claims, charges): (&alloc::Claims, &Charges),
 ) -> Result<Put> {
     let lease = if served.is("", "events") { Some(server.parts.events.lease().await?) } else { None };
@@ -114,7 +117,7 @@ async fn put(
         TxnOutcome::Applied { written, .. } => {
             let entry = written.into_iter().next();
             let entry = entry.ok_or_else(|| Error::new(ErrorKind::Internal, "a store lost what it wrote"))?;
-            Document::stored(entry).map(Put::Done)
+            custom::written(served, object, Document::stored(entry)?).map(Put::Done)
         }
         TxnOutcome::Refused(entries) if entries.first().is_some_and(Option::is_some) => Ok(Put::Exists),
         TxnOutcome::Refused(_) => Ok(Put::Claimed),

@@ -10,7 +10,7 @@ use windlass_kernel::{
 
 use super::{Owners, Proposal, admit, judge};
 use crate::{
-    alloc, convert, errors, index, object,
+    alloc, convert, custom, errors, index, object,
     owners::Owner,
     quota,
     registry::Served,
@@ -42,13 +42,13 @@ pub(crate) async fn edit(
     let key = served.key(&request.namespace, &request.name);
     for _ in 0..ATTEMPTS {
         let Some(current) = server.read(&key).await? else { return Ok(None) };
-        let old = current.value()?;
+        let old = custom::open(server, served, &current).await?;
         let proposal = propose(&old)?;
         if let Some(response) = change.replace(&current, &old, proposal).await? {
             return Ok(Some(response));
         }
     }
-    Err(errors::modified(served.info, &request.name))
+    Err(errors::modified(&served.info, &request.name))
 }
 
 impl Change<'_> {
@@ -58,13 +58,13 @@ impl Change<'_> {
         let Proposal { object: mut new, owners, mut warnings } = proposal;
         self.agree(current, old, &mut new)?;
         keep(&mut new, old);
-        (served.rules.default)(&mut new);
+        rules::default(served, &mut new);
         rules::prepare(served, part, &mut new, old);
         if owners == Owners::Record {
             Owner::of(served, request, object::time(server.parts.clock.now())).record(Some(old), &mut new);
         }
         if admit(server, request, Some(old), Some(&mut new), &mut warnings).await? {
-            (served.rules.default)(&mut new);
+            rules::default(served, &mut new);
         }
         let claims = alloc::claim(server, served, &mut new, Some(old)).await?;
         rules::check_update(served, part, &new, old)?;
@@ -72,10 +72,10 @@ impl Change<'_> {
         let charges = quota::charge(server, served, request, Some(old), &new).await?;
 
         let version = object::meta_mut(&mut new).remove("resourceVersion");
-        let value = index::encode(served, &new)?;
         let goes = may_go(served, &new);
-        if value == current.entry().value && !goes {
-            return self.answer(current.clone(), warnings);
+        let value = custom::encode(server, served, &new, &[]).await?;
+        if !goes && custom::unchanged(served, &value, current) {
+            return self.answer(custom::written(served, &new, current.clone())?, warnings);
         }
         if request.options.dry_run {
             object::set_meta(&mut new, "resourceVersion", version);
@@ -102,7 +102,7 @@ impl Change<'_> {
             TxnOutcome::Applied { written, .. } => {
                 let entry = written.into_iter().next();
                 let entry = entry.ok_or_else(|| Error::new(ErrorKind::Internal, "a store lost what it wrote"))?;
-                self.answer(Document::stored(entry)?, warnings)
+                self.answer(custom::written(served, &new, Document::stored(entry)?)?, warnings)
             }
             TxnOutcome::Refused(_) => Ok(None),
         }
@@ -116,7 +116,7 @@ impl Change<'_> {
     /// Refuses a proposal that speaks of another object or another state of it.
     fn agree(&self, current: &Document, old: &Value, new: &mut Value) -> Result<()> {
         let Self { served, request, .. } = *self;
-        let (info, name) = (served.info, request.name.as_str());
+        let (info, name) = (&served.info, request.name.as_str());
         let said = object::name(new);
         if said.is_empty() {
             let message =
@@ -139,7 +139,7 @@ impl Change<'_> {
         if version.is_empty() {
             if !served.rules.unconditional_update {
                 let cause = errors::bad_value("metadata.resourceVersion", "0", "must be specified for an update");
-                return Err(errors::invalid(info.group, info.kind, name, vec![cause]));
+                return Err(errors::invalid(&info.group, &info.kind, name, vec![cause]));
             }
             object::set_meta(new, "resourceVersion", Some(now.into()));
         } else if version != now {
@@ -203,7 +203,7 @@ mod tests {
         let registry = Registry::built_in();
         let served = registry.find("coordination.k8s.io", "v1", "leases").unwrap();
         let old = json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "a", "renewTime": "1"}});
-        assert_eq!(leases_only_renewed(served, &old, new), expect);
+        assert_eq!(leases_only_renewed(&served, &old, new), expect);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod agents;
 mod crud;
+mod custom;
 #[cfg(feature = "http")]
 mod http;
 mod messages;

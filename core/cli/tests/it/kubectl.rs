@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("kubectl_runs_jobs_within_their_quota", runs_jobs_within_their_quota),
     ("kubectl_reaches_into_pods", reaches_into_pods),
     ("kubectl_is_told_who_it_may_be", is_told_who_it_may_be),
+    ("kubectl_uses_what_it_defined", uses_what_it_defined),
 ];
 
 /// Why kubectl cannot be used, if it cannot.
@@ -194,4 +195,66 @@ fn is_told_who_it_may_be() {
     assert_eq!((nobody.code, nobody.out.as_str()), (Some(1), "no\n"));
     assert!(cluster.kubectl(&["get", "pods", "--as=nobody"]).failed(1).contains("Forbidden"));
     assert!(cluster.kubectl(&["auth", "whoami"]).ok().contains("kubernetes-admin"));
+}
+
+const WIDGETS: &str = r#"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: widgets, kind: Widget, shortNames: [wd], categories: [all]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    subresources: {status: {}, scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas}}
+    additionalPrinterColumns:
+    - {name: Replicas, type: integer, jsonPath: .spec.replicas}
+    - {name: Color, type: string, jsonPath: .spec.color, priority: 1}
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            description: What a widget is to be.
+            required: [replicas]
+            properties:
+              replicas: {type: integer, minimum: 0, description: How many there are.}
+              color: {type: string, enum: [red, blue], default: red}
+            x-kubernetes-validations:
+            - {rule: "self.replicas < 100", message: too many}
+          status: {type: object, x-kubernetes-preserve-unknown-fields: true}
+"#;
+
+fn uses_what_it_defined() {
+    let cluster = Cluster::fake(&[]);
+    cluster.kubectl_with(&["apply", "-f", "-"], WIDGETS).ok();
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=60s"]).ok();
+    let widget = |name: &str, spec: &str| {
+        format!("apiVersion: example.com/v1\nkind: Widget\nmetadata: {{name: {name}}}\nspec: {spec}\n")
+    };
+    cluster.kubectl_with(&["apply", "-f", "-"], &widget("a", "{replicas: 2}")).ok();
+    let shown = cluster.kubectl(&["get", "wd"]).ok();
+    assert!(shown.starts_with("NAME   REPLICAS\na      2"), "{shown}");
+    assert!(cluster.kubectl(&["get", "widgets", "-o", "wide"]).ok().contains("red"));
+    assert!(cluster.kubectl(&["get", "all"]).ok().contains("widget.example.com/a"));
+    cluster.kubectl(&["scale", "widget/a", "--replicas=5"]).ok();
+    cluster.kubectl(&["patch", "wd", "a", "--type=merge", "-p", r#"{"spec":{"color":"blue"}}"#]).ok();
+    let paths = "jsonpath={.spec.replicas} {.spec.color} {.metadata.generation}";
+    assert_eq!(cluster.kubectl(&["get", "wd", "a", "-o", paths]).ok(), "5 blue 3");
+    cluster
+        .kubectl_with(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &widget("a", "{replicas: 3}"))
+        .ok();
+    let many = cluster.kubectl_with(&["apply", "-f", "-"], &widget("b", "{replicas: 100}")).failed(1);
+    assert!(many.contains("spec: Invalid value: \"object\": too many"), "{many}");
+    let unknown = cluster.kubectl_with(&["apply", "-f", "-"], &widget("b", "{replicas: 1, odd: 1}")).failed(1);
+    assert!(unknown.contains("unknown field \"spec.odd\""), "{unknown}");
+    let explained = cluster.kubectl(&["explain", "widgets.spec"]).ok();
+    assert!(explained.contains("How many there are.") && explained.contains("color"), "{explained}");
+    cluster.kubectl(&["delete", "crd", "widgets.example.com", "--timeout=60s"]).ok();
+    let gone = cluster.kubectl(&["get", "widgets"]).failed(1);
+    assert!(gone.contains("the server doesn't have a resource type \"widgets\""), "{gone}");
 }

@@ -2,6 +2,7 @@
 //! machine can run them. What this machine cannot run is listed as ignored, with the reason.
 
 mod cluster;
+mod conform;
 mod durable;
 mod guestbook;
 mod kubectl;
@@ -23,6 +24,7 @@ fn main() {
         (kubectl::reach::TESTS, kubectl::missing()),
         (guestbook::TESTS, guestbook::missing()),
         (guestbook::WITH_KUBECTL, guestbook::missing().or_else(kubectl::missing)),
+        (conform::TESTS, conform::missing()),
     ];
     for (tests, missing) in groups {
         for &(name, test) in tests {

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 /// The id that a runtime gave a sandbox.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SandboxId(Arc<str>);
 
 /// The id that a runtime gave a container.

@@ -206,6 +206,7 @@ impl Builder {
                 server.rules(Arc::clone(&rbac) as _).authorizer(rbac).admission(Arc::new(escalation))
             }
         };
+        server = server.dial(Arc::clone(&dial) as _);
         if let Some(keys) = self.keys {
             server = server.keys(keys);
         }

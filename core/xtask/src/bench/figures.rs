@@ -13,7 +13,7 @@ use http::{Method, StatusCode};
 use super::{
     Bench, Figure,
     client::{Protocol, Target},
-    disk, etcd,
+    cni, disk, etcd,
     list::{self, Plain},
     load::{self, Kind, Outcome, Until},
     pod,
@@ -37,6 +37,9 @@ struct Run<'a> {
 }
 
 pub(super) fn run(bench: &Bench) -> Result<()> {
+    if let Some(bridge) = &bench.measure_cni {
+        return cni::measure(bridge, bench.runs.unwrap_or(1));
+    }
     // One thread, so that the generator leaves the other cores to what it measures.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if let Some(bytes) = bench.serve_bytes {
@@ -66,6 +69,10 @@ impl Run<'_> {
         }
         if self.wants(Figure::Raw) {
             self.raw().await?;
+        }
+        if self.wants(Figure::Cni) {
+            let runs = self.bench.runs.unwrap_or(if self.bench.quick { 21 } else { 101 }).max(1);
+            cni::run(&mut self.table, self.bench.bridge.as_deref(), runs)?;
         }
         if let Some(kubeconfig) = &self.bench.kubeconfig {
             self.peer(&Target::read(kubeconfig)?).await?;

@@ -11,6 +11,7 @@ const SUITES: &[(&str, &str, &str)] = &[
     ("store", "core/kernel/src/store.rs", "Store"),
     ("runtime", "core/kernel/src/runtime.rs", "ContainerRuntime"),
     ("node", "core/kernel/src/node/agent.rs", "NodeAgent"),
+    ("network", "core/kernel/src/network.rs", "PodNetwork"),
 ];
 
 pub(super) fn check(root: &Path) -> Result<Vec<Problem>> {

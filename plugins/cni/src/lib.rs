@@ -1,0 +1,14 @@
+//! CNI: drive any network plugin, write one, and a bridge that is one.
+//!
+//! [`host::CniNetwork`] is the kernel's `PodNetwork` by running plugin binaries; [`skel::main`] makes a plugin binary of any
+//! `PodNetwork`; [`bridge::Bridge`] is a network of its own, on a Linux bridge. [`wire`] has the protocol's own types, which
+//! need none of the rest. [`lab`] has network namespaces to try networks in.
+
+pub mod bridge;
+mod exec;
+pub mod host;
+pub mod lab;
+mod namespace;
+mod net;
+pub mod skel;
+pub mod wire;

@@ -22,7 +22,7 @@ mod upgrade;
 mod watch;
 
 pub use self::{
-    body::{Body, empty, full, status},
+    body::{Asked, Body, asked, empty, full, status},
     handler::{Issuer, Parts, Server},
     health::{Check, StoreCheck},
     upgrade::{Connect, Connecting, Held, NoSessions},

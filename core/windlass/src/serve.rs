@@ -11,7 +11,7 @@ use windlass_apiserver::{
     Live, StoreLookup,
     access::{AnyOf, ClientCertificates, EcdsaKeys, ServiceAccountTokens},
     discovery::Texts,
-    http::{Connect, Issuer, Parts, Server, StoreCheck, tls},
+    http::{Connect, Issuer, NoSessions, Parts, Server, StoreCheck, tls},
 };
 use windlass_kernel::{Authenticator, Clock, Error, ErrorKind, Keys, Result, SpawnExt, Store};
 
@@ -68,19 +68,10 @@ impl Cluster {
         let config = tls::server_config(&certificate, &pki.authority.pem().certificate)?;
         let issuer = Issuer { issuer: ISSUER.into(), jwks_uri: format!("{ISSUER}/openid/v1/jwks"), keys };
         let parts = Parts {
-            api: self.api(),
-            authenticator: Arc::clone(authenticator),
-            authorizer: Arc::clone(self.server().authorizer()),
-            catalog: Arc::new(Live::new(Arc::clone(self.server()))),
             connector: Arc::clone(connector),
-            dial: Arc::clone(self.dial()),
             texts: Arc::clone(texts),
             issuer: Some(issuer),
-            checks: vec![Arc::new(StoreCheck::new(Arc::clone(self.store())))],
-            address: bound.to_string(),
-            clock: Arc::clone(self.clock()),
-            entropy: Arc::clone(self.entropy()),
-            spawn: Arc::clone(self.spawn()),
+            ..self.http(Arc::clone(authenticator), bound.to_string())
         };
         let server = Server::new(parts, self.stopping().clone());
         let serving = async move {
@@ -92,5 +83,31 @@ impl Cluster {
         self.keep(task);
         tracing::info!(address = %bound, "API served");
         Ok(bound)
+    }
+
+    /// The API over HTTP for those who need no connection, being in this process: see
+    /// [`answer_in_process`](Server::answer_in_process). `address` is what it says where clients ask for one.
+    #[must_use]
+    pub fn serve_in_process(&self, authenticator: Arc<dyn Authenticator>, address: String) -> Arc<Server> {
+        Server::new(self.http(authenticator, address), self.stopping().clone())
+    }
+
+    /// What a server is made of that opens no sessions and explains no fields.
+    fn http(&self, authenticator: Arc<dyn Authenticator>, address: String) -> Parts {
+        Parts {
+            api: self.api(),
+            authenticator,
+            authorizer: Arc::clone(self.server().authorizer()),
+            catalog: Arc::new(Live::new(Arc::clone(self.server()))),
+            connector: Arc::new(NoSessions),
+            dial: Arc::clone(self.dial()),
+            texts: Arc::new(()),
+            issuer: None,
+            checks: vec![Arc::new(StoreCheck::new(Arc::clone(self.store())))],
+            address,
+            clock: Arc::clone(self.clock()),
+            entropy: Arc::clone(self.entropy()),
+            spawn: Arc::clone(self.spawn()),
+        }
     }
 }

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
-    body::Incoming,
     header::{self, HeaderValue},
 };
 use windlass_kernel::{
@@ -16,7 +15,7 @@ use windlass_kernel::{
 };
 
 use super::{
-    body::{self, Body, full},
+    body::{self, Asked, Body, full},
     gzip,
     handler::{Server, is_watch},
     list,
@@ -44,7 +43,7 @@ impl Server {
         identity: Arc<Identity>,
         target: Target,
         labels: &Labels,
-        http: Request<Incoming>,
+        http: Request<Asked>,
     ) -> Result<Response<Body>> {
         let mut request = read_target(identity, &target, &http)?;
         if target.connects() || (target.subresource == "log" && sessions::wants_socket(http.headers())) {
@@ -84,7 +83,7 @@ impl Server {
         mut request: api::Request,
         target: Target,
         labels: &Labels,
-        http: Request<Incoming>,
+        http: Request<Asked>,
     ) -> Response<Body> {
         request.verb = Verb::Connect;
         let parts = self.parts();
@@ -103,7 +102,7 @@ impl Server {
         parts.connector.connect(connecting).await
     }
 
-    fn verb(&self, target: &Target, http: &Request<Incoming>, media_type: &str) -> Result<Verb> {
+    fn verb(&self, target: &Target, http: &Request<Asked>, media_type: &str) -> Result<Verb> {
         let named = !target.name.is_empty();
         Ok(match *http.method() {
             Method::GET if is_watch(target, http.method(), http.uri().query().unwrap_or_default()) => Verb::Watch,
@@ -121,7 +120,7 @@ impl Server {
         })
     }
 
-    fn format(&self, request: &api::Request, resource: Option<&Resource>, http: &Request<Incoming>) -> Result<Format> {
+    fn format(&self, request: &api::Request, resource: Option<&Resource>, http: &Request<Asked>) -> Result<Format> {
         let query = http.uri().query().unwrap_or_default();
         let log = request.subresource == "log";
         let protobuf = resource.is_none_or(|resource| matches!(resource.schema, Schema::BuiltIn(_)));
@@ -225,7 +224,7 @@ fn packed(chunks: impl Iterator<Item = Bytes> + Send + 'static) -> Response<Body
 }
 
 /// Everything but the verb and the body.
-fn read_target(identity: Arc<Identity>, target: &Target, http: &Request<Incoming>) -> Result<api::Request> {
+fn read_target(identity: Arc<Identity>, target: &Target, http: &Request<Asked>) -> Result<api::Request> {
     let resource = GroupVersionResource {
         group: target.group.clone().into(),
         version: target.version.clone().into(),

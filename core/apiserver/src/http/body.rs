@@ -15,6 +15,9 @@ use windlass_kernel::{
 /// The body of an answer.
 pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
+/// The body of a request, wherever it came from.
+pub type Asked = UnsyncBoxBody<Bytes, Error>;
+
 /// The largest body that is read: 3 MiB, as upstream.
 pub(super) const LIMIT: usize = 3 * 1024 * 1024;
 
@@ -50,8 +53,19 @@ pub fn status(error: &Error) -> Response<Body> {
     out
 }
 
+/// The body of a request that came over a connection.
+pub(super) fn received(body: Incoming) -> Asked {
+    let broken = |error: hyper::Error| Error::new(ErrorKind::BadRequest, "a request broke off").with_source(error);
+    BodyExt::boxed_unsync(body.map_err(broken))
+}
+
+/// The body of a request, of these bytes.
+pub fn asked(bytes: impl Into<Bytes>) -> Asked {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
 /// Reads a request's body, up to the limit.
-pub(super) async fn read(body: Incoming) -> Result<Bytes> {
+pub(super) async fn read(body: Asked) -> Result<Bytes> {
     match Limited::new(body, LIMIT).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {

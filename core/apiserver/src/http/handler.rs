@@ -5,7 +5,6 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures::FutureExt;
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
-    body::Incoming,
     header::{self, HeaderName, HeaderValue},
 };
 use windlass_kernel::{
@@ -16,7 +15,7 @@ use windlass_kernel::{
 };
 
 use super::{
-    body::{Body, status},
+    body::{Asked, Body, status},
     documents::Documents,
     health::Check,
     metrics::{Labels, Metrics},
@@ -84,10 +83,12 @@ pub struct Server {
     stop: Stop,
 }
 
-/// What the connection tells about its other end.
+/// What is known about who asks, apart from the request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
     pub(super) certificate: Option<Arc<Vec<u8>>>,
+    // Who it is where nothing has to prove it.
+    pub(super) known: Option<Identity>,
 }
 
 impl Server {
@@ -129,8 +130,16 @@ impl Server {
         &self.stop
     }
 
+    /// Answers a request that came over no connection, from someone in this process.
+    ///
+    /// It is `identity` that asks, unless the request has a bearer token of its own. Sessions cannot be opened this way:
+    /// there is no connection that they could take over.
+    pub async fn answer_in_process(&self, identity: Identity, request: Request<Asked>) -> Response<Body> {
+        self.handle(&Peer { certificate: None, known: Some(identity) }, request).await
+    }
+
     /// Answers one request. A panic on the way is answered 500 and stays alone.
-    pub(super) async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn handle(&self, peer: &Peer, request: Request<Asked>) -> Response<Body> {
         let started = self.parts.clock.uptime();
         let path = request.uri().path().to_owned();
         let (target, method) = (route::parse(&path), request.method().clone());
@@ -183,7 +192,7 @@ impl Server {
         peer: &Peer,
         target: Option<Target>,
         labels: &Labels,
-        request: Request<Incoming>,
+        request: Request<Asked>,
     ) -> Result<Response<Body>> {
         let identity = self.identity(peer, request.headers()).await?;
         if let Some(target) = target {
@@ -223,13 +232,13 @@ impl Server {
             }
             _ => error,
         })?;
-        let own = own.unwrap_or_else(Identity::anonymous);
+        let own = own.or_else(|| peer.known.clone()).unwrap_or_else(Identity::anonymous);
         let wanted = impersonation(headers);
         if wanted.is_empty() { Ok(own) } else { impersonate(&own, wanted, &*self.parts.authorizer).await }
     }
 
     /// What the request is counted as. Names that are not served are left out: they are the client's to invent.
-    fn labels(&self, target: Option<&Target>, request: &Request<Incoming>) -> Labels {
+    fn labels(&self, target: Option<&Target>, request: &Request<Asked>) -> Labels {
         let snapshot = self.parts.catalog.snapshot();
         let known = target.and_then(|t| snapshot.find(&t.group, &t.version, &t.resource));
         let (Some(target), Some(resource)) = (target, known) else {
@@ -315,7 +324,7 @@ fn impersonation(headers: &HeaderMap) -> Impersonation {
     wanted
 }
 
-fn long_running(target: &Target, request: &Request<Incoming>) -> bool {
+fn long_running(target: &Target, request: &Request<Asked>) -> bool {
     let query = request.uri().query().unwrap_or_default();
     target.connects() || target.subresource == "log" || is_watch(target, request.method(), query)
 }

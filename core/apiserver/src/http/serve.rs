@@ -15,7 +15,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use windlass_kernel::{Clock, ClockExt, Result, Spawn};
 
-use super::handler::{Peer, Server};
+use super::{
+    body::received,
+    handler::{Peer, Server},
+};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(30);
@@ -69,10 +72,11 @@ impl Server {
         let clock: &dyn Clock = &*self.parts().clock;
         let Ok(Ok(stream)) = clock.timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let peer = Peer { certificate: certificate.map(|der| Arc::new(der.to_vec())) };
+        let peer = Peer { certificate: certificate.map(|der| Arc::new(der.to_vec())), known: None };
         let server = Arc::clone(&self);
         let service = service_fn(move |request: Request<Incoming>| {
             let (server, peer) = (Arc::clone(&server), peer.clone());
+            let request = request.map(received);
             // Boxed where it is made: what answers a request is large, and is handed on several times.
             Box::pin(async move { Ok::<_, Infallible>(server.handle(&peer, request).await) })
         });

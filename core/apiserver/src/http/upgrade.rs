@@ -8,14 +8,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use hyper::{Request, Response, body::Incoming};
+use hyper::{Request, Response};
 use windlass_kernel::{
     Api, Authorizer, Clock, Dial, Spawn, Stop, api,
     error::{Error, ErrorKind},
 };
 
 use super::{
-    body::{Body, status},
+    body::{Asked, Body, status},
     metrics::Running,
 };
 
@@ -26,8 +26,8 @@ pub struct Connecting {
     pub request: api::Request,
     /// What follows the sub-resource in the path, without its slash.
     pub rest: String,
-    /// The HTTP request; `hyper::upgrade::on` gives its connection after a 101 answer.
-    pub http: Request<Incoming>,
+    /// The HTTP request; `hyper::upgrade::on` gives its connection after a 101 answer, where it has one.
+    pub http: Request<Asked>,
     /// Where the request is carried out.
     pub api: Arc<dyn Api>,
     /// Who may do what.

@@ -13,7 +13,7 @@ use futures::{FutureExt, StreamExt, future, select_biased, stream};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode, Uri,
-    body::{Frame, Incoming},
+    body::Frame,
     header::{self, HeaderName, HeaderValue},
     upgrade::{OnUpgrade, Upgraded},
 };
@@ -26,7 +26,7 @@ use windlass_kernel::{
 };
 
 use self::links::Links;
-use crate::http::{Body, Connecting, empty};
+use crate::http::{Asked, Body, Connecting, empty};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -142,7 +142,7 @@ fn prefix<'p>(path: &'p str, rest: &str) -> &'p str {
 }
 
 /// A proxy's root is a folder: without its slash, relative links would lead nowhere.
-fn slash(http: &Request<Incoming>, rest: &str) -> Option<Response<Body>> {
+fn slash(http: &Request<Asked>, rest: &str) -> Option<Response<Body>> {
     let path = http.uri().path();
     let wanted = rest.is_empty() && !path.ends_with('/') && matches!(*http.method(), Method::GET | Method::HEAD);
     if !wanted || http.headers().contains_key(header::UPGRADE) {
@@ -156,7 +156,7 @@ fn slash(http: &Request<Incoming>, rest: &str) -> Option<Response<Body>> {
 }
 
 /// The request as the other server is to see it.
-fn onward(http: Request<Incoming>, rest: &str, to: &Destination) -> Result<Request<Incoming>> {
+fn onward(http: Request<Asked>, rest: &str, to: &Destination) -> Result<Request<Asked>> {
     let bad = |what: &str| Error::new(ErrorKind::BadRequest, format!("cannot forward the request: {what}"));
     let (mut parts, body) = http.into_parts();
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -240,7 +240,7 @@ fn is_page(headers: &HeaderMap) -> bool {
     html && !headers.contains_key(header::CONTENT_ENCODING)
 }
 
-type Sender = hyper::client::conn::http1::SendRequest<Incoming>;
+type Sender = hyper::client::conn::http1::SendRequest<Asked>;
 
 /// Begins to speak HTTP.
 async fn start<S>(stream: S, spawn: &dyn Spawn) -> Result<Sender>

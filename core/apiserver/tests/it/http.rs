@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http_body_util::BodyExt as _;
 use serde_json::json;
+use windlass_apiserver::http::asked;
 use windlass_kernel::{
-    Api, Result,
+    Api, Identity, Result,
     api::{Events, Request, Response, Verb},
 };
 
@@ -252,6 +253,24 @@ async fn a_request_that_panics_is_answered_and_hurts_nobody_else() {
     assert_eq!((broken.code, &broken.json()["reason"]), (500, &json!("InternalError")));
     let next = rim::read(sender.send_request(parse("GET /api/v1/namespaces/default")).await.unwrap()).await;
     assert_eq!(next.code, 200);
+}
+
+#[tokio::test]
+async fn whoever_asks_in_process_is_known_unless_a_token_says_otherwise() {
+    let rim = rim::start().await;
+    let ask = async |who: Identity, token: &str| {
+        let mut request = hyper::Request::get("/api/v1/namespaces");
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        rim.http.answer_in_process(who, request.body(asked("")).unwrap()).await.status().as_u16()
+    };
+    let admin = || Identity::new("root", &["system:masters"]);
+    assert_eq!(ask(admin(), "").await, 200);
+    assert_eq!(ask(Identity::new("alice", &[]), "").await, 403);
+    assert_eq!(ask(Identity::anonymous(), "root-token").await, 200);
+    assert_eq!(ask(admin(), "user-token").await, 403);
+    assert_eq!(ask(admin(), "wrong").await, 401);
 }
 
 #[tokio::test]

@@ -83,6 +83,7 @@ pub(crate) struct Rim {
     pub(crate) authority: Authority,
     pub(crate) admin: KeyAndCertificate,
     pub(crate) server: Arc<ApiServer>,
+    pub(crate) http: Arc<Server>,
     pub(crate) rbac: Arc<Rbac>,
     pub(crate) keys: Arc<EcdsaKeys>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -189,8 +190,9 @@ async fn assemble(
         entropy,
         spawn,
     };
-    let ended = tokio::runtime::Handle::current().spawn(Server::new(parts, stop.clone()).serve(listener, tls));
-    Rim { port, authority, admin, server, rbac, keys, clock, stop, ended }
+    let http = Server::new(parts, stop.clone());
+    let ended = tokio::runtime::Handle::current().spawn(Arc::clone(&http).serve(listener, tls));
+    Rim { port, authority, admin, server, http, rbac, keys, clock, stop, ended }
 }
 
 /// One answer, read whole.

@@ -113,3 +113,12 @@ def test_errors_are_the_same() -> None:
             assert "certificate-authority-data" in kubeconfig
 
     asyncio.run(story())
+
+
+def test_calls_that_end_together_in_virtual_time_are_all_answered() -> None:
+    async def story() -> None:
+        async with aio.Cluster(clock="virtual", seed=7) as c:
+            for _ in range(50):
+                await asyncio.gather(*(c.get("ns/default") for _ in range(3)))
+
+    asyncio.run(story())

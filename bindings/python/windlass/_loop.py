@@ -34,8 +34,11 @@ async def wait(op: _native.Op) -> Any:
         return await Asked(op)
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
+    # Where the turn of another call answers this one, the loop hears of it only after the callbacks that are due now.
+    answered: list[bool] = []
 
     def done(answer: Any, error: BaseException | None) -> None:
+        answered.append(True)
         try:
             loop.call_soon_threadsafe(_settle, future, answer, error)
         except RuntimeError:
@@ -43,7 +46,7 @@ async def wait(op: _native.Op) -> Any:
 
     op.start(done)
     if op.rests():
-        loop.call_soon(_turn, loop, future, op, _HOPS)
+        loop.call_soon(_turn, loop, future, answered, op, _HOPS)
     try:
         return await future
     except asyncio.CancelledError:
@@ -55,19 +58,21 @@ async def wait(op: _native.Op) -> Any:
 _HOPS = 4
 
 
-def _turn(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], op: _native.Op, hops: int) -> None:
+def _turn(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], answered: list[bool], op: _native.Op, hops: int
+) -> None:
     """Lets virtual time go on as long as the answer is waited for: nothing else makes it."""
-    if future.done():
+    if answered or future.done():
         return
     if hops:
-        loop.call_soon(_turn, loop, future, op, hops - 1)
+        loop.call_soon(_turn, loop, future, answered, op, hops - 1)
         return
     try:
         op.turn()
     except Exception as error:
         _settle(future, None, error)
         return
-    loop.call_soon(_turn, loop, future, op, _HOPS)
+    loop.call_soon(_turn, loop, future, answered, op, _HOPS)
 
 
 def _settle(future: asyncio.Future[Any], answer: Any, error: BaseException | None) -> None:

@@ -9,7 +9,7 @@ use windlass::{
     apiserver::{access::EcdsaKeys, stream::Sessions},
     client::{Client, Informers, run_controllers},
     kernel::{
-        ClockExt, Document, Error, ErrorKind, Result, SpawnExt, Stop, Store,
+        Authenticator, Clock, ClockExt, Document, Error, ErrorKind, Keys, Result, SpawnExt, Stop, Store,
         api::GroupVersionResource,
         scheduler::{Reason, Refusal},
     },
@@ -28,6 +28,7 @@ use crate::{
     plugins::Admits,
     raise::{lost, raise},
     reply::Reply,
+    wire::Http,
 };
 
 /// Who may do everything.
@@ -307,6 +308,19 @@ impl Cluster {
         Some((found.nodes, found.overall.map(told), refusals, found.absent.map(told), found.room))
     }
 
+    /// A call for the API as HTTP without a connection; `address` is what it says where clients ask for one.
+    fn http(&self, py: Python<'_>, address: String) -> PyResult<Op> {
+        self.engine.check(py)?;
+        let (engine, state) = (Arc::clone(&self.engine), Arc::clone(&self.state));
+        Ok(Op::new(&self.engine, async move {
+            let state = state.lock().await;
+            let State { whole, keys, .. } = state.as_ref().ok_or_else(lost)?;
+            let authenticator = keys.authenticator(whole.cluster().clock(), whole.cluster().store());
+            let server = whole.cluster().serve_in_process(authenticator, address);
+            Ok(Reply::Made(Box::new(move |py| Http::new(engine, server).into_py_any(py))))
+        }))
+    }
+
     /// Stops every component. Calls that are waited for raise `ClosedError`.
     fn close(&self, py: Python<'_>) {
         let state = Arc::clone(&self.state);
@@ -330,6 +344,15 @@ impl Secrets {
         let pki = Pki::generate(engine.clock().now())?;
         let keys = EcdsaKeys::from_pkcs8(&pki.token_key, &[])?;
         Ok(Self::Real(Arc::new(pki), Arc::new(keys)))
+    }
+
+    /// Knows who has a certificate or token that was signed here.
+    fn authenticator(&self, clock: &Arc<dyn Clock>, store: &Arc<dyn Store>) -> Arc<dyn Authenticator> {
+        let keys: Arc<dyn Keys> = match self {
+            Self::Real(_, keys) => Arc::clone(keys) as _,
+            Self::Fake => Arc::new(FakeKeys::default()),
+        };
+        serve::authenticator(keys, Arc::clone(clock), Arc::clone(store))
     }
 }
 
@@ -368,8 +391,7 @@ impl State {
             return Err(Error::new(ErrorKind::NotSupported, text));
         };
         let cluster = self.whole.cluster_mut();
-        let (clock, store) = (Arc::clone(cluster.clock()), Arc::clone(cluster.store()));
-        let authenticator = serve::authenticator(Arc::clone(keys) as _, clock, store);
+        let authenticator = self.keys.authenticator(cluster.clock(), cluster.store());
         let (pki, keys) = (Arc::clone(pki), Arc::clone(keys));
         let https = Https { pki, authenticator, connector: Arc::new(Sessions), texts: Arc::new(()), keys };
         let authority = &https.pki.authority;

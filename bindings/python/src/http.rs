@@ -84,6 +84,7 @@ pub(crate) async fn ask(stream: ByteStream, asks: Asks) -> Result<(u16, Headers,
     }
 }
 
-fn headers(map: &HeaderMap) -> Headers {
+/// The headers for Python.
+pub(crate) fn headers(map: &HeaderMap) -> Headers {
     map.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect()
 }

@@ -16,6 +16,7 @@ mod raise;
 mod reply;
 mod streams;
 mod text;
+mod wire;
 
 use pyo3::pymodule;
 
@@ -31,5 +32,6 @@ mod _native {
         op::{Op, gather},
         streams::{Chunks, Events},
         text::{called, documents, kinds, of_kind, table, to_yaml, version},
+        wire::Http,
     };
 }

@@ -17,6 +17,7 @@ from ._drive import run
 from ._extend import Extensible
 from ._nodes import Nodes, SimulatedNode, specs
 from ._pods import ExecResult, Explanation, Response
+from ._reach import Reachable
 from ._spans import Span, seconds
 from ._waits import Condition, Follow
 from ._worlds import Clock, Differences, seed_of
@@ -25,6 +26,8 @@ from .manifests import Source, Sources
 from .objects import Event, Object, ObjectList
 
 if TYPE_CHECKING:
+    import kr8s
+    import lightkube
     from typing_extensions import Self
 
 __all__ = ["ALL", "Client", "Cluster", "Connection", "LogLines", "Watch", "connect"]
@@ -444,7 +447,7 @@ def _close_all() -> None:
         owner.close()
 
 
-class Cluster(_Owner[_native.Cluster], Extensible, Client):
+class Cluster(_Owner[_native.Cluster], Extensible, Reachable, Client):
     """A whole cluster inside this process: API, controllers, scheduler and simulated nodes.
 
     It can be used when the constructor returns. Use it as a context manager, or :meth:`close` it.
@@ -516,6 +519,19 @@ class Cluster(_Owner[_native.Cluster], Extensible, Client):
         """The text of a kubeconfig for other clients. The first call begins to serve the API on the loopback address."""
         text: str = self._held.kubeconfig().wait()
         return text
+
+    def lightkube_client(self, **options: Any) -> lightkube.Client:
+        """A ``lightkube.Client`` for this cluster, without a socket. Options are those of its class."""
+        from ._clients import lightkube_client
+
+        options.setdefault("namespace", self.namespace)
+        return lightkube_client(self._native_cluster, "Client", options)  # type: ignore[no-any-return]
+
+    def kr8s_api(self) -> kr8s.Api:
+        """A ``kr8s.Api`` for this cluster, without a socket; hand it to kr8s as ``api=``."""
+        from ._clients import kr8s_api
+
+        return kr8s_api(self._native_cluster, self.namespace)
 
     def __repr__(self) -> str:
         return f"<windlass.Cluster at {id(self):#x}>"

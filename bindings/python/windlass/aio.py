@@ -20,6 +20,7 @@ from ._loop import arun
 from ._loop import wait as _wait
 from ._nodes import Nodes, SimulatedNode, specs
 from ._pods import ExecResult, Explanation, Response
+from ._reach import Reachable
 from ._spans import Span, seconds
 from ._waits import Condition, Follow
 from ._worlds import Clock, Differences, seed_of
@@ -28,6 +29,8 @@ from .manifests import Source, Sources
 from .objects import Event, Object, ObjectList
 
 if TYPE_CHECKING:
+    import kr8s.asyncio
+    import lightkube
     from typing_extensions import Self
 
 __all__ = ["ALL", "Client", "Cluster", "Connection", "LogLines", "Watch", "connect"]
@@ -382,7 +385,7 @@ class LogLines(AsyncIterator[str]):
         self.close()
 
 
-class Cluster(Extensible, Client):
+class Cluster(Extensible, Reachable, Client):
     """A whole cluster inside this process, for asyncio. ``async with`` it, or :meth:`start` and :meth:`close` it."""
 
     def __init__(
@@ -397,6 +400,14 @@ class Cluster(Extensible, Client):
         """Starts the cluster; it can be used then."""
         self._take(await _wait(_native.launch(list(specs(self._nodes)), self._seed)))
         return self
+
+    @classmethod
+    def _over(cls, cluster: _client.Cluster) -> Cluster:
+        """The same cluster as a blocking one, which it ends with."""
+        same = cls(namespace=cluster.namespace)
+        same._owner = cluster
+        Client.__init__(same, cluster._calls.api, cluster.namespace, cluster._calls.owner)
+        return same
 
     def _take(self, launched: _native.Cluster) -> None:
         self._owner = _client._Owner(launched)
@@ -453,6 +464,19 @@ class Cluster(Extensible, Client):
         """See :meth:`windlass.Cluster.kubeconfig`."""
         text: str = await _wait(self._native_cluster.kubeconfig())
         return text
+
+    def lightkube_client(self, **options: Any) -> lightkube.AsyncClient:
+        """A ``lightkube.AsyncClient`` for this cluster, without a socket. Options are those of its class."""
+        from ._clients import lightkube_client
+
+        options.setdefault("namespace", self.namespace)
+        return lightkube_client(self._native_cluster, "AsyncClient", options)  # type: ignore[no-any-return]
+
+    async def kr8s_api(self) -> kr8s.asyncio.Api:
+        """A ``kr8s.asyncio.Api`` for this cluster, without a socket; hand it to kr8s as ``api=``."""
+        from ._clients import kr8s_async_api
+
+        return await kr8s_async_api(self._native_cluster, self.namespace)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_calls":

@@ -6,14 +6,8 @@ use windlass_api::{
 };
 
 /// The conditions that are the agent's alone. Others stay as their writers left them, unless the agent speaks of them too.
-const OWN: [&str; 6] = [
-    "Initialized",
-    "Ready",
-    "ContainersReady",
-    "PodReadyToStartContainers",
-    "PodResizeInProgress",
-    "PodResizePending",
-];
+const OWN: [&str; 6] =
+    ["Initialized", "Ready", "ContainersReady", "PodReadyToStartContainers", "PodResizeInProgress", "PodResizePending"];
 
 /// Joins the agent's status to the one that is known.
 ///

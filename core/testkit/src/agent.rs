@@ -25,7 +25,7 @@ use windlass_kernel::{
 };
 
 pub use self::behaviour::{Behaviour, End};
-use self::pod::Running;
+use self::pod::{Id, Running};
 
 /// What a fake node is and how its pods behave.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    pods: BTreeMap<ObjectKey, Running>,
+    pods: BTreeMap<Id, Running>,
     listeners: Vec<mpsc::UnboundedSender<Report>>,
     addresses: u32,
 }
@@ -91,11 +91,11 @@ impl FakeAgent {
         Self(Arc::new(Inner { node, clock, spawn, state: Mutex::default() }))
     }
 
-    /// The pods that are known, with their statuses.
+    /// The pods that are known, with their statuses. A name is there twice while one that has left the set still ends.
     #[must_use]
     pub fn statuses(&self) -> Vec<(ObjectKey, PodStatus)> {
         let state = self.0.state.lock();
-        state.pods.iter().map(|(key, pod)| (key.clone(), pod.status.clone())).collect()
+        state.pods.iter().map(|(id, pod)| (id.key.clone(), pod.status.clone())).collect()
     }
 
     /// Makes a pod's containers end with an exit code, as if their process had.
@@ -105,14 +105,16 @@ impl FakeAgent {
     /// [`NotFound`](ErrorKind::NotFound) where no such pod runs here.
     pub fn exit(&self, key: &ObjectKey, code: i32) -> Result<()> {
         let uid = self.running(key, "")?.uid;
-        self.0.step(key, &uid, &mut |running, now| running.exited(code, now));
+        self.0.step(&Id { key: key.clone(), uid }, &mut |running, now| running.exited(code, now));
         Ok(())
     }
 
+    /// The pod of that uid; with none, the one that has the name now.
     fn running(&self, key: &ObjectKey, uid: &str) -> Result<Running> {
         let state = self.0.state.lock();
-        let running = state.pods.get(key).filter(|running| uid.is_empty() || running.uid == uid);
-        running.cloned().ok_or_else(|| {
+        let fits = |id: &Id| id.key == *key && (uid.is_empty() || id.uid == uid);
+        let named = state.pods.iter().filter(|(id, _)| fits(id)).map(|(_, running)| running);
+        named.min_by_key(|running| running.ending).cloned().ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("pod {key} does not run on node {}", self.0.node.name))
         })
     }
@@ -120,43 +122,43 @@ impl FakeAgent {
 
 impl Inner {
     /// Changes a pod's state and reports it.
-    fn step(&self, key: &ObjectKey, uid: &str, change: &mut dyn FnMut(&mut Running, jiff::Timestamp)) {
+    fn step(&self, id: &Id, change: &mut dyn FnMut(&mut Running, jiff::Timestamp)) {
         let now = self.clock.now();
         let mut state = self.state.lock();
-        let Some(running) = state.pods.get_mut(key).filter(|running| running.uid == uid) else { return };
+        let Some(running) = state.pods.get_mut(id) else { return };
         change(running, now);
-        let report = running.report(key);
+        let report = running.report(&id.key);
         state.listeners.retain(|listener| listener.unbounded_send(report.clone()).is_ok());
         if report.released {
-            state.pods.remove(key);
+            state.pods.remove(id);
         }
     }
 
     /// Begins to run a pod; its script is a task of its own.
-    fn begin(self: &Arc<Self>, key: &ObjectKey, pod: &Arc<Pod>, state: &mut State) {
+    fn begin(self: &Arc<Self>, id: &Id, pod: &Arc<Pod>, state: &mut State) {
         let behaviour = (self.node.behaviour)(pod);
         state.addresses += 1;
         let ip = format!("{}.{}", self.node.pod_prefix, 1 + state.addresses % 254);
         let mut running = Running::new(pod, &self.node.address, ip);
-        let (inner, script) = (Arc::downgrade(self), (key.clone(), running.uid.clone(), behaviour));
+        let (inner, script) = (Arc::downgrade(self), (id.clone(), behaviour));
         let clock = Arc::clone(&self.clock);
         running.script = Some(Arc::new(self.spawn.spawn("fake.pod", play(inner, clock, script))));
-        state.pods.insert(key.clone(), running);
+        state.pods.insert(id.clone(), running);
     }
 
     /// Begins to end a pod.
-    fn end(self: &Arc<Self>, key: &ObjectKey, running: &mut Running, grace: Duration) {
+    fn end(self: &Arc<Self>, id: &Id, running: &mut Running, grace: Duration) {
         if running.ending {
             return;
         }
         running.ending = true;
         let stop = running.stop_delay((self.node.behaviour)(&running.pod).stop, grace);
-        let (inner, key, uid) = (Arc::downgrade(self), key.clone(), running.uid.clone());
+        let (inner, id) = (Arc::downgrade(self), id.clone());
         let clock = Arc::clone(&self.clock);
         let ending = async move {
             clock.sleep(stop).await;
             if let Some(inner) = inner.upgrade() {
-                inner.step(&key, &uid, &mut Running::released);
+                inner.step(&id, &mut Running::released);
             }
         };
         running.script = Some(Arc::new(self.spawn.spawn("fake.pod.end", ending)));
@@ -164,10 +166,10 @@ impl Inner {
 }
 
 /// Plays a pod's script: start, readiness, ends and restarts.
-async fn play(inner: Weak<Inner>, clock: Arc<dyn Clock>, (key, uid, behaviour): (ObjectKey, String, Behaviour)) {
+async fn play(inner: Weak<Inner>, clock: Arc<dyn Clock>, (id, behaviour): (Id, Behaviour)) {
     let step = |change: &mut dyn FnMut(&mut Running, jiff::Timestamp)| {
         let Some(inner) = inner.upgrade() else { return };
-        inner.step(&key, &uid, change);
+        inner.step(&id, change);
     };
     clock.sleep(behaviour.start).await;
     let mut pause = behaviour.restart;
@@ -227,28 +229,27 @@ impl NodeAgent for FakeAgent {
 
     async fn sync(&self, pods: Vec<Arc<Pod>>) -> Result<()> {
         let mut state = self.0.state.lock();
-        let mut wanted: BTreeMap<ObjectKey, &Arc<Pod>> = pods.iter().map(|pod| (pod::key(pod), pod)).collect();
-        for (key, running) in &mut state.pods {
-            // A pod of the same name that is still ending is let end first; its report brings the next sync.
-            match wanted.remove(key).filter(|pod| Arc::ptr_eq(pod, &running.pod) || pod::uid(pod) == running.uid) {
-                None => self.0.end(key, running, Duration::from_secs(30)),
+        let mut wanted: BTreeMap<Id, &Arc<Pod>> = pods.iter().map(|pod| (Id::of(pod), pod)).collect();
+        for (id, running) in &mut state.pods {
+            match wanted.remove(id) {
+                None => self.0.end(id, running, Duration::from_secs(30)),
                 Some(pod) => {
                     running.pod = Arc::clone(pod);
                     if let Some(grace) = pod::ending(pod) {
-                        self.0.end(key, running, grace);
+                        self.0.end(id, running, grace);
                     }
                 }
             }
         }
-        for (key, pod) in wanted {
+        for (id, pod) in wanted {
             if pod::ended(pod) && pod::ending(pod).is_none() {
                 continue;
             }
-            self.0.begin(&key, pod, &mut state);
+            self.0.begin(&id, pod, &mut state);
             if let Some(grace) = pod::ending(pod)
-                && let Some(running) = state.pods.get_mut(&key)
+                && let Some(running) = state.pods.get_mut(&id)
             {
-                self.0.end(&key, running, grace);
+                self.0.end(&id, running, grace);
             }
         }
         Ok(())
@@ -257,9 +258,9 @@ impl NodeAgent for FakeAgent {
     fn reports(&self) -> BoxStream<'static, Report> {
         let (sender, receiver) = mpsc::unbounded();
         let mut state = self.0.state.lock();
-        for (key, running) in &state.pods {
+        for (id, running) in &state.pods {
             // The receiver is in our hands, so it listens.
-            let _ = sender.unbounded_send(running.report(key));
+            let _ = sender.unbounded_send(running.report(&id.key));
         }
         state.listeners.push(sender);
         receiver.boxed()

@@ -14,6 +14,21 @@ use windlass_kernel::{controller::ObjectKey, node::Report};
 
 use super::Script;
 
+/// Which pod it is. One of the same name and another uid is another pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Id {
+    pub(super) key: ObjectKey,
+    pub(super) uid: String,
+}
+
+impl Id {
+    pub(super) fn of(pod: &Pod) -> Self {
+        let meta = &pod.metadata;
+        let key = ObjectKey::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+        Self { key, uid: meta.uid.clone().unwrap_or_default() }
+    }
+}
+
 /// A pod as a fake node runs it.
 #[derive(Clone, Debug)]
 pub(super) struct Running {
@@ -36,7 +51,7 @@ impl Running {
         let ip = if pod.spec.host_network == Some(true) { host.to_owned() } else { ip };
         status.pod_ips = vec![PodIP { ip: ip.clone() }];
         status.pod_ip = Some(ip);
-        Self { pod: Arc::clone(pod), uid: uid(pod), status, ending: false, released: false, script: None }
+        Self { pod: Arc::clone(pod), uid: Id::of(pod).uid, status, ending: false, released: false, script: None }
     }
 
     pub(super) fn report(&self, key: &ObjectKey) -> Report {
@@ -169,15 +184,6 @@ fn terminated(code: i32, started: Timestamp, finished: Timestamp) -> ContainerSt
 /// The last ended state of a container that runs again.
 fn ended_state(last: &ContainerState, state: &ContainerState) -> ContainerState {
     if state.terminated.is_some() { state.clone() } else { last.clone() }
-}
-
-pub(super) fn key(pod: &Pod) -> ObjectKey {
-    let meta = &pod.metadata;
-    ObjectKey::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
-}
-
-pub(super) fn uid(pod: &Pod) -> String {
-    pod.metadata.uid.clone().unwrap_or_default()
 }
 
 /// The grace period of a pod that is being deleted.

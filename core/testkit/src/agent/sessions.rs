@@ -18,7 +18,10 @@ use windlass_kernel::{
     node::{Exit, LogRequest, Ports, Process, Session, SessionRequest, Streams},
 };
 
-use super::{pod::Running, web};
+use super::{
+    pod::{Id, Running},
+    web,
+};
 use crate::pipe;
 
 /// One line for each container that has started.
@@ -54,7 +57,7 @@ pub(super) fn open(running: &Running, request: SessionRequest, spawn: &Arc<dyn S
             exec(&["echo".into(), name], streams, spawn)
         }
         SessionRequest::PortForward { .. } => {
-            Session::Ports(Box::new(Scripted { pod: super::pod::key(&running.pod), spawn: Arc::clone(spawn) }))
+            Session::Ports(Box::new(Scripted { pod: Id::of(&running.pod).key, spawn: Arc::clone(spawn) }))
         }
     }
 }

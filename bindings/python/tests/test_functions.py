@@ -171,9 +171,10 @@ def test_a_readiness_probe_leaves_it_to_the_function(v: windlass.Cluster) -> Non
 def test_a_function_hears_of_the_end_and_may_take_its_time(c: windlass.Cluster) -> None:
     heard = threading.Event()
 
-    @c.image("polite")
+    @c.image("polite", ready=False)
     def polite(ctx: Context) -> int:
         assert ctx.wait_stopping(timeout=0.01) is False
+        ctx.ready()
         ctx.wait_stopping()
         assert ctx.stopping
         heard.set()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 from . import _native
 from ._drive import Asked, stepping
 from ._spans import Span, seconds
-from .objects import Object, decode
+from .objects import Node, Object, decode, parse
 
 if TYPE_CHECKING:
     from . import _client, aio
@@ -61,7 +61,7 @@ class _Base:
         self._native = native
         self.pod: Object = Object({"apiVersion": "v1", "kind": "Pod", **decode(native.pod())})
         """The pod, as it was when its container began."""
-        self.container = decode(native.container())
+        self.container: Node = parse(native.container())
         """The container of the pod's spec."""
         self.env: Mapping[str, str] = dict(native.env())
         """The environment. The process's own (``os.environ``) is another."""

@@ -93,7 +93,8 @@ pub fn checks() -> Vec<Check> {
         a_deleted_pod_ends_and_its_last_report_says_so,
         a_new_agent_finds_the_containers_of_the_one_before needs Restart,
         a_pod_that_left_the_set_is_ended,
-        a_dropped_session_ends_alone
+        a_dropped_session_ends_alone,
+        a_pod_that_replaces_another_of_its_name_is_a_new_pod
     ]
 }
 
@@ -277,4 +278,27 @@ async fn a_dropped_session_ends_alone(fixture: Fixture) {
     assert_eq!(after.container_id, before.container_id, "the container went with the session");
     fixture.sync(&[]).await;
     fixture.hear(&mut reports, &pod, |report| report.released).await;
+}
+
+/// Contract 7: whoever takes the name of a pod that still runs is run too, and the former ends.
+async fn a_pod_that_replaces_another_of_its_name_is_a_new_pod(fixture: Fixture) {
+    let mut former = fixture.pod("replaced");
+    // A pod that is played by script would end at once otherwise.
+    former.metadata.annotations.insert("fake.windlass.dev/stop-delay".into(), "1s".into());
+    let mut reports = fixture.agent.reports();
+    let mut others = fixture.agent.reports();
+    fixture.sync(&[&former]).await;
+    let before = fixture.running(&mut reports, &former).await;
+    let mut pod = former.clone();
+    pod.metadata.uid = pod.metadata.uid.map(|uid| format!("{uid}-2"));
+    fixture.sync(&[&pod]).await;
+    let after = fixture.running(&mut reports, &pod).await;
+    assert_ne!(after.container_id, before.container_id, "the new pod has the container of the former");
+    assert_eq!(after.restart_count, 0, "the new pod counts the starts of the former");
+    fixture.hear(&mut others, &former, |report| report.released).await;
+    let mut late = fixture.agent.reports();
+    let still = fixture.running(&mut late, &pod).await;
+    assert_eq!(still.container_id, after.container_id, "the new pod's container went with the former's");
+    fixture.sync(&[]).await;
+    fixture.hear(&mut others, &pod, |report| report.released).await;
 }

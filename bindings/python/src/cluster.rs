@@ -34,6 +34,9 @@ use crate::{
 /// Who may do everything.
 const ADMIN: &str = "kubernetes-admin";
 
+/// An object on one side of a difference, as JSON.
+type Side = Option<Cow<'static, [u8]>>;
+
 /// A cluster with a store in memory and fake nodes, until it is closed.
 #[pyclass(frozen, module = "windlass._native")]
 pub(crate) struct Cluster {
@@ -177,11 +180,7 @@ impl Cluster {
     }
 
     /// The objects in which this cluster and another differ: what is here and what is there.
-    fn diff(
-        &self,
-        py: Python<'_>,
-        other: &Self,
-    ) -> PyResult<Vec<(Option<Cow<'static, [u8]>>, Option<Cow<'static, [u8]>>)>> {
+    fn diff(&self, py: Python<'_>, other: &Self) -> PyResult<Vec<(Side, Side)>> {
         let (here, there) = (Arc::clone(&self.store), Arc::clone(&other.store));
         let found = async move { testing::differences(here.as_ref(), there.as_ref()).await };
         let found = self.engine.look(py, found.boxed())?.map_err(|error| raise(py, &error))?;

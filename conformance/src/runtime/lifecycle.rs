@@ -67,7 +67,7 @@ async fn killed(fixture: Fixture) {
     pod.remove().await;
 }
 
-/// Contract 6: code and times stay.
+/// Contract 6: code and times stay, and the end is not before the start.
 async fn exit_is_kept(fixture: Fixture) {
     let pod = fixture.sandbox("a").await;
     let id = pod.start("web", &Program::Exit(3)).await;

@@ -80,7 +80,11 @@ impl<K: Replicas> ReplicaSets<K> {
     }
 
     async fn write_status(&self, set: &ReplicaSet, observed: &Observed<'_>) -> Result<()> {
-        let status = status::of(set, observed, self.clock.now());
+        let mut status = status::of(set, observed, self.clock.now());
+        if !K::COUNTS_TERMINATING {
+            // What the kind cannot hold would be a difference for ever.
+            status.terminating_replicas = None;
+        }
         if status == set.status {
             return Ok(());
         }

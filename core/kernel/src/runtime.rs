@@ -118,8 +118,8 @@ pub enum Opening {
 ///    nothing; starting one that exited is refused with [`Conflict`](crate::ErrorKind::Conflict).
 /// 5. **Stop is graceful, and done.** A stopped container gets its signal, then `grace` to end, then it is killed; no
 ///    grace kills at once. It has exited when the call succeeds.
-/// 6. **The exit is kept.** Exit code, times and reason of an exited container stay until it is removed. A command that
-///    cannot be run makes start fail and leaves the container exited.
+/// 6. **The exit is kept.** Exit code, times and reason of an exited container stay until it is removed, and it has not
+///    ended before it was started. A command that cannot be run makes start fail and leaves the container exited.
 /// 7. **A sandbox takes its containers along.** Stopping it stops them and frees its addresses; removing it, running or
 ///    not, removes them.
 /// 8. **Removing kills.** Removing a running container kills it first.

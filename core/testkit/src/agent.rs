@@ -26,7 +26,7 @@ use windlass_kernel::{
     node::{LogRequest, Report, Session, SessionRequest},
 };
 
-use self::pod::{Next, Running};
+use self::pod::{Id, Next, Running};
 pub use self::{
     behaviour::{Behaviour, End},
     program::{Asked, Environment, Process, Program, Programs, Serve},
@@ -88,7 +88,7 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    pods: BTreeMap<ObjectKey, Running>,
+    pods: BTreeMap<Id, Running>,
     listeners: Vec<mpsc::UnboundedSender<Report>>,
     addresses: u32,
 }
@@ -122,30 +122,30 @@ impl FakeAgent {
         {
             let own = self.0.state.lock();
             state.addresses = own.addresses;
-            state.pods.extend(own.pods.iter().map(|(key, running)| (key.clone(), running.copied())));
-            lives.extend(own.pods.iter().filter(|(_, running)| running.life.is_some()).map(|(key, _)| key.clone()));
+            state.pods.extend(own.pods.iter().map(|(id, running)| (id.clone(), running.copied())));
+            lives.extend(own.pods.iter().filter(|(_, running)| running.life.is_some()).map(|(id, _)| id.clone()));
         }
-        for (key, running) in &mut state.pods {
-            if !lives.contains(key) {
-                fork.0.play(key, running);
+        for (id, running) in &mut state.pods {
+            if !lives.contains(id) {
+                fork.0.play(id, running);
             } else if running.ending {
                 running.plan(Next::Release, fork.0.clock.uptime());
-                fork.0.play(key, running);
+                fork.0.play(id, running);
             } else if !pod::ended_phase(&running.status) {
                 running.interrupted(fork.0.clock.now());
                 let programs = fork.0.node.programs.of(&running.pod).unwrap_or_default();
-                fork.0.live(key, running, programs);
+                fork.0.live(id, running, programs);
             }
         }
         *fork.0.state.lock() = state;
         fork
     }
 
-    /// The pods that are known, with their statuses.
+    /// The pods that are known, with their statuses. A name is there twice while one that has left the set still ends.
     #[must_use]
     pub fn statuses(&self) -> Vec<(ObjectKey, PodStatus)> {
         let state = self.0.state.lock();
-        state.pods.iter().map(|(key, pod)| (key.clone(), pod.status.clone())).collect()
+        state.pods.iter().map(|(id, pod)| (id.key.clone(), pod.status.clone())).collect()
     }
 
     /// Makes a pod's containers end with an exit code, as if their process had.
@@ -155,19 +155,22 @@ impl FakeAgent {
     /// [`NotFound`](ErrorKind::NotFound) where no such pod runs here.
     pub fn exit(&self, key: &ObjectKey, code: i32) -> Result<()> {
         let uid = self.running(key, "")?.uid;
+        let id = Id { key: key.clone(), uid };
         let uptime = self.0.clock.uptime();
-        self.0.step(key, &uid, &mut |running, now| {
+        self.0.step(&id, &mut |running, now| {
             let behaviour = (self.0.node.behaviour)(&running.pod);
             running.exit(code, &behaviour, now, uptime);
-            self.0.play(key, running);
+            self.0.play(&id, running);
         });
         Ok(())
     }
 
+    /// The pod of that uid; with none, the one that has the name now.
     fn running(&self, key: &ObjectKey, uid: &str) -> Result<Running> {
         let state = self.0.state.lock();
-        let running = state.pods.get(key).filter(|running| uid.is_empty() || running.uid == uid);
-        running.cloned().ok_or_else(|| {
+        let fits = |id: &Id| id.key == *key && (uid.is_empty() || id.uid == uid);
+        let named = state.pods.iter().filter(|(id, _)| fits(id)).map(|(_, running)| running);
+        named.min_by_key(|running| running.ending).cloned().ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("pod {key} does not run on node {}", self.0.node.name))
         })
     }
@@ -175,35 +178,35 @@ impl FakeAgent {
 
 impl Inner {
     /// Changes a pod's state and reports it.
-    fn step(&self, key: &ObjectKey, uid: &str, change: &mut dyn FnMut(&mut Running, jiff::Timestamp)) {
+    fn step(&self, id: &Id, change: &mut dyn FnMut(&mut Running, jiff::Timestamp)) {
         let now = self.clock.now();
         let mut state = self.state.lock();
-        let Some(running) = state.pods.get_mut(key).filter(|running| running.uid == uid) else { return };
+        let Some(running) = state.pods.get_mut(id) else { return };
         change(running, now);
-        let report = running.report(key);
+        let report = running.report(&id.key);
         state.listeners.retain(|listener| listener.unbounded_send(report.clone()).is_ok());
         if report.released {
-            state.pods.remove(key);
+            state.pods.remove(id);
         }
     }
 
     /// Begins to run a pod.
-    fn begin(self: &Arc<Self>, key: &ObjectKey, pod: &Arc<Pod>, state: &mut State) {
+    fn begin(self: &Arc<Self>, id: &Id, pod: &Arc<Pod>, state: &mut State) {
         state.addresses += 1;
         let ip = format!("{}.{}", self.node.pod_prefix, 1 + state.addresses % 254);
         let mut running = Running::new(pod, &self.node.address, ip);
         match self.node.programs.of(pod) {
-            Some(programs) => self.live(key, &mut running, programs),
+            Some(programs) => self.live(id, &mut running, programs),
             None => {
                 running.plan(Next::Start, self.clock.uptime() + (self.node.behaviour)(pod).start);
-                self.play(key, &mut running);
+                self.play(id, &mut running);
             }
         }
-        state.pods.insert(key.clone(), running);
+        state.pods.insert(id.clone(), running);
     }
 
     /// Begins to end a pod.
-    fn end(self: &Arc<Self>, key: &ObjectKey, running: &mut Running, grace: Duration) {
+    fn end(self: &Arc<Self>, id: &Id, running: &mut Running, grace: Duration) {
         if running.ending {
             return;
         }
@@ -211,37 +214,36 @@ impl Inner {
         match &running.life {
             Some(life) => {
                 life.stop();
-                let ending = self.outlive(key, running, grace);
+                let ending = self.outlive(id, running, grace);
                 running.script = Some(Arc::new(self.spawn.spawn("fake.pod.end", ending)));
             }
             None => {
                 let stop = running.stop_delay((self.node.behaviour)(&running.pod).stop, grace);
                 running.plan(Next::Release, self.clock.uptime() + stop);
-                self.play(key, running);
+                self.play(id, running);
             }
         }
     }
 
     /// Plays a pod's script from its next step on, as a task of its own.
-    fn play(self: &Arc<Self>, key: &ObjectKey, running: &mut Running) {
-        let script = play(Arc::downgrade(self), Arc::clone(&self.clock), key.clone(), running.uid.clone());
+    fn play(self: &Arc<Self>, id: &Id, running: &mut Running) {
+        let script = play(Arc::downgrade(self), Arc::clone(&self.clock), id.clone());
         running.script = Some(Arc::new(self.spawn.spawn("fake.pod", script)));
     }
 
     /// When a pod's next step is due.
-    fn due(&self, key: &ObjectKey, uid: &str) -> Option<Duration> {
-        let state = self.state.lock();
-        state.pods.get(key).filter(|running| running.uid == uid)?.due()
+    fn due(&self, id: &Id) -> Option<Duration> {
+        self.state.lock().pods.get(id)?.due()
     }
 }
 
 /// Plays a pod's script: start, readiness, ends and restarts.
-async fn play(inner: Weak<Inner>, clock: Arc<dyn Clock>, key: ObjectKey, uid: String) {
+async fn play(inner: Weak<Inner>, clock: Arc<dyn Clock>, id: Id) {
     loop {
-        let Some(due) = inner.upgrade().and_then(|inner| inner.due(&key, &uid)) else { return };
+        let Some(due) = inner.upgrade().and_then(|inner| inner.due(&id)) else { return };
         clock.sleep_until(due).await;
         let Some(inner) = inner.upgrade() else { return };
-        inner.step(&key, &uid, &mut |running, now| {
+        inner.step(&id, &mut |running, now| {
             let behaviour = (inner.node.behaviour)(&running.pod);
             running.advance(&behaviour, now, clock.uptime());
         });
@@ -285,28 +287,27 @@ impl NodeAgent for FakeAgent {
 
     async fn sync(&self, pods: Vec<Arc<Pod>>) -> Result<()> {
         let mut state = self.0.state.lock();
-        let mut wanted: BTreeMap<ObjectKey, &Arc<Pod>> = pods.iter().map(|pod| (pod::key(pod), pod)).collect();
-        for (key, running) in &mut state.pods {
-            // A pod of the same name that is still ending is let end first; its report brings the next sync.
-            match wanted.remove(key).filter(|pod| Arc::ptr_eq(pod, &running.pod) || pod::uid(pod) == running.uid) {
-                None => self.0.end(key, running, Duration::from_secs(30)),
+        let mut wanted: BTreeMap<Id, &Arc<Pod>> = pods.iter().map(|pod| (Id::of(pod), pod)).collect();
+        for (id, running) in &mut state.pods {
+            match wanted.remove(id) {
+                None => self.0.end(id, running, Duration::from_secs(30)),
                 Some(pod) => {
                     running.pod = Arc::clone(pod);
                     if let Some(grace) = pod::ending(pod) {
-                        self.0.end(key, running, grace);
+                        self.0.end(id, running, grace);
                     }
                 }
             }
         }
-        for (key, pod) in wanted {
+        for (id, pod) in wanted {
             if pod::ended(pod) && pod::ending(pod).is_none() {
                 continue;
             }
-            self.0.begin(&key, pod, &mut state);
+            self.0.begin(&id, pod, &mut state);
             if let Some(grace) = pod::ending(pod)
-                && let Some(running) = state.pods.get_mut(&key)
+                && let Some(running) = state.pods.get_mut(&id)
             {
-                self.0.end(&key, running, grace);
+                self.0.end(&id, running, grace);
             }
         }
         Ok(())
@@ -315,9 +316,9 @@ impl NodeAgent for FakeAgent {
     fn reports(&self) -> BoxStream<'static, Report> {
         let (sender, receiver) = mpsc::unbounded();
         let mut state = self.0.state.lock();
-        for (key, running) in &state.pods {
+        for (id, running) in &state.pods {
             // The receiver is in our hands, so it listens.
-            let _ = sender.unbounded_send(running.report(key));
+            let _ = sender.unbounded_send(running.report(&id.key));
         }
         state.listeners.push(sender);
         receiver.boxed()

@@ -369,7 +369,9 @@ mod tests {
     use windlass_kernel::runtime::{Change, ContainerId, RuntimeEvent, Subject};
 
     use super::{
-        answers::{mount_from_wire, namespaces_from_wire, resources_from_wire, sandbox_key_from_wire, state_from_wire},
+        answers::{
+            mount_from_wire, namespaces_from_wire, resources_from_wire, sandbox_key_from_wire, started, state_from_wire,
+        },
         *,
     };
 
@@ -455,6 +457,22 @@ mod tests {
         use ContainerState::{Created, Exited, Running, Unknown};
         for state in [Created, Running, Exited, Unknown] {
             assert_eq!(state_from_wire(container_state(state)), state);
+        }
+    }
+
+    #[test]
+    fn nothing_ends_before_it_started() {
+        for (start, end, exited, expect) in [
+            (0, 0, false, None),
+            (5, 0, false, Some(5)),
+            (5, 9, true, Some(5)),
+            (9, 5, true, Some(5)),
+            // An end that the runtime does not tell bounds nothing, nor is there a start where there was none.
+            (5, 0, true, Some(5)),
+            (0, 5, true, None),
+        ] {
+            let started = started(start, end, exited);
+            assert_eq!(started.map(|at| at.as_nanosecond()), expect, "{start} {end} {exited}");
         }
     }
 

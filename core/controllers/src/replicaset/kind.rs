@@ -19,6 +19,9 @@ pub(crate) trait Replicas: Resource {
     /// The name of its controller.
     const CONTROLLER: &'static str;
 
+    /// Whether its status counts the pods that end.
+    const COUNTS_TERMINATING: bool;
+
     /// All its objects, seen so.
     fn sets(tools: &Tools) -> Owned<ReplicaSet>;
 
@@ -28,6 +31,7 @@ pub(crate) trait Replicas: Resource {
 
 impl Replicas for ReplicaSet {
     const CONTROLLER: &'static str = "replicaset-controller";
+    const COUNTS_TERMINATING: bool = true;
 
     fn sets(tools: &Tools) -> Owned<ReplicaSet> {
         tools.sets.clone()
@@ -40,6 +44,7 @@ impl Replicas for ReplicaSet {
 
 impl Replicas for ReplicationController {
     const CONTROLLER: &'static str = "replication-controller";
+    const COUNTS_TERMINATING: bool = false;
 
     fn sets(tools: &Tools) -> Owned<ReplicaSet> {
         let view = |controller: &Self| Some(Arc::new(to_set(controller)));
@@ -97,7 +102,6 @@ fn to_set(controller: &ReplicationController) -> ReplicaSet {
             fully_labeled_replicas: status.fully_labeled_replicas,
             ready_replicas: status.ready_replicas,
             available_replicas: status.available_replicas,
-            // This kind does not count them.
             terminating_replicas: None,
             observed_generation: status.observed_generation,
             conditions: status.conditions.iter().map(condition).collect(),

@@ -17,7 +17,7 @@ use windlass_kernel::{
     store::KeyRange,
 };
 
-use crate::{cluster::Cluster, rollouts::deployment};
+use crate::{cluster::Cluster, laws, rollouts::deployment};
 
 fn cache<T: Resource>(cluster: &Cluster) -> Cache<Arc<T>> {
     cluster.informers.typed(Select::all())
@@ -178,4 +178,56 @@ fn the_pods_of_a_node_that_is_gone_are_removed_after_a_while() {
     cluster.settle();
     assert_eq!(pods.len(), 1);
     cluster.until(&pods, Cache::is_empty);
+}
+
+#[test]
+fn what_is_collected_is_the_same_whatever_happens() {
+    for propagation in [Propagation::Background, Propagation::Foreground, Propagation::Orphan] {
+        laws::hold("generic-garbage-collector", |cluster| {
+            let deployments = cache::<Deployment>(cluster);
+            let (sets, pods) = (cache::<ReplicaSet>(cluster), cache::<Pod>(cluster));
+            cluster.create("deployments", deployment(2));
+            cluster.until(&pods, running(2));
+            delete(cluster, propagation);
+            cluster.until(&deployments, Cache::is_empty);
+            let orphaned = propagation == Propagation::Orphan;
+            cluster.until(&sets, |sets| {
+                let free = |set: &Arc<ReplicaSet>| set.metadata.owner_references.is_empty();
+                if orphaned { sets.values().iter().all(free) } else { sets.is_empty() }
+            });
+            cluster.until(&pods, |pods| orphaned || pods.is_empty());
+            cluster.settle();
+            (sets.len(), pods.len())
+        });
+    }
+}
+
+#[test]
+fn a_namespace_ends_the_same_whatever_happens() {
+    laws::hold("namespace-controller", |cluster| {
+        let (namespaces, secrets, pods) =
+            (cache::<Namespace>(cluster), cache::<Secret>(cluster), cache::<Pod>(cluster));
+        cluster.create("namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
+        cluster.account("shop");
+        let mut web = deployment(1);
+        web["metadata"]["namespace"] = "shop".into();
+        cluster.create("deployments", web);
+        let held = json!({"name": "held", "namespace": "shop", "finalizers": ["example.com/hold"]});
+        cluster.create("secrets", json!({"apiVersion": "v1", "kind": "Secret", "metadata": held}));
+        cluster.until(&pods, running(1));
+        cluster.executor.run_until(cluster.admin.delete::<Namespace>("", "shop")).unwrap();
+        let key = ObjectKey::new("", "shop");
+        cluster.until(&namespaces, |all| {
+            let remains = |namespace: Arc<Namespace>| {
+                let mut conditions = namespace.status.conditions.iter();
+                conditions.any(|own| own.type_ == "NamespaceFinalizersRemaining" && own.status == "True")
+            };
+            all.get(&key).is_some_and(remains)
+        });
+        let released = json!({"metadata": {"finalizers": null}});
+        cluster.executor.run_until(cluster.admin.patch::<Secret>("shop", "held", PatchType::Merge, released)).unwrap();
+        cluster.until(&namespaces, |all| !all.contains(&key));
+        cluster.settle();
+        (namespaces.len(), secrets.in_namespace("shop").len(), pods.len())
+    });
 }

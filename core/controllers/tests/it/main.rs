@@ -6,6 +6,7 @@ mod cluster;
 mod collecting;
 mod crons;
 mod daemons;
+mod endpoints;
 mod jobs;
 mod laws;
 mod lost_nodes;

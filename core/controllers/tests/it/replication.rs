@@ -7,7 +7,7 @@ use windlass_api::core::v1::{LimitRange, Pod, ReplicationController};
 use windlass_client::{Cache, Select};
 use windlass_kernel::controller::ObjectKey;
 
-use crate::{cluster::Cluster, sets::template};
+use crate::{cluster::Cluster, laws, sets::template};
 
 fn controller(replicas: usize) -> Value {
     json!({
@@ -69,4 +69,19 @@ fn a_failure_is_a_condition_until_it_is_over() {
     cluster.executor.run_until(cluster.admin.delete::<LimitRange>("default", "small")).unwrap();
     cluster.until(&controllers, available(2));
     cluster.until(&controllers, |all| reason(all).is_empty());
+}
+
+#[test]
+fn a_controller_comes_out_the_same_whatever_happens() {
+    laws::hold("replication-controller", |cluster| {
+        let (controllers, pods) = (controllers(cluster), cluster.informers.typed::<Pod>(Select::all()));
+        cluster.create("replicationcontrollers", controller(3));
+        cluster.until(&controllers, available(3));
+        let scaled = cluster.admin.set_scale::<ReplicationController>("default", "web", 1);
+        cluster.executor.run_until(scaled).unwrap();
+        cluster.until(&controllers, available(1));
+        cluster.until(&pods, |pods| pods.len() == 1);
+        cluster.settle();
+        (pods.len(), controllers.values()[0].status.clone())
+    });
 }

@@ -229,8 +229,10 @@ fn a_pod_that_was_evicted_comes_back_under_its_name() {
     let patched = cluster.admin.patch_status::<Pod>("default", "web-0", PatchType::Merge, evicted);
     cluster.executor.run_until(patched).unwrap();
     cluster.until(&pods, |pods| {
-        pods.get(&ObjectKey::new("default", "web-0")).is_some_and(|pod| pod.metadata.uid != before.metadata.uid)
+        let pod = pods.get(&ObjectKey::new("default", "web-0"));
+        pod.is_some_and(|pod| pod.metadata.uid != before.metadata.uid && ready(&pod))
     });
+    cluster.until(&sets, rolled_out(2));
 }
 
 #[test]

@@ -137,6 +137,8 @@ impl Debug for Token {
 /// 4. **Restart stops nothing.** A new agent over the same runtime finds the containers of the one before it.
 /// 5. **Gone is success.** A pod that is no longer in the set is ended and released too.
 /// 6. **Sessions end alone.** Dropping a session ends it and nothing else.
+/// 7. **A pod is its uid.** One of the same name and another uid is another pod: the former has left the set, and the new
+///    one is run, whether or not the former has ended yet, and without another call.
 #[async_trait]
 pub trait NodeAgent: Debug + Send + Sync + 'static {
     /// What the node is and has: capacity, allocatable, addresses, images, system info, and its own conditions.

@@ -33,8 +33,11 @@ pub(crate) fn uid_of(inner: &Inner, pod: &windlass_kernel::controller::ObjectKey
     if !uid.is_empty() {
         return Ok(uid.to_owned());
     }
-    let found = inner.handles().into_iter().map(|handle| handle.desired().pod).find(|one| crate::pod::key(one) == *pod);
-    found.map(|found| crate::pod::uid(&found)).ok_or_else(|| inner.no_pod(pod))
+    let known = inner.handles().into_iter().map(|handle| handle.desired());
+    let named = known.filter(|desired| crate::pod::key(&desired.pod) == *pod);
+    // Another may have taken the name of one that still ends.
+    let found = named.min_by_key(|desired| desired.gone);
+    found.map(|found| crate::pod::uid(&found.pod)).ok_or_else(|| inner.no_pod(pod))
 }
 
 async fn running(

@@ -24,6 +24,9 @@ use super::{RETRY, gone, merge::merge, place};
 /// So many pods are written at once, so that one sync of the server's log serves several.
 const WRITERS: usize = 8;
 
+/// Which pod it is. One of the same name and another uid is another pod, whose reports the former's must not displace.
+type Id = (ObjectKey, String);
+
 /// The latest report of each pod, and which of them are still to be written.
 #[derive(Debug)]
 pub(super) struct Statuses {
@@ -36,10 +39,10 @@ pub(super) struct Statuses {
 
 #[derive(Debug, Default)]
 struct Pending {
-    latest: BTreeMap<ObjectKey, Report>,
-    dirty: BTreeSet<ObjectKey>,
+    latest: BTreeMap<Id, Report>,
+    dirty: BTreeSet<Id>,
     /// Those whose report is being written: a later one waits, so that it is not overwritten.
-    working: BTreeSet<ObjectKey>,
+    working: BTreeSet<Id>,
 }
 
 impl Pending {
@@ -47,19 +50,41 @@ impl Pending {
     /// over.
     fn next(&mut self) -> Option<Report> {
         loop {
-            let key = self.dirty.iter().find(|key| !self.working.contains(*key))?.clone();
-            self.dirty.remove(&key);
-            if let Some(report) = self.latest.get(&key) {
-                self.working.insert(key);
+            let id = self.dirty.iter().find(|id| !self.working.contains(*id))?.clone();
+            self.dirty.remove(&id);
+            if let Some(report) = self.latest.get(&id) {
+                self.working.insert(id);
                 return Some(report.clone());
             }
         }
     }
 
     /// Ends the writing of a pod's report; whether another one of it waits.
-    fn done(&mut self, key: &ObjectKey) -> bool {
-        self.working.remove(key);
-        self.dirty.contains(key)
+    fn done(&mut self, id: &Id) -> bool {
+        self.working.remove(id);
+        self.dirty.contains(id)
+    }
+
+    fn set(&mut self, report: Report) {
+        let id = id(&report);
+        self.dirty.insert(id.clone());
+        self.latest.insert(id, report);
+    }
+
+    /// Looks again at the word on the pod that has a name now, and forgets those on the pods that had it before. Whether
+    /// there is such a word.
+    fn look(&mut self, key: &ObjectKey, uid: Option<&str>) -> bool {
+        let mut found = false;
+        let named = self.latest.range((key.clone(), String::new())..).take_while(|((name, _), _)| name == key);
+        for id in named.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            if Some(id.1.as_str()) == uid {
+                self.dirty.insert(id);
+                found = true;
+            } else {
+                self.latest.remove(&id);
+            }
+        }
+        found
     }
 }
 
@@ -68,13 +93,18 @@ impl Statuses {
         Self { client, pods, parts, pending: Mutex::default(), event: Event::new() }
     }
 
-    /// Takes a report. An earlier one of the same pod that is not written yet is forgotten.
+    /// Takes a report. An earlier one of the same pod that is not written yet is forgotten. Nothing is kept of a pod that
+    /// is not there any more.
     pub(super) fn set(&self, report: Report) {
-        let mut pending = self.pending.lock();
-        pending.dirty.insert(report.pod.clone());
-        pending.latest.insert(report.pod.clone(), report);
-        drop(pending);
-        self.event.notify(usize::MAX);
+        if self.pod(&report).is_some() {
+            self.pending.lock().set(report);
+            self.event.notify(usize::MAX);
+        }
+    }
+
+    /// The pod that a report is about, if it is there still.
+    fn pod(&self, report: &Report) -> Option<Arc<Pod>> {
+        self.pods.get(&report.pod).filter(|pod| pod.metadata.uid.as_deref() == Some(report.uid.as_str()))
     }
 
     /// Writes until it is dropped.
@@ -84,12 +114,9 @@ impl Statuses {
         let look = async {
             loop {
                 let key = changed.next().await;
-                let mut pending = self.pending.lock();
-                if !self.pods.contains(&key) {
-                    pending.latest.remove(&key);
-                } else if pending.latest.contains_key(&key) {
-                    pending.dirty.insert(key);
-                    drop(pending);
+                let there = self.pods.get(&key);
+                let uid = there.as_ref().and_then(|pod| pod.metadata.uid.as_deref());
+                if self.pending.lock().look(&key, uid) {
                     self.event.notify(usize::MAX);
                 }
             }
@@ -117,10 +144,11 @@ impl Statuses {
             }
             let waits = {
                 let mut pending = self.pending.lock();
+                let id = id(&report);
                 if failed {
-                    pending.dirty.insert(report.pod.clone());
+                    pending.dirty.insert(id.clone());
                 }
-                pending.done(&report.pod)
+                pending.done(&id)
             };
             if waits {
                 self.event.notify(usize::MAX);
@@ -129,10 +157,7 @@ impl Statuses {
     }
 
     async fn write_one(&self, report: &Report) -> Result<()> {
-        let Some(pod) = self.pods.get(&report.pod) else { return Ok(()) };
-        if pod.metadata.uid.as_deref() != Some(report.uid.as_str()) {
-            return Ok(());
-        }
+        let Some(pod) = self.pod(report) else { return Ok(()) };
         let now = Time(self.parts.clock.now());
         if merge(&pod.status, &report.status, &now) != pod.status {
             let key = place(&pod);
@@ -157,31 +182,46 @@ impl Statuses {
     }
 }
 
+fn id(report: &Report) -> Id {
+    (report.pod.clone(), report.uid.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use windlass_api::core::v1::PodStatus;
 
     use super::*;
 
-    fn report(name: &str) -> Report {
-        Report { pod: ObjectKey::new("ns", name), uid: String::new(), status: PodStatus::default(), released: false }
+    fn report(name: &str, uid: &str) -> Report {
+        Report { pod: ObjectKey::new("ns", name), uid: uid.into(), status: PodStatus::default(), released: false }
     }
 
     #[test]
     fn a_pod_is_written_by_one_writer_at_a_time() {
         let mut pending = Pending::default();
         for name in ["a", "b"] {
-            let report = report(name);
-            pending.dirty.insert(report.pod.clone());
-            pending.latest.insert(report.pod.clone(), report);
+            pending.set(report(name, "1"));
         }
-        pending.dirty.insert(ObjectKey::new("ns", "unheard-of"));
+        pending.dirty.insert(id(&report("unheard-of", "1")));
         let first = pending.next().unwrap();
-        pending.dirty.insert(first.pod.clone());
+        pending.dirty.insert(id(&first));
         let second = pending.next().unwrap();
         assert_eq!((&*first.pod.name, &*second.pod.name), ("a", "b"));
         assert!(pending.next().is_none());
-        assert!(pending.done(&first.pod) && !pending.done(&second.pod));
+        assert!(pending.done(&id(&first)) && !pending.done(&id(&second)));
         assert_eq!(pending.next().unwrap().pod, first.pod);
+    }
+
+    #[test]
+    fn only_the_pod_that_has_the_name_now_is_looked_at_again() {
+        let mut pending = Pending::default();
+        for (name, uid) in [("a", "1"), ("a", "2"), ("b", "1")] {
+            pending.set(report(name, uid));
+        }
+        pending.dirty.clear();
+        assert!(pending.look(&ObjectKey::new("ns", "a"), Some("2")));
+        assert_eq!(pending.dirty, BTreeSet::from([id(&report("a", "2"))]));
+        assert!(!pending.look(&ObjectKey::new("ns", "a"), None));
+        assert!(pending.next().is_none() && pending.latest.len() == 1, "{pending:?}");
     }
 }

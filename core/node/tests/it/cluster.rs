@@ -21,7 +21,7 @@ use windlass_testkit::{Everyone, FakeRuntime, sim::Executor};
 
 use crate::bench::no_collection;
 
-type Test = (&'static str, fn());
+pub(crate) type Test = (&'static str, fn());
 
 const TESTS: &[Test] = &[
     ("an_object_is_followed_through_change_and_deletion", followed),
@@ -31,22 +31,27 @@ const TESTS: &[Test] = &[
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
+    of(TESTS)
+}
+
+/// Trials of tests that need an API server and nothing of the machine.
+pub(crate) fn of(tests: &'static [Test]) -> Vec<Trial> {
     let run = |test: fn()| {
         test();
         Ok(())
     };
-    TESTS.iter().map(|&(name, test)| Trial::test(name, move || run(test)).with_kind("api server")).collect()
+    tests.iter().map(|&(name, test)| Trial::test(name, move || run(test)).with_kind("api server")).collect()
 }
 
-struct Cluster {
-    executor: Executor,
-    client: Client,
-    informers: Informers,
+pub(crate) struct Cluster {
+    pub(crate) executor: Executor,
+    pub(crate) client: Client,
+    pub(crate) informers: Informers,
     context: Arc<dyn NodeContext>,
 }
 
 impl Cluster {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let executor = Executor::new(1);
         let (clock, spawn, entropy) = (executor.clock(), executor.spawn(), executor.entropy());
         let store = Arc::new(MemoryStore::new(clock.clone(), spawn.clone()));

@@ -11,6 +11,7 @@ mod debug;
 mod images;
 mod pods;
 mod probes;
+mod replaced;
 mod resize;
 mod suite;
 mod timed;
@@ -34,6 +35,7 @@ fn main() {
     let mut trials = suite::trials();
     trials.extend(probes::trials());
     trials.extend(cluster::trials());
+    trials.extend(replaced::trials());
     let mut real = Vec::new();
     for (number, check) in windlass_conformance::node::checks().into_iter().enumerate() {
         let lab = Arc::clone(&lab);

@@ -261,11 +261,12 @@ async fn follows(lab: &Lab) {
     };
     let mut chunks = bench.agent.logs(request).await.expect("a log").0;
     let before = timed.count("container");
-    for _ in 0..20 {
+    for _ in 0..50 {
         chunks.next().await.expect("the log goes on").expect("a chunk");
     }
+    // Whether the container still runs is asked now and then; on a busy machine fifty lines take a while.
     let asked = timed.count("container") - before;
-    assert!(asked <= 2, "the runtime was asked {asked} times for 20 lines");
+    assert!(asked <= 10, "the runtime was asked {asked} times for 50 lines");
     bench.say("touch /tmp/end").await;
     let rest = chunks.filter_map(async |chunk| chunk.ok()).collect::<Vec<_>>().await.concat();
     assert!(rest.ends_with(b"last\n"), "the end was not heard: {rest:?}");

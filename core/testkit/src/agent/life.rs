@@ -18,14 +18,13 @@ use windlass_api::core::v1::{Container, Pod};
 use windlass_kernel::{
     Clock, ClockExt, Error, ErrorKind, Result, SpawnExt, Stop,
     api::Chunks,
-    controller::ObjectKey,
     dial::ByteStream,
     node::{LogRequest, Ports},
 };
 
 use super::{
     Inner,
-    pod::Running,
+    pod::{Id, Running},
     program::{Asked, Process, Program, Serve},
 };
 
@@ -200,19 +199,13 @@ impl Ports for Served {
 
 impl Inner {
     /// Begins the life of a pod, as a task of its own.
-    pub(super) fn live(
-        self: &Arc<Self>,
-        key: &ObjectKey,
-        running: &mut Running,
-        programs: BTreeMap<String, Arc<dyn Program>>,
-    ) {
+    pub(super) fn live(self: &Arc<Self>, id: &Id, running: &mut Running, programs: BTreeMap<String, Arc<dyn Program>>) {
         let life = Arc::new(Life::default());
         running.conceive();
         let player = Player {
             agent: Arc::downgrade(self),
             clock: Arc::clone(&self.clock),
-            key: key.clone(),
-            uid: running.uid.clone(),
+            id: id.clone(),
             pod: Arc::clone(&running.pod),
             ip: running.status.pod_ip.clone().unwrap_or_default(),
             life: Arc::clone(&life),
@@ -223,14 +216,9 @@ impl Inner {
     }
 
     /// Waits for the end of a pod's life, but not longer than its grace period, and releases it.
-    pub(super) fn outlive(
-        self: &Arc<Self>,
-        key: &ObjectKey,
-        running: &mut Running,
-        grace: Duration,
-    ) -> BoxFuture<'static, ()> {
+    pub(super) fn outlive(self: &Arc<Self>, id: &Id, running: &mut Running, grace: Duration) -> BoxFuture<'static, ()> {
         let (agent, clock) = (Arc::downgrade(self), Arc::clone(&self.clock));
-        let (script, key, uid) = (running.script.take(), key.clone(), running.uid.clone());
+        let (script, id) = (running.script.take(), id.clone());
         let outlived = async move {
             if let Some(life) = &script {
                 clock.within(grace, life.ended()).await;
@@ -238,7 +226,7 @@ impl Inner {
             // Whoever still runs is killed.
             drop(script);
             if let Some(agent) = agent.upgrade() {
-                agent.step(&key, &uid, &mut Running::released);
+                agent.step(&id, &mut Running::released);
             }
         };
         outlived.boxed()
@@ -249,8 +237,7 @@ impl Inner {
 struct Player {
     agent: Weak<Inner>,
     clock: Arc<dyn Clock>,
-    key: ObjectKey,
-    uid: String,
+    id: Id,
     pod: Arc<Pod>,
     ip: String,
     life: Arc<Life>,
@@ -331,8 +318,7 @@ impl Player {
             restarts,
             clock: Arc::clone(&self.clock),
             agent: self.agent.clone(),
-            key: self.key.clone(),
-            uid: self.uid.clone(),
+            id: self.id.clone(),
             instance: Arc::clone(&instance),
             stop: self.life.stop.clone(),
         };
@@ -350,7 +336,7 @@ impl Player {
 
     fn step(&self, change: &mut dyn FnMut(&mut Running, Timestamp)) {
         if let Some(agent) = self.agent.upgrade() {
-            agent.step(&self.key, &self.uid, change);
+            agent.step(&self.id, change);
         }
     }
 }

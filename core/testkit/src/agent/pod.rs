@@ -23,6 +23,21 @@ pub(super) enum Next {
     Release,
 }
 
+/// Which pod it is. One of the same name and another uid is another pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Id {
+    pub(super) key: ObjectKey,
+    pub(super) uid: String,
+}
+
+impl Id {
+    pub(super) fn of(pod: &Pod) -> Self {
+        let meta = &pod.metadata;
+        let key = ObjectKey::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+        Self { key, uid: meta.uid.clone().unwrap_or_default() }
+    }
+}
+
 /// A pod as a fake node runs it.
 #[derive(Clone, Debug)]
 pub(super) struct Running {
@@ -53,7 +68,7 @@ impl Running {
         let ip = if pod.spec.host_network == Some(true) { host.to_owned() } else { ip };
         status.pod_ips = vec![PodIP { ip: ip.clone() }];
         status.pod_ip = Some(ip);
-        let (pod, uid) = (Arc::clone(pod), uid(pod));
+        let (pod, uid) = (Arc::clone(pod), Id::of(pod).uid);
         let finished = BTreeMap::new();
         Self {
             pod,
@@ -300,7 +315,7 @@ impl Running {
 
     /// A container that ended waits for its next run.
     pub(super) fn back_off(&mut self, name: &str, pause: Duration) {
-        let (pod, uid) = (key(&self.pod), self.uid.clone());
+        let (pod, uid) = (Id::of(&self.pod).key, self.uid.clone());
         let text = format!(
             "back-off {}s restarting failed container={name} pod={}_{}({uid})",
             pause.as_secs(),
@@ -383,15 +398,6 @@ fn terminated(code: i32, started: Timestamp, finished: Timestamp) -> ContainerSt
 /// The last ended state of a container that runs again.
 fn ended_state(last: &ContainerState, state: &ContainerState) -> ContainerState {
     if state.terminated.is_some() { state.clone() } else { last.clone() }
-}
-
-pub(super) fn key(pod: &Pod) -> ObjectKey {
-    let meta = &pod.metadata;
-    ObjectKey::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
-}
-
-pub(super) fn uid(pod: &Pod) -> String {
-    pod.metadata.uid.clone().unwrap_or_default()
 }
 
 /// The grace period of a pod that is being deleted.

@@ -8,9 +8,9 @@ use std::{
 
 use futures::future::BoxFuture;
 use windlass_api::core::v1::{Container, Pod};
-use windlass_kernel::{Clock, Stop, controller::ObjectKey, dial::ByteStream};
+use windlass_kernel::{Clock, Stop, dial::ByteStream};
 
-use super::{Inner, life::Instance};
+use super::{Inner, life::Instance, pod::Id};
 
 /// What runs in a container.
 pub trait Program: fmt::Debug + Send + Sync + 'static {
@@ -108,8 +108,7 @@ pub struct Process {
     pub restarts: i32,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) agent: Weak<Inner>,
-    pub(super) key: ObjectKey,
-    pub(super) uid: String,
+    pub(super) id: Id,
     pub(super) instance: Arc<Instance>,
     pub(super) stop: Stop,
 }
@@ -137,7 +136,7 @@ impl Process {
         // A thread may outlive the process that it was.
         let Some(agent) = self.agent.upgrade().filter(|_| !self.instance.ended()) else { return };
         let name = &self.container.name;
-        agent.step(&self.key, &self.uid, &mut |running, _| running.set_ready(name, ready));
+        agent.step(&self.id, &mut |running, _| running.set_ready(name, ready));
     }
 
     /// Hands connections to a port of the pod to `serve`, as long as this process runs.

@@ -18,7 +18,11 @@ use windlass_kernel::{
     node::{Exit, LogRequest, Ports, Process, Session, SessionRequest, Streams},
 };
 
-use super::{life::Served, pod::Running, web};
+use super::{
+    life::Served,
+    pod::{Id, Running},
+    web,
+};
 use crate::pipe;
 
 /// One line for each container that has started.
@@ -55,7 +59,7 @@ pub(super) fn open(running: &Running, request: SessionRequest, spawn: &Arc<dyn S
         }
         SessionRequest::PortForward { .. } => match &running.life {
             Some(life) => Session::Ports(Box::new(Served(Arc::clone(life)))),
-            None => Session::Ports(Box::new(Scripted { pod: super::pod::key(&running.pod), spawn: Arc::clone(spawn) })),
+            None => Session::Ports(Box::new(Scripted { pod: Id::of(&running.pod).key, spawn: Arc::clone(spawn) })),
         },
     }
 }

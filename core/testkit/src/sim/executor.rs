@@ -186,7 +186,7 @@ impl Executor {
         loop {
             let mut state = self.shared.0.lock();
             self.check(&state)?;
-            if state.steps % TURN == 0 {
+            if state.steps.is_multiple_of(TURN) {
                 drop(state);
                 if !goes_on() {
                     return Err(Halt::Interrupted);

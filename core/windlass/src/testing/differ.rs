@@ -13,6 +13,9 @@ const FLEETING: [&str; 3] =
 /// What are no objects.
 const INNER: &str = "/registry/ranges/";
 
+/// What one side has under a key.
+type Side = Option<Arc<Entry>>;
+
 /// One object that is not the same on both sides; `None` where a side has none.
 #[derive(Clone, Debug)]
 pub struct Difference {
@@ -32,7 +35,7 @@ pub struct Difference {
 /// Those of the stores, and of entries that are no objects.
 pub async fn differences(here: &dyn Store, there: &dyn Store) -> Result<Vec<Difference>> {
     let (here, mut there) = (entries(here).await?, entries(there).await?);
-    let mut pairs: BTreeMap<Key, (Option<Arc<Entry>>, Option<Arc<Entry>>)> = BTreeMap::new();
+    let mut pairs = BTreeMap::<Key, (Side, Side)>::new();
     for (key, own) in here {
         match there.remove(&key) {
             Some(other) if Arc::ptr_eq(&own, &other) || own.value == other.value => {}
@@ -40,7 +43,7 @@ pub async fn differences(here: &dyn Store, there: &dyn Store) -> Result<Vec<Diff
         }
     }
     pairs.extend(there.into_iter().map(|(key, other)| (key, (None, Some(other)))));
-    let document = |entry: Option<Arc<Entry>>| entry.map(Document::stored).transpose();
+    let document = |entry: Side| entry.map(Document::stored).transpose();
     pairs.into_values().map(|(here, there)| Ok(Difference { here: document(here)?, there: document(there)? })).collect()
 }
 

@@ -155,14 +155,23 @@ pub(crate) fn container(wire: wire::Container) -> Container {
     }
 }
 
+/// When a container was started, if it was.
+///
+/// CRI promises no order of the two times. containerd takes the start from its clock when the shim has answered, and the
+/// end from the shim, which may see a short process end before its answer has arrived: then the end is the truer one.
+pub(super) fn started(started: i64, finished: i64, exited: bool) -> Option<Timestamp> {
+    let bound = if exited && finished != 0 { finished } else { i64::MAX };
+    (started != 0).then(|| time(started.min(bound)))
+}
+
 pub(crate) fn container_status(wire: Option<wire::ContainerStatus>) -> Result<ContainerStatus> {
     let wire = wire.ok_or_else(|| missing("a container status"))?;
     let state = state_from_wire(wire.state());
     let user = wire.user.and_then(|user| user.linux).map(|user| (user.uid, user.gid, user.supplemental_groups));
+    let exited = state == ContainerState::Exited;
     Ok(ContainerStatus {
-        started: (wire.started_at != 0).then(|| time(wire.started_at)),
-        exit: (state == ContainerState::Exited)
-            .then(|| ContainerExit { code: wire.exit_code, finished: time(wire.finished_at) }),
+        started: started(wire.started_at, wire.finished_at, exited),
+        exit: exited.then(|| ContainerExit { code: wire.exit_code, finished: time(wire.finished_at) }),
         reason: wire.reason,
         message: wire.message,
         log_path: wire.log_path,

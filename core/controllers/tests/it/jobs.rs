@@ -105,6 +105,8 @@ fn failures_are_tried_again_ever_later_until_the_limit() {
     let gaps: Vec<_> = begun.windows(2).map(|two| two[1].0.duration_since(two[0].0).as_secs()).collect();
     // A second of life, then ten, twenty and forty seconds of waiting.
     assert_eq!(gaps, [11, 21, 41]);
+    // The event is written beside the status.
+    cluster.settle();
     assert!(reasons(&cluster).contains("BackoffLimitExceeded"));
 }
 

@@ -72,8 +72,9 @@ class Calls:
     ) -> Steps[ObjectList]:
         resource = yield from self.names.called(what)
         options = {**selected(selector, fields), "limit": limit, "continue_token": continue_token}
-        listed = yield self.api.call("list", resource.key, self.space(resource, namespace), options=options)
-        return decode_list(listed, self.api.now())
+        space = self.space(resource, namespace)
+        listed = yield self.api.call("list", resource.key, space, options=options)
+        return decode_list(listed, self.api.now(), everywhere=not space)
 
     # Writing.
 

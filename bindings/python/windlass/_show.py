@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 _GAP = 3
 
 
-def text(objects: Sequence[Object], now: str, wide: bool) -> str:
+def text(objects: Sequence[Object], now: str, *, wide: bool, everywhere: bool) -> str:
     """Aligned columns, a table for each run of objects of one kind."""
     if not objects:
         return "no objects"
-    tables = list(_tables(objects, now, wide))
+    tables = list(_tables(objects, now, wide, everywhere))
     return "\n\n".join("\n".join(_aligned([head, *rows])) for _, head, rows in tables)
 
 
-def html(objects: Sequence[Object], now: str) -> str:
+def html(objects: Sequence[Object], now: str, *, everywhere: bool) -> str:
     """The same as HTML, for notebooks."""
     from html import escape
 
     if not objects:
         return "<em>no objects</em>"
     parts: list[str] = []
-    for kind, head, rows in _tables(objects, now, False):
+    for kind, head, rows in _tables(objects, now, False, everywhere):
         cells = "".join(f"<th>{escape(name)}</th>" for name in head)
         body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
         caption = f"<caption>{escape(kind)}</caption>"
@@ -38,7 +38,9 @@ def html(objects: Sequence[Object], now: str) -> str:
     return "".join(parts)
 
 
-def _tables(objects: Iterable[Object], now: str, wide: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+def _tables(
+    objects: Iterable[Object], now: str, wide: bool, everywhere: bool
+) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     if not now:
         from datetime import datetime, timezone
 
@@ -51,7 +53,7 @@ def _tables(objects: Iterable[Object], now: str, wide: bool) -> Iterator[tuple[s
         head = [columns[at][0].upper() for at in wanted]
         cells = [[row[at] if at < len(row) else "" for at in wanted] for row in rows]
         namespaces = [one.namespace for one in shown]
-        if len(set(namespaces)) > 1:
+        if len(set(namespaces)) > 1 or (everywhere and any(namespaces)):
             head.insert(0, "NAMESPACE")
             for row, namespace in zip(cells, namespaces):
                 row.insert(0, namespace)

@@ -162,13 +162,20 @@ class Object(Node):
 class ObjectList(Sequence[Object]):
     """Objects that were read together. Shows itself as ``kubectl get`` would."""
 
-    __slots__ = ("_items", "_now", "continue_token", "resource_version")
+    __slots__ = ("_everywhere", "_items", "_now", "continue_token", "resource_version")
 
     def __init__(
-        self, items: Iterable[Object], *, now: str = "", resource_version: str = "", continue_token: str = ""
+        self,
+        items: Iterable[Object],
+        *,
+        now: str = "",
+        resource_version: str = "",
+        continue_token: str = "",
+        everywhere: bool = False,
     ) -> None:
         self._items = list(items)
         self._now = now
+        self._everywhere = everywhere
         self.resource_version = resource_version
         """The revision of the state that was read."""
         self.continue_token = continue_token
@@ -182,7 +189,7 @@ class ObjectList(Sequence[Object]):
     def __getitem__(self, index: str) -> Object: ...
     def __getitem__(self, index: SupportsIndex | slice | str) -> Object | ObjectList:
         if isinstance(index, slice):
-            return ObjectList(self._items[index], now=self._now, resource_version=self.resource_version)
+            return self._of(self._items[index])
         if isinstance(index, str):
             for item in self._items:
                 if item.name == index:
@@ -208,12 +215,17 @@ class ObjectList(Sequence[Object]):
 
     def where(self, holds: Callable[[Object], bool]) -> ObjectList:
         """The objects for which ``holds`` is true."""
-        kept = [item for item in self._items if holds(item)]
-        return ObjectList(kept, now=self._now, resource_version=self.resource_version)
+        return self._of(item for item in self._items if holds(item))
+
+    def _of(self, items: Iterable[Object]) -> ObjectList:
+        """Some of the objects, of the same reading."""
+        return ObjectList(
+            items, now=self._now, resource_version=self.resource_version, everywhere=self._everywhere
+        )
 
     def table(self, *, wide: bool = False) -> str:
         """The objects as rows of text, a table for each kind."""
-        return _show.text(self._items, self._now, wide)
+        return _show.text(self._items, self._now, wide=wide, everywhere=self._everywhere)
 
     def __str__(self) -> str:
         return self.table()
@@ -224,7 +236,7 @@ class ObjectList(Sequence[Object]):
         return f"[{', '.join(map(repr, self._items))}]"
 
     def _repr_html_(self) -> str:
-        return _show.html(self._items, self._now)
+        return _show.html(self._items, self._now, everywhere=self._everywhere)
 
 
 class Event(tuple[str, Object]):
@@ -281,8 +293,11 @@ def parse(text: bytes) -> Any:
     return json.loads(text, object_hook=Node)
 
 
-def decode_list(text: bytes, now: str = "") -> ObjectList:
-    """A list from its JSON. Items of a list do not say of which kind they are; here they do."""
+def decode_list(text: bytes, now: str = "", *, everywhere: bool = False) -> ObjectList:
+    """A list from its JSON. Items of a list do not say of which kind they are; here they do.
+
+    One that was read ``everywhere``, in all namespaces, shows them.
+    """
     with _uncollected(len(text)):
         whole = parse(text)
         known = {"apiVersion": whole["apiVersion"], "kind": whole["kind"].removesuffix("List")}
@@ -293,6 +308,7 @@ def decode_list(text: bytes, now: str = "") -> ObjectList:
         now=now,
         resource_version=meta.get("resourceVersion", ""),
         continue_token=meta.get("continue", ""),
+        everywhere=everywhere,
     )
 
 

@@ -39,6 +39,7 @@ impl Agents {
 
     /// Forgets all agents.
     pub(crate) fn clear(&self) {
+        // Freed after the lock is: what an agent holds may ask for agents while it ends.
         let forgotten = std::mem::take(&mut *self.0.write());
         drop(forgotten);
     }

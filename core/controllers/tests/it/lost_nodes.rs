@@ -9,7 +9,7 @@ use windlass_kernel::{SpawnExt, Stop, controller::ObjectKey};
 use windlass_node::host::{Host, Registration};
 use windlass_testkit::{FakeAgent, FakeNode, sim::Process};
 
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, laws};
 
 /// Adds a node that can be killed.
 fn mortal(cluster: &Cluster, name: &str, at: u16) -> Process {
@@ -207,4 +207,28 @@ fn a_taint_that_nobody_tolerates_evicts_at_once() {
     let kept = read_pod(&cluster, "tolerant");
     assert_eq!(kept.metadata.deletion_timestamp, None);
     assert!(cluster.gate.log().iter().any(|line| line == "patch pods/status usual"), "{:#?}", cluster.gate.log());
+}
+
+#[test]
+fn a_silent_node_is_told_of_and_taken_back_the_same_whatever_happens() {
+    laws::hold("node-controller", |cluster| {
+        let nodes = nodes(cluster);
+        let (first, second) = (cluster.executor.process(), cluster.executor.process());
+        let handle = first.handle();
+        // Its pods outlive its host, as they do on a machine whose agent is away.
+        let agent =
+            Arc::new(FakeAgent::new(FakeNode::new("n3", 3), Arc::clone(&handle) as _, Arc::clone(&handle) as _));
+        start(cluster, &first, "n3", Arc::clone(&agent));
+        let ready =
+            |nodes: &Cache<Arc<Node>>| node(nodes, "n3").map(|own| condition(&own, "Ready")).unwrap_or_default();
+        let tainted = |nodes: &Cache<Arc<Node>>| node(nodes, "n3").map(|own| taints(&own)).unwrap_or_default();
+        cluster.until(&nodes, |nodes| ready(nodes) == "True KubeletReady" && tainted(nodes).is_empty());
+        first.kill();
+        cluster.until(&nodes, |nodes| ready(nodes) == "Unknown NodeStatusUnknown");
+        cluster.until(&nodes, |nodes| tainted(nodes) == ["unreachable:NoExecute", "unreachable:NoSchedule"]);
+        start(cluster, &second, "n3", agent);
+        cluster.until(&nodes, |nodes| ready(nodes) == "True KubeletReady" && tainted(nodes).is_empty());
+        cluster.settle();
+        (ready(&nodes), tainted(&nodes))
+    });
 }

@@ -70,10 +70,8 @@ impl Controller for RootCas {
             Some(map) if right(&map) => {}
             Some(map) => {
                 // Upstream's role may write the map and not read it.
-                let mended = ConfigMap {
-                    data: [(ENTRY.to_owned(), self.certificate.clone())].into(),
-                    ..ConfigMap::clone(&map)
-                };
+                let mended =
+                    ConfigMap { data: [(ENTRY.to_owned(), self.certificate.clone())].into(), ..ConfigMap::clone(&map) };
                 claim::settled(self.client.update(&mended).await.map(drop))?;
             }
             None => {

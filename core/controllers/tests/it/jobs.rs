@@ -58,6 +58,8 @@ fn patch(cluster: &Cluster, patch: Value) {
 
 /// What was told about the job, each reason once.
 fn reasons(cluster: &Cluster) -> std::collections::BTreeSet<String> {
+    // Events are written after what they tell of.
+    cluster.settle();
     let events = cluster.executor.run_until(cluster.admin.list::<Event>(&Select::namespace("default"))).unwrap();
     let about = |event: &&Arc<Event>| event.involved_object.kind.as_deref() == Some("Job");
     events.iter().filter(about).filter_map(|event| event.reason.clone()).collect()

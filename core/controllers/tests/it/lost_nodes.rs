@@ -89,12 +89,13 @@ fn schedulable(cluster: &Cluster, name: &str) {
     });
 }
 
-fn happened(cluster: &Cluster, reason: &str, about: &str) -> bool {
-    let events: Vec<Arc<Event>> = cluster.executor.run_until(cluster.admin.list(&Select::all())).unwrap();
+/// Waits until this is told.
+fn happened(cluster: &Cluster, reason: &str, about: &str) {
+    let events: Cache<Arc<Event>> = cluster.informers.typed(Select::all());
     let of = |event: &Arc<Event>| {
         event.reason.as_deref() == Some(reason) && event.involved_object.name.as_deref() == Some(about)
     };
-    events.iter().any(of)
+    cluster.until(&events, |events| events.values().iter().any(of));
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn a_new_node_becomes_schedulable_once_it_is_ready() {
     let bare = read(&cluster, "bare");
     assert_eq!(condition(&bare, "Ready"), "Unknown NodeStatusNeverUpdated");
     assert_eq!(taints(&bare), ["unreachable:NoExecute", "unreachable:NoSchedule"]);
-    assert!(happened(&cluster, "RegisteredNode", "n1"));
+    happened(&cluster, "RegisteredNode", "n1");
 }
 
 #[test]
@@ -163,8 +164,8 @@ fn the_pods_of_a_silent_node_are_evicted_after_their_time() {
     assert!(!going("daemon"));
     assert_eq!(pod_condition(&pod(&pods, "elsewhere").unwrap(), "Ready"), "True");
     cluster.settle();
-    assert!(happened(&cluster, "NodeNotReady", "n3"));
-    assert!(happened(&cluster, "TaintManagerEviction", "usual"));
+    happened(&cluster, "NodeNotReady", "n3");
+    happened(&cluster, "TaintManagerEviction", "usual");
     assert!(cluster.executor.panics().is_empty(), "{:?}", cluster.executor.panics());
 }
 
@@ -188,7 +189,7 @@ fn a_node_that_comes_back_in_time_keeps_its_pods() {
     let kept = read_pod(&cluster, "usual");
     assert_eq!(kept.metadata.deletion_timestamp, None);
     assert_eq!(pod_condition(&kept, "Ready"), "True");
-    assert!(happened(&cluster, "NodeReady", "n3"));
+    happened(&cluster, "NodeReady", "n3");
 }
 
 #[test]

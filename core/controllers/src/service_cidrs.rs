@@ -28,7 +28,7 @@ const GOING: ObjectKey = ObjectKey { namespace: String::new(), name: String::new
 
 /// Looks after the ranges of service addresses.
 #[derive(Debug)]
-pub struct ServiceRanges {
+pub(crate) struct ServiceRanges {
     client: Client,
     clock: Arc<dyn Clock>,
     ranges: Cache<Arc<ServiceCIDR>>,

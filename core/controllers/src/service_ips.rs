@@ -30,7 +30,7 @@ use crate::{claim, registry::Tools};
 
 /// Keeps the IPAddresses of services right.
 #[derive(Debug)]
-pub struct ServiceAddresses {
+pub(crate) struct ServiceAddresses {
     client: Client,
     recorder: Recorder,
     services: Cache<Arc<Service>>,

@@ -64,16 +64,13 @@ pub(crate) fn start(cluster: &Cluster, components: Components) -> Vec<Task> {
 /// Does the work of a set of components: whenever it holds the lease of that name, where there are other candidates.
 ///
 /// What the work is made of is made anew each time, so that nothing that was known before an interruption is acted on.
-fn lead<F: Future<Output = ()> + Send>(
+fn lead<F: Future<Output = ()> + Send + 'static>(
     cluster: &Cluster,
     lease: &'static str,
     parts: Parts,
     candidacy: Option<Candidacy>,
     work: impl Fn(Parts, Stop) -> F + Send + Sync + 'static,
-) -> impl Future<Output = ()> + Send + 'static
-where
-    F: 'static,
-{
+) -> impl Future<Output = ()> + Send + 'static {
     let stop = cluster.stopping().clone();
     async move {
         let Some(Candidacy { name, timing }) = candidacy else { return work(parts, stop).await };

@@ -263,10 +263,9 @@ fn a_namespace_goes_as_soon_as_its_last_custom_object() {
     let before = cluster.gate.count("namespace-controller");
     cluster.settle();
     assert_eq!(cluster.gate.count("namespace-controller"), before);
-    let widgets = GroupVersionResource::of("example.com", "v1", "widgets");
+    let widgets = cluster.admin.dynamic(GroupVersionResource::of("example.com", "v1", "widgets"));
     let released = json!({"metadata": {"finalizers": null}});
-    let released = cluster.admin.dynamic(widgets).patch("shop", "w", PatchType::Merge, released);
-    cluster.executor.run_until(released).unwrap();
+    cluster.executor.run_until(widgets.patch("shop", "w", PatchType::Merge, released)).unwrap();
     let then = cluster.executor.clock().uptime();
     cluster.until(&namespaces, |all| !all.contains(&key));
     let waited = cluster.executor.clock().uptime() - then;

@@ -91,6 +91,12 @@ impl Amount {
         self.scaled(NANO_PER_MILLI)
     }
 
+    /// Billionths, capped at the range of the result.
+    #[must_use]
+    pub fn nano_value(self) -> i64 {
+        self.scaled(1)
+    }
+
     /// Units as a floating-point number, which may lose precision.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "approximate by contract")]

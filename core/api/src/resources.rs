@@ -163,7 +163,7 @@ pub fn called(name: &str) -> Option<&'static ResourceInfo> {
 }
 
 /// The groups in the order in which upstream lists them, which is the order clients prefer them in.
-const GROUPS: [&str; 23] = [
+const GROUPS: [&str; 24] = [
     "",
     "apiregistration.k8s.io",
     "apps",
@@ -187,6 +187,7 @@ const GROUPS: [&str; 23] = [
     "internal.apiserver.k8s.io",
     "resource.k8s.io",
     "storagemigration.k8s.io",
+    "metrics.k8s.io",
 ];
 
 /// All groups and versions: groups in upstream's order, the preferred version of each first.

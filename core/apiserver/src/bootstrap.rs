@@ -23,6 +23,8 @@ const BATCH: usize = 64;
 
 /// Writes what is missing.
 pub(crate) async fn run(server: &ApiServer, more: Vec<Value>) -> Result<()> {
+    alloc::renew(server).await?;
+    ranges(server).await?;
     let mut txn = Txn::default();
     for object in own(server).into_iter().chain(access::bootstrap::objects()).chain(more) {
         let served = served(server, &object)?;
@@ -37,6 +39,19 @@ pub(crate) async fn run(server: &ApiServer, more: Vec<Value>) -> Result<()> {
         }
     }
     if !txn.ops.is_empty() {
+        server.parts.store.txn(txn).await?;
+    }
+    Ok(())
+}
+
+/// Writes which addresses services get, before any of them asks for one.
+async fn ranges(server: &ApiServer) -> Result<()> {
+    let object = server.parts.ranges.object(&object::time(server.parts.clock.now()));
+    let served = served(server, &object)?;
+    let key = served.key("", object::name(&object));
+    if server.parts.store.get(&key, ReadAt::Latest).await?.is_none() {
+        let mut txn = Txn::default();
+        add(server, served, key, object, &mut txn).await?;
         server.parts.store.txn(txn).await?;
     }
     Ok(())
@@ -81,8 +96,12 @@ pub(crate) async fn advertise(server: &ApiServer, address: IpAddr) -> Result<()>
 }
 
 async fn add(server: &ApiServer, served: &Served, key: Key, mut object: Value, txn: &mut Txn) -> Result<()> {
+    let status = object.get("status").cloned();
     (served.rules.default)(&mut object);
     (served.rules.prepare_create)(&mut object);
+    if let Some(status) = status {
+        object::as_map(&mut object).insert("status".into(), status);
+    }
     let meta = object::meta_mut(&mut object);
     meta.insert("uid".into(), server.parts.entropy.uuid().into());
     meta.insert("creationTimestamp".into(), object::time(server.parts.clock.now()).into());
@@ -94,8 +113,7 @@ async fn add(server: &ApiServer, served: &Served, key: Key, mut object: Value, t
     let value = index::encode(served, &object)?;
     txn.conditions.push(Condition::Absent(key.clone()));
     txn.ops.push(Op::Put { key, value, lease: None });
-    claims.add_to(txn);
-    Ok(())
+    claims.add_to(server, &object, txn)
 }
 
 fn served<'s>(server: &'s ApiServer, object: &Value) -> Result<&'s Served> {

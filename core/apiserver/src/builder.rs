@@ -16,6 +16,7 @@ use crate::{
     registry::Registry,
     review::RuleSource,
     server::{ApiServer, Parts},
+    usage,
 };
 
 /// So many decoded objects are held for others who follow the same changes.
@@ -107,7 +108,7 @@ impl Builder {
         self
     }
 
-    /// Where logs and sessions are served from.
+    /// Where logs and sessions are served from, and what nodes and pods use (`metrics.k8s.io`).
     #[must_use]
     pub fn node_agents(mut self, agents: Arc<dyn NodeAgents>) -> Self {
         self.agents = Some(agents);
@@ -177,6 +178,9 @@ impl Builder {
         let authorizer = self.authorizer.ok_or_else(|| needed("an authorizer"))?;
         let mut plugins = admission::built_in(&store, &clock, &entropy, &authorizer);
         plugins.extend(self.admission);
+        let registry = Registry::built_in();
+        // Who has no agents to ask does not say that it can tell.
+        let registry = if self.agents.is_some() { registry } else { registry.without(usage::GROUP) };
         let parts = Parts {
             events: EventLease::new(Arc::clone(&store), Arc::clone(&clock)),
             recent: Arc::new(Recent::of(RECENT)),
@@ -191,7 +195,7 @@ impl Builder {
             agents: self.agents,
             keys: self.keys,
             issuer: self.issuer.unwrap_or_else(|| "https://kubernetes.default.svc.cluster.local".into()),
-            registry: Registry::built_in(),
+            registry,
             ranges: self.ranges,
             rules: self.rules,
             port: self.port.unwrap_or(6443),

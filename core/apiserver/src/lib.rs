@@ -25,6 +25,7 @@ mod rules;
 mod select;
 mod server;
 mod sub;
+mod usage;
 mod verbs;
 #[cfg(feature = "http")]
 mod webhook;

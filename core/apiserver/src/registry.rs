@@ -232,6 +232,17 @@ impl Registry {
         Self { built_in, custom: ArcSwap::default() }
     }
 
+    /// Serves no resource of a built-in group.
+    pub(crate) fn without(mut self, group: &str) -> Self {
+        self.built_in.retain(|served| served.info.group != group);
+        self
+    }
+
+    /// Whether resources of a built-in group are served.
+    pub(crate) fn has(&self, group: &str) -> bool {
+        self.built_in.iter().any(|served| served.info.group == group)
+    }
+
     /// The custom resources that are served now.
     pub(crate) fn custom(&self) -> Arc<CustomSet> {
         self.custom.load_full()

@@ -25,7 +25,7 @@ use crate::{
     events::EventLease,
     registry::{Registry, Target},
     review::{self, RuleSource},
-    sub, verbs,
+    sub, usage, verbs,
 };
 
 const MANAGER_MAX: usize = 128;
@@ -157,6 +157,9 @@ impl ApiServer {
         let verb = if request.verb == Verb::Connect { "connect" } else { request.verb.as_str() };
         if !served.info.serves(verb) {
             return Err(errors::no_such_verb(&request));
+        }
+        if served.info.group == usage::GROUP {
+            return Box::pin(usage::read(self, served, &request)).await;
         }
         if !served.stored() {
             return Box::pin(review::create(self, served, request)).await;

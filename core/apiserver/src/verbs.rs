@@ -13,7 +13,7 @@ pub(crate) use self::{
     create::{create, proposal},
     delete::{delete, read_options, remove},
     get::{get, read},
-    list::list,
+    list::{list, read as list_page},
     patch::{Patch, patch, patched},
     purge::delete_collection,
     update::{replace, update},

@@ -60,8 +60,11 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         .root_certificate(&pki.authority.pem().certificate)
         .signer(Arc::new(RequestSigner::new(&pki)?))
         .authenticator(Arc::clone(&authenticator));
-    if node.is_some() {
+    if let Some(node) = &node {
         builder = builder.reached_at((address, up.listen.port()).into());
+        if let Some(ranges) = node.pod_ranges()? {
+            builder = builder.pod_ranges(ranges);
+        }
     } else {
         for at in 0..up.nodes {
             builder = builder.node(FakeNode::new(format!("node-{}", at + 1), at));

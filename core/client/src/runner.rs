@@ -4,11 +4,14 @@
 
 use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc};
 
-use futures::{FutureExt, future::join_all};
+use futures::{
+    FutureExt, StreamExt,
+    future::{join_all, ready},
+};
 use tracing::Instrument;
 use windlass_kernel::{
     Controller, Document, Error, ErrorKind, SpawnExt, Stop, Task,
-    controller::{ObjectKey, Requeue, Watched},
+    controller::{ObjectKey, Requeue, Wakes, Watched},
 };
 
 use crate::{
@@ -73,6 +76,7 @@ impl Runner {
     /// Dropping the call is like being killed.
     pub async fn run(&self, controller: Arc<dyn Controller>, stop: Stop) {
         let queue = Queue::new(Arc::clone(&self.informers.parts().clock));
+        let _wakes = controller.wakes().map(|wakes| self.listen(wakes, &queue));
         let watches: Vec<Keys> = controller.watches().into_iter().map(|watched| self.feed(watched, &queue)).collect();
         if stop.race(join_all(watches.iter().map(Cache::synced))).await.is_some() {
             tracing::info!(controller = controller.name(), "a controller works");
@@ -94,6 +98,16 @@ impl Runner {
             both.collect::<BTreeSet<_>>().into_iter().for_each(|key| queue.add(key.clone()));
         });
         keys
+    }
+
+    /// Puts the keys that the controller is woken for into the queue.
+    fn listen(&self, wakes: Wakes, queue: &Queue<ObjectKey>) -> Task {
+        let queue = queue.clone();
+        let listen = wakes.for_each(move |key| {
+            queue.add(key);
+            ready(())
+        });
+        self.informers.parts().spawn.spawn("client.wakes", listen)
     }
 
     fn worker(&self, controller: &Arc<dyn Controller>, queue: &Queue<ObjectKey>) -> Task {

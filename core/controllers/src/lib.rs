@@ -6,6 +6,7 @@
 
 mod adopt;
 mod amount;
+pub mod autoscaler;
 pub mod bootstrap_tokens;
 pub mod certificates;
 mod claim;
@@ -19,6 +20,7 @@ pub mod endpoints;
 mod history;
 pub mod job;
 pub mod namespace;
+pub mod node_ipam;
 pub mod node_lifecycle;
 mod owned;
 pub mod podgc;
@@ -29,6 +31,8 @@ pub mod resource_quota;
 mod resources;
 pub mod root_ca;
 pub mod service_account;
+mod service_cidrs;
+mod service_ips;
 mod statefulset;
 mod status;
 pub mod taint_eviction;

@@ -4,8 +4,9 @@
 //! status says meanwhile is decided in `conditions`.
 
 mod conditions;
+mod remaining;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, de::IgnoredAny};
@@ -14,10 +15,10 @@ use windlass_client::{Cache, Client, Select, gvr};
 use windlass_kernel::{
     Clock, Controller, Document, ErrorKind, Result,
     api::{List, Options, Preconditions, Propagation, Verb},
-    controller::{ObjectKey, Requeue, Watched},
+    controller::{ObjectKey, Requeue, Wakes, Watched},
 };
 
-use self::conditions::Remains;
+use self::{conditions::Remains, remaining::Remaining};
 use crate::{
     claim,
     registry::Tools,
@@ -26,8 +27,6 @@ use crate::{
 
 /// The finalizer in a namespace's spec that this controller removes.
 const FINALIZER: &str = "kubernetes";
-/// How soon to look again where custom resources remain, whose ends nothing tells this controller.
-const CUSTOM: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Empties and finalizes namespaces.
 #[derive(Debug)]
@@ -37,6 +36,7 @@ pub struct Namespaces {
     namespaces: Cache<Arc<Namespace>>,
     built_in: Vec<Arc<Deletable>>,
     custom: Cache<Arc<Deletable>>,
+    remaining: Remaining,
 }
 
 /// What ordering a namespace's content needs of an object's metadata.
@@ -56,6 +56,7 @@ impl Namespaces {
             namespaces: tools.informers.typed(Select::all()),
             built_in: resources::built_in().into_iter().filter(|own| own.namespaced).collect(),
             custom: resources::custom(&tools.informers),
+            remaining: Remaining::new(&tools.informers),
         }
     }
 
@@ -74,7 +75,9 @@ impl Namespaces {
         }
         for resource in self.custom.values().iter().filter(|own| own.namespaced) {
             self.empty_resource(namespace, resource, &mut remains).await;
-            remains.unwatched |= remains.holds(resource);
+            if remains.holds(resource) {
+                remains.custom.push(Arc::clone(resource));
+            }
         }
         remains
     }
@@ -170,7 +173,11 @@ impl Namespaces {
             self.finalize(written.as_ref().unwrap_or(&namespace)).await?;
         }
         // What goes wakes this controller: it watches everything that is being deleted.
-        Ok(if remains.unwatched { Requeue::After(CUSTOM) } else { Requeue::OnChange })
+        if self.remaining.follow(&name, &remains.custom).await {
+            // What went before it was followed told nobody.
+            return Ok(Requeue::After(Duration::ZERO));
+        }
+        Ok(Requeue::OnChange)
     }
 }
 
@@ -186,8 +193,15 @@ impl Controller for Namespaces {
         std::iter::once(Watched { resource: gvr::<Namespace>(), keys: claim::own_key }).chain(contents).collect()
     }
 
+    fn wakes(&self) -> Option<Wakes> {
+        Some(self.remaining.wakes())
+    }
+
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue> {
-        let Some(namespace) = self.namespaces.get(key) else { return Ok(Requeue::OnChange) };
+        let Some(namespace) = self.namespaces.get(key) else {
+            self.remaining.forget(&key.name);
+            return Ok(Requeue::OnChange);
+        };
         if namespace.metadata.deletion_timestamp.is_none() {
             return Ok(Requeue::OnChange);
         }

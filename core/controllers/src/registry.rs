@@ -11,6 +11,7 @@ use windlass_client::{Client, Informers, events::Recorder, informer::Parts, run_
 use windlass_kernel::{Controller, Identity, Stop};
 
 use crate::{
+    autoscaler::{Autoscalers, MetricSource},
     bootstrap_tokens::BootstrapTokens,
     certificates::{Certificates, Signer},
     cluster_roles::ClusterRoles,
@@ -22,6 +23,7 @@ use crate::{
     endpoints::{EndpointSlices, LegacyEndpoints, MirroredSlices, Views},
     job::Jobs,
     namespace::Namespaces,
+    node_ipam::{NodeRanges, PodRanges},
     node_lifecycle::Nodes,
     owned::Owned,
     podgc::PodCollector,
@@ -30,6 +32,8 @@ use crate::{
     resource_quota::Quotas,
     root_ca::RootCas,
     service_account::ServiceAccounts,
+    service_cidrs::ServiceRanges,
+    service_ips::ServiceAddresses,
     statefulset::StatefulSets,
     taint_eviction::TaintEvictions,
     ttl_after_finished::EndedJobs,
@@ -44,6 +48,10 @@ pub struct Config {
     pub root_certificate: String,
     /// Who signs certificate requests; without one they are only removed when their time is up.
     pub signer: Option<Arc<dyn Signer>>,
+    /// Where autoscalers get metrics from that are not of what containers use; without it those are refused.
+    pub metrics: Option<Arc<dyn MetricSource>>,
+    /// The ranges that pods have addresses of, where each node is given a block of each.
+    pub pod_ranges: Option<PodRanges>,
 }
 
 /// Who owns the fields that controllers write, as upstream's do.
@@ -63,8 +71,11 @@ const CONTROLLERS: &[(&str, Make)] = &[
     ("endpoint-controller", |tools| Arc::new(LegacyEndpoints::new(tools))),
     ("endpointslice-controller", |tools| Arc::new(EndpointSlices::new(tools))),
     ("endpointslicemirroring-controller", |tools| Arc::new(MirroredSlices::new(tools))),
+    ("horizontal-pod-autoscaler", |tools| Arc::new(Autoscalers::new(tools))),
+    ("ipallocator-repair-controller", |tools| Arc::new(ServiceAddresses::new(tools))),
     ("job-controller", |tools| Arc::new(Jobs::new(tools))),
     ("namespace-controller", |tools| Arc::new(Namespaces::new(tools))),
+    ("node-controller", |tools| Arc::new(NodeRanges::new(tools))),
     ("node-controller", |tools| Arc::new(Nodes::new(tools))),
     ("node-controller", |tools| Arc::new(TaintEvictions::new(tools))),
     ("persistent-volume-binder", |tools| Arc::new(Binder::new(tools))),
@@ -76,6 +87,7 @@ const CONTROLLERS: &[(&str, Make)] = &[
     ("resourcequota-controller", |tools| Arc::new(Quotas::new(tools))),
     ("root-ca-cert-publisher", |tools| Arc::new(RootCas::new(tools))),
     ("service-account-controller", |tools| Arc::new(ServiceAccounts::new(tools))),
+    ("service-cidrs-controller", |tools| Arc::new(ServiceRanges::new(tools))),
     ("statefulset-controller", |tools| Arc::new(StatefulSets::new(tools))),
     ("token-cleaner", |tools| Arc::new(BootstrapTokens::new(tools))),
     ("ttl-after-finished-controller", |tools| Arc::new(EndedJobs::new(tools))),

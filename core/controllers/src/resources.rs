@@ -37,6 +37,13 @@ pub(crate) fn custom(informers: &Informers) -> Cache<Arc<Deletable>> {
     informers.cache(&Select::all().of(DEFINITIONS), Vec::new(), defined)
 }
 
+/// The resource of a kind, built in or custom.
+pub(crate) fn of_kind(custom: &Cache<Arc<Deletable>>, group: &str, kind: &str) -> Option<GroupVersionResource> {
+    let is = |own: &Deletable| own.kind == kind && own.resource.group == group;
+    let found = built_in().into_iter().find(|own| is(own));
+    found.or_else(|| custom.values().into_iter().find(|own| is(own))).map(|own| own.resource.clone())
+}
+
 /// The resource that a CustomResourceDefinition defines, once it is served.
 fn defined(document: &Document) -> Option<Arc<Deletable>> {
     let definition = document.value().ok()?;

@@ -33,7 +33,10 @@ impl RootCas {
         let namespaces = tools.informers.projected::<Namespace, _>(Select::all(), vec![], |namespace| {
             Some(namespace.metadata.deletion_timestamp.is_none())
         });
-        let published = tools.informers.typed(Select::all().named(NAME));
+        // By the watch that wakes this controller: another might still show what was, and nothing would wake it again.
+        let published = tools.informers.projected::<ConfigMap, _>(Select::all(), vec![], |map| {
+            (map.metadata.name.as_deref() == Some(NAME)).then(|| Arc::new(map.clone()))
+        });
         let certificate = tools.config.root_certificate.clone();
         Self { client: tools.client.clone(), certificate, namespaces, published }
     }
@@ -65,9 +68,11 @@ impl Controller for RootCas {
         let right = |map: &ConfigMap| map.data.get(ENTRY) == Some(&self.certificate);
         match self.published.get(&ObjectKey::new(key.name.clone(), NAME)) {
             Some(map) if right(&map) => {}
-            Some(_) => {
-                let mend = |map: &mut ConfigMap| map.data = [(ENTRY.to_owned(), self.certificate.clone())].into();
-                claim::settled(self.client.modify(&key.name, NAME, mend).await.map(drop))?;
+            Some(map) => {
+                // Upstream's role may write the map and not read it.
+                let mended =
+                    ConfigMap { data: [(ENTRY.to_owned(), self.certificate.clone())].into(), ..ConfigMap::clone(&map) };
+                claim::settled(self.client.update(&mended).await.map(drop))?;
             }
             None => {
                 let metadata =

@@ -28,8 +28,10 @@ impl ServiceAccounts {
         let namespaces = tools.informers.projected::<Namespace, _>(Select::all(), vec![], |namespace| {
             Some(namespace.metadata.deletion_timestamp.is_none())
         });
-        let accounts = Select::all().named(DEFAULT).of(gvr::<ServiceAccount>());
-        let accounts = tools.informers.cache(&accounts, vec![], |_| Some(()));
+        // By the watch that wakes this controller: another might still show what is gone, and nothing would wake it again.
+        let accounts = Select::all().of(gvr::<ServiceAccount>());
+        let default = |document: &Document| document.object_key().ok().filter(|key| key.name == DEFAULT).map(drop);
+        let accounts = tools.informers.cache(&accounts, vec![], default);
         Self { client: tools.client.clone(), namespaces, accounts }
     }
 }

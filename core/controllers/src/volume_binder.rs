@@ -60,9 +60,11 @@ impl Binder {
                 let volume = self.volumes.get(&ObjectKey::new("", name));
                 plan::named(&claim, volume.as_deref())
             }
-            None => self
-                .volumes
-                .with(|volumes| plan::unnamed(&claim, class.as_deref(), &mut volumes.map(|(_, volume)| volume))),
+            None => {
+                let classes = self.classes.values();
+                let class = (class.as_deref(), fit::default_class(&classes));
+                self.volumes.with(|volumes| plan::unnamed(&claim, class, &mut volumes.map(|(_, volume)| volume)))
+            }
         };
         for (severity, reason, message) in &plan.news {
             self.recorder.event(&*claim, *severity, reason, message.clone());

@@ -3,6 +3,7 @@
 use std::{fmt, fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 
 use crate::{api::GroupVersionResource, document::Document, error::Result};
 
@@ -38,6 +39,9 @@ pub enum Requeue {
     After(Duration),
 }
 
+/// Keys to reconcile, as a stream. Its end is no end of anything else.
+pub type Wakes = BoxStream<'static, ObjectKey>;
+
 /// Which keys a changed object concerns.
 pub type KeysOf = fn(&Document) -> Vec<ObjectKey>;
 
@@ -65,6 +69,12 @@ pub trait Controller: Debug + Send + Sync + 'static {
 
     /// What wakes it.
     fn watches(&self) -> Vec<Watched>;
+
+    /// What wakes it beside its watches, for what cannot be named beforehand, such as objects of resources that are defined
+    /// later; `None` where nothing does. Asked for once by whoever runs the controller, before anything is reconciled.
+    fn wakes(&self) -> Option<Wakes> {
+        None
+    }
 
     /// The keys that a key stands for, which are reconciled in its place; `None` where it stands for itself.
     ///

@@ -2,8 +2,10 @@
 
 mod agent;
 mod session;
+mod usage;
 
 pub use self::{
     agent::{About, LogRequest, NodeAgent, NodeAgents, NodeContext, Notice, Report, Token, Versions},
     session::{Exit, Ports, Process, Session, SessionRequest, Streams, TermSize},
+    usage::{Amounts, Measured, Metering, PodUsage, Usage},
 };

@@ -12,6 +12,7 @@ mod pull;
 mod resize;
 mod sessions;
 mod start;
+mod usage;
 mod volumes;
 mod worker;
 
@@ -29,12 +30,12 @@ use windlass_api::core::v1::{NodeStatus, Pod};
 use windlass_kernel::{
     Clock, ContainerRuntime, Dial, Entropy, Error, ErrorKind, ImageStore, NodeAgent, Result, Spawn, SpawnExt, Task,
     api::Chunks,
-    node::{LogRequest, NodeContext, Report, Session, SessionRequest},
+    node::{LogRequest, Metering, NodeContext, Report, Session, SessionRequest, Usage},
     runtime::{RuntimeEvent, SandboxFilter},
 };
 
-use self::handle::Desired;
 pub use self::objects::environment;
+use self::{handle::Desired, usage::Meter};
 pub(crate) use self::{handle::Handle, sessions::uid_of, worker::Round};
 use crate::{
     image::ImageLimits,
@@ -114,6 +115,7 @@ pub(crate) struct Inner {
     pub(crate) layout: Layout,
     pub(crate) machine: Machine,
     pub(crate) arrivals: Arrivals,
+    meter: Meter,
     state: Mutex<State>,
 }
 
@@ -179,7 +181,15 @@ impl PodAgent {
         machine.capacity.extend(config.capacity.clone());
         machine.runtime = needs.runtime.version().await.map_or_else(|_| "containerd".into(), |version| version.name);
         let state = Mutex::new(State { search: true, ..State::default() });
-        let inner = Arc::new(Inner { needs, config, layout, machine, arrivals: Arrivals::default(), state });
+        let inner = Arc::new(Inner {
+            needs,
+            config,
+            layout,
+            machine,
+            arrivals: Arrivals::default(),
+            meter: Meter::default(),
+            state,
+        });
         let events = inner.needs.spawn.spawn("node.events", follow(Arc::downgrade(&inner)));
         let logs = inner.needs.spawn.spawn("node.logs", crate::log::rotate(Arc::downgrade(&inner)));
         let images = inner.needs.spawn.spawn("node.images", crate::image::collect(Arc::downgrade(&inner)));
@@ -307,6 +317,11 @@ impl Inner {
         self.state.lock().workers.values().map(|worker| Arc::clone(&worker.handle)).collect()
     }
 
+    /// The uids of the pods that are run here.
+    fn uids(&self) -> BTreeSet<String> {
+        self.state.lock().workers.keys().cloned().collect()
+    }
+
     pub(crate) fn handle(&self, uid: &str) -> Option<Arc<Handle>> {
         self.state.lock().workers.get(uid).map(|worker| Arc::clone(&worker.handle))
     }
@@ -360,5 +375,16 @@ impl NodeAgent for PodAgent {
 
     async fn open(&self, request: SessionRequest) -> Result<Session> {
         sessions::open(&self.0, request).await
+    }
+
+    fn metering(&self) -> Option<&dyn Metering> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Metering for PodAgent {
+    async fn usage(&self) -> Result<Usage> {
+        self.0.meter.usage(&self.0).await
     }
 }

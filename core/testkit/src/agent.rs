@@ -23,7 +23,7 @@ use windlass_kernel::{
     Clock, Error, ErrorKind, NodeAgent, Result, Spawn, SpawnExt, Task,
     api::Chunks,
     controller::ObjectKey,
-    node::{LogRequest, Report, Session, SessionRequest},
+    node::{Amounts, LogRequest, Measured, Metering, PodUsage, Report, Session, SessionRequest, Usage},
 };
 
 use self::pod::{Id, Next, Running};
@@ -341,7 +341,31 @@ impl NodeAgent for FakeAgent {
         let running = self.running(pod, uid)?;
         Ok(sessions::open(&running, request, &self.0.spawn))
     }
+
+    fn metering(&self) -> Option<&dyn Metering> {
+        Some(self)
+    }
 }
+
+/// What pods use by their scripts; the node uses as much as they do.
+#[async_trait]
+impl Metering for FakeAgent {
+    async fn usage(&self) -> Result<Usage> {
+        let at = self.0.clock.now();
+        let state = self.0.state.lock();
+        let running = state.pods.iter().filter(|(_, running)| running.status.phase.as_deref() == Some("Running"));
+        let pods: Vec<PodUsage> = running.filter_map(|(id, running)| running.usage(id, at, WINDOW)).collect();
+        let each = pods.iter().flat_map(|pod| &pod.containers.amounts);
+        let amounts = each.fold(Amounts::default(), |sum, (_, own)| Amounts {
+            nanocores: sum.nanocores.saturating_add(own.nanocores),
+            memory: sum.memory.saturating_add(own.memory),
+        });
+        Ok(Usage { node: Some(Measured { at, window: WINDOW, amounts }), pods })
+    }
+}
+
+/// The time that usage is said to be measured over.
+const WINDOW: Duration = Duration::from_secs(10);
 
 /// The task of a script, which ends with the last copy of its pod.
 type Script = Option<Arc<Task>>;

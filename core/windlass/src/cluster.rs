@@ -70,12 +70,12 @@ impl Cluster {
     /// Informers over a client, on this cluster's clock and tasks.
     #[must_use]
     pub fn informers(&self, client: Client) -> Informers {
-        Informers::new(Parts {
-            client,
-            spawn: Arc::clone(&self.spawn),
-            clock: Arc::clone(&self.clock),
-            entropy: Arc::clone(&self.entropy),
-        })
+        Informers::new(self.parts(client))
+    }
+
+    pub(crate) fn parts(&self, client: Client) -> Parts {
+        let (spawn, clock) = (Arc::clone(&self.spawn), Arc::clone(&self.clock));
+        Parts { client, spawn, clock, entropy: Arc::clone(&self.entropy) }
     }
 
     /// The clock.

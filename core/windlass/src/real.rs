@@ -13,6 +13,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use windlass_controllers::node_ipam::PodRanges;
 use windlass_cri::{
     containerd::{Launcher, Settings, oci},
     host::{RemoteRuntime, Rim},
@@ -55,6 +56,23 @@ impl ContainerNode {
             .iter()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
         Settings::new(data_dir.join("containerd"), format!("/run/windlass/{:08x}", hash >> 32))
+    }
+
+    /// The range that the node's pods have addresses of, which the node gets whole; `None` where that is the business of a
+    /// runtime that runs already.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](ErrorKind::Invalid) where the setting is no range.
+    pub fn pod_ranges(&self) -> Result<Option<PodRanges>> {
+        if self.socket.is_some() {
+            return Ok(None);
+        }
+        let text = Self::settings(&self.data_dir).pod_range;
+        let (Ok(range), Some(Ok(mask))) = (text.parse(), text.split('/').nth(1).map(str::parse)) else {
+            return Err(Error::new(ErrorKind::Invalid, format!("{text} is no range of addresses")));
+        };
+        PodRanges::new(vec![range], (mask, mask)).map(Some)
     }
 
     /// Starts a containerd and imports what it is to hold. Those images are told: no registry could give them back.

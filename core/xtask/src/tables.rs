@@ -87,6 +87,13 @@ pub(crate) fn read(path: &Path, width: usize) -> anyhow::Result<Vec<Vec<String>>
     .collect()
 }
 
+/// The rows of a table that is distilled, and of the one that is kept by hand beside it.
+fn both(name: &str, width: usize) -> anyhow::Result<Vec<Vec<String>>> {
+    let mut rows = read(&data().join(name), width)?;
+    rows.extend(read(&data().join(format!("own-{name}")), width)?);
+    Ok(rows)
+}
+
 fn words(cell: &str) -> Vec<String> {
     cell.split(',').filter(|w| !w.is_empty()).map(str::to_owned).collect()
 }
@@ -102,7 +109,7 @@ impl Type {
 
     /// Reads `types.tsv`.
     pub(crate) fn load() -> anyhow::Result<Vec<Self>> {
-        let rows = read(&data().join("types.tsv"), 5)?;
+        let rows = both("types.tsv", 5)?;
         let of = |r: Vec<String>| Self {
             name: r[0].clone(),
             codec: r[1].clone(),
@@ -161,7 +168,7 @@ impl Field {
                 default: r[11].clone(),
             })
         };
-        read(&data().join("fields.tsv"), 12)?.into_iter().map(of).collect()
+        both("fields.tsv", 12)?.into_iter().map(of).collect()
     }
 }
 
@@ -205,7 +212,7 @@ impl Resource {
             categories: words(&r[10]),
             patches: words(&r[11]),
         };
-        Ok(read(&data().join("resources.tsv"), 12)?.into_iter().map(of).collect())
+        Ok(both("resources.tsv", 12)?.into_iter().map(of).collect())
     }
 }
 

@@ -6,7 +6,7 @@ use crate::schema::{Codec, Field, Kind, Message, Shape, Zero};
 use crate::types::{MicroTime, Time};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Number, Value};
 
 type Result<T> = std::result::Result<T, DecodeError>;
@@ -155,6 +155,34 @@ fn entry(of: Kind, item: Item<'_>, depth: usize) -> Result<(String, Value)> {
     Ok((key, value))
 }
 
+/// A duration as Go writes it.
+fn duration(span: SignedDuration) -> String {
+    let (sign, span) = (if span.is_negative() { "-" } else { "" }, span.unsigned_abs());
+    let (seconds, nanos) = (span.as_secs(), span.subsec_nanos());
+    if seconds == 0 && nanos != 0 {
+        let (unit, size) = match nanos {
+            0..1_000 => ("ns", 1),
+            1_000..1_000_000 => ("\u{b5}s", 1_000),
+            _ => ("ms", 1_000_000),
+        };
+        return format!("{sign}{}{unit}", decimal(nanos.into(), size));
+    }
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    let rest = decimal(seconds % 60 * 1_000_000_000 + u64::from(nanos), 1_000_000_000);
+    match (hours, minutes) {
+        (0, 0) => format!("{sign}{rest}s"),
+        (0, _) => format!("{sign}{minutes}m{rest}s"),
+        _ => format!("{sign}{hours}h{minutes}m{rest}s"),
+    }
+}
+
+/// A number of units of a size that is a power of ten, without zeros at its end.
+fn decimal(number: u64, size: u64) -> String {
+    let digits = size.ilog10() as usize;
+    let text = format!("{}.{:0digits$}", number / size, number % size);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 fn zero_item(of: Kind) -> Item<'static> {
     match of {
         Kind::Bool | Kind::Int32 | Kind::Int64 => Item::Varint(0),
@@ -195,7 +223,7 @@ fn value(of: &Message, bytes: &[u8], depth: usize) -> Result<Value> {
             let [seconds, nanos, _] = numbers(bytes)?;
             Ok(MicroTime(timestamp(seconds, nanos)?).to_string().into())
         }
-        Codec::Duration => Err(DecodeError::malformed("durations have no protobuf form here")),
+        Codec::Duration => Ok(duration(SignedDuration::from_nanos(numbers(bytes)?[0])).into()),
         Codec::Quantity => Ok(text(bytes, 1)?.filter(|t| !t.is_empty()).unwrap_or("0").into()),
         Codec::IntOrString => {
             let [kind, number, _] = numbers(bytes)?;

@@ -44,7 +44,7 @@ impl Dice {
             Codec::SchemaOrArray if self.roll(2) == 0 => json!([{"type": "object"}, {}]),
             Codec::SchemaOrStrings | Codec::Strings => json!(["a", ""]),
             Codec::SchemaOrBool | Codec::SchemaOrArray => json!({"type": "string", "$ref": "x", "maximum": 1.5}),
-            Codec::Duration => Value::Null,
+            Codec::Duration => ["0s", "10.5s", "-1m0s", "2h0m0.25s", "1.5ms", "7ns"][self.roll(6) as usize].into(),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::schema::{Codec, Field, Kind, Message, Shape};
 use crate::types;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 type Result<T> = std::result::Result<T, EncodeError>;
@@ -108,7 +108,14 @@ fn put_message(value: &Value, of: &Message, depth: usize, out: &mut Vec<u8>) -> 
             put_int(out, 1, seconds);
             put_int(out, 2, i64::from(nanos / 1000 * 1000));
         }
-        Codec::Duration => return Err(EncodeError::new("durations have no protobuf form here")),
+        Codec::Duration => {
+            let span: SignedDuration = text(value)?.parse().map_err(|_| wrong("a duration", value))?;
+            put_int(
+                out,
+                1,
+                i64::try_from(span.as_nanos()).map_err(|_| wrong("a duration of at most 292 years", value))?,
+            );
+        }
         Codec::Quantity => match value {
             Value::Number(number) => put_bytes(out, 1, number.to_string().as_bytes()),
             _ => put_bytes(out, 1, text(value)?.as_bytes()),

@@ -10,6 +10,7 @@ use crate::{
     discovery::{Catalog, Resource, Schema, Snapshot, Subresource},
     registry,
     server::ApiServer,
+    usage,
 };
 
 /// Knows what a server serves, its custom resources included.
@@ -24,7 +25,8 @@ impl Live {
     /// What `server` serves.
     #[must_use]
     pub fn new(server: Arc<ApiServer>) -> Self {
-        let built_in = Snapshot::built_in();
+        let measures = server.parts.registry.has(usage::GROUP);
+        let built_in = Snapshot::built_in_and(|group| measures && group == usage::GROUP);
         let last = ArcSwap::from_pointee(built_in.clone());
         Self { server, built_in, last }
     }

@@ -122,7 +122,12 @@ impl Snapshot {
     /// The built-in resources of the groups and versions that upstream serves by default.
     #[must_use]
     pub fn built_in() -> Self {
-        let served = resources::group_versions().into_iter().filter(|gv| gv.served_by_default());
+        Self::built_in_and(|_| false)
+    }
+
+    /// As [`built_in`](Self::built_in), and the groups of which all versions are served.
+    pub(crate) fn built_in_and(whole: impl Fn(&str) -> bool) -> Self {
+        let served = resources::group_versions().into_iter().filter(|gv| gv.served_by_default() || whole(gv.group));
         let versions: Vec<_> = served.map(|gv| (gv.group.into(), gv.version.into())).collect();
         let known = |info: &&'static ResourceInfo| {
             versions.iter().any(|(group, version)| group == info.group && version == info.version)

@@ -145,7 +145,7 @@ pub(crate) async fn remove(
                     return Ok(Gone::Now(current));
                 }
                 txn.ops.push(Op::Delete { key: key.clone() });
-                alloc::Claims::release(served, &old).add_to(&mut txn);
+                alloc::release(server, served, &old, &mut txn).await?;
                 if let TxnOutcome::Applied { revision, .. } = server.parts.store.txn(txn).await? {
                     return Document::deleted(current.entry().clone(), revision).map(Gone::Now);
                 }

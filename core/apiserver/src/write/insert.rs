@@ -111,7 +111,7 @@ async fn put(
         ops: vec![Op::Put { key: key.clone(), value, lease }],
         durability: Durability::Durable,
     };
-    claims.add_to(&mut txn);
+    claims.add_to(server, object, &mut txn)?;
     charges.add_to(&mut txn);
     match server.parts.store.txn(txn).await? {
         TxnOutcome::Applied { written, .. } => {

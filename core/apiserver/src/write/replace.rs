@@ -89,9 +89,9 @@ impl Change<'_> {
             ops: vec![if goes { Op::Delete { key } } else { Op::Put { key, value, lease } }],
         };
         if goes {
-            alloc::Claims::release(served, old).add_to(&mut txn);
+            alloc::release(server, served, old, &mut txn).await?;
         } else {
-            claims.add_to(&mut txn);
+            claims.add_to(server, &new, &mut txn)?;
             charges.add_to(&mut txn);
         }
         match server.parts.store.txn(txn).await? {

@@ -113,7 +113,9 @@ fn an_identity_without_rights_is_told_what_it_may_not_do() {
 #[test]
 fn every_listable_resource_is_listed() {
     let rig = Rig::new();
-    for info in windlass_api::resources::all().iter().filter(|info| info.serves("list")) {
+    // What is used is read from agents, which there are none of here.
+    let stored = windlass_api::resources::all().iter().filter(|info| info.group != "metrics.k8s.io");
+    for info in stored.filter(|info| info.serves("list")) {
         let group = if info.group.is_empty() {
             info.plural.to_owned()
         } else {

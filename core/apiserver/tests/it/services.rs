@@ -1,9 +1,12 @@
 //! Addresses and ports of services.
 
 use serde_json::{Value, json};
-use windlass_kernel::api::Verb;
+use windlass_kernel::{ErrorKind, api::Verb};
 
 use crate::rig::{Rig, value};
+
+const ADDRESSES: &str = "networking.k8s.io/v1/ipaddresses";
+const RANGES: &str = "networking.k8s.io/v1/servicecidrs";
 
 fn service(name: &str, spec: &Value) -> Value {
     let mut object = json!({"metadata": {"name": name}, "spec": {"selector": {"a": "b"}, "ports": [{"port": 80}]}});
@@ -54,7 +57,7 @@ fn a_chosen_address_is_given_once_and_again_after_its_release() {
     rig.delete("services", "a").unwrap();
     rig.create("services", with("b")).unwrap();
     let outside = rig.create("services", service("c", &json!({"clusterIP": "1.2.3.4"}))).unwrap_err();
-    assert!(outside.message().contains("the provided IP (1.2.3.4) is not in the valid range"), "{outside}");
+    assert!(outside.message().ends_with("the provided network does not match the current range"), "{outside}");
 }
 
 #[test]
@@ -82,4 +85,43 @@ fn a_dry_run_takes_no_address() {
     request.options.dry_run = true;
     assert_eq!(value(rig.call(request).unwrap())["spec"]["clusterIP"], "10.96.0.98");
     rig.create("services", with("b")).unwrap();
+}
+
+#[test]
+fn an_address_object_says_whose_an_address_is() {
+    let rig = Rig::new();
+    let with = |name: &str| service(name, &json!({"clusterIP": "10.96.0.97"}));
+    rig.create("services", with("s")).unwrap();
+    let address = rig.get(ADDRESSES, "10.96.0.97").unwrap();
+    let parent = json!({"resource": "services", "namespace": "default", "name": "s"});
+    assert_eq!(address["spec"]["parentRef"], parent);
+    assert_eq!(address["metadata"]["labels"]["ipaddress.kubernetes.io/managed-by"], "ipallocator.k8s.io");
+    assert_eq!(address["metadata"]["labels"]["ipaddress.kubernetes.io/ip-family"], "IPv4");
+    rig.delete("services", "s").unwrap();
+    assert!(rig.get(ADDRESSES, "10.96.0.97").unwrap_err().is(ErrorKind::NotFound));
+    // What somebody else took by hand is not given, and not given back either.
+    let mut taken = address.clone();
+    taken["metadata"] = json!({"name": "10.96.0.97"});
+    taken["spec"]["parentRef"]["name"] = "other".into();
+    rig.create(ADDRESSES, taken).unwrap();
+    let refused = rig.create("services", with("s")).unwrap_err();
+    assert!(refused.message().ends_with("provided IP is already allocated"), "{refused}");
+}
+
+#[test]
+fn addresses_come_from_every_range_that_is_ready() {
+    let rig = Rig::new();
+    let range = rig.get(RANGES, "kubernetes").unwrap();
+    assert_eq!(range["spec"]["cidrs"], json!(["10.96.0.0/12"]));
+    assert_eq!(range["status"]["conditions"][0]["type"], "Ready");
+    let with = |name: &str, ip: &str| service(name, &json!({"clusterIP": ip}));
+    let outside = rig.create("services", with("a", "10.200.0.1")).unwrap_err();
+    assert!(outside.message().ends_with("the provided network does not match the current range"), "{outside}");
+    let more = json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "more"},
+        "spec": {"cidrs": ["10.200.0.0/30"]}});
+    rig.create(RANGES, more).unwrap();
+    rig.create("services", with("a", "10.200.0.1")).unwrap();
+    let network = rig.create("services", with("b", "10.200.0.0")).unwrap_err();
+    assert!(network.message().contains("The range of valid IPs is 10.200.0.0/30"), "{network}");
+    rig.create("services", with("b", "10.200.0.2")).unwrap();
 }

@@ -46,6 +46,10 @@ impl Controller for Marker {
         let try_number = self.tries.fetch_add(1, Ordering::SeqCst);
         match key.name.as_str() {
             "panics" if try_number < 3 => panic!("not yet"),
+            "always-panics" => {
+                self.again.lock().push(self.clock.uptime());
+                panic!("never");
+            }
             "fails" if try_number < 3 => return Err(Error::new(ErrorKind::Unavailable, "not yet")),
             "returns" => {
                 self.again.lock().push(self.clock.uptime());
@@ -106,6 +110,16 @@ fn failures_and_panics_are_tried_again_until_they_succeed() {
         assert_eq!(maps[0].data["marked"], "yes", "{name}");
         assert!(marker.tries.load(Ordering::SeqCst) >= 4);
     }
+}
+
+#[test]
+fn a_panic_is_tried_again_ever_more_seldom_and_disturbs_nothing_else() {
+    let (maps, marker, _) = run(5, &["always-panics", "a", "b"], Duration::from_secs(600));
+    assert_eq!(maps.iter().filter(|map| map.data.contains_key("marked")).count(), 2);
+    let times = marker.again.lock();
+    let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps.len() > 10 && gaps.windows(2).all(|pair| pair[0] <= pair[1]), "{gaps:?}");
+    assert!(*gaps.last().unwrap() > Duration::from_secs(60), "{gaps:?}");
 }
 
 #[test]

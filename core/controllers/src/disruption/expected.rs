@@ -10,11 +10,7 @@ use windlass_api::{
     policy::v1::PodDisruptionBudget,
     types::{IntOrString, Resource},
 };
-use windlass_kernel::{
-    Error, ErrorKind, Result,
-    api::{GroupVersionResource, Verb},
-    controller::ObjectKey,
-};
+use windlass_kernel::{Error, ErrorKind, Result, api::Verb, controller::ObjectKey};
 
 use super::{
     Budgets,
@@ -64,7 +60,7 @@ async fn scale(budgets: &Budgets, pod: &PodView, uid: &str) -> Result<(String, u
 
 async fn ask(budgets: &Budgets, namespace: &str, owner: Owner<'_>, uid: &str) -> Result<usize> {
     let nobody = || Error::new(ErrorKind::NotFound, format!("found no controllers for {} {}", owner.kind, owner.name));
-    let resource = resource(budgets, owner).ok_or_else(nobody)?;
+    let resource = resources::of_kind(&budgets.custom, owner.group, owner.kind).ok_or_else(nobody)?;
     let request = budgets.client.request(Verb::Get, resource).in_namespace(namespace).named(owner.name);
     let scale = budgets
         .client
@@ -75,12 +71,4 @@ async fn ask(budgets: &Budgets, namespace: &str, owner: Owner<'_>, uid: &str) ->
         return Err(nobody());
     }
     Ok(usize::try_from(scale["spec"]["replicas"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX))
-}
-
-/// The resource of a kind, built in or custom.
-fn resource(budgets: &Budgets, owner: Owner<'_>) -> Option<GroupVersionResource> {
-    let is = |own: &resources::Deletable| own.kind == owner.kind && own.resource.group == owner.group;
-    let built_in = resources::built_in().into_iter().find(|own| is(own));
-    let found = built_in.or_else(|| budgets.custom.values().into_iter().find(|own| is(own)));
-    found.map(|own| own.resource.clone())
 }

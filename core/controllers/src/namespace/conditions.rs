@@ -18,8 +18,8 @@ pub(super) struct Remains {
     /// What went wrong, and the first of it.
     failures: Vec<String>,
     pub(super) error: Option<Error>,
-    /// Whether some are of resources that are not watched.
-    pub(super) unwatched: bool,
+    /// The resources among them that are defined and not built in.
+    pub(super) custom: Vec<Arc<Deletable>>,
 }
 
 impl Remains {

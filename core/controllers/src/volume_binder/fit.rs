@@ -1,22 +1,37 @@
 //! Which volume suits a claim: class, mode, access, labels and size; the smallest that does.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use windlass_api::{
     core::v1::{PersistentVolume, PersistentVolumeClaim},
     quantity::Amount,
     selector::Labels,
+    storage::v1::StorageClass,
     types::Quantity,
 };
 
 use crate::claim;
 
+const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
 const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// The class that a claim asks for; `None` for that of no class.
 pub(super) fn class_of_claim(claim: &PersistentVolumeClaim) -> Option<&str> {
     let named = claim.metadata.annotations.get(CLASS).map(String::as_str);
     named.or(claim.spec.storage_class_name.as_deref()).filter(|name| !name.is_empty())
+}
+
+/// Whether a claim says nothing of a class, not even that it wants none (KEP-3333).
+pub(super) fn is_silent(claim: &PersistentVolumeClaim) -> bool {
+    claim.spec.storage_class_name.is_none() && !claim.metadata.annotations.contains_key(CLASS)
+}
+
+/// The class that claims get that say nothing of one: of several the newest, then the first by name.
+pub(super) fn default_class(classes: &[Arc<StorageClass>]) -> Option<&str> {
+    let default =
+        |class: &&Arc<StorageClass>| class.metadata.annotations.get(DEFAULT).is_some_and(|said| said == "true");
+    let rank = |class: &Arc<StorageClass>| (Reverse(class.metadata.creation_timestamp), class.metadata.name.clone());
+    classes.iter().filter(default).min_by_key(|class| rank(class)).and_then(|class| class.metadata.name.as_deref())
 }
 
 fn class_of_volume(volume: &PersistentVolume) -> Option<&str> {

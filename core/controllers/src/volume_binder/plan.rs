@@ -11,7 +11,7 @@ use windlass_api::{
 use windlass_client::events::Severity;
 use windlass_kernel::controller::ObjectKey;
 
-use super::fit::{best, class_of_claim, is_for, suits};
+use super::fit::{best, class_of_claim, is_for, is_silent, suits};
 
 const BOUND: &str = "pv.kubernetes.io/bind-completed";
 /// Says that the binder chose, and not a user: what it chose it may undo.
@@ -60,10 +60,10 @@ pub(super) fn claimed_by(volume: &PersistentVolume) -> Option<ObjectKey> {
     known.then(|| ObjectKey::new(own.namespace.clone().unwrap_or_default(), own.name.clone().unwrap_or_default()))
 }
 
-/// A claim that names no volume.
+/// A claim that names no volume. `default` is the class that is given to claims that say nothing of one.
 pub(super) fn unnamed(
     claim: &PersistentVolumeClaim,
-    class: Option<&StorageClass>,
+    (class, default): (Option<&StorageClass>, Option<&str>),
     volumes: &mut dyn Iterator<Item = &Arc<PersistentVolume>>,
 ) -> Plan {
     if is_bound(claim) {
@@ -79,7 +79,14 @@ pub(super) fn unnamed(
             let message = "waiting for first consumer to be created before binding";
             Plan::tells(Severity::Normal, "WaitForFirstConsumer", message)
         }
-        None => provisioned(claim, class),
+        None => match default.filter(|_| is_silent(claim)) {
+            Some(default) => {
+                let mut classed = claim.clone();
+                classed.spec.storage_class_name = Some(default.into());
+                Plan::writes(Write::Claim(Box::new(classed)))
+            }
+            None => provisioned(claim, class),
+        },
     }
 }
 

@@ -2,19 +2,21 @@
 
 mod gate;
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::channel::oneshot;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use windlass_api::core::v1::Pod;
 use windlass_apiserver::{ApiServer, access::Rbac};
 use windlass_client::{Cache, Client, Informers, Select, gvr, informer::Parts, run_controllers};
 use windlass_controllers::Config;
 use windlass_kernel::{
-    Api, ClockExt, Controller, ErrorKind, Identity, Result, SpawnExt, Stop, Store,
+    Api, ClockExt, Controller, Error, ErrorKind, Identity, NodeAgent, Result, SpawnExt, Stop, Store,
     api::{GroupVersionResource, Verb},
-    controller::{ObjectKey, Requeue, Watched},
+    controller::{ObjectKey, Requeue, Wakes, Watched},
+    node::NodeAgents,
 };
 use windlass_node::host::{Host, Registration};
 use windlass_store::MemoryStore;
@@ -32,9 +34,14 @@ pub(crate) struct Cluster {
     pub(crate) admin: Client,
     /// The tests' own view.
     pub(crate) informers: Informers,
+    /// The API itself.
+    pub(crate) server: Arc<dyn Api>,
     /// What stands between the controllers and the API.
     pub(crate) gate: Arc<Gate>,
     pub(crate) store: Arc<dyn Store>,
+    /// What controllers are told that are run from now on.
+    pub(crate) config: Config,
+    agents: Arc<Agents>,
     stop: Stop,
 }
 
@@ -60,13 +67,13 @@ impl Cluster {
     pub(crate) fn run_controllers(&self, watches: Watches, reconciles: Reconciles) {
         let (first, killed) = self.instance(watches);
         let (second, _) = self.instance(watches);
-        run(&first, reconciles, &self.stop);
-        let (clock, stop) = (self.executor.clock(), self.stop.clone());
+        run(&first, reconciles, &self.config, &self.stop);
+        let (clock, config, stop) = (self.executor.clock(), self.config.clone(), self.stop.clone());
         let replace = async move {
             if killed.await.is_ok() {
                 first.process.kill();
                 clock.sleep(Duration::from_secs(1)).await;
-                run(&second, reconciles, &stop);
+                run(&second, reconciles, &config, &stop);
             }
         };
         self.executor.spawn().spawn("replace", replace).detach();
@@ -86,18 +93,20 @@ impl Cluster {
     pub(crate) fn idle(seed: u64) -> Self {
         let executor = Executor::new(seed);
         let store = Arc::new(MemoryStore::new(executor.clock(), executor.spawn()));
+        let agents = Arc::new(Agents::default());
         let builder = ApiServer::builder()
             .store(Arc::clone(&store) as _)
             .clock(executor.clock())
             .entropy(executor.entropy())
             .spawn(executor.spawn())
+            .node_agents(Arc::clone(&agents) as _)
             .authorizer(Arc::new(Rbac::new(Arc::clone(&store) as _)));
         let server: Arc<dyn Api> = executor.run_until(builder.start()).unwrap();
         let gate = Arc::new(Gate::new(Arc::clone(&server), executor.handle()));
         let identity = Identity::new("admin", &["system:masters", "system:authenticated"]);
-        let admin = Client::new(server, Arc::new(identity)).with_user_agent("test");
+        let admin = Client::new(Arc::clone(&server), Arc::new(identity)).with_user_agent("test");
         let informers = informers(&executor, admin.clone());
-        Self { executor, admin, informers, gate, store, stop: Stop::new() }
+        Self { executor, admin, informers, server, gate, store, config: Config::default(), agents, stop: Stop::new() }
     }
 
     /// Adds a node whose pods run at once, but for those of certain images.
@@ -107,6 +116,7 @@ impl Cluster {
         let client = self.admin.clone();
         let node = FakeNode { behaviour, ..FakeNode::new(name, at) };
         let agent = FakeAgent::new(node, self.executor.clock(), self.executor.spawn());
+        self.agents.0.lock().insert(name.to_owned(), agent.clone());
         let host = Host::new(registration, &informers(&self.executor, client), Arc::new(agent));
         let stop = self.stop.clone();
         self.executor.spawn().spawn("node", async move { host.run(stop).await }).detach();
@@ -183,6 +193,17 @@ impl Cluster {
     }
 }
 
+/// The agents of the nodes, which say what is used.
+#[derive(Debug, Default)]
+struct Agents(Mutex<BTreeMap<String, FakeAgent>>);
+
+impl NodeAgents for Agents {
+    fn agent(&self, name: &str) -> Result<Arc<dyn NodeAgent>> {
+        let agent = self.0.lock().get(name).cloned();
+        agent.map(|own| Arc::new(own) as _).ok_or_else(|| Error::new(ErrorKind::NotFound, "no such node"))
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop.stop();
@@ -218,10 +239,10 @@ struct Instance {
     informers: Informers,
 }
 
-fn run(instance: &Instance, reconciles: Reconciles, stop: &Stop) {
-    let (informers, stop) = (instance.informers.clone(), stop.clone());
+fn run(instance: &Instance, reconciles: Reconciles, config: &Config, stop: &Stop) {
+    let (informers, config, stop) = (instance.informers.clone(), config.clone(), stop.clone());
     let run = async move {
-        let mut controllers = windlass_controllers::all(&informers, &Config::default());
+        let mut controllers = windlass_controllers::all(&informers, &config);
         if reconciles == Reconciles::Twice {
             controllers = controllers.into_iter().map(|inner| Arc::new(Twice(inner)) as _).collect();
         }
@@ -243,6 +264,10 @@ impl Controller for Twice {
 
     fn watches(&self) -> Vec<Watched> {
         self.0.watches()
+    }
+
+    fn wakes(&self) -> Option<Wakes> {
+        self.0.wakes()
     }
 
     fn stands_for(&self, key: &ObjectKey) -> Option<Vec<ObjectKey>> {

@@ -12,7 +12,7 @@ use windlass_api::{
 use windlass_client::{Cache, Select};
 use windlass_kernel::{
     ErrorKind, Revision,
-    api::{Options, PatchType, Propagation},
+    api::{GroupVersionResource, Options, PatchType, Propagation},
     controller::ObjectKey,
     store::KeyRange,
 };
@@ -230,4 +230,44 @@ fn a_namespace_ends_the_same_whatever_happens() {
         cluster.settle();
         (namespaces.len(), secrets.in_namespace("shop").len(), pods.len())
     });
+}
+
+#[test]
+fn a_namespace_goes_as_soon_as_its_last_custom_object() {
+    let cluster = Cluster::new(7);
+    let namespaces = cache::<Namespace>(&cluster);
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema});
+    cluster.create(
+        "customresourcedefinitions",
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "widgets.example.com"},
+            "spec": {"group": "example.com", "scope": "Namespaced", "versions": [version],
+                "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"}}}),
+    );
+    cluster.create("namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
+    let metadata = json!({"name": "w", "namespace": "shop", "finalizers": ["example.com/hold"]});
+    cluster.create("widgets", json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": metadata}));
+    cluster.settle();
+    cluster.executor.run_until(cluster.admin.delete::<Namespace>("", "shop")).unwrap();
+    let key = ObjectKey::new("", "shop");
+    cluster.until(&namespaces, |all| {
+        let remains = |namespace: Arc<Namespace>| {
+            let mut conditions = namespace.status.conditions.iter();
+            conditions.any(|own| own.type_ == "NamespaceFinalizersRemaining" && own.status == "True")
+        };
+        all.get(&key).is_some_and(remains)
+    });
+    // Nothing is asked for while nothing changes.
+    cluster.settle();
+    let before = cluster.gate.count("namespace-controller");
+    cluster.settle();
+    assert_eq!(cluster.gate.count("namespace-controller"), before);
+    let widgets = cluster.admin.dynamic(GroupVersionResource::of("example.com", "v1", "widgets"));
+    let released = json!({"metadata": {"finalizers": null}});
+    cluster.executor.run_until(widgets.patch("shop", "w", PatchType::Merge, released)).unwrap();
+    let then = cluster.executor.clock().uptime();
+    cluster.until(&namespaces, |all| !all.contains(&key));
+    let waited = cluster.executor.clock().uptime() - then;
+    assert!(waited < std::time::Duration::from_secs(1), "it went after {waited:?}");
 }

@@ -49,6 +49,8 @@ fn times(jobs: &Cache<Arc<Job>>) -> Arc<parking_lot::Mutex<BTreeSet<String>>> {
 }
 
 fn reasons(cluster: &Cluster) -> BTreeSet<String> {
+    // Events are written after what they tell of.
+    cluster.settle();
     let events = cluster.executor.run_until(cluster.admin.list::<Event>(&Select::namespace("default"))).unwrap();
     let about = |event: &&Arc<Event>| event.involved_object.kind.as_deref() == Some("CronJob");
     events.iter().filter(about).filter_map(|event| event.reason.clone()).collect()

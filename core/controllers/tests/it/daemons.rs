@@ -99,7 +99,7 @@ fn each_node_that_fits_has_one_pod() {
     cluster.until(&sets, rolled_out(0));
     label(&cluster, "n1", "blue");
     cluster.until(&sets, rolled_out(1));
-    assert_eq!(images(&pods), on(&["n1"], "web:1"));
+    cluster.until(&pods, |pods| images(pods) == on(&["n1"], "web:1"));
     label(&cluster, "n2", "blue");
     cluster.add_node("n3", 3);
     cluster.until(&sets, rolled_out(2));

@@ -3,6 +3,8 @@
 
 use std::fmt::Debug;
 
+use windlass_controllers::Config;
+
 use crate::cluster::{Cluster, Fault, Reconciles, Watches};
 
 /// Checks that a scenario ends the same whatever happens to the controller of that name.
@@ -13,8 +15,15 @@ use crate::cluster::{Cluster, Fault, Reconciles, Watches};
 /// are killed: for each write that the controller makes.
 #[track_caller]
 pub(crate) fn hold<T: Debug + PartialEq>(of: &'static str, scenario: impl Fn(&Cluster) -> T) {
+    hold_with(&Config::default(), of, scenario);
+}
+
+/// As [`hold`], for controllers that are told something.
+#[track_caller]
+pub(crate) fn hold_with<T: Debug + PartialEq>(config: &Config, of: &'static str, scenario: impl Fn(&Cluster) -> T) {
     let run = |seed, prepare: &dyn Fn(&Cluster)| {
-        let cluster = Cluster::without_controllers(seed);
+        let mut cluster = Cluster::without_controllers(seed);
+        cluster.config = config.clone();
         prepare(&cluster);
         let outcome = scenario(&cluster);
         assert!(cluster.executor.panics().is_empty(), "{:?}", cluster.executor.panics());

@@ -9,7 +9,7 @@ use windlass_kernel::{SpawnExt, Stop, controller::ObjectKey};
 use windlass_node::host::{Host, Registration};
 use windlass_testkit::{FakeAgent, FakeNode, sim::Process};
 
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, laws};
 
 /// Adds a node that can be killed.
 fn mortal(cluster: &Cluster, name: &str, at: u16) -> Process {
@@ -89,12 +89,13 @@ fn schedulable(cluster: &Cluster, name: &str) {
     });
 }
 
-fn happened(cluster: &Cluster, reason: &str, about: &str) -> bool {
-    let events: Vec<Arc<Event>> = cluster.executor.run_until(cluster.admin.list(&Select::all())).unwrap();
+/// Waits until this is told.
+fn happened(cluster: &Cluster, reason: &str, about: &str) {
+    let events: Cache<Arc<Event>> = cluster.informers.typed(Select::all());
     let of = |event: &Arc<Event>| {
         event.reason.as_deref() == Some(reason) && event.involved_object.name.as_deref() == Some(about)
     };
-    events.iter().any(of)
+    cluster.until(&events, |events| events.values().iter().any(of));
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn a_new_node_becomes_schedulable_once_it_is_ready() {
     let bare = read(&cluster, "bare");
     assert_eq!(condition(&bare, "Ready"), "Unknown NodeStatusNeverUpdated");
     assert_eq!(taints(&bare), ["unreachable:NoExecute", "unreachable:NoSchedule"]);
-    assert!(happened(&cluster, "RegisteredNode", "n1"));
+    happened(&cluster, "RegisteredNode", "n1");
 }
 
 #[test]
@@ -163,8 +164,8 @@ fn the_pods_of_a_silent_node_are_evicted_after_their_time() {
     assert!(!going("daemon"));
     assert_eq!(pod_condition(&pod(&pods, "elsewhere").unwrap(), "Ready"), "True");
     cluster.settle();
-    assert!(happened(&cluster, "NodeNotReady", "n3"));
-    assert!(happened(&cluster, "TaintManagerEviction", "usual"));
+    happened(&cluster, "NodeNotReady", "n3");
+    happened(&cluster, "TaintManagerEviction", "usual");
     assert!(cluster.executor.panics().is_empty(), "{:?}", cluster.executor.panics());
 }
 
@@ -188,7 +189,7 @@ fn a_node_that_comes_back_in_time_keeps_its_pods() {
     let kept = read_pod(&cluster, "usual");
     assert_eq!(kept.metadata.deletion_timestamp, None);
     assert_eq!(pod_condition(&kept, "Ready"), "True");
-    assert!(happened(&cluster, "NodeReady", "n3"));
+    happened(&cluster, "NodeReady", "n3");
 }
 
 #[test]
@@ -207,4 +208,28 @@ fn a_taint_that_nobody_tolerates_evicts_at_once() {
     let kept = read_pod(&cluster, "tolerant");
     assert_eq!(kept.metadata.deletion_timestamp, None);
     assert!(cluster.gate.log().iter().any(|line| line == "patch pods/status usual"), "{:#?}", cluster.gate.log());
+}
+
+#[test]
+fn a_silent_node_is_told_of_and_taken_back_the_same_whatever_happens() {
+    laws::hold("node-controller", |cluster| {
+        let nodes = nodes(cluster);
+        let (first, second) = (cluster.executor.process(), cluster.executor.process());
+        let handle = first.handle();
+        // Its pods outlive its host, as they do on a machine whose agent is away.
+        let agent =
+            Arc::new(FakeAgent::new(FakeNode::new("n3", 3), Arc::clone(&handle) as _, Arc::clone(&handle) as _));
+        start(cluster, &first, "n3", Arc::clone(&agent));
+        let ready =
+            |nodes: &Cache<Arc<Node>>| node(nodes, "n3").map(|own| condition(&own, "Ready")).unwrap_or_default();
+        let tainted = |nodes: &Cache<Arc<Node>>| node(nodes, "n3").map(|own| taints(&own)).unwrap_or_default();
+        cluster.until(&nodes, |nodes| ready(nodes) == "True KubeletReady" && tainted(nodes).is_empty());
+        first.kill();
+        cluster.until(&nodes, |nodes| ready(nodes) == "Unknown NodeStatusUnknown");
+        cluster.until(&nodes, |nodes| tainted(nodes) == ["unreachable:NoExecute", "unreachable:NoSchedule"]);
+        start(cluster, &second, "n3", agent);
+        cluster.until(&nodes, |nodes| ready(nodes) == "True KubeletReady" && tainted(nodes).is_empty());
+        cluster.settle();
+        (ready(&nodes), tainted(&nodes))
+    });
 }

@@ -91,8 +91,8 @@ fn a_pod_counts_until_it_ends() {
         "spec": {"containers": [{"name": "c", "image": "web:1"}]}});
     let expect = "pods \"open\" is forbidden: failed quota: q: must specify requests.cpu for: c";
     assert_eq!(refused(&cluster, "pods", open), expect);
-    cluster.until(&quotas, used("pods", "0"));
-    assert!(used("requests.cpu", "0")(&quotas) && used("count/pods", "1")(&quotas));
+    cluster
+        .until(&quotas, |all| used("pods", "0")(all) && used("requests.cpu", "0")(all) && used("count/pods", "1")(all));
     cluster.create("pods", pod("b", "1"));
     cluster.until(&quotas, used("requests.cpu", "1"));
 }
@@ -151,9 +151,8 @@ fn a_job_waits_for_its_quota() {
     cluster.create("jobs", job(&json!({"completions": 6, "parallelism": 6}), "0"));
     let jobs = cluster.informers.typed::<windlass_api::batch::v1::Job>(Select::all());
     cluster.until(&jobs, |jobs| jobs.values().iter().any(|job| job.status.completion_time.is_some()));
-    assert_eq!(pods.len(), 6);
-    cluster.until(&quotas, used("pods", "0"));
-    assert!(used("count/jobs.batch", "1")(&quotas));
+    cluster.until(&pods, |pods| pods.len() == 6);
+    cluster.until(&quotas, |all| used("pods", "0")(all) && used("count/jobs.batch", "1")(all));
 }
 
 #[test]

@@ -125,6 +125,8 @@ fn pods_come_and_go_one_by_one() {
     assert_eq!(pod.metadata.labels, expect);
     assert_eq!((pod.spec.hostname.as_deref(), pod.spec.subdomain.as_deref()), (Some("web-0"), Some("peers")));
     assert_eq!(names(&revisions), [revision]);
+    // Events are written after what they tell of.
+    cluster.settle();
     let events: Vec<Arc<Event>> = cluster.executor.run_until(cluster.admin.list(&Select::all())).unwrap();
     let said = |reason: &str, message: &str| {
         events.iter().any(|own| own.reason.as_deref() == Some(reason) && own.message.as_deref() == Some(message))
@@ -186,7 +188,7 @@ fn a_canary_stays_above_its_partition_until_it_is_let_on_or_taken_back() {
     let seen = follow(&pods);
     patch(&cluster, partition(0));
     cluster.until(&sets, rolled_out(3));
-    assert_eq!(images(&pods), imaged(["web:2"; 3]));
+    cluster.until(&pods, |pods| images(pods) == imaged(["web:2"; 3]));
     let gone = |notes: &Arc<Mutex<Vec<String>>>| {
         notes.lock().iter().filter(|note| note.starts_with('-')).cloned().collect::<Vec<_>>()
     };
@@ -244,7 +246,7 @@ fn claims_outlive_pods_unless_the_policy_says_otherwise() {
         let spec = json!({"volumeClaimTemplates": claims(), "persistentVolumeClaimRetentionPolicy": policy});
         cluster.create("statefulsets", stateful(2, &spec));
         cluster.until(&sets, rolled_out(2));
-        assert_eq!(names(&there), ["data-web-0", "data-web-1"]);
+        cluster.until(&there, |there| names(there) == ["data-web-0", "data-web-1"]);
         let claim = there.values()[0].clone();
         assert_eq!(claim.metadata.labels["app"], "web");
         assert_eq!(claim.metadata.owner_references[0].kind, "StatefulSet");
@@ -258,7 +260,7 @@ fn claims_outlive_pods_unless_the_policy_says_otherwise() {
         assert_eq!(names(&there), left);
         patch(&cluster, json!({"spec": {"replicas": 2}}));
         cluster.until(&sets, rolled_out(2));
-        assert_eq!(names(&there), ["data-web-0", "data-web-1"]);
+        cluster.until(&there, |there| names(there) == ["data-web-0", "data-web-1"]);
 
         cluster.executor.run_until(cluster.admin.delete::<StatefulSet>("default", "web")).unwrap();
         cluster.until(&there, Cache::is_empty);

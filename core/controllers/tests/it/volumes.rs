@@ -137,6 +137,28 @@ fn a_claim_without_a_class_gets_the_default_one() {
 }
 
 #[test]
+fn a_claim_that_waits_gets_a_default_class_that_comes_later() {
+    let cluster = Cluster::new(6);
+    let seen = Seen::of(&cluster);
+    let mut open = claim("a", "1Gi");
+    open["spec"]["storageClassName"] = Value::Null;
+    cluster.create("persistentvolumeclaims", open);
+    // This one says that it wants none.
+    cluster.create("persistentvolumeclaims", claim("b", "1Gi"));
+    cluster.until(&seen.claims, |claims| held(claims, "a") == "Pending -" && held(claims, "b") == "Pending -");
+    let annotations = json!({"storageclass.kubernetes.io/is-default-class": "true"});
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "p.example.com",
+        "metadata": {"name": "standard", "annotations": annotations}});
+    cluster.create("storageclasses", class);
+    let class = |claims: &Cache<Arc<PersistentVolumeClaim>>, name: &str| {
+        claims.get(&ObjectKey::new("default", name)).and_then(|claim| claim.spec.storage_class_name.clone())
+    };
+    cluster.until(&seen.claims, |claims| class(claims, "a").as_deref() == Some("standard"));
+    cluster.settle();
+    assert_eq!(class(&seen.claims, "b").as_deref(), Some(""));
+}
+
+#[test]
 fn whichever_write_fails_each_volume_has_one_claim() {
     for fault in [Fault::Refused, Fault::Lost] {
         for first in 0..8 {

@@ -10,7 +10,7 @@ use windlass_api::{
     core::v1::{NodeStatus, Pod, PodStatus, Service},
 };
 
-use super::{Session, SessionRequest};
+use super::{Metering, Session, SessionRequest};
 use crate::{api::Chunks, controller::ObjectKey, error::Result};
 
 /// Which container's log, and how much of it (`PodLogOptions`).
@@ -155,6 +155,11 @@ pub trait NodeAgent: Debug + Send + Sync + 'static {
 
     /// Opens an exec, attach or port-forward session.
     async fn open(&self, request: SessionRequest) -> Result<Session>;
+
+    /// What the node and its pods use, if the agent measures it.
+    fn metering(&self) -> Option<&dyn Metering> {
+        None
+    }
 }
 
 /// Finds the agent of a node, for logs and sessions.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use windlass_api::core::v1::Pod;
+use windlass_api::{core::v1::Pod, quantity::Amount};
+use windlass_kernel::node::Amounts;
 
 /// What annotations of a script begin with.
 const PREFIX: &str = "fake.windlass.dev/";
@@ -58,12 +59,29 @@ impl Behaviour {
     }
 }
 
+/// What a container uses by its pod's annotations: `cpu` and `memory` under `fake.windlass.dev/`, for every container or
+/// for one, as in `100m web=1500m`. Nothing where they say nothing; `None` where what they say is no amount: then it
+/// cannot be measured.
+pub(super) fn usage(pod: &Pod, container: &str) -> Option<Amounts> {
+    let said = |name: &str| {
+        let Some(said) = pod.metadata.annotations.get(&format!("{PREFIX}{name}")) else { return Some(Amount::ZERO) };
+        chosen(said, container)?.parse::<Amount>().ok().filter(|amount| !amount.is_negative())
+    };
+    let (cpu, memory) = (said("cpu")?, said("memory")?);
+    let nanocores = u64::try_from(cpu.nano_value()).unwrap_or(u64::MAX);
+    Some(Amounts { nanocores, memory: u64::try_from(memory.as_i64()).unwrap_or_default() })
+}
+
+/// Of a list of words, the one for a name, or else the general one.
+fn chosen<'w>(words: &'w str, name: &str) -> Option<&'w str> {
+    let each = || words.split_whitespace();
+    let own = each().filter_map(|word| word.split_once('=')).find(|(own, _)| *own == name);
+    own.map(|(_, value)| value).or_else(|| each().find(|word| !word.contains('=')))
+}
+
 /// The code for an index, of a list.
 fn code(codes: &str, index: Option<&String>) -> i32 {
-    let words = || codes.split_whitespace();
-    let own = words().filter_map(|word| word.split_once('=')).find(|(own, _)| index.is_some_and(|index| index == own));
-    let general = words().find(|word| !word.contains('='));
-    own.map(|(_, code)| code).or(general).and_then(|code| code.parse().ok()).unwrap_or(0)
+    chosen(codes, index.map_or("", String::as_str)).and_then(|code| code.parse().ok()).unwrap_or(0)
 }
 
 impl Default for Behaviour {
@@ -98,5 +116,20 @@ mod tests {
         check(&[lifetime, codes], Behaviour { end: end(90, 7), ..Behaviour::default() });
         check(&[lifetime, codes, (INDEX, "3")], Behaviour { end: end(90, 42), ..Behaviour::default() });
         check(&[lifetime, codes, (INDEX, "4")], Behaviour { end: end(90, 7), ..Behaviour::default() });
+    }
+
+    #[test]
+    fn a_script_says_what_containers_use() {
+        let check = |annotations: &[(&str, &str)], expect: Option<(u64, u64)>| {
+            let mut pod = Pod::default();
+            pod.metadata.annotations =
+                annotations.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+            assert_eq!(usage(&pod, "web").map(|own| (own.nanocores, own.memory)), expect);
+        };
+        check(&[], Some((0, 0)));
+        check(&[("fake.windlass.dev/cpu", "250m"), ("fake.windlass.dev/memory", "1Ki")], Some((250_000_000, 1024)));
+        check(&[("fake.windlass.dev/cpu", "250m web=2")], Some((2_000_000_000, 0)));
+        check(&[("fake.windlass.dev/cpu", "other=2")], None);
+        check(&[("fake.windlass.dev/cpu", "unknown")], None);
     }
 }

@@ -10,9 +10,12 @@ use windlass_api::{
     },
     types::Time,
 };
-use windlass_kernel::{controller::ObjectKey, node::Report};
+use windlass_kernel::{
+    controller::ObjectKey,
+    node::{Measured, PodUsage, Report},
+};
 
-use super::{Behaviour, Script, life::Life};
+use super::{Behaviour, Script, behaviour, life::Life};
 
 /// The next step of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +127,14 @@ impl Running {
             self.plan(Next::Start, uptime + pause);
             self.pause = Some((pause * 2).min(behaviour.restart * 30));
         }
+    }
+
+    /// What its running containers use by its script; `None` where that cannot be measured.
+    pub(super) fn usage(&self, id: &Id, at: Timestamp, window: Duration) -> Option<PodUsage> {
+        let runs = self.status.container_statuses.iter().filter(|own| own.state.running.is_some());
+        let used = |own: &ContainerStatus| Some((own.name.clone(), behaviour::usage(&self.pod, &own.name)?));
+        let amounts = runs.map(used).collect::<Option<Vec<_>>>()?;
+        Some(PodUsage { pod: id.key.clone(), uid: id.uid.clone(), containers: Measured { at, window, amounts } })
     }
 
     pub(super) fn report(&self, key: &ObjectKey) -> Report {

@@ -6,7 +6,8 @@ use windlass_apiserver::{
     ApiServer, Ranges,
     access::{Escalation, Rbac},
 };
-use windlass_controllers::{Config, certificates::Signer};
+use windlass_client::leader::Timing;
+use windlass_controllers::{Config, autoscaler::MetricSource, certificates::Signer, node_ipam::PodRanges};
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, Keys, Result, Spawn, Stop, Store,
 };
@@ -15,6 +16,7 @@ use windlass_store::MemoryStore;
 use super::{Cluster, NodeSource};
 use crate::{
     agents::Agents,
+    components::{self, Candidacy, Components},
     reach::ClusterDial,
     rim::{SystemClock, SystemDial, SystemEntropy, TokioSpawn},
 };
@@ -37,6 +39,7 @@ pub struct Builder {
     config: Config,
     ranges: Option<Ranges>,
     reached_at: Option<SocketAddr>,
+    candidacy: Option<Candidacy>,
     bare: bool,
 }
 
@@ -145,6 +148,13 @@ impl Builder {
         self
     }
 
+    /// Gives each node a block of each of these ranges, as `spec.podCIDRs`. Without it, nodes have none.
+    #[must_use]
+    pub fn pod_ranges(mut self, ranges: PodRanges) -> Self {
+        self.config.pod_ranges = Some(ranges);
+        self
+    }
+
     /// The addresses and node ports that services are given.
     #[must_use]
     pub fn service_ranges(mut self, ranges: Ranges) -> Self {
@@ -163,6 +173,28 @@ impl Builder {
     #[must_use]
     pub fn node(mut self, node: impl NodeSource + 'static) -> Self {
         self.nodes.push(Box::new(node));
+        self
+    }
+
+    /// One control plane of several over the same state: its controllers act only while it holds the lease
+    /// `kube-controller-manager` in `kube-system`, its scheduler while it holds `kube-scheduler`. `name` tells it from the
+    /// others. Without it, this is the only one, and begins at once.
+    #[must_use]
+    pub fn candidate(self, name: impl Into<String>) -> Self {
+        self.candidate_with(name, Timing::default())
+    }
+
+    /// As [`candidate`](Self::candidate), in another rhythm than upstream's: the same for all candidates.
+    #[must_use]
+    pub fn candidate_with(mut self, name: impl Into<String>, timing: Timing) -> Self {
+        self.candidacy = Some(Candidacy { name: name.into(), timing });
+        self
+    }
+
+    /// Where autoscalers get metrics of the types `Pods`, `Object` and `External` from. Without it those are refused.
+    #[must_use]
+    pub fn metrics(mut self, source: impl MetricSource) -> Self {
+        self.config.metrics = Some(Arc::new(source));
         self
     }
 
@@ -228,8 +260,13 @@ impl Builder {
         let (stop, tasks) = (Stop::new(), Vec::new());
         let mut cluster = Cluster { server, agents, dial, clock, entropy, spawn, stop, tasks, controlled: !self.bare };
         if !self.bare {
-            let components = crate::components::start(&cluster, self.controllers, self.scheduling, &self.config);
-            cluster.tasks.extend(components);
+            let components = Components {
+                controllers: self.controllers,
+                config: self.config,
+                scheduling: self.scheduling,
+                candidacy: self.candidacy,
+            };
+            cluster.tasks.extend(components::start(&cluster, components));
         }
         for node in &self.nodes {
             let task = super::node::run(&cluster, node.as_ref()).await?;

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use futures::{FutureExt, future::BoxFuture};
-use windlass_api::core::v1::{ConfigMap, Container, Pod, PodSpec};
+use windlass_api::{
+    coordination::v1::Lease,
+    core::v1::{ConfigMap, Container, Pod, PodSpec},
+};
 use windlass_client::{Client, Select};
 use windlass_kernel::ClockExt;
 use windlass_testkit::{
@@ -179,4 +182,41 @@ fn check_nothing_is_left(end: impl FnOnce(&Executor, FakeCluster)) {
 fn nothing_is_left_of_a_cluster_that_ran_pods_and_ended() {
     check_nothing_is_left(|executor, whole| executor.run_until(whole.shut_down()));
     check_nothing_is_left(|_, whole| drop(whole));
+}
+
+#[test]
+fn another_control_plane_takes_over_from_one_that_is_gone() {
+    let executor = Executor::new(3);
+    let rim = Rim::of(&executor.handle());
+    let store = Arc::clone(Moment::first(&rim).store());
+    let plane = |name: &str| {
+        let builder = Cluster::builder().shared_store(Arc::clone(&store) as _).candidate(name);
+        builder.clock(Arc::clone(&rim.clock)).spawn(Arc::clone(&rim.spawn)).entropy(Arc::clone(&rim.entropy)).start()
+    };
+    let first = executor.run_until(plane("first")).unwrap();
+    executor.run_for(Duration::from_secs(1));
+    let mut second = executor.run_until(plane("second")).unwrap();
+    executor.run_until(second.add_node(FakeNode::new("n1", 0))).unwrap();
+    let client = second.client();
+    let holders = || {
+        ["kube-controller-manager", "kube-scheduler"].map(|name| {
+            let lease = executor.run_until(client.get::<Lease>("kube-system", name)).unwrap();
+            lease.spec.holder_identity.clone().unwrap_or_default()
+        })
+    };
+    let runs = |name: &'static str| {
+        executor.run_until(async {
+            let clock: Arc<dyn Clock> = executor.clock();
+            // A pod needs the account that the controllers make.
+            while client.create(&pod(name)).await.is_err() {
+                clock.sleep(Duration::from_secs(1)).await;
+            }
+            running(&client, &clock, name).await
+        })
+    };
+    runs("a");
+    assert_eq!(holders(), ["first", "first"]);
+    drop(first);
+    runs("b");
+    assert_eq!(holders(), ["second", "second"]);
 }

@@ -152,6 +152,9 @@ pub(crate) static DELETE_OPTIONS: Message = Message {
     codec: Codec::Plain,
 };
 
+pub(crate) static DURATION: Message =
+    Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.Duration", fields: &[], codec: Codec::Duration };
+
 pub(crate) static FIELD_SELECTOR_REQUIREMENT: Message = Message {
     name: "io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement",
     fields: &[

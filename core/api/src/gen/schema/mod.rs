@@ -25,6 +25,7 @@ pub(crate) mod events_v1;
 pub(crate) mod flowcontrol_v1;
 pub(crate) mod intstr_schema;
 pub(crate) mod meta_v1;
+pub(crate) mod metrics_v1beta1;
 pub(crate) mod networking_v1;
 pub(crate) mod networking_v1beta1;
 pub(crate) mod node_v1;
@@ -814,6 +815,7 @@ pub(crate) static MESSAGES: &[&Message] = &[
     &meta_v1::CONDITION,
     &meta_v1::CREATE_OPTIONS,
     &meta_v1::DELETE_OPTIONS,
+    &meta_v1::DURATION,
     &meta_v1::FIELD_SELECTOR_REQUIREMENT,
     &meta_v1::FIELDS_V1,
     &meta_v1::GET_OPTIONS,
@@ -852,6 +854,11 @@ pub(crate) static MESSAGES: &[&Message] = &[
     &apiregistration_v1::API_SERVICE_SPEC,
     &apiregistration_v1::API_SERVICE_STATUS,
     &apiregistration_v1::SERVICE_REFERENCE,
+    &metrics_v1beta1::CONTAINER_METRICS,
+    &metrics_v1beta1::NODE_METRICS,
+    &metrics_v1beta1::NODE_METRICS_LIST,
+    &metrics_v1beta1::POD_METRICS,
+    &metrics_v1beta1::POD_METRICS_LIST,
 ];
 
 /// The messages that upstream publishes in OpenAPI, sorted by name.
@@ -1174,6 +1181,10 @@ pub(crate) static KINDS: &[(&str, &str, &str, &Message)] = &[
     ("meta.k8s.io", "v1", "PatchOptions", &meta_v1::PATCH_OPTIONS),
     ("meta.k8s.io", "v1", "TableOptions", &meta_v1::TABLE_OPTIONS),
     ("meta.k8s.io", "v1", "UpdateOptions", &meta_v1::UPDATE_OPTIONS),
+    ("metrics.k8s.io", "v1beta1", "NodeMetrics", &metrics_v1beta1::NODE_METRICS),
+    ("metrics.k8s.io", "v1beta1", "NodeMetricsList", &metrics_v1beta1::NODE_METRICS_LIST),
+    ("metrics.k8s.io", "v1beta1", "PodMetrics", &metrics_v1beta1::POD_METRICS),
+    ("metrics.k8s.io", "v1beta1", "PodMetricsList", &metrics_v1beta1::POD_METRICS_LIST),
     ("networking.k8s.io", "v1", "IPAddress", &networking_v1::IP_ADDRESS),
     ("networking.k8s.io", "v1", "IPAddressList", &networking_v1::IP_ADDRESS_LIST),
     ("networking.k8s.io", "v1", "Ingress", &networking_v1::INGRESS),

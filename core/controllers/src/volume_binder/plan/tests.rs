@@ -69,7 +69,24 @@ fn told(plan: &Plan) -> String {
 fn check_unnamed(text: &str, class: &Value, volumes: &str, expect: &str) {
     let volumes: Vec<_> = volumes.lines().map(str::trim).filter(|line| !line.is_empty()).map(volume).collect();
     let class: Option<StorageClass> = serde_json::from_value(class.clone()).unwrap();
-    assert_eq!(told(&unnamed(&claim(text), class.as_ref(), &mut volumes.iter())), expect, "{text} {class:?}");
+    assert_eq!(told(&unnamed(&claim(text), (class.as_ref(), None), &mut volumes.iter())), expect, "{text} {class:?}");
+}
+
+#[test]
+fn a_claim_that_says_nothing_of_a_class_gets_the_default_one_where_no_volume_suits() {
+    let check = |text: &str, volumes: &[&str], expect: Option<&str>| {
+        let volumes: Vec<_> = volumes.iter().map(|text| volume(text)).collect();
+        let plan = unnamed(&claim(text), (None, Some("standard")), &mut volumes.iter());
+        let class = match plan.write {
+            Some(Write::Claim(claim)) => claim.spec.storage_class_name,
+            _ => None,
+        };
+        assert_eq!(class.as_deref(), expect, "{text}");
+    };
+    check("", &[], Some("standard"));
+    check("", &["c 1Gi"], Some("standard"));
+    check("", &["c 5Gi"], None);
+    check("class=fast", &[], None);
 }
 
 #[track_caller]

@@ -1,0 +1,63 @@
+//! What a node and its pods use: what `kubectl top` shows and autoscalers go by (`metrics.k8s.io`).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::{controller::ObjectKey, error::Result};
+
+/// An amount of CPU and memory in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// CPU over the window, in billionths of a core.
+    pub nanocores: u64,
+    /// Memory that cannot be given back under pressure, in bytes.
+    pub memory: u64,
+}
+
+/// What was measured, when, and over which time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measured<T> {
+    /// The end of the time that CPU was measured over.
+    pub at: Timestamp,
+    /// How long that time was.
+    pub window: Duration,
+    /// The amounts.
+    pub amounts: T,
+}
+
+/// What a pod uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodUsage {
+    /// The pod.
+    pub pod: ObjectKey,
+    /// The pod's uid.
+    pub uid: String,
+    /// What its containers use, by name.
+    pub containers: Measured<Vec<(String, Amounts)>>,
+}
+
+/// What a node and its pods use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The whole node, where that is known.
+    pub node: Option<Measured<Amounts>>,
+    /// Its running pods. One that was not measured yet is missing.
+    pub pods: Vec<PodUsage>,
+}
+
+/// An optional service of an agent: what its node and pods use.
+///
+/// Figures are measured when they are asked for, and not more often than is of use: an agent that nobody asks measures
+/// nothing, and one that is asked again soon gives the same answer. The first answer may take a moment, because CPU is
+/// measured over time. Dropping the future has no effect.
+#[async_trait]
+pub trait Metering: Send + Sync {
+    /// What is used now.
+    ///
+    /// # Errors
+    ///
+    /// Those of the runtime.
+    async fn usage(&self) -> Result<Usage>;
+}

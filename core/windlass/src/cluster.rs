@@ -1,7 +1,7 @@
 //! A cluster: a store, an API server, controllers, a scheduler and nodes, assembled in one process.
 
 mod builder;
-mod node;
+pub(crate) mod node;
 mod ready;
 
 use std::sync::Arc;
@@ -130,6 +130,28 @@ impl Cluster {
     /// Keeps a task until the cluster ends.
     pub fn keep(&mut self, task: Task) {
         self.tasks.push(task);
+    }
+
+    /// Which nodes of this process are alive.
+    #[cfg(all(test, feature = "simulate"))]
+    pub(crate) fn agents(&self) -> &Agents {
+        &self.agents
+    }
+
+    /// Another hold on the same cluster, for a task of it. Dropping it ends nothing.
+    #[cfg(feature = "simulate")]
+    pub(crate) fn handle(&self) -> Self {
+        Self {
+            server: Arc::clone(&self.server),
+            agents: Arc::clone(&self.agents),
+            dial: Arc::clone(&self.dial),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            spawn: Arc::clone(&self.spawn),
+            stop: self.stop.clone(),
+            tasks: Vec::new(),
+            controlled: self.controlled,
+        }
     }
 
     /// Starts a node on a rim of its own, outside the cluster's list of tasks: dropping the task is its death.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use futures::{StreamExt, future::join};
 use windlass_kernel::{
     ErrorKind,
-    store::{Change, KeyRange, ReadAt, WatchStream},
+    store::{Change, KeyRange, Pick, ReadAt, WatchStream},
 };
 
 use super::{Check, Fixture, apply, delete, get, list, next, put, take, value, watch};
@@ -22,6 +22,11 @@ pub(super) const CHECKS: &[Check] = &[
         run: |f| Box::pin(a_watch_resumes_where_it_is_told(f)),
     },
     Check { name: "a_watch_sees_its_range_only", need: None, run: |f| Box::pin(a_watch_sees_its_range_only(f)) },
+    Check {
+        name: "a_picked_watch_leaves_out_none_that_is_picked",
+        need: None,
+        run: |f| Box::pin(a_picked_watch_leaves_out_none_that_is_picked(f)),
+    },
     Check { name: "list_then_watch_misses_nothing", need: None, run: |f| Box::pin(list_then_watch_misses_nothing(f)) },
     Check {
         name: "a_watch_from_a_forgotten_revision_ends",
@@ -42,6 +47,40 @@ async fn a_watch_yields_each_change_once(Fixture { store, .. }: Fixture) {
     let three = apply(&store, [delete("/b"), delete("/nowhere")]).await;
     let four = apply(&store, [put("/b", "4")]).await;
     assert_eq!(take(&mut changes, 3).await, format!("{two}:/a:1>2 {three}:/b:1> {four}:/b:>4"));
+}
+
+/// Contract 4: what entries say before or after a change decides whether it is picked; others may come, too.
+async fn a_picked_watch_leaves_out_none_that_is_picked(Fixture { store, .. }: Fixture) {
+    let says = |entry: &Arc<windlass_kernel::store::Entry>| Some(value(entry));
+    let start = store.latest().await.unwrap();
+    apply(&store, [put("/pick/early", "red")]).await;
+    let range = KeyRange::prefix("/pick/");
+    let pick = Pick { name: "value", says, wanted: "red".into() };
+    let mut picked = store.watch_picked(range.clone(), pick.clone(), start).await.unwrap();
+    let mut other = store.watch_picked(range, Pick { wanted: "blue".into(), ..pick.clone() }, start).await.unwrap();
+    for (key, value) in [("/pick/a", "blue"), ("/pick/a", "red"), ("/else", "red"), ("/pick/b", "green")] {
+        apply(&store, [put(key, value)]).await;
+    }
+    apply(&store, [put("/pick/a", "green"), put("/pick/c", "blue")]).await;
+    let last = apply(&store, [delete("/pick/early"), put("/pick/c", "red")]).await;
+    let mut seen = Vec::new();
+    while seen.len() < 5 {
+        let change = next(&mut picked).await;
+        if pick.wants(&change) {
+            seen.push(change.key().as_str().to_owned());
+        }
+    }
+    assert_eq!(seen, ["/pick/early", "/pick/a", "/pick/a", "/pick/c", "/pick/early"]);
+    assert!(picked.progress() >= last);
+    let blue = Pick { wanted: "blue".into(), ..pick };
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        let change = next(&mut other).await;
+        if blue.wants(&change) {
+            seen.push(change.key().as_str().to_owned());
+        }
+    }
+    assert_eq!(seen, ["/pick/a", "/pick/a", "/pick/c", "/pick/c"]);
 }
 
 /// Contract 4: a watch starts after the revision that it names, even one long past.

@@ -1,11 +1,13 @@
 //! What a list or watch selects, decided from the header of stored objects without decoding them.
 
+use std::sync::Arc;
+
 use windlass_api::selector::{Fields, Labels};
 use windlass_kernel::{
     api::Options,
     document::{Document, Index},
     error::Result,
-    store::{Key, KeyRange},
+    store::{Entry, Key, KeyRange, Pick},
 };
 
 use crate::{custom, errors, registry::Served, rules, server::ApiServer};
@@ -50,6 +52,18 @@ impl Selection {
             }
             _ => KeyRange::prefix(&served.collection(namespace)),
         }
+    }
+
+    /// What every selected object says of itself, where the store can find those that do: a node's pods are followed by
+    /// each node, and must not cost the others anything.
+    pub(crate) fn pick(&self, served: &Served) -> Option<Pick> {
+        const FIELD: &str = "spec.nodeName";
+        let says = |entry: &Arc<Entry>| {
+            let document = Document::stored(Arc::clone(entry)).ok()?;
+            document.find(Index::Field, FIELD).map(str::to_owned)
+        };
+        let wanted = self.fields.exact(FIELD).filter(|node| served.is("", "pods") && !node.is_empty())?;
+        Some(Pick { name: FIELD, says, wanted: wanted.to_owned() })
     }
 
     /// Stored objects in a form that says what the selectors ask for: those of custom resources may be of another

@@ -62,9 +62,12 @@ pub(crate) struct Up {
     /// What runs containers: the system's CRI socket or one of our own (auto), a given socket, or nothing real (fake).
     #[arg(long, value_name = "auto|cri:SOCKET|fake", default_value = "auto")]
     pub(crate) runtime: Runtime,
-    /// How many nodes; more than one needs --runtime fake.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) nodes: u16,
+    /// How many nodes; more than one needs --runtime fake [default: 1, or what --simulate counts].
+    #[arg(long, value_name = "N")]
+    pub(crate) nodes: Option<u16>,
+    /// What nodes and pods do, with --runtime fake: simulations and KWOK's stages, as docs/guide/simulation.md says.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) simulate: Vec<PathBuf>,
     /// Also write an administrator's kubeconfig there (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,

@@ -11,8 +11,8 @@ use windlass::{
     real::{ContainerNode, Services, primary_address, socket_note},
     rim::{SystemClock, TokioSpawn},
     serve::{self, Https, Pki, RequestSigner},
+    simulate::Simulation,
     store::DiskStore,
-    testkit::FakeNode,
 };
 
 use crate::{
@@ -30,10 +30,17 @@ pub(crate) fn run(up: &Up, started: Instant) -> Result<()> {
 }
 
 async fn serve(up: &Up, started: Instant) -> Result<()> {
-    if up.nodes > 1 && up.runtime != Runtime::Fake {
+    let fake = up.runtime == Runtime::Fake;
+    if up.nodes.is_some_and(|nodes| nodes > 1) && !fake {
         return Err(Error::new(ErrorKind::Invalid, "more than one node needs --runtime fake").into());
     }
-    if up.runtime != Runtime::Fake && !nix::unistd::geteuid().is_root() {
+    if !up.simulate.is_empty() && !fake {
+        return Err(Error::new(ErrorKind::Invalid, "--simulate needs --runtime fake").into());
+    }
+    let simulation = simulation(&up.simulate)?;
+    // What is wrong with them is told before anything starts.
+    simulation.nodes(up.nodes)?;
+    if !fake && !nix::unistd::geteuid().is_root() {
         let message = "real containers need root: use sudo, or --runtime fake";
         return Err(Error::new(ErrorKind::Unavailable, message).into());
     }
@@ -65,12 +72,13 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         if let Some(ranges) = node.pod_ranges()? {
             builder = builder.pod_ranges(ranges);
         }
-    } else {
-        for at in 0..up.nodes {
-            builder = builder.node(FakeNode::new(format!("node-{}", at + 1), at));
-        }
     }
     let mut cluster = builder.start().await?;
+    if fake {
+        for task in simulation.start(&cluster, up.nodes).await? {
+            cluster.keep(task);
+        }
+    }
 
     let admin = pki.authority.client("kubernetes-admin", &["system:masters"], clock.now())?;
     let authority = pki.authority.pem().certificate.clone();
@@ -105,6 +113,16 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     cluster.shut_down().await;
     store.close().await?;
     Ok(())
+}
+
+/// What files say is to be simulated.
+fn simulation(files: &[PathBuf]) -> Result<Simulation> {
+    let mut simulation = Simulation::default();
+    for file in files {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        simulation.read(&text).with_context(|| format!("cannot simulate what {} says", file.display()))?;
+    }
+    Ok(simulation)
 }
 
 /// A node with real containers on this machine.

@@ -4,6 +4,7 @@
 //! decisions out.
 
 mod affinity;
+mod changes;
 mod cycle;
 mod node;
 mod outcome;
@@ -20,13 +21,14 @@ use async_trait::async_trait;
 
 pub use self::{
     affinity::{Namespaces, NodeTerm, NodeTerms, PodAffinity, PodTerm, Weighted},
+    changes::{Changes, Step},
     cycle::{Budget, Budgets, Cycle, NamespaceLabels, Nominated, Siblings},
     node::{Change, Image, NodeIndex, NodeView, Nodes},
     outcome::{Decision, Explanation, Fit, Nowhere, Placement, Preemption, Reason, Reasons, Refusal, Score},
     pod::{HostPort, Owner, PodView},
     points::{
         Bind, Bound, Extender, Filter, Permit, PostFilter, PreBind, PreFilter, Prepared, Recheck, Relevance, Reserve,
-        ScorePlugin,
+        Scope, ScorePlugin,
     },
     resources::Resources,
     spread::{Policy, Spread, Unsatisfiable},

@@ -295,6 +295,26 @@ impl Change {
     }
 }
 
+/// Which changes of a range are wanted: those of entries that say a certain text of themselves, before or after.
+#[derive(Clone, Debug)]
+pub struct Pick {
+    /// The name of what is said. One name stands for one [`says`](Pick::says).
+    pub name: &'static str,
+    /// What an entry says.
+    pub says: fn(&Arc<Entry>) -> Option<String>,
+    /// What it has to be.
+    pub wanted: String,
+}
+
+impl Pick {
+    /// Whether a change is wanted.
+    #[must_use]
+    pub fn wants(&self, change: &Change) -> bool {
+        let wanted = |entry: &Arc<Entry>| (self.says)(entry).is_some_and(|said| said == self.wanted);
+        change.before.as_ref().is_some_and(wanted) || change.after.as_ref().is_some_and(wanted)
+    }
+}
+
 /// The changes of a range, from one revision on.
 ///
 /// Ends with [`Compacted`](crate::ErrorKind::Compacted) when the watcher fell behind what is kept.
@@ -317,7 +337,8 @@ pub type WatchStream = Box<dyn Watch>;
 ///    kept, [`Compacted`](crate::ErrorKind::Compacted) where it is not, and
 ///    [`FutureRevision`](crate::ErrorKind::FutureRevision) where it is not yet.
 /// 4. **No gaps.** A watch yields each change after its start exactly once, in revision order, with the entry before;
-///    or ends with [`Compacted`](crate::ErrorKind::Compacted), whose details name the oldest revision kept.
+///    or ends with [`Compacted`](crate::ErrorKind::Compacted), whose details name the oldest revision kept. A picked
+///    watch leaves out none that is picked.
 /// 5. **Progress.** What a watch reports as progress never goes back, and every change up to it was yielded.
 /// 6. **Slow watchers.** A watch that is not read delays nobody and holds a bounded amount of memory.
 /// 7. **Leases.** Keys of a lease vanish together, with deletions that watches see, not before the time to live has
@@ -340,6 +361,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Follows the changes of a range after the revision `after`.
     async fn watch(&self, range: KeyRange, after: Revision) -> Result<WatchStream>;
+
+    /// Follows the changes of a range that concern entries which say something of themselves. Others may be left out,
+    /// so that a watcher costs what it receives; a store that knows no better yields them all.
+    async fn watch_picked(&self, range: KeyRange, pick: Pick, after: Revision) -> Result<WatchStream> {
+        drop(pick);
+        self.watch(range, after).await
+    }
 
     /// The latest revision.
     async fn latest(&self) -> Result<Revision>;

@@ -1,6 +1,7 @@
 //! The framework: composes plugins into a scheduler. Plugins that panic are caught and named.
 
 mod pick;
+mod share;
 
 use std::{
     any::Any,
@@ -18,8 +19,12 @@ use windlass_kernel::{
     },
 };
 
-use self::pick::{below, best, enough};
-use crate::plugins;
+pub(crate) use self::pick::below;
+use self::pick::{best, enough};
+use crate::{
+    classes::{Classes, Gauge, Savings},
+    plugins,
+};
 
 /// A scheduler made of plugins. The default has upstream's default plugins and weights.
 #[derive(Clone, Debug)]
@@ -30,6 +35,9 @@ pub struct Framework {
     scores: Vec<(i64, Arc<dyn ScorePlugin>)>,
     extenders: Vec<(i64, Arc<dyn Extender>)>,
     sample: Option<usize>,
+    gauges: Vec<Arc<dyn Gauge>>,
+    classes: Option<Classes>,
+    domains: Option<plugins::Domains>,
 }
 
 impl Default for Framework {
@@ -41,7 +49,7 @@ impl Default for Framework {
 impl Framework {
     /// A framework without plugins: every pod fits everywhere.
     #[must_use]
-    pub const fn empty() -> Self {
+    pub fn empty() -> Self {
         Self {
             pre_filters: Vec::new(),
             filters: Vec::new(),
@@ -49,6 +57,9 @@ impl Framework {
             scores: Vec::new(),
             extenders: Vec::new(),
             sample: None,
+            gauges: Vec::new(),
+            classes: Some(Classes::default()),
+            domains: None,
         }
     }
 
@@ -87,6 +98,46 @@ impl Framework {
         self
     }
 
+    /// Prefers nodes by how full they are, in place of the usual preference for empty and balanced ones.
+    #[must_use]
+    pub fn packing(mut self, packing: plugins::Packing) -> Self {
+        let usual = ["NodeResourcesFit", "NodeResourcesBalancedAllocation", "Packing"];
+        self.scores.retain(|(_, plugin)| !usual.contains(&plugin.name()));
+        self.score(2, packing)
+    }
+
+    /// Pods avoid nodes where others of their controller crashed at least so often lately; where no other node fits they
+    /// go there all the same. A crash counts half after half an hour.
+    #[must_use]
+    pub fn avoiding_crashes(self, times: u32) -> Self {
+        // More than all other scores together.
+        let rest: i64 = self.scores.iter().map(|(weight, _)| weight).sum();
+        let weight = u32::try_from(rest + 1).unwrap_or(u32::MAX);
+        let plugin = plugins::CrashedBefore { times };
+        self.score(weight, plugin).gauge(plugin)
+    }
+
+    /// Spreads pods of one service or controller over domains that fail as one, such as zones, racks and power feeds,
+    /// by the node labels that name them. Domains of one label differ by at most `max_skew` such pods.
+    ///
+    /// For pods that state no topology spread constraints, in place of the usual ones for hosts and zones.
+    #[must_use]
+    pub fn failure_domains(mut self, labels: &[&str], max_skew: i64, spreading: plugins::Spreading) -> Self {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        self.domains = Some(plugins::Domains { labels, max_skew, spreading });
+        self
+    }
+
+    /// Pods of at least this priority never evict each other, whatever their priorities: they are one band.
+    ///
+    /// Without [`DefaultPreemption`](plugins::DefaultPreemption) nobody is evicted anyway.
+    #[must_use]
+    pub fn band(mut self, from: i32) -> Self {
+        let evicts = self.post_filters.iter().any(|plugin| plugin.name() == plugins::DefaultPreemption.name());
+        self.post_filters.retain(|plugin| plugin.name() != plugins::DefaultPreemption.name());
+        if evicts { self.post_filter(plugins::BandedPreemption { from }) } else { self }
+    }
+
     /// Removes whatever has a name, at all points.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
@@ -95,10 +146,32 @@ impl Framework {
         self.post_filters.retain(|plugin| plugin.name() != name);
         self.scores.retain(|(_, plugin)| plugin.name() != name);
         self.extenders.retain(|(_, extender)| extender.name() != name);
+        self.gauges.retain(|gauge| gauge.name() != name);
         self
     }
 
-    /// Looks for possible nodes until so many in a hundred are found. The default depends on the number of nodes.
+    /// Adds the form for classes of a plugin that looks at more than one node.
+    pub(crate) fn gauge(mut self, gauge: impl Gauge + 'static) -> Self {
+        self.gauges.push(Arc::new(gauge));
+        self
+    }
+
+    /// Searches the nodes for every pod. Without this, alike pods share what was found out: a turn looks only at nodes
+    /// that changed since the last pod of its class, and chooses as a search of all nodes would.
+    #[must_use]
+    pub fn without_classes(mut self) -> Self {
+        self.classes = None;
+        self
+    }
+
+    /// What classes have saved so far. Clones count together.
+    #[must_use]
+    pub fn savings(&self) -> Savings {
+        self.classes.as_ref().map(|classes| classes.counters.read()).unwrap_or_default()
+    }
+
+    /// A search looks for possible nodes until so many in a hundred are found. The default depends on the number of
+    /// nodes. Pods of a known class need no search.
     #[must_use]
     pub const fn sample(mut self, percentage: usize) -> Self {
         self.sample = Some(percentage);
@@ -171,22 +244,7 @@ impl Framework {
     /// Why a node is refused, if it is: as it is, or with those pods on it that room was made for.
     fn refusal(&self, at: &At, asked: &Asked<'_>, turn: &Turn<'_>, place: usize) -> Option<Refusal> {
         let node = &turn.nodes.all()[place];
-        let first = |cycle: &Cycle, node| first_refusal(at, &asked.filters, cycle, turn.pod, node);
-        let mut refused = first(turn.cycle, node);
-        if refused.is_none() {
-            let nominated = turn.cycle.get::<Nominated>().and_then(|nominated| nominated.0.get(&*node.name));
-            let others: Vec<_> = nominated
-                .into_iter()
-                .flatten()
-                .filter(|other| other.uid != turn.pod.uid && other.priority >= turn.pod.priority)
-                .collect();
-            if !others.is_empty() {
-                let (mut cycle, mut node) = (turn.cycle.clone(), node.clone());
-                let what_if = WhatIf { framework: self, at, filters: &asked.filters };
-                others.iter().for_each(|other| what_if.put(&mut cycle, turn.pod, other, &mut node));
-                refused = first(&cycle, &node);
-            }
-        }
+        let refused = self.obstacle(at, &asked.filters, turn.cycle, turn.pod, node);
         refused.map(|(plugin, fit)| {
             let (reasons, curable) = match fit {
                 Fit::No(reasons) => (reasons, true),
@@ -195,6 +253,29 @@ impl Framework {
             };
             Refusal { place, node: Arc::clone(&node.name), plugin, reasons, curable }
         })
+    }
+
+    /// Who refuses a node, as it is or with those pods on it that room was made for.
+    fn obstacle(
+        &self,
+        at: &At,
+        filters: &[&dyn Filter],
+        cycle: &Cycle,
+        pod: &PodView,
+        node: &NodeView,
+    ) -> Option<(&'static str, Fit)> {
+        let refused = first_refusal(at, filters, cycle, pod, node);
+        if refused.is_some() {
+            return refused;
+        }
+        let nominated = cycle.get::<Nominated>().and_then(|nominated| nominated.0.get(&*node.name))?;
+        let prior = |other: &&Arc<PodView>| other.uid != pod.uid && other.priority >= pod.priority;
+        let mut others = nominated.iter().filter(prior).peekable();
+        others.peek()?;
+        let (mut cycle, mut node) = (cycle.clone(), node.clone());
+        let what_if = WhatIf { framework: self, at, filters };
+        others.for_each(|other| what_if.put(&mut cycle, pod, other, &mut node));
+        first_refusal(at, filters, &cycle, pod, &node)
     }
 
     fn totals(&self, at: &At, turn: &mut Turn<'_>, places: &[usize]) -> Vec<i64> {
@@ -279,6 +360,13 @@ impl Scheduler for Framework {
         if turn.nodes.is_empty() {
             return Ok(nowhere(Explanation::default()));
         }
+        if let Some(domains) = &self.domains {
+            turn.cycle.set(domains.clone());
+        }
+        // Where a plugin panics, the search says which.
+        if let Ok(Some(placement)) = guarded(|at| self.share(at, &mut turn)) {
+            return Ok(Decision::Place(placement));
+        }
         let asked = match guarded(|at| self.prepare(at, &mut turn))? {
             Ok(asked) => asked,
             Err(explanation) => return Ok(nowhere(*explanation)),
@@ -358,7 +446,7 @@ struct WhatIf<'a> {
 
 impl Recheck for WhatIf<'_> {
     fn recheck(&self, cycle: &Cycle, pod: &PodView, node: &NodeView) -> bool {
-        first_refusal(self.at, self.filters, cycle, pod, node).is_none()
+        self.framework.obstacle(self.at, self.filters, cycle, pod, node).is_none()
     }
 
     fn take(&self, cycle: &mut Cycle, pod: &PodView, other: &PodView, node: &mut NodeView) {

@@ -3,6 +3,7 @@
 //! One task owns the queue and the nodes. Bindings and reports are tasks of their own, many at once.
 
 mod carry;
+mod crashes;
 mod facts;
 mod report;
 mod views;

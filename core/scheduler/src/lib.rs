@@ -69,6 +69,7 @@
 //! Volumes, dynamic resources and groups of pods have no plugins yet; a pod that uses them is placed without regard to
 //! them. Extenders are a trait without an HTTP implementation.
 
+mod classes;
 mod explained;
 mod framework;
 mod host;
@@ -78,6 +79,7 @@ mod queue;
 mod snapshot;
 
 pub use self::{
+    classes::Savings,
     explained::Explained,
     framework::Framework,
     host::{Config, Host, identity},

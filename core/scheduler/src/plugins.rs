@@ -1,11 +1,13 @@
 //! The default plugins, one file for each concern. Their names and reasons are those that users of Kubernetes know.
 
 mod balance;
+mod crashed;
 mod fit;
 mod images;
 mod near;
 mod node_affinity;
 mod nodes;
+mod packing;
 mod ports;
 mod preemption;
 mod spread;
@@ -13,16 +15,19 @@ mod taints;
 
 pub use self::{
     balance::NodeResourcesBalancedAllocation,
+    crashed::CrashedBefore,
     fit::NodeResourcesFit,
     images::ImageLocality,
     near::InterPodAffinity,
     node_affinity::NodeAffinity,
     nodes::{NodeName, NodeUnschedulable},
+    packing::Packing,
     ports::NodePorts,
-    preemption::DefaultPreemption,
-    spread::PodTopologySpread,
+    preemption::{BandedPreemption, DefaultPreemption},
+    spread::{PodTopologySpread, Spreading},
     taints::TaintToleration,
 };
+pub(crate) use self::{crashed::Crashes, spread::Domains};
 use crate::framework::Framework;
 
 /// Upstream's default plugins in their order, with their weights.
@@ -48,6 +53,11 @@ pub(crate) fn default_framework() -> Framework {
         .score(1, NodeResourcesFit)
         .score(1, NodeResourcesBalancedAllocation)
         .score(1, ImageLocality)
+        .gauge(TaintToleration)
+        .gauge(NodeAffinity)
+        .gauge(PodTopologySpread)
+        .gauge(InterPodAffinity)
+        .gauge(ImageLocality)
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The nodes as the next turn sees them: what the API shows, and the pods that were placed a moment ago.
 //!
-//! Changes are applied in place, so a turn copies nothing and a change costs what it touches. It decides nothing.
+//! Changes are applied in place, so a turn copies nothing and a change costs what it touches. Each is noted, so that
+//! schedulers look again only at what changed. It decides nothing.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use windlass_kernel::{
     controller::ObjectKey,
-    scheduler::{NodeIndex, NodeView, Nodes, PodView},
+    scheduler::{Changes, NodeIndex, NodeView, Nodes, PodView, Step},
 };
 
 /// A pod that has a node.
@@ -38,10 +39,11 @@ pub(crate) enum PodChange {
 }
 
 /// All nodes and the pods on them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
     nodes: Vec<NodeView>,
     index: NodeIndex,
+    changes: Changes,
     placed: BTreeMap<ObjectKey, Placed>,
     /// Pods on nodes that are not known (yet, or any more).
     strays: BTreeMap<String, Vec<Arc<PodView>>>,
@@ -49,7 +51,7 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn nodes(&self) -> Nodes<'_> {
-        Nodes::new(&self.nodes, &self.index)
+        Nodes::new(&self.nodes, &self.index).changed(&self.changes)
     }
 
     /// Takes over what the API says of a node.
@@ -61,10 +63,22 @@ impl Snapshot {
                 self.strays.remove(name).into_iter().flatten().for_each(|pod| node.add(pod));
                 self.index.insert(self.nodes.len(), &node);
                 self.nodes.push(node);
+                self.changes.reshape();
                 NodeChange::Added
             }
             (Some(place), Some(node)) => {
-                self.index.remove(&self.nodes[place]);
+                let own = &self.nodes[place];
+                let offers = own.allocatable == node.allocatable && own.max_pods == node.max_pods;
+                let is = own.labels == node.labels
+                    && own.taints == node.taints
+                    && own.unschedulable == node.unschedulable
+                    && own.images == node.images;
+                match (is, offers) {
+                    (true, true) => return NodeChange::Same,
+                    (true, false) => self.changes.push(Step::Offers(place)),
+                    (false, _) => self.changes.reshape(),
+                }
+                self.index.remove(own);
                 let before = self.nodes[place].refresh(node.clone());
                 self.index.insert(place, &self.nodes[place]);
                 NodeChange::Changed(Box::new(before))
@@ -75,6 +89,7 @@ impl Snapshot {
                 if place != last {
                     self.index.remove(&self.nodes[last]);
                 }
+                self.changes.reshape();
                 let gone = self.nodes.swap_remove(place);
                 if let Some(moved) = self.nodes.get(place) {
                     self.index.insert(place, moved);
@@ -102,6 +117,14 @@ impl Snapshot {
                 });
             }
         };
+        if let Some(before) = &before
+            && node.as_deref() == Some(&*before.node)
+            && counts_alike(&before.pod, pod)
+            && self.renew(key, pod)
+        {
+            // Who waits for the pod was not woken when it was only on its way.
+            return if before.assumed { PodChange::Placed } else { PodChange::Same };
+        }
         let Some(node) = node else {
             // Another pod of the same name that has no node yet.
             return before.map_or(PodChange::Same, |before| {
@@ -112,7 +135,7 @@ impl Snapshot {
         self.lift(key);
         self.put(key, Placed { pod: Arc::clone(pod), node, assumed: false });
         match before {
-            Some(before) if before.pod.uid == pod.uid => PodChange::Changed(before.pod),
+            Some(before) if before.pod.uid == pod.uid && !before.assumed => PodChange::Changed(before.pod),
             _ => PodChange::Placed,
         }
     }
@@ -132,9 +155,23 @@ impl Snapshot {
         assumed
     }
 
+    /// Takes over what is new about a pod that stays where it is and counts as it did.
+    fn renew(&mut self, key: &ObjectKey, pod: &Arc<PodView>) -> bool {
+        let Some(placed) = self.placed.get_mut(key) else { return false };
+        let Some(place) = self.index.place(&placed.node) else { return false };
+        let known = self.nodes[place].renew(pod);
+        if known {
+            (placed.pod, placed.assumed) = (Arc::clone(pod), false);
+        }
+        known
+    }
+
     fn put(&mut self, key: &ObjectKey, placed: Placed) {
         match self.index.place(&placed.node) {
-            Some(place) => self.nodes[place].add(Arc::clone(&placed.pod)),
+            Some(place) => {
+                self.nodes[place].add(Arc::clone(&placed.pod));
+                self.changes.push(Step::Came(place, Arc::clone(&placed.pod)));
+            }
             None => self.strays.entry(placed.node.clone()).or_default().push(Arc::clone(&placed.pod)),
         }
         self.placed.insert(key.clone(), placed);
@@ -145,6 +182,7 @@ impl Snapshot {
         match self.index.place(&placed.node) {
             Some(place) => {
                 self.nodes[place].remove(&placed.pod.uid);
+                self.changes.push(Step::Left(place, placed.pod));
             }
             None => {
                 if let Some(strays) = self.strays.get_mut(&placed.node) {
@@ -156,6 +194,17 @@ impl Snapshot {
             }
         }
     }
+}
+
+/// Whether two views of a placed pod are the same to other pods, but for what only those who make room look at.
+fn counts_alike(before: &PodView, after: &PodView) -> bool {
+    before.uid == after.uid
+        && before.terminating == after.terminating
+        && before.labels == after.labels
+        && before.requests == after.requests
+        && before.estimated == after.estimated
+        && before.ports == after.ports
+        && before.affinity == after.affinity
 }
 
 #[cfg(test)]
@@ -212,6 +261,24 @@ mod tests {
         assert!(!snapshot.forget(&unbound));
         snapshot.set_pod(&bound.key, None);
         check(&snapshot, &[("a", 0), ("b", 0)]);
+    }
+
+    #[test]
+    fn news_about_a_pod_that_counts_the_same_touches_no_node() {
+        let mut snapshot = with_nodes(&["a"]);
+        let bound = pod("p", Some("a"));
+        snapshot.assume(&bound, "a");
+        let end = |snapshot: &Snapshot| snapshot.nodes().changes().unwrap().end();
+        let assumed = end(&snapshot);
+        assert!(matches!(snapshot.set_pod(&bound.key, Some(&bound)), PodChange::Placed));
+        let started = PodView { started: Some(jiff::Timestamp::UNIX_EPOCH), ..PodView::clone(&bound) };
+        assert!(matches!(snapshot.set_pod(&bound.key, Some(&Arc::new(started.clone()))), PodChange::Same));
+        assert_eq!(snapshot.nodes().get("a").unwrap().pods()[0].started, started.started);
+        assert_eq!(end(&snapshot), assumed);
+        let going = PodView { terminating: true, ..started };
+        assert!(matches!(snapshot.set_pod(&bound.key, Some(&Arc::new(going))), PodChange::Changed(_)));
+        assert_eq!(end(&snapshot), assumed + 2);
+        check(&snapshot, &[("a", 1000)]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use windlass_kernel::{
     Clock, Error, ErrorKind, Result, Revision, Spawn, SpawnExt, Store,
     store::{
-        Durability, Entry, Key, KeyRange, LeaseId, ListSpec, Listing, Op, ReadAt, Snapshots, Txn, TxnOutcome,
+        Durability, Entry, Key, KeyRange, LeaseId, ListSpec, Listing, Op, Pick, ReadAt, Snapshots, Txn, TxnOutcome,
         WatchStream,
     },
 };
@@ -178,7 +178,11 @@ impl Store for DiskStore {
     }
 
     async fn watch(&self, range: KeyRange, after: Revision) -> Result<WatchStream> {
-        self.committer.published.watch(&range, after)
+        self.committer.published.watch(&range, None, after)
+    }
+
+    async fn watch_picked(&self, range: KeyRange, pick: Pick, after: Revision) -> Result<WatchStream> {
+        self.committer.published.watch(&range, Some(pick), after)
     }
 
     async fn latest(&self) -> Result<Revision> {

@@ -11,7 +11,7 @@ use futures::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 use windlass_kernel::{
     Clock, Result, Revision, Spawn, Store,
-    store::{Entry, Key, KeyRange, LeaseId, ListSpec, Listing, ReadAt, Snapshots, Txn, TxnOutcome, WatchStream},
+    store::{Entry, Key, KeyRange, LeaseId, ListSpec, Listing, Pick, ReadAt, Snapshots, Txn, TxnOutcome, WatchStream},
 };
 
 use crate::mvcc::{Head, HistoryLimits, LeaseKeeper, Mutation, Published, Reply, Tip, Writer};
@@ -111,7 +111,11 @@ impl Store for MemoryStore {
     }
 
     async fn watch(&self, range: KeyRange, after: Revision) -> Result<WatchStream> {
-        self.inner.published.watch(&range, after)
+        self.inner.published.watch(&range, None, after)
+    }
+
+    async fn watch_picked(&self, range: KeyRange, pick: Pick, after: Revision) -> Result<WatchStream> {
+        self.inner.published.watch(&range, Some(pick), after)
     }
 
     async fn latest(&self) -> Result<Revision> {

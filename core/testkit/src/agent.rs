@@ -28,7 +28,7 @@ use windlass_kernel::{
 
 use self::pod::{Id, Next, Running};
 pub use self::{
-    behaviour::{Behaviour, End},
+    behaviour::{Behaviour, End, Scene, Scripts},
     program::{Asked, Environment, Process, Program, Programs, Serve},
 };
 
@@ -49,6 +49,10 @@ pub struct FakeNode {
     pub pod_prefix: String,
     /// How a pod behaves. The default is what its annotations say, [`Behaviour::of`].
     pub behaviour: fn(&Pod) -> Behaviour,
+    /// How pods behave, where more than a function decides; it goes before `behaviour`.
+    pub scripts: Option<Scripts>,
+    /// What of it pods can have, where that is less than the capacity.
+    pub allocatable: BTreeMap<String, String>,
     /// What runs in containers of certain images, in place of a script.
     pub programs: Programs,
 }
@@ -68,8 +72,16 @@ impl FakeNode {
             // 100.64.0.0/10 (RFC 6598) is wide enough for a /24 for each of 16,384 nodes.
             pod_prefix: format!("100.{}.{low}", 64 + (high & 0x3f)),
             behaviour: Behaviour::of,
+            scripts: None,
+            allocatable: BTreeMap::new(),
             programs: Programs::default(),
         }
+    }
+
+    /// How a pod behaves on this node.
+    #[must_use]
+    pub fn behaviour_of(&self, pod: &Pod) -> Behaviour {
+        self.scripts.as_ref().map_or_else(|| (self.behaviour)(pod), |scripts| scripts.of(pod).behaviour)
     }
 }
 
@@ -158,7 +170,7 @@ impl FakeAgent {
         let id = Id { key: key.clone(), uid };
         let uptime = self.0.clock.uptime();
         self.0.step(&id, &mut |running, now| {
-            let behaviour = (self.0.node.behaviour)(&running.pod);
+            let behaviour = self.0.node.behaviour_of(&running.pod);
             running.exit(code, &behaviour, now, uptime);
             self.0.play(&id, running);
         });
@@ -198,7 +210,7 @@ impl Inner {
         match self.node.programs.of(pod) {
             Some(programs) => self.live(id, &mut running, programs),
             None => {
-                running.plan(Next::Start, self.clock.uptime() + (self.node.behaviour)(pod).start);
+                running.plan(Next::Start, self.clock.uptime() + self.node.behaviour_of(pod).start);
                 self.play(id, &mut running);
             }
         }
@@ -218,7 +230,7 @@ impl Inner {
                 running.script = Some(Arc::new(self.spawn.spawn("fake.pod.end", ending)));
             }
             None => {
-                let stop = running.stop_delay((self.node.behaviour)(&running.pod).stop, grace);
+                let stop = running.stop_delay(self.node.behaviour_of(&running.pod).stop, grace);
                 running.plan(Next::Release, self.clock.uptime() + stop);
                 self.play(id, running);
             }
@@ -244,7 +256,7 @@ async fn play(inner: Weak<Inner>, clock: Arc<dyn Clock>, id: Id) {
         clock.sleep_until(due).await;
         let Some(inner) = inner.upgrade() else { return };
         inner.step(&id, &mut |running, now| {
-            let behaviour = (inner.node.behaviour)(&running.pod);
+            let behaviour = inner.node.behaviour_of(&running.pod);
             running.advance(&behaviour, now, clock.uptime());
         });
     }
@@ -254,8 +266,12 @@ async fn play(inner: Weak<Inner>, clock: Arc<dyn Clock>, id: Id) {
 impl NodeAgent for FakeAgent {
     async fn describe(&self) -> Result<NodeStatus> {
         let node = &self.0.node;
-        let amounts: BTreeMap<_, _> =
-            node.capacity.iter().map(|(name, amount)| (name.clone(), amount.as_str().into())).collect();
+        let amounts = |of: &BTreeMap<String, String>| -> BTreeMap<_, _> {
+            of.iter().map(|(name, amount)| (name.clone(), amount.as_str().into())).collect()
+        };
+        let capacity = amounts(&node.capacity);
+        let mut allocatable = capacity.clone();
+        allocatable.extend(amounts(&node.allocatable));
         let condition = |type_: &str, status: &str, reason: &str| NodeCondition {
             type_: type_.into(),
             status: status.into(),
@@ -264,8 +280,8 @@ impl NodeAgent for FakeAgent {
         };
         let address = |type_: &str, address: &str| NodeAddress { type_: type_.into(), address: address.into() };
         Ok(NodeStatus {
-            capacity: amounts.clone(),
-            allocatable: amounts,
+            capacity,
+            allocatable,
             addresses: vec![address("InternalIP", &node.address), address("Hostname", &node.name)],
             conditions: vec![
                 condition("MemoryPressure", "False", "KubeletHasSufficientMemory"),
@@ -328,7 +344,10 @@ impl NodeAgent for FakeAgent {
         let running = self.running(&request.pod, &request.uid)?;
         match &running.life {
             Some(life) => life.logs(request),
-            None => Ok(sessions::logs(&running, &request)),
+            None => {
+                let said = self.0.node.scripts.as_ref().map(|scripts| scripts.of(&running.pod).log);
+                Ok(sessions::logs(&running, &request, &said.unwrap_or_default()))
+            }
         }
     }
 

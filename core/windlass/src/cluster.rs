@@ -1,7 +1,7 @@
 //! A cluster: a store, an API server, controllers, a scheduler and nodes, assembled in one process.
 
 mod builder;
-mod node;
+pub(crate) mod node;
 mod ready;
 
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub struct Cluster {
     stop: Stop,
     tasks: Vec<Task>,
     controlled: bool,
+    /// Where this is the cluster itself, and not another hold on it.
+    _ending: Option<Ending>,
 }
 
 impl Cluster {
@@ -132,23 +134,43 @@ impl Cluster {
         self.tasks.push(task);
     }
 
+    /// Another hold on the same cluster, for a task of it. Dropping it ends nothing.
+    #[cfg(feature = "simulate")]
+    pub(crate) fn handle(&self) -> Self {
+        Self {
+            server: Arc::clone(&self.server),
+            agents: Arc::clone(&self.agents),
+            dial: Arc::clone(&self.dial),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            spawn: Arc::clone(&self.spawn),
+            stop: self.stop.clone(),
+            tasks: Vec::new(),
+            controlled: self.controlled,
+            _ending: None,
+        }
+    }
+
     /// Starts a node on a rim of its own, outside the cluster's list of tasks: dropping the task is its death.
     #[cfg(feature = "fake")]
     pub(crate) async fn run_node(&self, source: &dyn NodeSource, rim: node::Rim) -> Result<Task> {
         node::run_on(self, source, rim).await
     }
 
-    /// Forgets the agent of a node that is gone.
+    /// The agents of this process's nodes.
     #[cfg(feature = "fake")]
-    pub(crate) fn remove_agent(&self, name: &str) {
-        self.agents.remove(name);
+    pub(crate) fn agents(&self) -> &Agents {
+        &self.agents
     }
 }
 
-/// An agent may hold informers, and through them the server that asks the agents for logs: a ring that nobody would
-/// free.
-impl Drop for Cluster {
+/// Forgets the agents when the cluster ends. An agent may hold informers, and through them the server that asks the
+/// agents for logs: a ring that nobody would free.
+#[derive(Debug)]
+struct Ending(Arc<Agents>);
+
+impl Drop for Ending {
     fn drop(&mut self) {
-        self.agents.clear();
+        self.0.clear();
     }
 }

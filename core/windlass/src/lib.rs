@@ -12,6 +12,8 @@ pub mod real;
 pub mod rim;
 #[cfg(feature = "http")]
 pub mod serve;
+#[cfg(feature = "simulate")]
+pub mod simulate;
 #[cfg(feature = "fake")]
 pub mod testing;
 

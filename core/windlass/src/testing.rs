@@ -130,7 +130,7 @@ impl FakeCluster {
 
     /// Kills a node as a power cut does: its host and its pods are gone, and nobody is told. `false` where it is not alive.
     pub fn kill_node(&mut self, name: &str) -> bool {
-        self.cluster.remove_agent(name);
+        self.cluster.agents().remove(name);
         self.nodes.remove(name).is_some()
     }
 

@@ -22,6 +22,8 @@ mod pod;
 #[cfg(feature = "bench")]
 mod process;
 #[cfg(feature = "bench")]
+mod scheduler;
+#[cfg(feature = "bench")]
 mod server;
 #[cfg(feature = "bench")]
 mod table;
@@ -34,9 +36,12 @@ use clap::{Args, ValueEnum};
 /// What to measure, and for how long.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Bench {
-    /// Measures the Python package instead, as users get it; of all else only --quick is heeded.
+    /// Measures something else instead; of all options only --quick and --workload are heeded.
     #[arg(value_enum)]
     subject: Option<Subject>,
+    /// Of the scheduler, only these workloads.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    workload: Vec<String>,
     /// Idle for a minute instead of ten, and everything else shorter too.
     #[arg(long)]
     quick: bool,
@@ -76,6 +81,9 @@ pub(crate) struct Bench {
     /// The built in-process benchmark.
     #[arg(long, value_name = "FILE", hide = true)]
     in_process: Option<PathBuf>,
+    /// The built benchmark of the scheduler.
+    #[arg(long, value_name = "FILE", hide = true)]
+    scheduler: Option<PathBuf>,
     /// The built CNI plugin.
     #[arg(long, value_name = "FILE", hide = true)]
     bridge: Option<PathBuf>,
@@ -90,8 +98,10 @@ pub(crate) struct Bench {
 /// What is measured in place of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Subject {
-    /// The Python package.
+    /// The Python package, as users get it.
     Python,
+    /// The scheduler at scale, with workloads of upstream's scheduler_perf, and whole clusters of simulated nodes.
+    Scheduler,
 }
 
 /// A group of figures.
@@ -121,6 +131,12 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         return crate::python::bench(bench.quick);
     }
     #[cfg(feature = "bench")]
+    if bench.subject == Some(Subject::Scheduler) {
+        use anyhow::Context;
+        let program = bench.scheduler.as_deref().context("say which --scheduler to run")?;
+        return scheduler::run(program, bench.quick, &bench.workload);
+    }
+    #[cfg(feature = "bench")]
     return figures::run(bench);
     #[cfg(not(feature = "bench"))]
     return again::run(bench);
@@ -139,7 +155,7 @@ mod again {
     use anyhow::{Context, Result, bail};
     use serde_json::Value;
 
-    use super::Bench;
+    use super::{Bench, Subject};
 
     /// One build, so that what the programs share is compiled once and alike.
     const BUILD: &[&str] = &[
@@ -157,9 +173,23 @@ mod again {
         "--bench=in_process",
     ];
 
+    /// What the scheduler's figures need.
+    const SCHEDULER: &[&str] = &[
+        "build",
+        "--release",
+        "--message-format=json-render-diagnostics",
+        "--package=windlass",
+        "--package=xtask",
+        "--features=xtask/bench",
+        "--bin=xtask",
+        "--bench=scheduler",
+    ];
+
     pub(super) fn run(bench: &Bench) -> Result<()> {
-        println!("$ cargo {}", BUILD.join(" "));
-        let built = Command::new("cargo").args(BUILD).stderr(Stdio::inherit()).output().context("cannot run cargo")?;
+        let scheduler = bench.subject == Some(Subject::Scheduler);
+        let build = if scheduler { SCHEDULER } else { BUILD };
+        println!("$ cargo {}", build.join(" "));
+        let built = Command::new("cargo").args(build).stderr(Stdio::inherit()).output().context("cannot run cargo")?;
         if !built.status.success() {
             bail!("the release build failed");
         }
@@ -173,11 +203,20 @@ mod again {
         // What was asked goes on as it was said.
         let said: Vec<OsString> = std::env::args_os().skip(1).collect();
         let mut command = Command::new(program("xtask")?);
-        command.args(said).arg("--in-process").arg(program("in_process")?);
+        command.args(said);
+        if scheduler {
+            command.arg("--scheduler").arg(program("scheduler")?);
+            return finish(&mut command);
+        }
+        command.arg("--in-process").arg(program("in_process")?);
         command.arg("--bridge").arg(program("windlass-bridge")?);
         if bench.windlass.is_none() {
             command.arg("--windlass").arg(program("windlass")?);
         }
+        finish(&mut command)
+    }
+
+    fn finish(command: &mut Command) -> Result<()> {
         let status = command.status().context("cannot run the benchmark")?;
         if !status.success() {
             bail!("the benchmark ended with {status}");

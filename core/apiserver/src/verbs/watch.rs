@@ -57,7 +57,11 @@ pub(crate) async fn watch(server: &Arc<ApiServer>, served: &Arc<Served>, request
     } else {
         asked.unwrap_or_default()
     };
-    let changes = match store.watch(range, after).await {
+    let changes = match selection.pick(served) {
+        Some(pick) => store.watch_picked(range, pick, after).await,
+        None => store.watch(range, after).await,
+    };
+    let changes = match changes {
         Ok(changes) => changes,
         // What is too old is an event of the watch, as clients expect; anything else refuses it.
         Err(error) if error.is(ErrorKind::Compacted) => {

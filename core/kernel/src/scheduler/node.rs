@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use super::{pod::PodView, resources::Resources, taint::Taint};
+use super::{changes::Changes, pod::PodView, resources::Resources, taint::Taint};
 
 /// What a scheduler sees of a node, with the pods that are there or on their way.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,6 +90,15 @@ impl NodeView {
         true
     }
 
+    /// Takes over a newer view of a pod that is counted in and counts the same; `false` where it is not counted in.
+    pub fn renew(&mut self, pod: &Arc<PodView>) -> bool {
+        let known = self.pods.iter_mut().find(|known| known.uid == pod.uid);
+        known.is_some_and(|known| {
+            *known = Arc::clone(pod);
+            true
+        })
+    }
+
     /// Takes over what another view says of the node itself, and keeps the pods. Gives back what was said before.
     pub fn refresh(&mut self, mut node: Self) -> Self {
         std::mem::swap(&mut self.labels, &mut node.labels);
@@ -173,13 +182,26 @@ pub struct Nodes<'a> {
     all: &'a [NodeView],
     index: &'a NodeIndex,
     some: Option<&'a [usize]>,
+    changes: Option<&'a Changes>,
 }
 
 impl<'a> Nodes<'a> {
     /// All nodes, with their index.
     #[must_use]
     pub const fn new(all: &'a [NodeView], index: &'a NodeIndex) -> Self {
-        Self { all, index, some: None }
+        Self { all, index, some: None, changes: None }
+    }
+
+    /// The same, with what changed about all nodes.
+    #[must_use]
+    pub const fn changed(self, changes: &'a Changes) -> Self {
+        Self { changes: Some(changes), ..self }
+    }
+
+    /// What changed about all nodes, where the owner of the views keeps account of it.
+    #[must_use]
+    pub const fn changes(&self) -> Option<&'a Changes> {
+        self.changes
     }
 
     /// Those of all nodes that stand at these places.

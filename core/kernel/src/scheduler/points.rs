@@ -66,11 +66,29 @@ pub trait Filter: Debug + Send + Sync + 'static {
     /// Whether the pod can go there.
     fn filter(&self, cycle: &Cycle, pod: &PodView, node: &NodeView) -> Fit;
 
+    /// What its answers depend on. When in doubt, more than the node: that is slower and never wrong.
+    fn scope(&self) -> Scope {
+        Scope::Cluster
+    }
+
     /// Whether a change may help a pod that this plugin refused. When in doubt, yes: it costs another turn.
     fn helped_by(&self, pod: &PodView, change: &Change<'_>) -> bool {
         let _ = (pod, change);
         true
     }
+}
+
+/// What an answer about a node depends on, beyond the pod that it is about.
+///
+/// Pods are alike where nothing tells them apart but uid, name, generation, times and what they were told. Alike pods
+/// share answers that depend on the node alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// On the node that is handed in and on nothing else, the cycle included. The answer stays until the node or its
+    /// pods change, and is given once for alike pods.
+    Node,
+    /// On more: it is asked for anew at each turn.
+    Cluster,
 }
 
 /// Asks the filters about a node that is not quite as it is.
@@ -135,6 +153,12 @@ pub trait ScorePlugin: Debug + Send + Sync + 'static {
 
     /// How well the node suits the pod.
     fn score(&self, cycle: &Cycle, pod: &PodView, node: &NodeView) -> Score;
+
+    /// What its scores depend on. When in doubt, more than the node: that is slower and never wrong. Where it is the
+    /// node, what [`prepare`](ScorePlugin::prepare) answers depends on the pod alone.
+    fn scope(&self) -> Scope {
+        Scope::Cluster
+    }
 }
 
 /// A filter and score that lives elsewhere and has to be waited for.

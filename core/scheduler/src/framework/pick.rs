@@ -20,7 +20,7 @@ pub(super) fn best(totals: &[i64], entropy: &dyn Entropy) -> usize {
     equals().nth(chosen).unwrap_or_default()
 }
 
-pub(super) fn below(entropy: &dyn Entropy, limit: usize) -> usize {
+pub(crate) fn below(entropy: &dyn Entropy, limit: usize) -> usize {
     let drawn = entropy.below(u64::try_from(limit).unwrap_or(u64::MAX));
     usize::try_from(drawn).unwrap_or_default()
 }

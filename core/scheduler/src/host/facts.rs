@@ -17,8 +17,11 @@ use windlass_kernel::{
     scheduler::{Budget, Budgets, Cycle, NamespaceLabels, Nominated, PodView, Siblings},
 };
 
+use super::crashes;
+
 /// What is followed for plugins.
 pub(super) struct Facts {
+    crashes: crashes::Followed,
     services: Cache<Arc<Labels>>,
     controllers: [(&'static str, Cache<Arc<Labels>>); 3],
     namespaces: Cache<()>,
@@ -61,6 +64,7 @@ impl Facts {
         });
         let controllers = [("ReplicaSet", sets), ("StatefulSet", stateful), ("ReplicationController", replication)];
         Self {
+            crashes: crashes::Followed::new(informers),
             services,
             controllers,
             namespaces,
@@ -76,6 +80,7 @@ impl Facts {
         for (_, cache) in &self.controllers {
             cache.synced().await;
         }
+        self.crashes.synced().await;
         self.namespaces.synced().await;
         self.budgets.synced().await;
     }
@@ -110,6 +115,9 @@ impl Facts {
         if pod.preempts && !self.budgets.is_empty() {
             let budgets = self.budgets.values().iter().map(|budget| Budget::clone(budget)).collect();
             cycle.set(Budgets(Arc::new(budgets)));
+        }
+        if let Some(crashes) = self.crashes.of(pod) {
+            cycle.set(crashes);
         }
         if pod.spread.is_empty()
             && !pod.labels.is_empty()

@@ -1,6 +1,6 @@
 //! The preference for nodes whose CPU and memory fill up evenly.
 
-use windlass_kernel::scheduler::{Cycle, NodeView, Nodes, PodView, Relevance, Score, ScorePlugin};
+use windlass_kernel::scheduler::{Cycle, NodeView, Nodes, PodView, Relevance, Scope, Score, ScorePlugin};
 
 /// Prefers nodes where CPU and memory would be used to similar shares.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,10 @@ impl ScorePlugin for NodeResourcesBalancedAllocation {
         let apart = (cpu - memory).abs() / 2.0;
         #[allow(clippy::cast_possible_truncation, reason = "a number from 0 to 100")]
         Score::saturating(((1.0 - apart) * 100.0) as i64)
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use windlass_kernel::scheduler::{
-    Change, Cycle, Filter, Fit, NodeView, PodView, Reason, Reasons, Resources, Score, ScorePlugin,
+    Change, Cycle, Filter, Fit, NodeView, PodView, Reason, Reasons, Resources, Scope, Score, ScorePlugin,
 };
 
 /// Keeps pods from nodes without enough room, and prefers the emptiest.
@@ -62,6 +62,10 @@ impl Filter for NodeResourcesFit {
         if never { Fit::Never(reasons) } else { Fit::No(reasons) }
     }
 
+    fn scope(&self) -> Scope {
+        Scope::Node
+    }
+
     fn helped_by(&self, pod: &PodView, change: &Change<'_>) -> bool {
         match change {
             Change::NodeAdded(node) => missing(&pod.requests, node).reasons.is_empty(),
@@ -91,6 +95,10 @@ impl ScorePlugin for NodeResourcesFit {
             count += 1;
         }
         sum.checked_div(count).map_or(Score::MIN, Score::saturating)
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
     }
 }
 

@@ -1,5 +1,7 @@
 //! The preference for nodes that hold a pod's images already.
 
+mod gauge;
+
 use windlass_kernel::scheduler::{Cycle, Image, NodeView, Nodes, PodView, Relevance, Score, ScorePlugin};
 
 const MIB: i64 = 1024 * 1024;

@@ -1,5 +1,6 @@
 //! Affinity between pods: which must or should be near each other, and which must or should not.
 
+mod gauge;
 mod pairs;
 
 use std::collections::BTreeMap;

@@ -1,7 +1,9 @@
 //! Node selectors and node affinity.
 
+mod gauge;
+
 use windlass_kernel::scheduler::{
-    Change, Cycle, Filter, Fit, NodeView, Nodes, PodView, PreFilter, Prepared, Relevance, Score, ScorePlugin,
+    Change, Cycle, Filter, Fit, NodeView, Nodes, PodView, PreFilter, Prepared, Relevance, Scope, Score, ScorePlugin,
 };
 
 /// Sends pods to nodes that their selector and affinity accept, and prefers those they prefer.
@@ -41,6 +43,10 @@ impl Filter for NodeAffinity {
 
     fn filter(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> Fit {
         Fit::or_never(pod.accepts(node), "node(s) didn't match Pod's node affinity/selector")
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
     }
 
     fn helped_by(&self, pod: &PodView, change: &Change<'_>) -> bool {

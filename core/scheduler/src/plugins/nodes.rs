@@ -1,6 +1,6 @@
 //! Whether a node takes pods at all, and whether a pod insists on a node by name.
 
-use windlass_kernel::scheduler::{Change, Cycle, Effect, Filter, Fit, NodeView, PodView, Taint};
+use windlass_kernel::scheduler::{Change, Cycle, Effect, Filter, Fit, NodeView, PodView, Scope, Taint};
 
 /// Keeps pods away from nodes that an operator closed.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,10 @@ impl Filter for NodeUnschedulable {
     fn filter(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> Fit {
         let closed = || Taint::new("node.kubernetes.io/unschedulable", "", Effect::NoSchedule);
         Fit::or_never(!node.unschedulable || pod.tolerates(&closed()), "node(s) were unschedulable")
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
     }
 
     fn helped_by(&self, _: &PodView, change: &Change<'_>) -> bool {
@@ -37,6 +41,10 @@ impl Filter for NodeName {
     fn filter(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> Fit {
         let right = pod.node.as_ref().is_none_or(|name| **name == *node.name);
         Fit::or_never(right, "node(s) didn't match the requested node name")
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
     }
 
     fn helped_by(&self, pod: &PodView, change: &Change<'_>) -> bool {

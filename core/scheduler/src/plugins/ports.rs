@@ -1,6 +1,6 @@
 //! Ports of the node: two pods cannot take the same.
 
-use windlass_kernel::scheduler::{Change, Cycle, Filter, Fit, NodeView, Nodes, PodView, PreFilter, Prepared};
+use windlass_kernel::scheduler::{Change, Cycle, Filter, Fit, NodeView, Nodes, PodView, PreFilter, Prepared, Scope};
 
 /// Keeps pods from nodes where a port they take is taken.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,10 @@ impl Filter for NodePorts {
                 .flat_map(|other| &other.ports)
                 .any(|other| pod.ports.iter().any(|own| own.collides(other)));
         Fit::or_no(!taken, "node(s) didn't have free ports for the requested pod ports")
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
     }
 
     fn helped_by(&self, pod: &PodView, change: &Change<'_>) -> bool {

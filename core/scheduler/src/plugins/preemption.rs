@@ -14,6 +14,13 @@ use self::choice::{Candidate, best};
 #[derive(Clone, Copy, Debug)]
 pub struct DefaultPreemption;
 
+/// As [`DefaultPreemption`], but pods of a band never evict each other. Borg's production band is such.
+#[derive(Clone, Copy, Debug)]
+pub struct BandedPreemption {
+    /// The lowest priority of the band.
+    pub from: i32,
+}
+
 /// So many nodes are enough to choose from: a tenth, and at least this.
 const LEAST: usize = 100;
 
@@ -30,37 +37,66 @@ impl PostFilter for DefaultPreemption {
         filters: &dyn Recheck,
         explanation: &mut Explanation,
     ) -> Option<Preemption> {
-        if !pod.preempts {
-            explanation.room = Some("not eligible due to preemptionPolicy=Never.".into());
-            return None;
-        }
-        if leaving(pod, nodes) {
-            explanation.room = Some("not eligible due to a terminating pod on the nominated node.".into());
-            return None;
-        }
-        let wanted = (nodes.len() / 10).max(LEAST);
-        let mut candidates = Vec::new();
-        let (mut helpless, mut without) = (0, 0);
-        for refusal in &explanation.refusals {
-            if candidates.len() >= wanted {
-                break;
-            }
-            if !refusal.curable {
-                helpless += 1;
-                continue;
-            }
-            match candidate(cycle, pod, &nodes.all()[refusal.place], filters) {
-                Some(candidate) => candidates.push(candidate),
-                None => without += 1,
-            }
-        }
-        if let Some(candidate) = best(candidates) {
-            return Some(Preemption { node: candidate.node, victims: candidate.victims });
-        }
-        helpless += explanation.nodes.saturating_sub(explanation.refusals.len());
-        explanation.room = Some(said(explanation.nodes, helpless, without));
-        None
+        find(cycle, pod, nodes, filters, explanation, pod.priority)
     }
+}
+
+impl PostFilter for BandedPreemption {
+    fn name(&self) -> &'static str {
+        DefaultPreemption.name()
+    }
+
+    fn post_filter(
+        &self,
+        cycle: &Cycle,
+        pod: &PodView,
+        nodes: &Nodes<'_>,
+        filters: &dyn Recheck,
+        explanation: &mut Explanation,
+    ) -> Option<Preemption> {
+        find(cycle, pod, nodes, filters, explanation, pod.priority.min(self.from))
+    }
+}
+
+/// Looks for room by evicting pods whose priority is below a limit.
+fn find(
+    cycle: &Cycle,
+    pod: &PodView,
+    nodes: &Nodes<'_>,
+    filters: &dyn Recheck,
+    explanation: &mut Explanation,
+    below: i32,
+) -> Option<Preemption> {
+    if !pod.preempts {
+        explanation.room = Some("not eligible due to preemptionPolicy=Never.".into());
+        return None;
+    }
+    if leaving(pod, nodes) {
+        explanation.room = Some("not eligible due to a terminating pod on the nominated node.".into());
+        return None;
+    }
+    let wanted = (nodes.len() / 10).max(LEAST);
+    let mut candidates = Vec::new();
+    let (mut helpless, mut without) = (0, 0);
+    for refusal in &explanation.refusals {
+        if candidates.len() >= wanted {
+            break;
+        }
+        if !refusal.curable {
+            helpless += 1;
+            continue;
+        }
+        match candidate(cycle, pod, &nodes.all()[refusal.place], filters, below) {
+            Some(candidate) => candidates.push(candidate),
+            None => without += 1,
+        }
+    }
+    if let Some(candidate) = best(candidates) {
+        return Some(Preemption { node: candidate.node, victims: candidate.victims });
+    }
+    helpless += explanation.nodes.saturating_sub(explanation.refusals.len());
+    explanation.room = Some(said(explanation.nodes, helpless, without));
+    None
 }
 
 fn said(nodes: usize, helpless: usize, without: usize) -> String {
@@ -81,9 +117,8 @@ fn leaving(pod: &PodView, nodes: &Nodes<'_>) -> bool {
 }
 
 /// The victims on a node; `None` where the pod would not fit even without all that are less important.
-fn candidate(cycle: &Cycle, pod: &PodView, node: &NodeView, filters: &dyn Recheck) -> Option<Candidate> {
-    let less: Vec<Arc<PodView>> =
-        node.pods().iter().filter(|other| other.priority < pod.priority).map(Arc::clone).collect();
+fn candidate(cycle: &Cycle, pod: &PodView, node: &NodeView, filters: &dyn Recheck, below: i32) -> Option<Candidate> {
+    let less: Vec<Arc<PodView>> = node.pods().iter().filter(|other| other.priority < below).map(Arc::clone).collect();
     if less.is_empty() {
         return None;
     }

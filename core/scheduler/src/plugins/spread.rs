@@ -1,6 +1,9 @@
 //! Spreading a pod's kin over zones, hosts or any other label of nodes.
 
+mod gauge;
 mod places;
+
+use std::sync::Arc;
 
 use windlass_api::selector::Labels;
 use windlass_kernel::scheduler::{
@@ -55,8 +58,8 @@ impl PreFilter for PodTopologySpread {
     }
 
     fn pre_filter(&self, cycle: &mut Cycle, pod: &PodView, nodes: &Nodes<'_>) -> Prepared {
-        let hard = pod.spread.iter().filter(|spread| spread.unsatisfiable == Unsatisfiable::DoNotSchedule);
-        let mut hard: Vec<_> = hard.map(|spread| (spread.clone(), Places::default())).collect();
+        let hard = constraints(pod, cycle, Unsatisfiable::DoNotSchedule);
+        let mut hard: Vec<_> = hard.into_iter().map(|spread| (spread, Places::default())).collect();
         if hard.is_empty() {
             return Prepared::Skip;
         }
@@ -120,8 +123,9 @@ impl Filter for PodTopologySpread {
 
     fn helped_by(&self, pod: &PodView, change: &Change<'_>) -> bool {
         let related = |other: &PodView| {
-            other.key.namespace == pod.key.namespace
-                && pod.spread.iter().any(|spread| spread.selector.matches(&other.labels))
+            // Without constraints of its own, its kin are not at hand: when in doubt, yes.
+            let kin = pod.spread.is_empty() || pod.spread.iter().any(|spread| spread.selector.matches(&other.labels));
+            other.key.namespace == pod.key.namespace && kin
         };
         match change {
             Change::NodeAdded(_) => true,
@@ -136,18 +140,56 @@ impl Filter for PodTopologySpread {
     }
 }
 
-/// The constraints that everyone has who states none: over hosts and, more loosely, over zones.
-fn usual(selector: &Labels) -> Vec<Spread> {
-    let spread = |max_skew, topology: &str| Spread {
+/// Whether kin must, or only should, be spread over failure domains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spreading {
+    /// A pod that would make a domain too crowded waits.
+    Must,
+    /// Other domains are preferred.
+    Should,
+}
+
+/// The domains that fail as one, for pods that state no constraints: a fact from the framework.
+#[derive(Clone, Debug)]
+pub(crate) struct Domains {
+    pub(crate) labels: Arc<[String]>,
+    pub(crate) max_skew: i64,
+    pub(crate) spreading: Spreading,
+}
+
+/// The constraints of a pod that are to be met in one way: its own; where it states none, those of its kin.
+fn constraints(pod: &PodView, cycle: &Cycle, unsatisfiable: Unsatisfiable) -> Vec<Spread> {
+    let mut all = match cycle.get::<Siblings>() {
+        _ if !pod.spread.is_empty() => pod.spread.clone(),
+        Some(Siblings(selector)) => usual(selector, cycle.get::<Domains>()),
+        None => Vec::new(),
+    };
+    all.retain(|spread| spread.unsatisfiable == unsatisfiable);
+    all
+}
+
+/// The constraints of those who state none: over failure domains that an operator named; else over hosts and, more
+/// loosely, over zones.
+fn usual(selector: &Labels, domains: Option<&Domains>) -> Vec<Spread> {
+    let spread = |max_skew, topology: &str, unsatisfiable| Spread {
         max_skew,
         topology: topology.into(),
-        unsatisfiable: Unsatisfiable::ScheduleAnyway,
+        unsatisfiable,
         selector: selector.clone(),
         min_domains: None,
         affinity: Policy::Honor,
         taints: Policy::Ignore,
     };
-    vec![spread(3, HOSTNAME), spread(5, ZONE)]
+    let should = Unsatisfiable::ScheduleAnyway;
+    let Some(Domains { labels, max_skew, spreading }) = domains else {
+        return vec![spread(3, HOSTNAME, should), spread(5, ZONE, should)];
+    };
+    let unsatisfiable = match spreading {
+        Spreading::Must => Unsatisfiable::DoNotSchedule,
+        Spreading::Should => should,
+    };
+    let named = labels.iter().map(|label| spread(*max_skew, label, unsatisfiable));
+    named.chain([spread(3, HOSTNAME, should)]).collect()
 }
 
 impl Soft {
@@ -184,14 +226,7 @@ impl ScorePlugin for PodTopologySpread {
 
     fn prepare(&self, cycle: &mut Cycle, pod: &PodView, nodes: &Nodes<'_>) -> Relevance {
         let all_labels = !pod.spread.is_empty();
-        let spreads: Vec<Spread> = match cycle.get::<Siblings>() {
-            _ if all_labels => {
-                let soft = |spread: &&Spread| spread.unsatisfiable == Unsatisfiable::ScheduleAnyway;
-                pod.spread.iter().filter(soft).cloned().collect()
-            }
-            Some(Siblings(selector)) => usual(selector),
-            None => Vec::new(),
-        };
+        let spreads = constraints(pod, cycle, Unsatisfiable::ScheduleAnyway);
         if spreads.is_empty() {
             return Relevance::Skip;
         }

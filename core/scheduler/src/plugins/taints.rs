@@ -1,9 +1,11 @@
 //! Taints: those that keep pods away, and those that only discourage them.
 
+mod gauge;
+
 use std::sync::Arc;
 
 use windlass_kernel::scheduler::{
-    Change, Cycle, Effect, Filter, Fit, NodeView, Nodes, PodView, Reason, Relevance, Score, ScorePlugin,
+    Change, Cycle, Effect, Filter, Fit, NodeView, Nodes, PodView, Reason, Relevance, Scope, Score, ScorePlugin,
 };
 
 /// Keeps pods from nodes whose taints they do not tolerate, and prefers nodes that discourage them least.
@@ -27,6 +29,10 @@ impl Filter for TaintToleration {
     fn filter(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> Fit {
         let taint = pod.repelled_by(node);
         taint.map_or(Fit::Yes, |taint| Fit::Never(Reason::Taint(Arc::new(taint.clone())).into()))
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
     }
 
     fn helped_by(&self, pod: &PodView, change: &Change<'_>) -> bool {

@@ -162,3 +162,48 @@ fn one_seed_is_one_history() {
     };
     assert_eq!(history(), history());
 }
+
+/// A pod of a controller that was there before, which says on which node it runs and how often it started again.
+fn of_workload(name: &str, spec: &serde_json::Value) -> Pod {
+    let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "w", "uid": "w-uid", "controller": true});
+    serde_json::from_value(json!({
+        "metadata": {"namespace": "default", "name": name, "ownerReferences": [owner]}, "spec": spec,
+    }))
+    .unwrap()
+}
+
+#[test]
+fn pods_avoid_nodes_where_their_workload_crashed_even_after_a_restart_of_the_scheduler() {
+    run(7, |mut rig| async move {
+        let config = || {
+            let framework = Framework::default().avoiding_crashes(2);
+            Config { profiles: vec![Profile::new("default-scheduler", framework)], ..Config::default() }
+        };
+        rig.node("a", "8", &[]).await;
+        rig.node("b", "1", &[]).await;
+        let container = json!([{"name": "c", "image": "app", "resources": {"requests": {"cpu": "100m"}}}]);
+        for name in ["x", "y"] {
+            let spec = json!({"nodeName": "a", "restartPolicy": "Never", "containers": container});
+            let mut failing = of_workload(name, &spec);
+            let script = [("lifetime", "1s"), ("exit-code", "1")];
+            failing.metadata.annotations =
+                script.map(|(key, value)| (format!("fake.windlass.dev/{key}"), value.to_owned())).into();
+            rig.client.create(&failing).await.unwrap();
+            rig.until("failed", || async { rig.get(name).await.status.phase.as_deref() == Some("Failed") }).await;
+        }
+        // On its own merits the emptier and larger node would win.
+        let scheduler = rig.scheduler(config());
+        rig.client.create(&of_workload("next", &json!({"containers": container}))).await.unwrap();
+        assert_eq!(rig.placed("next").await, "b");
+        rig.pod("other", "100m", json!({})).await;
+        assert_eq!(rig.placed("other").await, "a");
+        drop(scheduler);
+        let _again = rig.scheduler(config());
+        rig.client.create(&of_workload("later", &json!({"containers": container}))).await.unwrap();
+        assert_eq!(rig.placed("later").await, "b");
+        // Where nothing else fits, it runs where it crashed.
+        let large = json!([{"name": "c", "image": "app", "resources": {"requests": {"cpu": "4"}}}]);
+        rig.client.create(&of_workload("large", &json!({"containers": large}))).await.unwrap();
+        assert_eq!(rig.placed("large").await, "a");
+    });
+}

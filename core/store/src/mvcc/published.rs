@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use windlass_kernel::{
     Result, Revision,
-    store::{KeyRange, WatchStream},
+    store::{KeyRange, Pick, WatchStream},
 };
 
 use super::{
@@ -47,7 +47,12 @@ impl Published {
         }
     }
 
-    pub(crate) fn watch(self: &Arc<Self>, range: &KeyRange, after: Revision) -> Result<WatchStream> {
+    pub(crate) fn watch(
+        self: &Arc<Self>,
+        range: &KeyRange,
+        pick: Option<Pick>,
+        after: Revision,
+    ) -> Result<WatchStream> {
         let mut topics = self.topics.lock();
         let head = self.head.load();
         if after > head.revision {
@@ -57,7 +62,7 @@ impl Published {
             return Err(compacted(after, head.history.floor()));
         }
         let next = head.history.seek(after);
-        let topic = topics.join(range, next, &head.history);
+        let topic = topics.join(range, pick, next, &head.history);
         Ok(Box::new(Cursor::new(Arc::clone(self), topic, next, after)))
     }
 

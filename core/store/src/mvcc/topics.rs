@@ -14,14 +14,15 @@ use std::{
 
 use event_listener::Event;
 use parking_lot::Mutex;
-use windlass_kernel::store::{Key, KeyRange};
+use windlass_kernel::store::{Change, Key, KeyRange, Pick};
 
 use super::History;
 
-/// A range that somebody watches.
+/// A range that somebody watches, or what is picked from one.
 #[derive(Debug)]
 pub(crate) struct Topic {
     pub(super) range: KeyRange,
+    pick: Option<Pick>,
     index: Mutex<Index>,
     /// Changes only while the registry is locked.
     watchers: AtomicUsize,
@@ -47,12 +48,15 @@ impl Topic {
         index.changes.get(index.changes.partition_point(|change| *change < sequence)).copied()
     }
 
+    fn holds(&self, change: &Change) -> bool {
+        self.range.contains(change.key().as_str()) && self.pick.as_ref().is_none_or(|pick| pick.wants(change))
+    }
+
     /// Extends the index back to `sequence`.
     fn cover(&self, sequence: u64, history: &History) {
         let mut index = self.index.lock();
         let missing = history.from(sequence).take_while(|(at, _)| *at < index.from);
-        let missing: Vec<u64> =
-            missing.filter(|(_, change)| self.range.contains(change.key().as_str())).map(|(at, _)| at).collect();
+        let missing: Vec<u64> = missing.filter(|(_, change)| self.holds(change)).map(|(at, _)| at).collect();
         missing.into_iter().rev().for_each(|at| index.changes.push_front(at));
         index.from = index.from.min(sequence);
     }
@@ -77,6 +81,31 @@ pub(super) struct Topics {
     /// Ranges that are no prefix, such as a single key.
     keys: BTreeMap<Key, Arc<Topic>>,
     others: Vec<Arc<Topic>>,
+    picked: Vec<Family>,
+}
+
+/// What is picked from one range by one name. A change costs its few, however many there are.
+#[derive(Debug)]
+struct Family {
+    range: KeyRange,
+    pick: Pick,
+    topics: BTreeMap<String, Arc<Topic>>,
+}
+
+impl Family {
+    fn is_of(&self, range: &KeyRange, pick: &Pick) -> bool {
+        self.pick.name == pick.name && self.range == *range
+    }
+
+    fn holding(&self, change: &Change, found: impl FnMut(&Arc<Topic>)) {
+        if !self.range.contains(change.key().as_str()) {
+            return;
+        }
+        let said = |entry: &Option<_>| entry.as_ref().and_then(self.pick.says);
+        let (before, after) = (said(&change.before), said(&change.after));
+        let both = before.as_ref().filter(|before| after.as_ref() != Some(before)).into_iter().chain(&after);
+        both.filter_map(|said| self.topics.get(said)).for_each(found);
+    }
 }
 
 enum Shape {
@@ -97,17 +126,26 @@ fn shape(range: &KeyRange) -> Shape {
 
 impl Topics {
     /// The topic of a range, with an index that reaches back to `sequence`.
-    pub(super) fn join(&mut self, range: &KeyRange, sequence: u64, history: &History) -> Arc<Topic> {
+    pub(super) fn join(
+        &mut self,
+        range: &KeyRange,
+        pick: Option<Pick>,
+        sequence: u64,
+        history: &History,
+    ) -> Arc<Topic> {
+        let picked = pick.clone();
         let new = || {
             let index = Index { from: history.end(), changes: VecDeque::new() };
             Arc::new(Topic {
                 range: range.clone(),
+                pick: picked,
                 index: Mutex::new(index),
                 watchers: AtomicUsize::new(0),
                 changed: Event::new(),
             })
         };
         let topic = match shape(range) {
+            _ if pick.is_some() => self.pick(range, pick, new),
             Shape::Prefix => Arc::clone(self.prefixes.entry(range.start.clone()).or_insert_with(new)),
             Shape::Key => Arc::clone(self.keys.entry(range.start.clone()).or_insert_with(new)),
             Shape::Other => match self.others.iter().find(|topic| topic.range == *range) {
@@ -123,9 +161,28 @@ impl Topics {
         topic
     }
 
+    fn pick(&mut self, range: &KeyRange, pick: Option<Pick>, new: impl FnOnce() -> Arc<Topic>) -> Arc<Topic> {
+        let Some(pick) = pick else { return new() };
+        let at = match self.picked.iter().position(|family| family.is_of(range, &pick)) {
+            Some(at) => at,
+            None => {
+                let (range, pick) = (range.clone(), pick.clone());
+                self.picked.push(Family { range, pick, topics: BTreeMap::new() });
+                self.picked.len() - 1
+            }
+        };
+        Arc::clone(self.picked[at].topics.entry(pick.wanted).or_insert_with(new))
+    }
+
     /// Forgets a topic with its last watcher.
     pub(super) fn leave(&mut self, topic: &Arc<Topic>) {
         if topic.watchers.fetch_sub(1, Ordering::Relaxed) > 1 {
+            return;
+        }
+        if let Some(pick) = &topic.pick {
+            let own = self.picked.iter_mut().filter(|family| family.is_of(&topic.range, pick));
+            own.for_each(|family| drop(family.topics.remove(&pick.wanted)));
+            self.picked.retain(|family| !family.topics.is_empty());
             return;
         }
         match shape(&topic.range) {
@@ -137,18 +194,21 @@ impl Topics {
 
     /// Every topic.
     pub(super) fn all(&self) -> Vec<Arc<Topic>> {
-        self.prefixes.values().chain(self.keys.values()).chain(&self.others).cloned().collect()
+        let picked = self.picked.iter().flat_map(|family| family.topics.values());
+        self.prefixes.values().chain(self.keys.values()).chain(&self.others).chain(picked).cloned().collect()
     }
 
     /// Notes the changes from `batch` on. The topics that they touch, for whoever wakes their watchers.
     pub(super) fn note(&self, history: &History, batch: u64) -> Vec<Arc<Topic>> {
         let mut touched = vec![];
         for (sequence, change) in history.from(batch) {
-            self.holding(change.key().as_str(), |topic| {
+            let mut noted = |topic: &Arc<Topic>| {
                 if topic.note(sequence, history.first(), batch) {
                     touched.push(Arc::clone(topic));
                 }
-            });
+            };
+            self.holding(change.key().as_str(), &mut noted);
+            self.picked.iter().for_each(|family| family.holding(change, &mut noted));
         }
         touched
     }
@@ -181,7 +241,7 @@ mod tests {
                 Some(end) => KeyRange { start: (*start).into(), end: Some((*end).into()) },
                 None => KeyRange::prefix(start),
             };
-            topics.join(&range, 0, &History::default());
+            topics.join(&range, None, 0, &History::default());
         }
         let mut found = vec![];
         topics.holding(key, |topic| found.push(topic.range.start.as_str().to_owned()));

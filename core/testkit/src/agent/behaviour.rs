@@ -1,6 +1,6 @@
 //! How a scripted pod behaves, as its annotations say.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use windlass_api::{core::v1::Pod, quantity::Amount};
@@ -33,6 +33,39 @@ pub struct Behaviour {
     pub restart: Duration,
     /// From being told to end to having ended; never more than the grace period.
     pub stop: Duration,
+}
+
+/// Decides how each pod behaves, in place of [`FakeNode::behaviour`](super::FakeNode::behaviour). Clones share it.
+#[derive(Clone)]
+pub struct Scripts(Arc<dyn Fn(&Pod) -> Scene + Send + Sync>);
+
+/// A pod's script, and what its containers say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scene {
+    /// The script.
+    pub behaviour: Behaviour,
+    /// What the log of each container holds, beside a line that says that it runs.
+    pub log: String,
+}
+
+impl Scripts {
+    /// Decides by a function. The same pod gets the same answer each time.
+    #[must_use]
+    pub fn new(of: impl Fn(&Pod) -> Scene + Send + Sync + 'static) -> Self {
+        Self(Arc::new(of))
+    }
+
+    /// What is decided about a pod.
+    #[must_use]
+    pub fn of(&self, pod: &Pod) -> Scene {
+        (self.0)(pod)
+    }
+}
+
+impl fmt::Debug for Scripts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scripts")
+    }
 }
 
 impl Behaviour {

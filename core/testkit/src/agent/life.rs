@@ -258,7 +258,7 @@ impl Player {
     async fn container(&self, container: &Container, init: bool) -> Option<i32> {
         let name = &container.name;
         let mut pause = Duration::ZERO;
-        let base = self.agent.upgrade().map_or(Duration::ZERO, |agent| (agent.node.behaviour)(&self.pod).restart);
+        let base = self.agent.upgrade().map_or(Duration::ZERO, |agent| agent.node.behaviour_of(&self.pod).restart);
         loop {
             let began = self.clock.uptime();
             let code = self.once(container, init, base).await;

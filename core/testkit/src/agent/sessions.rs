@@ -25,8 +25,8 @@ use super::{
 };
 use crate::pipe;
 
-/// One line for each container that has started.
-pub(super) fn logs(running: &Running, request: &LogRequest) -> Chunks {
+/// One line for each container that has started, and what its script says.
+pub(super) fn logs(running: &Running, request: &LogRequest, said: &str) -> Chunks {
     let mut text = String::new();
     let statuses = running.status.init_container_statuses.iter().chain(&running.status.container_statuses);
     for status in statuses.filter(|status| request.container.is_empty() || status.name == request.container) {
@@ -37,6 +37,12 @@ pub(super) fn logs(running: &Running, request: &LogRequest) -> Chunks {
                 let _ = write!(text, "{} ", at.0);
             }
             let _ = writeln!(text, "{} runs {}", status.name, status.image);
+            for line in said.lines() {
+                if request.timestamps {
+                    let _ = write!(text, "{} ", at.0);
+                }
+                let _ = writeln!(text, "{line}");
+            }
         }
     }
     if request.tail_lines == Some(0) {

@@ -13,7 +13,7 @@ use windlass_kernel::{
 };
 use windlass_store::MemoryStore;
 
-use super::{Cluster, NodeSource};
+use super::{Cluster, Ending, NodeSource};
 use crate::{
     agents::Agents,
     components::{self, Candidacy, Components},
@@ -258,7 +258,8 @@ impl Builder {
         dial.of(&server);
 
         let (stop, tasks) = (Stop::new(), Vec::new());
-        let mut cluster = Cluster { server, agents, dial, clock, entropy, spawn, stop, tasks, controlled: !self.bare };
+        let (_ending, controlled) = (Some(Ending(Arc::clone(&agents))), !self.bare);
+        let mut cluster = Cluster { server, agents, dial, clock, entropy, spawn, stop, tasks, controlled, _ending };
         if !self.bare {
             let components = Components {
                 controllers: self.controllers,

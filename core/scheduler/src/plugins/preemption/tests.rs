@@ -24,7 +24,10 @@ fn pod(name: &str, priority: i32, cpus: i64) -> PodView {
 }
 
 fn decide(pod: PodView, nodes: &[NodeView], cycle: &mut Cycle) -> String {
-    let framework = Framework::empty().filter(NodeResourcesFit).post_filter(DefaultPreemption);
+    decide_with(&Framework::empty().filter(NodeResourcesFit).post_filter(DefaultPreemption), pod, nodes, cycle)
+}
+
+fn decide_with(framework: &Framework, pod: PodView, nodes: &[NodeView], cycle: &mut Cycle) -> String {
     let (pod, index, entropy) = (Arc::new(pod), NodeIndex::of(nodes), SeededEntropy::new(1));
     let turn = Turn { pod: &pod, nodes: Nodes::new(nodes, &index), cycle, entropy: &entropy };
     match futures::executor::block_on(framework.schedule(turn)).unwrap() {
@@ -50,6 +53,34 @@ fn check(nodes: &[(&str, Pods)], expect: &str) {
         .map(|(name, pods)| with(node(name, &[], json!({})), pods.iter().map(|(n, p, c)| pod(n, *p, *c))))
         .collect();
     assert_eq!(decide(pod("new", 10, 2), &views, &mut Cycle::new()), expect, "{nodes:?}");
+}
+
+#[test]
+fn pods_of_a_band_never_evict_each_other() {
+    let nodes = [
+        with(node("a", &[], json!({})), [pod("prod", 100, 4)]),
+        with(node("b", &[], json!({})), [pod("other", 150, 4)]),
+    ];
+    let ask = |framework: Framework, nodes: &[NodeView]| {
+        decide_with(&framework, pod("new", 200, 2), nodes, &mut Cycle::new())
+    };
+    let plain = Framework::empty().filter(NodeResourcesFit).post_filter(DefaultPreemption);
+    assert_eq!(ask(plain.clone(), &nodes), "a: prod");
+    let banded = plain.band(100);
+    let said = ask(banded.clone(), &nodes);
+    assert!(said.ends_with("2 No preemption victims found for incoming pod."), "{said}");
+    let [a, b] = nodes;
+    assert_eq!(ask(banded, &[a, with(node("c", &[], json!({})), [pod("batch", 99, 4)]), b]), "c: batch");
+}
+
+#[test]
+fn room_that_was_made_for_another_pod_is_not_made_again() {
+    let nodes = ["a", "b"].map(|name| with(node(name, &[], json!({})), [pod(&format!("{name}-low"), 1, 4)]));
+    let mut cycle = Cycle::new();
+    let other = Arc::new(pod("other", 10, 3));
+    cycle.set(windlass_kernel::scheduler::Nominated(Arc::new([("a".to_owned(), vec![other])].into())));
+    assert_eq!(decide(pod("new", 10, 2), &nodes, &mut cycle), "b: b-low");
+    assert_eq!(decide(pod("new", 11, 2), &nodes, &mut cycle), "a: a-low");
 }
 
 #[test]

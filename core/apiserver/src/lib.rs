@@ -14,6 +14,7 @@ mod cursor;
 mod custom;
 mod errors;
 mod events;
+mod followed;
 mod index;
 mod lookup;
 mod object;

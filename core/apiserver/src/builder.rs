@@ -13,6 +13,8 @@ use crate::{
     alloc::Ranges,
     bootstrap, custom,
     events::EventLease,
+    followed::Followed,
+    registered,
     registry::Registry,
     review::RuleSource,
     server::{ApiServer, Parts},
@@ -177,6 +179,7 @@ impl Builder {
         let authorizer = self.authorizer.ok_or_else(|| needed("an authorizer"))?;
         let mut plugins = admission::built_in(&store, &clock, &entropy, &authorizer);
         plugins.extend(self.admission);
+        let registered = Followed::new(Arc::clone(&store), registered::PREFIX);
         let parts = Parts {
             events: EventLease::new(Arc::clone(&store), Arc::clone(&clock)),
             recent: Arc::new(Recent::of(RECENT)),
@@ -188,6 +191,7 @@ impl Builder {
             authorizer,
             authenticator: self.authenticator,
             admission: plugins,
+            registered,
             agents: self.agents,
             keys: self.keys,
             issuer: self.issuer.unwrap_or_else(|| "https://kubernetes.default.svc.cluster.local".into()),

@@ -20,6 +20,7 @@ mod lookup;
 mod object;
 mod owners;
 mod quota;
+mod registered;
 mod registry;
 mod review;
 mod rules;

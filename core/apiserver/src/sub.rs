@@ -19,7 +19,10 @@ use windlass_kernel::{
     error::Result,
 };
 
-pub(crate) use self::binding::bind;
+pub(crate) use self::{
+    binding::bind,
+    scale::{of as scale, rescale},
+};
 #[cfg(feature = "http")]
 pub(crate) use self::sessions::streams;
 use crate::{errors, kinds::pod as pods, registry::Served, rules::Part, server::ApiServer};

@@ -10,13 +10,13 @@ use serde_json::Value;
 use windlass_kernel::error::Cause;
 
 pub(crate) use self::written::check as check_rules;
-use self::{bounds::Actual, values::to_cel};
+use self::values::to_cel;
 use super::{
     schema::{Additional, List, Node},
     unique::keyed,
 };
 use crate::{
-    cel::{self, Expression, PER_OBJECT, Scope},
+    cel::{self, Actual, Expression, PER_OBJECT, Scope},
     kinds::Errors,
 };
 

@@ -20,16 +20,17 @@ pub(super) async fn answer(server: &ApiServer, review: &Value) -> Result<Value> 
     }
     let own = server.parts.issuer.as_str();
     let asked: Vec<&str> = spec["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let wanted = if asked.is_empty() { vec![own] } else { asked.clone() };
     let mut refused = None;
     let mut known = None;
     let mut audiences = Vec::new();
-    for audience in if asked.is_empty() { &[own][..] } else { &asked } {
+    for audience in wanted {
         // What is for this server is asked as every request asks.
-        let others: Vec<String> = Some((*audience).to_owned()).filter(|audience| audience != own).into_iter().collect();
+        let others: Vec<String> = Some(audience.to_owned()).filter(|audience| audience != own).into_iter().collect();
         let credentials = Credentials { bearer: Some(bearer.to_owned()), audiences: others, ..Credentials::default() };
         match authenticator.authenticate(&credentials).await {
             Ok(Some(identity)) => {
-                audiences.push(*audience);
+                audiences.push(audience);
                 known = known.or(Some(identity));
             }
             Ok(None) => {}

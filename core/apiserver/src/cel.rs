@@ -157,8 +157,25 @@ fn operators(text: &str) -> usize {
 /// Whether an expression may mention the name although it is no variable: types, and groups of functions.
 pub(crate) fn declares(name: &str) -> bool {
     const NAMES: [&str; 19] = [
-        "int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type", "optional", "sets", "math",
-        "base64", "ip", "cidr", "format", "cel", "jsonpatch",
+        "int",
+        "uint",
+        "double",
+        "bool",
+        "string",
+        "bytes",
+        "list",
+        "map",
+        "null_type",
+        "type",
+        "optional",
+        "sets",
+        "math",
+        "base64",
+        "ip",
+        "cidr",
+        "format",
+        "cel",
+        "jsonpatch",
     ];
     NAMES.contains(&name) || name.starts_with('@')
 }

@@ -27,9 +27,9 @@ use windlass_kernel::{
     store::{Entry, Key},
 };
 
+use self::hooks::Hook;
 #[cfg(feature = "cel")]
 pub(crate) use self::policies::{check_conditions, check_policy, type_checked};
-use self::hooks::Hook;
 pub(crate) use self::{asked::Asked, rounds::Rounds};
 use crate::{followed, registry::Served, server::ApiServer};
 

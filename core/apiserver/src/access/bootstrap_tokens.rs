@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn other_tokens_are_none_of_these() {
         assert_eq!(read("abcdef.0123456789abcdef"), Some(("abcdef", "0123456789abcdef")));
-        for token in ["abcdef", "abcde.0123456789abcdef", "ABCDEF.0123456789abcdef", "abcdef.0123456789abcde/", "a.b.c"] {
+        for token in ["abcdef", "abcde.0123456789abcdef", "ABCDEF.0123456789abcdef", "abcdef.0123456789abcde/", "a.b.c"]
+        {
             assert_eq!(read(token), None, "{token}");
         }
     }

@@ -45,9 +45,9 @@ impl NodeAuthorizer {
     /// Reads pods and volumes from `store`, from the first request of a node on.
     #[must_use]
     pub fn new(store: &Arc<dyn Store>) -> Self {
-        let role = bootstrap::objects().into_iter().find(|object| {
-            object["kind"] == "ClusterRole" && object["metadata"]["name"] == ROLE
-        });
+        let role = bootstrap::objects()
+            .into_iter()
+            .find(|object| object["kind"] == "ClusterRole" && object["metadata"]["name"] == ROLE);
         let rules = role.and_then(|mut role| serde_json::from_value(role["rules"].take()).ok()).unwrap_or_default();
         Self {
             pods: Followed::new(Arc::clone(store), "/registry/core/pods/"),
@@ -70,6 +70,7 @@ impl NodeAuthorizer {
             ("", "secrets" | "configmaps") if asked.namespace.is_empty() => {
                 no("can only read namespaced object of this type")
             }
+            ("", "secrets" | "configmaps") if asked.name.is_empty() => no("No Object name found"),
             ("", "secrets") => return self.secret(node, asked).await,
             ("", "configmaps") => return of_pods(Used::ConfigMap).await,
             ("", "persistentvolumeclaims") => match ask {

@@ -98,7 +98,11 @@ impl Admission for NodeRestriction {
             }
             ("resource.k8s.io", "resourceslices", _) => {
                 let of = [old, new].into_iter().flatten().any(|slice| text(slice, &["spec", "nodeName"]) != node);
-                if of { Err("can only create ResourceSlice with the same NodeName as the requesting node".into()) } else { Ok(()) }
+                if of {
+                    Err("can only create ResourceSlice with the same NodeName as the requesting node".into())
+                } else {
+                    Ok(())
+                }
             }
             _ => Ok(()),
         };
@@ -125,7 +129,11 @@ impl NodeRestriction {
         }
         let found = self.reader.get("core/nodes", "", node).await?;
         let same = found.is_some_and(|found| owner["uid"] == found.uid());
-        Ok(if same { Ok(()) } else { Err(format!("node {node:?} UID mismatch: the owner reference is to another node")) })
+        Ok(if same {
+            Ok(())
+        } else {
+            Err(format!("node {node:?} UID mismatch: the owner reference is to another node"))
+        })
     }
 
     /// A node asks only for tokens of pods that it runs.
@@ -169,7 +177,8 @@ fn created(node: &str, pod: &Value) -> Said {
     }
     let named = |what: &str| Err(format!("node {node:?} can not create pods that reference {what}"));
     let secret = |value: &Value| ["secret", "secretRef", "secretKeyRef"].iter().any(|field| !value[*field].is_null());
-    let map = |value: &Value| ["configMap", "configMapRef", "configMapKeyRef"].iter().any(|field| !value[*field].is_null());
+    let map =
+        |value: &Value| ["configMap", "configMapRef", "configMapKeyRef"].iter().any(|field| !value[*field].is_null());
     let mut parts: Vec<&Value> = items(spec, &["volumes"]).collect();
     for volume in items(spec, &["volumes"]) {
         parts.extend(items(volume, &["projected", "sources"]));
@@ -282,7 +291,10 @@ mod tests {
         let mirror = |spec: Value| json!({"metadata": {"annotations": {MIRROR: "x"}}, "spec": spec});
         let check = |pod: &Value, expect: &str| assert_eq!(created("n", pod).err().unwrap_or_default(), expect);
         check(&mirror(json!({"nodeName": "n"})), "");
-        check(&json!({"metadata": {}}), "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"n\" can only create mirror pods");
+        check(
+            &json!({"metadata": {}}),
+            "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"n\" can only create mirror pods",
+        );
         check(&mirror(json!({"nodeName": "m"})), "node \"n\" can only create pods with spec.nodeName set to itself");
         check(
             &mirror(json!({"nodeName": "n", "volumes": [{"secret": {}}]})),

@@ -86,7 +86,10 @@ impl Admission for PodSecurity {
             }
             (group, plural) => {
                 let Some(template) = template_of(group, plural).and_then(|at| new.pointer(at)) else { return Ok(()) };
-                if admitting.old.is_some_and(|old| template_of(group, plural).and_then(|at| old.pointer(at)) == Some(template)) {
+                if admitting
+                    .old
+                    .is_some_and(|old| template_of(group, plural).and_then(|at| old.pointer(at)) == Some(template))
+                {
                     return Ok(());
                 }
                 let demands = self.demands(&request.namespace).await?;
@@ -114,7 +117,8 @@ impl PodSecurity {
         let mut wrong = Errors::new();
         level::check(&now, &before, &mut wrong);
         wrong.into_result("", "Namespace", object::name(new))?;
-        let read = |labels: &BTreeMap<String, String>| Demands::read(|label| labels.get(label).map(String::as_str)).enforce;
+        let read =
+            |labels: &BTreeMap<String, String>| Demands::read(|label| labels.get(label).map(String::as_str)).enforce;
         let (demand, had) = (read(&now), read(&before));
         if old.is_none() || demand == had || demand.asks_nothing() {
             return Ok(());
@@ -133,7 +137,9 @@ impl PodSecurity {
         if complaints.is_empty() {
             return Ok(());
         }
-        warnings.push(format!("existing pods in namespace {name:?} violate the new PodSecurity enforce level \"{demand}\""));
+        warnings.push(format!(
+            "existing pods in namespace {name:?} violate the new PodSecurity enforce level \"{demand}\""
+        ));
         let mut lines: Vec<String> = complaints.into_iter().map(|(reasons, names)| told(&names, &reasons)).collect();
         lines.sort();
         warnings.extend(lines);
@@ -177,11 +183,13 @@ fn matters(old: &Value, new: &Value) -> bool {
                 object::as_map(container).retain(|field, _| field != "image" && field != "resources");
             }
         }
-        object::as_map(&mut spec)
-            .retain(|field, _| !matches!(field.as_str(), "tolerations" | "activeDeadlineSeconds" | "nodeName" | "schedulingGates"));
+        object::as_map(&mut spec).retain(|field, _| {
+            !matches!(field.as_str(), "tolerations" | "activeDeadlineSeconds" | "nodeName" | "schedulingGates")
+        });
         let annotations = object::meta(pod, "annotations").as_object().into_iter().flatten();
         let annotations = annotations.filter(|(name, _)| name.starts_with(baseline::APP_ARMOR));
-        let annotations: Vec<(String, Value)> = annotations.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let annotations: Vec<(String, Value)> =
+            annotations.map(|(name, value)| (name.clone(), value.clone())).collect();
         (spec, annotations)
     };
     seen(old) != seen(new)

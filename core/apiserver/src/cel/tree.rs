@@ -62,10 +62,7 @@ fn entry(own: IdedEntryExpr) -> IdedEntryExpr {
     IdedEntryExpr { id: own.id, expr }
 }
 
-fn each_below(
-    tree: &mut IdedExpr,
-    visit: &mut dyn FnMut(&mut IdedExpr) -> Result<(), String>,
-) -> Result<(), String> {
+fn each_below(tree: &mut IdedExpr, visit: &mut dyn FnMut(&mut IdedExpr) -> Result<(), String>) -> Result<(), String> {
     match &mut tree.expr {
         Expr::Unspecified => Err("the expression is empty".into()),
         Expr::Literal(_) | Expr::Ident(_) => Ok(()),
@@ -78,13 +75,8 @@ fn each_below(
         Expr::Map(MapExpr { entries }) => below_entries(entries, visit),
         Expr::Struct(made) => below_entries(&mut made.entries, visit),
         Expr::Comprehension(over) => {
-            let parts = [
-                &mut over.iter_range,
-                &mut over.accu_init,
-                &mut over.loop_cond,
-                &mut over.loop_step,
-                &mut over.result,
-            ];
+            let parts =
+                [&mut over.iter_range, &mut over.accu_init, &mut over.loop_cond, &mut over.loop_step, &mut over.result];
             parts.into_iter().try_for_each(visit)
         }
     }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use windlass_kernel::error::Cause;
 
-pub(crate) use self::written::check as check_rules;
 use self::values::to_cel;
+pub(crate) use self::written::check as check_rules;
 use super::{
     schema::{Additional, List, Node},
     unique::keyed,

@@ -84,7 +84,8 @@ impl<'a> Asked<'a> {
         operation: Operation,
         (old, new): (Option<Value>, Option<Value>),
     ) -> Result<Self> {
-        let own = |served: &Arc<Served>| Form { kind: kind_of(served, &request.subresource), served: Arc::clone(served) };
+        let own =
+            |served: &Arc<Served>| Form { kind: kind_of(served, &request.subresource), served: Arc::clone(served) };
         let forms: Vec<Form> = server.parts.registry.forms(served).iter().map(own).collect();
         let converts = forms.first().is_some_and(|form| form.kind[2] == *form.served.info.kind);
         let namespace = match request.namespace.as_str() {

@@ -10,14 +10,14 @@ use windlass_kernel::{
     error::{Error, Result},
 };
 
+#[cfg(feature = "cel")]
+use super::evaluation::{Conditions, Evaluation};
 use super::{
     asked::Asked,
     matching::Matching,
     review::{self, Verdict, failure, internal, refusal},
     rounds::{Mutator, Rounds},
 };
-#[cfg(feature = "cel")]
-use super::evaluation::{Conditions, Evaluation};
 use crate::errors;
 
 /// How long a webhook has that says nothing.

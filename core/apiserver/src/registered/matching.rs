@@ -166,8 +166,7 @@ impl Matching {
         let in_namespace = namespace.is_none_or(|labels| self.namespaces.matches_json(Some(labels)));
         let objects = [labels.new, labels.old].into_iter().flatten();
         let mut objects = objects.map(|object| object::meta(object, "labels"));
-        in_namespace
-            && (self.objects.is_everything() || objects.any(|labels| self.objects.matches_json(Some(labels))))
+        in_namespace && (self.objects.is_everything() || objects.any(|labels| self.objects.matches_json(Some(labels))))
     }
 }
 

@@ -12,20 +12,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 use windlass_kernel::{error::Result, store::Key};
 
+use self::{
+    compile::{Mutation, Validation, Variables},
+    params::{ParamKind, Params},
+};
 pub(crate) use self::{
     types::type_checked,
     written::{check_conditions, check_policy},
 };
-use self::{
-    compile::{Mutation, Variables, Validation},
-    params::{Params, ParamKind},
-};
-use super::{
-    asked::Asked,
-    evaluation::Conditions,
-    matching::Matching,
-    rounds::Rounds,
-};
+use super::{asked::Asked, evaluation::Conditions, matching::Matching, rounds::Rounds};
 use crate::{cel::Expression, object};
 
 /// All policies and bindings, in the order of their names.
@@ -89,7 +84,8 @@ impl Policy {
 impl Binding {
     fn read(binding: &Value) -> Self {
         let spec = &binding["spec"];
-        let does = |action: &str| spec["validationActions"].as_array().is_some_and(|all| all.iter().any(|own| own == action));
+        let does =
+            |action: &str| spec["validationActions"].as_array().is_some_and(|all| all.iter().any(|own| own == action));
         Self {
             name: object::name(binding).to_owned(),
             policy: spec["policyName"].as_str().unwrap_or_default().to_owned(),

@@ -37,7 +37,12 @@ pub(crate) enum Whom {
 
 impl<'a> Gate<'a> {
     /// The gate that the request has to pass.
-    pub(crate) async fn open(server: &'a ApiServer, served: &'a Served, request: &'a Request, whom: Whom) -> Result<Self> {
+    pub(crate) async fn open(
+        server: &'a ApiServer,
+        served: &'a Served,
+        request: &'a Request,
+        whom: Whom,
+    ) -> Result<Self> {
         let registered = registered::concerning(server, served, request).await?;
         Ok(Self { server, served, request, registered, whom })
     }
@@ -75,12 +80,7 @@ impl<'a> Gate<'a> {
         Ok(any)
     }
 
-    async fn plugins(
-        &self,
-        old: Option<&Value>,
-        new: Option<&mut Value>,
-        warnings: &mut Vec<String>,
-    ) -> Result<bool> {
+    async fn plugins(&self, old: Option<&Value>, new: Option<&mut Value>, warnings: &mut Vec<String>) -> Result<bool> {
         let mut admitting = Admitting { request: self.request, old, new, warnings: Vec::new() };
         let mut any = false;
         for plugin in self.server.parts.admission.iter().filter(|plugin| plugin.handles(self.request)) {

@@ -164,9 +164,10 @@ async fn a_token_is_reviewed_for_those_it_is_meant_for() {
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}});
     let accounts = "/api/v1/namespaces/default/serviceaccounts";
     assert_eq!(rim.send(&format!("POST {accounts}\n\n{account}")).await.code, 201);
-    let wanted = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["vault"]}});
+    let wanted =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["vault"]}});
     let token = rim.send(&format!("POST {accounts}/robot/token\n\n{wanted}")).await.json()["status"]["token"].clone();
-    let review = async |audiences: serde_json::Value| {
+    let review = async |audiences: Value| {
         let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
             "spec": {"token": token, "audiences": audiences}});
         let path = "/apis/authentication.k8s.io/v1/tokenreviews";
@@ -192,8 +193,11 @@ async fn a_machine_joins_with_a_bootstrap_token() {
         rim.send_anonymous(&format!("POST {path}\nAuthorization: Bearer {token}\n\n{who}")).await
     };
     let known = ask("abcdef.0123456789abcdef").await;
-    assert_eq!(known.json()["status"]["userInfo"], json!({"username": "system:bootstrap:abcdef",
-        "groups": ["system:bootstrappers", "system:bootstrappers:workers", "system:authenticated"]}));
+    assert_eq!(
+        known.json()["status"]["userInfo"],
+        json!({"username": "system:bootstrap:abcdef",
+        "groups": ["system:bootstrappers", "system:bootstrappers:workers", "system:authenticated"]})
+    );
     assert_eq!(ask("abcdef.0123456789abcdee").await.code, 401);
     assert_eq!(rim.send("DELETE /api/v1/namespaces/kube-system/secrets/bootstrap-token-abcdef").await.code, 200);
     assert_eq!(ask("abcdef.0123456789abcdef").await.code, 401);

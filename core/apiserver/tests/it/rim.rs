@@ -9,7 +9,8 @@ use tokio_util::compat::TokioAsyncReadCompatExt as _;
 use windlass_apiserver::{
     ApiServer, Live, StoreLookup,
     access::{
-        AnyOf, BootstrapTokens, ClientCertificates, EcdsaKeys, Escalation, InTurn, NodeAuthorizer, Rbac, ServiceAccountTokens, StaticTokens,
+        AnyOf, BootstrapTokens, ClientCertificates, EcdsaKeys, Escalation, InTurn, NodeAuthorizer, Rbac,
+        ServiceAccountTokens, StaticTokens,
     },
     http::{
         Issuer, Parts, Server, StoreCheck,

@@ -235,8 +235,19 @@ mod tests {
         let shown: Vec<String> = placed.uses.iter().map(|(kind, name)| format!("{kind:?} {name}")).collect();
         assert_eq!(
             shown,
-            ["Pod p", "Secret csi", "Secret key", "Secret proj", "Secret pull", "Secret vol", "ConfigMap env",
-             "ConfigMap root", "Claim claim", "Claim p-d", "Account sa"]
+            [
+                "Pod p",
+                "Secret csi",
+                "Secret key",
+                "Secret proj",
+                "Secret pull",
+                "Secret vol",
+                "ConfigMap env",
+                "ConfigMap root",
+                "Claim claim",
+                "Claim p-d",
+                "Account sa"
+            ]
         );
     }
 

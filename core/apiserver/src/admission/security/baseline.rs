@@ -17,8 +17,19 @@ use crate::{
 pub(super) const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 const CAPABILITIES: [&str; 13] = [
-    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP", "SETGID",
-    "SETPCAP", "SETUID", "SYS_CHROOT",
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
 ];
 
 /// Safe sysctls with the minor version since which they count as such.
@@ -106,8 +117,9 @@ fn host_paths(pod: &Pod<'_>) -> Option<Violation> {
         .filter(|volume| !object::is_empty(&volume["hostPath"]))
         .map(|volume| text(volume, &["name"]))
         .collect();
-    (!names.is_empty())
-        .then(|| Violation::new("hostPath volumes", format!("volume{} {}", plural(&names), quoted(names.iter().copied()))))
+    (!names.is_empty()).then(|| {
+        Violation::new("hostPath volumes", format!("volume{} {}", plural(&names), quoted(names.iter().copied())))
+    })
 }
 
 fn host_ports(pod: &Pod<'_>) -> Option<Violation> {
@@ -128,8 +140,13 @@ fn host_probes(pod: &Pod<'_>) -> Option<Violation> {
     if pod.minor < 34 {
         return None;
     }
-    const PLACES: [[&str; 2]; 5] =
-        [["livenessProbe", ""], ["readinessProbe", ""], ["startupProbe", ""], ["lifecycle", "postStart"], ["lifecycle", "preStop"]];
+    const PLACES: [[&str; 2]; 5] = [
+        ["livenessProbe", ""],
+        ["readinessProbe", ""],
+        ["startupProbe", ""],
+        ["lifecycle", "postStart"],
+        ["lifecycle", "preStop"],
+    ];
     let hosts = |container: &Value| -> Vec<String> {
         let handlers = PLACES.iter().map(|[first, second]| {
             let handler = dig(container, &[first]);
@@ -143,15 +160,21 @@ fn host_probes(pod: &Pod<'_>) -> Option<Violation> {
     (!names.is_empty()).then(|| {
         let uses = if names.len() == 1 { "uses" } else { "use" };
         let shown: Vec<&str> = all.iter().map(String::as_str).collect();
-        let detail = format!("{} {uses} probe or lifecycle host{} {}", containers(&names), plural(&shown), quoted(shown.iter().copied()));
+        let detail = format!(
+            "{} {uses} probe or lifecycle host{} {}",
+            containers(&names),
+            plural(&shown),
+            quoted(shown.iter().copied())
+        );
         Violation::new("probe or lifecycle host", detail)
     })
 }
 
 fn privileged(pod: &Pod<'_>) -> Option<Violation> {
     let names = pod.named(|container| container["securityContext"]["privileged"] == true);
-    (!names.is_empty())
-        .then(|| Violation::new("privileged", format!("{} must not set securityContext.privileged=true", containers(&names))))
+    (!names.is_empty()).then(|| {
+        Violation::new("privileged", format!("{} must not set securityContext.privileged=true", containers(&names)))
+    })
 }
 
 fn proc_mount(pod: &Pod<'_>) -> Option<Violation> {
@@ -170,22 +193,28 @@ fn se_linux(pod: &Pod<'_>) -> Option<Violation> {
     let of = |holder: &Value, field: &str| text(holder, &["securityContext", "seLinuxOptions", field]).to_owned();
     // Engines that came later belong to containers too (since 1.31).
     let fine = |kind: &str| TYPES.contains(&kind) || kind == "container_engine_t" && pod.minor >= 31;
-    let odd = |holder: &Value| {
-        !fine(&of(holder, "type")) || !of(holder, "user").is_empty() || !of(holder, "role").is_empty()
-    };
+    let odd =
+        |holder: &Value| !fine(&of(holder, "type")) || !of(holder, "user").is_empty() || !of(holder, "role").is_empty();
     let who = setters(odd(pod.spec), &pod.named(odd))?;
     let all: Vec<&Value> = std::iter::once(pod.spec).chain(pod.containers()).collect();
     let types: BTreeSet<String> = all.iter().map(|holder| of(holder, "type")).filter(|kind| !fine(kind)).collect();
     let mut said = Vec::new();
     if !types.is_empty() {
-        said.push(format!("type{} {}", if types.len() == 1 { "" } else { "s" }, quoted(types.iter().map(String::as_str))));
+        said.push(format!(
+            "type{} {}",
+            if types.len() == 1 { "" } else { "s" },
+            quoted(types.iter().map(String::as_str))
+        ));
     }
     for field in ["user", "role"] {
         if all.iter().any(|holder| !of(holder, field).is_empty()) {
             said.push(format!("{field} may not be set"));
         }
     }
-    Some(Violation::new("seLinuxOptions", format!("{who} set forbidden securityContext.seLinuxOptions: {}", said.join("; "))))
+    Some(Violation::new(
+        "seLinuxOptions",
+        format!("{who} set forbidden securityContext.seLinuxOptions: {}", said.join("; ")),
+    ))
 }
 
 fn seccomp(pod: &Pod<'_>) -> Option<Violation> {

@@ -65,7 +65,8 @@ impl Demands {
     /// Reads the labels that `get` looks up.
     pub(super) fn read<'l>(get: impl Fn(&str) -> Option<&'l str>) -> Self {
         let of = |mode: &str| Demand {
-            level: get(&format!("{PREFIX}{mode}")).map_or(Level::Privileged, |text| level(text).unwrap_or(Level::Restricted)),
+            level: get(&format!("{PREFIX}{mode}"))
+                .map_or(Level::Privileged, |text| level(text).unwrap_or(Level::Restricted)),
             version: get(&format!("{PREFIX}{mode}-version")).and_then(version).unwrap_or_default(),
         };
         Self { enforce: of("enforce"), warn: of("warn") }
@@ -92,7 +93,9 @@ fn version(text: &str) -> Option<Version> {
 /// Refuses labels that changed to what names no level or version.
 pub(super) fn check(now: &BTreeMap<String, String>, before: &BTreeMap<String, String>, errors: &mut Errors) {
     for mode in ["enforce", "audit", "warn"] {
-        for (suffix, why) in [("", "must be one of privileged, baseline, restricted"), ("-version", "must be \"latest\" or \"v1.x\"")] {
+        for (suffix, why) in
+            [("", "must be one of privileged, baseline, restricted"), ("-version", "must be \"latest\" or \"v1.x\"")]
+        {
             let name = format!("{PREFIX}{mode}{suffix}");
             let Some(text) = now.get(&name).filter(|text| before.get(&name) != Some(text)) else { continue };
             let known = if suffix.is_empty() { level(text).is_some() } else { version(text).is_some() };
@@ -176,7 +179,8 @@ mod tests {
 
     #[test]
     fn a_pod_that_asks_for_little_is_restricted() {
-        let own = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}});
+        let own =
+            json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}});
         let pod = json!({"securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{"name": "a", "securityContext": own}],
             "volumes": [{"name": "v", "emptyDir": {}}]});
@@ -186,7 +190,11 @@ mod tests {
     #[test]
     fn each_rule_names_who_breaks_it() {
         let of = |context: Value| json!({"containers": [{"name": "a", "securityContext": context.clone()}, {"name": "b", "securityContext": context}]});
-        check("baseline:latest", &of(json!({"privileged": true})), "privileged (containers \"a\", \"b\" must not set securityContext.privileged=true)");
+        check(
+            "baseline:latest",
+            &of(json!({"privileged": true})),
+            "privileged (containers \"a\", \"b\" must not set securityContext.privileged=true)",
+        );
         check(
             "baseline:latest",
             &of(json!({"capabilities": {"add": ["SYS_ADMIN", "CHOWN"]}})),
@@ -197,7 +205,11 @@ mod tests {
             &of(json!({"seccompProfile": {"type": "Unconfined"}})),
             "seccompProfile (containers \"a\", \"b\" must not set securityContext.seccompProfile.type to \"Unconfined\")",
         );
-        check("baseline:latest", &of(json!({"procMount": "Unmasked"})), "procMount (containers \"a\", \"b\" must not set securityContext.procMount to \"Unmasked\")");
+        check(
+            "baseline:latest",
+            &of(json!({"procMount": "Unmasked"})),
+            "procMount (containers \"a\", \"b\" must not set securityContext.procMount to \"Unmasked\")",
+        );
         let pod = json!({"hostNetwork": true, "hostPID": true, "containers": [{"name": "a", "ports": [{"hostPort": 80}]}],
             "volumes": [{"name": "v", "hostPath": {"path": "/"}}],
             "securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}], "runAsUser": 0}});
@@ -213,7 +225,11 @@ mod tests {
     fn an_older_version_demands_what_it_demanded() {
         let pod = json!({"containers": [{"name": "c", "securityContext": {"allowPrivilegeEscalation": false, "runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}}]});
         check("restricted:v1.21", &pod, "");
-        check("restricted:v1.22", &pod, "unrestricted capabilities (container \"c\" must set securityContext.capabilities.drop=[\"ALL\"])");
+        check(
+            "restricted:v1.22",
+            &pod,
+            "unrestricted capabilities (container \"c\" must set securityContext.capabilities.drop=[\"ALL\"])",
+        );
     }
 
     #[test]
@@ -223,7 +239,10 @@ mod tests {
         };
         assert_eq!(read(&[]), "privileged:latest");
         let enforce = "pod-security.kubernetes.io/enforce";
-        assert_eq!(read(&[(enforce, "baseline"), ("pod-security.kubernetes.io/enforce-version", "v1.30")]), "baseline:v1.30");
+        assert_eq!(
+            read(&[(enforce, "baseline"), ("pod-security.kubernetes.io/enforce-version", "v1.30")]),
+            "baseline:v1.30"
+        );
         assert_eq!(read(&[(enforce, "none")]), "restricted:latest");
     }
 }

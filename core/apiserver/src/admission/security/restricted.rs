@@ -64,7 +64,8 @@ fn capabilities(pod: &Pod<'_>) -> Option<Violation> {
 fn volumes(pod: &Pod<'_>) -> Option<Violation> {
     let kind = |volume: &Value| -> String {
         let fields = volume.as_object().into_iter().flatten();
-        let mut kinds = fields.filter(|(name, value)| *name != "name" && !value.is_null()).map(|(name, _)| name.clone());
+        let mut kinds =
+            fields.filter(|(name, value)| *name != "name" && !value.is_null()).map(|(name, _)| name.clone());
         kinds.next().unwrap_or_else(|| "unknown".into())
     };
     let fine = |kind: &str| VOLUMES.contains(&kind);
@@ -116,7 +117,10 @@ fn seccomp(pod: &Pod<'_>) -> Option<Violation> {
         let all = std::iter::once(pod.spec).chain(pod.containers()).map(kind);
         let kinds: BTreeSet<String> = all.filter(|kind| !kind.is_empty() && !fine(kind)).collect();
         let what = quoted(kinds.iter().map(String::as_str));
-        return Some(Violation::new(REASON, format!("{who} must not set securityContext.seccompProfile.type to {what}")));
+        return Some(Violation::new(
+            REASON,
+            format!("{who} must not set securityContext.seccompProfile.type to {what}"),
+        ));
     }
     (whole.is_empty() && !silent.is_empty()).then(|| {
         let detail = format!(

@@ -45,9 +45,7 @@ impl Params {
         Self {
             name: text("name"),
             namespace: text("namespace"),
-            selector: selector
-                .is_object()
-                .then(|| Labels::from_json(Some(selector)).unwrap_or(Labels::nothing())),
+            selector: selector.is_object().then(|| Labels::from_json(Some(selector)).unwrap_or(Labels::nothing())),
             may_lack: reference["parameterNotFoundAction"] == "Allow",
             given: reference.is_object(),
         }
@@ -72,7 +70,9 @@ pub(super) async fn find(
         (false, "") => "",
         (false, _) => return misfit("paramRef.namespace must not be provided for a cluster-scoped `paramKind`"),
         (true, "") => match asked.names().first().map_or("", |name| name.namespace) {
-            "" => return misfit("cannot use namespaced paramRef in policy binding that matches cluster-scoped resources"),
+            "" => {
+                return misfit("cannot use namespaced paramRef in policy binding that matches cluster-scoped resources");
+            }
             own => own,
         },
         (true, named) => named,

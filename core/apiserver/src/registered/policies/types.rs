@@ -36,7 +36,8 @@ pub(crate) fn type_checked(server: &ApiServer, policy: &mut Value) {
             let said: Vec<String> =
                 infos.iter().flat_map(|served| complaints(&served.info, &params, &policy["spec"], text)).collect();
             if !said.is_empty() {
-                warnings.push(json!({"fieldRef": format!("spec.validations[{at}].{field}"), "warning": said.join("\n")}));
+                warnings
+                    .push(json!({"fieldRef": format!("spec.validations[{at}].{field}"), "warning": said.join("\n")}));
             }
         }
     }

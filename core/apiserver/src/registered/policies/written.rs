@@ -182,7 +182,8 @@ mod tests {
     fn check(spec: &Value, expect: &[&str]) {
         let mut errors = Errors::new();
         check_policy(&Field::at(Path::new("spec"), spec), &mut errors);
-        let said: Vec<String> = errors.causes().iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let said: Vec<String> =
+            errors.causes().iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
         assert_eq!(said, expect);
     }
 
@@ -191,20 +192,27 @@ mod tests {
         check(&json!({"validations": [{"expression": "object.spec.replicas < 5 && has(request.userInfo)"}]}), &[]);
         check(
             &json!({"validations": [{"expression": "params.x > 1"}]}),
-            &["spec.validations[0].expression: Invalid value: \"params.x > 1\": compilation failed: undeclared reference to 'params' (in container '')"],
+            &[
+                "spec.validations[0].expression: Invalid value: \"params.x > 1\": compilation failed: undeclared reference to 'params' (in container '')",
+            ],
         );
         check(
             &json!({"paramKind": {"kind": "K"}, "validations": [{"expression": "params.x > 1", "reason": "Because"}]}),
-            &["spec.validations[0].reason: Unsupported value: \"Because\": supported values: \"Unauthorized\", \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\""],
+            &[
+                "spec.validations[0].reason: Unsupported value: \"Because\": supported values: \"Unauthorized\", \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\"",
+            ],
         );
     }
 
     #[test]
     fn variables_may_mention_those_before_them() {
-        let variables = json!([{"name": "a", "expression": "1"}, {"name": "b", "expression": "variables.a + variables.c"}]);
+        let variables =
+            json!([{"name": "a", "expression": "1"}, {"name": "b", "expression": "variables.a + variables.c"}]);
         check(
             &json!({"variables": variables, "validations": [{"expression": "variables.b > variables.a"}]}),
-            &["spec.variables[1].expression: Invalid value: \"variables.a + variables.c\": compilation failed: undefined field 'c'"],
+            &[
+                "spec.variables[1].expression: Invalid value: \"variables.a + variables.c\": compilation failed: undefined field 'c'",
+            ],
         );
     }
 
@@ -217,7 +225,9 @@ mod tests {
         );
         check(
             &json!({"matchConditions": [{"name": "a", "expression": made}]}),
-            &["spec.matchConditions[0].expression: Invalid value: \"Object{spec: Object.spec{replicas: 1}}\": compilation failed: undeclared reference to 'Object.spec' (in container '')"],
+            &[
+                "spec.matchConditions[0].expression: Invalid value: \"Object{spec: Object.spec{replicas: 1}}\": compilation failed: undeclared reference to 'Object.spec' (in container '')",
+            ],
         );
     }
 }

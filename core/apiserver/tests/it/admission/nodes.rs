@@ -55,7 +55,10 @@ async fn a_node_reads_what_its_pods_use_and_nothing_else() {
     let rim = start().await;
     let secrets = "/api/v1/namespaces/default/secrets";
     assert_eq!(as_node(&rim, &format!("GET {secrets}/mine")).await.code, 200);
-    refused(&as_node(&rim, &format!("GET {secrets}/other")).await, "no relationship found between node 'n1' and this object");
+    refused(
+        &as_node(&rim, &format!("GET {secrets}/other")).await,
+        "no relationship found between node 'n1' and this object",
+    );
     refused(&as_node(&rim, &format!("GET {secrets}")).await, "No Object name found");
     assert_eq!(as_node(&rim, &format!("GET {secrets}?fieldSelector=metadata.name%3Dmine")).await.code, 200);
     refused(&as_node(&rim, &format!("DELETE {secrets}/mine")).await, "can only read resources of this type");
@@ -78,10 +81,12 @@ async fn a_node_reads_what_its_pods_use_and_nothing_else() {
 #[tokio::test]
 async fn a_node_reads_the_secrets_of_volumes_by_their_claims() {
     let rim = start().await;
-    let volume = |name: &str, claim: &str| json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+    let volume = |name: &str, claim: &str| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
         "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
             "claimRef": {"namespace": "default", "name": claim},
-            "csi": {"driver": "d", "volumeHandle": "h", "nodePublishSecretRef": {"namespace": "default", "name": "volume"}}}});
+            "csi": {"driver": "d", "volumeHandle": "h", "nodePublishSecretRef": {"namespace": "default", "name": "volume"}}}})
+    };
     let secret = "GET /api/v1/namespaces/default/secrets/volume";
     make(&rim, "/api/v1/persistentvolumes", &volume("v2", "claim-b")).await;
     refused(&as_node(&rim, secret).await, "no relationship found");
@@ -104,14 +109,16 @@ async fn a_node_gets_tokens_of_the_pods_on_it() {
     refused(&of("default", "b").await, "no relationship found");
     refused(&of("robot", "b").await, "node requested token bound to a pod scheduled on a different node");
     let unbound = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
-    let said = as_node(&rim, &format!("POST /api/v1/namespaces/default/serviceaccounts/robot/token\n\n{unbound}")).await;
+    let said =
+        as_node(&rim, &format!("POST /api/v1/namespaces/default/serviceaccounts/robot/token\n\n{unbound}")).await;
     refused(&said, "node requested token not bound to a pod");
 }
 
 #[tokio::test]
 async fn a_node_writes_itself_and_its_pods() {
     let rim = start().await;
-    let merge = |path: &str, body: &Value| format!("PATCH {path}\nContent-Type: application/merge-patch+json\n\n{body}");
+    let merge =
+        |path: &str, body: &Value| format!("PATCH {path}\nContent-Type: application/merge-patch+json\n\n{body}");
     let status = json!({"status": {"phase": "Running"}});
     assert_eq!(as_node(&rim, &merge(&format!("{PODS}/a/status"), &status)).await.code, 200);
     let other = as_node(&rim, &merge(&format!("{PODS}/b/status"), &status)).await;
@@ -124,7 +131,10 @@ async fn a_node_writes_itself_and_its_pods() {
     refused(&other, "node \"n1\" is not allowed to modify node \"n2\"");
     let untainted = as_node(&rim, &merge("/api/v1/nodes/n1", &json!({"spec": {"taints": []}}))).await;
     refused(&untainted, "node \"n1\" is not allowed to modify taints");
-    refused(&as_node(&rim, &format!("DELETE {PODS}/b")).await, "node \"n1\" can only delete pods with spec.nodeName set to itself");
+    refused(
+        &as_node(&rim, &format!("DELETE {PODS}/b")).await,
+        "node \"n1\" can only delete pods with spec.nodeName set to itself",
+    );
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"},
         "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]}});
     refused(&as_node(&rim, &format!("POST {PODS}\n\n{pod}")).await, "can only create mirror pods");

@@ -11,8 +11,10 @@ const INGRESSES: &str = "networking.k8s.io/v1/ingresses";
 #[test]
 fn an_ingress_without_a_class_gets_the_default_one() {
     let rig = Rig::new();
-    let ingress = |name: &str| json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name},
-        "spec": {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}});
+    let ingress = |name: &str| {
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name},
+        "spec": {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}})
+    };
     let none = rig.create(INGRESSES, ingress("a")).unwrap();
     assert_eq!(none["spec"]["ingressClassName"], Value::Null);
     for (name, default) in [("other", "false"), ("own", "true")] {

@@ -2,13 +2,8 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use windlass_kernel::{
-    Dial, Result,
-    dial::{ByteStream, Target},
-};
 
 use crate::{
     hook::{self, Hook, Reply},
@@ -32,8 +27,13 @@ fn patches(review: &Value, patch: &Value) -> Reply {
 fn behaviour(path: &str, review: &Value) -> Reply {
     let object = &review["request"]["object"];
     match path {
-        "/allow" => says(review, &json!({"allowed": true, "warnings": ["mind the gap"], "auditAnnotations": {"a": "b"}})),
-        "/deny" => says(review, &json!({"allowed": false, "result": {"message": "not so", "code": 403, "reason": "Forbidden"}})),
+        "/allow" => {
+            says(review, &json!({"allowed": true, "warnings": ["mind the gap"], "auditAnnotations": {"a": "b"}}))
+        }
+        "/deny" => says(
+            review,
+            &json!({"allowed": false, "result": {"message": "not so", "code": 403, "reason": "Forbidden"}}),
+        ),
         "/first" if object["data"]["first"].is_null() => {
             patches(review, &json!([{"op": "add", "path": "/data/first", "value": "1"}]))
         }
@@ -87,7 +87,7 @@ async fn validating(rim: &Rim, name: &str, webhooks: &Value) {
 }
 
 fn map(name: &str, labels: &Value) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}, "data": {}})
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}, "data": {"own": "0"}})
 }
 
 async fn create(rim: &Rim, object: &Value) -> Answer {
@@ -118,12 +118,14 @@ async fn a_validating_webhook_is_asked_with_everything_it_may_want_to_know() {
     assert_eq!(request["object"]["metadata"]["name"], "m");
     assert!(request["object"]["metadata"]["managedFields"].is_array(), "{request}");
 
-    let patch = format!("PATCH {MAPS}/m?dryRun=All\nContent-Type: application/merge-patch+json\n\n{{\"data\":{{\"a\":\"b\"}}}}");
+    let patch = format!(
+        "PATCH {MAPS}/m?dryRun=All\nContent-Type: application/merge-patch+json\n\n{{\"data\":{{\"a\":\"b\"}}}}"
+    );
     assert_eq!(rim.send(&patch).await.code, 200);
     let (_, review) = hook.take().remove(0);
     let request = &review["request"];
     assert_eq!((&request["operation"], &request["dryRun"]), (&json!("UPDATE"), &json!(true)));
-    assert_eq!((&request["oldObject"]["data"], &request["object"]["data"]["a"]), (&Value::Null, &json!("b")));
+    assert_eq!((&request["oldObject"]["data"]["a"], &request["object"]["data"]["a"]), (&Value::Null, &json!("b")));
     assert_eq!(request["options"]["kind"], "PatchOptions");
 }
 
@@ -170,7 +172,7 @@ async fn webhooks_mutate_in_order_and_earlier_ones_are_asked_again_if_they_want(
     mutating(&rim, "b", &json!([webhook("second.example.com", &hook.client("/second"))])).await;
     mutating(&rim, "a", &json!([first])).await;
     let made = create(&rim, &map("m", &json!({}))).await;
-    assert_eq!(made.json()["data"], json!({"first": "1", "second": "2"}));
+    assert_eq!(made.json()["data"], json!({"first": "1", "own": "0", "second": "2"}));
     let paths: Vec<String> = hook.take().into_iter().map(|(path, _)| path).collect();
     assert_eq!(paths, ["/first?timeout=10s", "/second?timeout=10s", "/first?timeout=10s"]);
     // What they add belongs to nobody.
@@ -240,7 +242,9 @@ async fn a_condition_that_fails_follows_the_failure_policy() {
 #[tokio::test]
 async fn a_configuration_with_a_condition_that_cannot_be_compiled_is_refused() {
     let (rim, hook) = start().await;
-    for (expression, why) in [("object.data ==", "compilation failed: ERROR"), ("params.x == 1", "undeclared reference to 'params'")] {
+    for (expression, why) in
+        [("object.data ==", "compilation failed: ERROR"), ("params.x == 1", "undeclared reference to 'params'")]
+    {
         let mut own = webhook("a.example.com", &hook.client("/"));
         own["matchConditions"] = json!([{"name": "x", "expression": expression}]);
         let refused = register(&rim, "ValidatingWebhookConfiguration", "v", &json!([own])).await;
@@ -303,31 +307,20 @@ async fn a_webhook_cannot_make_another_object_of_it() {
     assert!(message(&refused).contains("admission may not change metadata.name"), "{refused:?}");
 }
 
-/// Reaches the service `hook` at the port of a listener on this machine, and knows no services itself.
-#[derive(Debug)]
-struct Routes;
-
-#[async_trait]
-impl Dial for Routes {
-    async fn dial(&self, target: &Target) -> Result<ByteStream> {
-        Loopback.dial(target).await
-    }
-}
-
 #[tokio::test]
 async fn a_webhook_is_reached_by_its_service() {
-    let rim = rim::start_dialling(Arc::new(Routes)).await;
-    let hook = hook::listen(&rim, behaviour).await;
+    let (rim, hook) = start().await;
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "hook"},
         "spec": {"ports": [{"port": 443, "targetPort": hook.port()}]}});
     assert_eq!(rim.send(&format!("POST /api/v1/namespaces/default/services\n\n{service}")).await.code, 201);
-    let client = json!({"service": {"namespace": "default", "name": "hook", "path": "/deny"}, "caBundle": hook.authority()});
+    let client =
+        json!({"service": {"namespace": "default", "name": "hook", "path": "/deny"}, "caBundle": hook.authority()});
     validating(&rim, "v", &json!([webhook("deny.example.com", &client)])).await;
     let lost = create(&rim, &map("m", &json!({}))).await;
     assert!(message(&lost).contains("no endpoints available for service \"hook\""), "{lost:?}");
     let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "hook", "labels": {"kubernetes.io/service-name": "hook"}},
-        "ports": [{"name": "", "port": hook.port(), "protocol": "TCP"}], "endpoints": [{"addresses": ["127.0.0.1"]}]});
+        "ports": [{"name": "", "port": hook.port(), "protocol": "TCP"}], "endpoints": [{"addresses": ["10.1.2.3"]}]});
     let path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
     assert_eq!(rim.send(&format!("POST {path}\n\n{slice}")).await.code, 201);
     let refused = create(&rim, &map("m", &json!({}))).await;
@@ -356,7 +349,8 @@ async fn another_version_of_a_resource_is_shown_as_the_rule_names_it() {
 async fn the_scale_of_a_workload_is_judged_as_a_scale() {
     let (rim, hook) = start().await;
     let mut own = webhook("scale.example.com", &hook.client("/"));
-    own["rules"] = json!([{"operations": ["UPDATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["*/scale"]}]);
+    own["rules"] =
+        json!([{"operations": ["UPDATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["*/scale"]}]);
     own["matchConditions"] = json!([{"name": "grows", "expression": "object.spec.replicas > oldObject.spec.replicas"}]);
     validating(&rim, "v", &json!([own])).await;
     let labels = json!({"a": "b"});
@@ -366,7 +360,9 @@ async fn the_scale_of_a_workload_is_judged_as_a_scale() {
     let path = "/apis/apps/v1/namespaces/default/deployments";
     assert_eq!(rim.send(&format!("POST {path}\n\n{deployment}")).await.code, 201);
     for replicas in [1, 5] {
-        let patch = format!("PATCH {path}/d/scale\nContent-Type: application/merge-patch+json\n\n{{\"spec\":{{\"replicas\":{replicas}}}}}");
+        let patch = format!(
+            "PATCH {path}/d/scale\nContent-Type: application/merge-patch+json\n\n{{\"spec\":{{\"replicas\":{replicas}}}}}"
+        );
         assert_eq!(rim.send(&patch).await.code, 200);
     }
     let seen = hook.take();

@@ -21,7 +21,10 @@ pub(crate) struct Question {
 
 /// What was asked in the course of a request, with the answers there are.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Questions(Arc<Mutex<Vec<(Question, Option<Answer>)>>>);
+pub(crate) struct Questions(Arc<Mutex<Vec<Asked>>>);
+
+/// A question, with its answer once there is one.
+type Asked = (Question, Option<Answer>);
 
 /// An authorizer's decision, or why it made none.
 type Answer = Result<Decision, String>;
@@ -122,8 +125,10 @@ pub(super) fn register(context: &mut Context<'_>) {
     context.add_function("name", |This(this): This<Value>, name: Arc<String>| {
         with(&this, |check| check.name.clone_from(&name))
     });
-    context.add_function("serviceAccount", account);
-    context.add_function("check", check);
+    context.add_function("serviceAccount", |This(this): This<Value>, namespace: Arc<String>, name: Arc<String>| {
+        account(&this, &namespace, &name)
+    });
+    context.add_function("check", |This(this): This<Value>, verb: Arc<String>| check(&this, &verb));
     context.add_function("allowed", |This(this): This<Value>| {
         Ok::<_, ExecutionError>(Value::Bool(matches!(&decided(&this)?.0, Ok(Decision::Allow(_)))))
     });
@@ -179,8 +184,8 @@ fn with(value: &Value, change: impl FnOnce(&mut Attributes)) -> Said<Value> {
 }
 
 /// The authorizer of a service account.
-fn account(This(this): This<Value>, namespace: Arc<String>, name: Arc<String>) -> Said<Value> {
-    let own = subject(&this)?;
+fn account(this: &Value, namespace: &str, name: &str) -> Said<Value> {
+    let own = subject(this)?;
     let mut identity = Identity::new(&format!("system:serviceaccount:{namespace}:{name}"), &[]);
     identity.groups = vec![
         "system:serviceaccounts".into(),
@@ -190,10 +195,10 @@ fn account(This(this): This<Value>, namespace: Arc<String>, name: Arc<String>) -
     Ok(Subject { identity, check: None, questions: own.questions.clone() }.into())
 }
 
-fn check(This(this): This<Value>, verb: Arc<String>) -> Said<Value> {
-    let own = subject(&this)?;
+fn check(this: &Value, verb: &str) -> Said<Value> {
+    let own = subject(this)?;
     let mut attributes = own.check.clone().ok_or(ExecutionError::NoSuchOverload)?;
-    attributes.verb.clone_from(&verb);
+    attributes.verb = verb.to_owned();
     let answer = own.questions.ask(Question { identity: own.identity.clone(), attributes });
     let answer = answer.ok_or_else(|| ExecutionError::function_error("check", "the authorizer was not asked yet"))?;
     Ok(Value::Opaque(Arc::new(Decided(answer))))

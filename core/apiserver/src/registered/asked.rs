@@ -115,8 +115,8 @@ impl<'a> Asked<'a> {
     }
 
     fn name(&self) -> &str {
-        let given = [self.new.as_ref(), self.old.as_ref()].into_iter().flatten().map(object::name);
-        if self.request.name.is_empty() { given.last().unwrap_or_default() } else { &self.request.name }
+        let mut given = [self.new.as_ref(), self.old.as_ref()].into_iter().flatten().map(object::name);
+        if self.request.name.is_empty() { given.next().unwrap_or_default() } else { &self.request.name }
     }
 
     /// The labels that selectors look at.

@@ -13,7 +13,9 @@ const WARNINGS: usize = 4096;
 
 /// A review of this request.
 pub(super) fn review(request: Value) -> Value {
-    serde_json::json!({"kind": KIND, "apiVersion": API_VERSION, "request": request})
+    let mut review = serde_json::json!({"kind": KIND, "apiVersion": API_VERSION});
+    review["request"] = request;
+    review
 }
 
 /// What a webhook said.
@@ -124,7 +126,9 @@ mod tests {
     use super::*;
 
     fn answer(response: Value) -> Value {
-        json!({"kind": KIND, "apiVersion": API_VERSION, "response": response})
+        let mut answer = json!({"kind": KIND, "apiVersion": API_VERSION});
+        answer["response"] = response;
+        answer
     }
 
     #[track_caller]

@@ -71,7 +71,9 @@ pub(super) async fn find(
         (false, _) => return misfit("paramRef.namespace must not be provided for a cluster-scoped `paramKind`"),
         (true, "") => match asked.names().first().map_or("", |name| name.namespace) {
             "" => {
-                return misfit("cannot use namespaced paramRef in policy binding that matches cluster-scoped resources");
+                return misfit(
+                    "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources",
+                );
             }
             own => own,
         },

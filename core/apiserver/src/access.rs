@@ -17,6 +17,7 @@ mod token;
 #[cfg(feature = "http")]
 mod x509;
 
+#[cfg(feature = "cel")]
 pub(crate) use self::authenticators::AUTHENTICATED;
 #[cfg(feature = "http")]
 pub(crate) use self::impersonation::forbidden;

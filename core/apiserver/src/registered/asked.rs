@@ -228,6 +228,7 @@ impl<'a> Asked<'a> {
     }
 
     /// The refusal of the request, for a reason.
+    #[cfg_attr(not(feature = "cel"), expect(dead_code, reason = "only expressions refuse without a webhook"))]
     pub(super) fn forbidden(&self, why: &str) -> Error {
         errors::forbidden(&self.request.resource, self.name(), why)
     }

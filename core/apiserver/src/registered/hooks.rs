@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future;
 use serde_json::Value;
 use windlass_api::patch;
-use windlass_kernel::{
-    EntropyExt,
-    error::{Error, Result},
-};
+use windlass_kernel::{EntropyExt, error::Result};
 
 #[cfg(feature = "cel")]
 use super::evaluation::{Conditions, Evaluation};
@@ -133,7 +130,7 @@ impl Hook {
     #[cfg(feature = "http")]
     async fn post(&self, asked: &Asked<'_>, review: &Value) -> Result<Value, String> {
         use crate::webhook::{self, Endpoint, Limits};
-        let unusable = |error: Error| format!("could not get REST client: {}", error.message());
+        let unusable = |error: windlass_kernel::Error| format!("could not get REST client: {}", error.message());
         let endpoint = Endpoint::read(&self.client).map_err(unusable)?;
         let endpoint = endpoint.asking(&format!("timeout={}s", self.timeout.as_secs()));
         let limits = Limits { time: self.timeout, size: crate::body::LIMIT * 2 };

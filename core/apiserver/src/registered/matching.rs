@@ -147,6 +147,7 @@ impl Matching {
     }
 
     /// As [`select`](Self::select), where no rules match everything (bindings).
+    #[cfg(feature = "cel")]
     pub(crate) fn admits(&self, names: &[Named<'_>], labels: Labelled<'_>) -> bool {
         if !self.rules.is_empty() {
             return self.select(names, labels).is_some();

@@ -1,13 +1,16 @@
-//! The built-in admission plugins, in the order they run. Pod security and webhooks are not among them, nor
-//! are quotas, which are charged with the write itself (`quota`).
+//! The built-in admission plugins, in the order they run. Webhooks and policies come after them (`registered`), quotas
+//! are charged with the write itself (`quota`).
 
 mod account;
 mod certificates;
+mod ingress;
 mod limits;
 mod namespace;
+mod node;
 mod pods;
 mod priority;
 mod runtime;
+mod security;
 mod storage;
 mod taint;
 mod tolerations;
@@ -21,6 +24,8 @@ use windlass_kernel::{
     error::Result,
     store::{Key, KeyRange, ListSpec, ReadAt},
 };
+
+use crate::object;
 
 /// The built-in plugins.
 pub(crate) fn built_in(
@@ -38,12 +43,16 @@ pub(crate) fn built_in(
             clock: Arc::clone(clock),
             entropy: Arc::clone(entropy),
         }),
+        Arc::new(node::NodeRestriction { reader: reader.clone() }),
         Arc::new(taint::TaintNodesByCondition),
+        Arc::new(security::PodSecurity { reader: reader.clone() }),
         Arc::new(priority::Priority { reader: reader.clone() }),
         Arc::new(tolerations::DefaultTolerationSeconds),
         Arc::new(runtime::RuntimeClass { reader: reader.clone() }),
         Arc::new(storage::StorageObjectInUseProtection),
-        Arc::new(storage::DefaultStorageClass { reader }),
+        Arc::new(storage::DefaultStorageClass { reader: reader.clone() }),
+        Arc::new(storage::PersistentVolumeClaimResize { reader: reader.clone() }),
+        Arc::new(ingress::DefaultIngressClass { reader }),
         Arc::new(certificates::Certificates { authorizer: Arc::clone(authorizer) }),
     ]
 }
@@ -72,6 +81,21 @@ impl Reader {
 fn key(resource: &str, namespace: &str, name: &str) -> Key {
     let slash = if namespace.is_empty() { "" } else { "/" };
     Key::from(format!("/registry/{resource}/{namespace}{slash}{name}"))
+}
+
+/// The class that an annotation makes the default one: of several the newest, then the first by name.
+fn newest_default(classes: &[Document], annotation: &str) -> Result<Option<String>> {
+    let mut best: Option<(String, String)> = None;
+    for class in classes {
+        let class = class.value()?;
+        if object::meta(&class, "annotations")[annotation] == "true" {
+            let own = (object::meta_text(&class, "creationTimestamp").to_owned(), object::name(&class).to_owned());
+            if best.as_ref().is_none_or(|best| own.0 > best.0 || own.0 == best.0 && own.1 < best.1) {
+                best = Some(own);
+            }
+        }
+    }
+    Ok(best.map(|(_, name)| name))
 }
 
 /// Whether the request writes an object of the core group's resource, itself and not a sub-resource.

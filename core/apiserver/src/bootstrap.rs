@@ -23,6 +23,7 @@ const BATCH: usize = 64;
 
 /// Writes what is missing.
 pub(crate) async fn run(server: &ApiServer, more: Vec<Value>) -> Result<()> {
+    retire(server).await?;
     alloc::renew(server).await?;
     ranges(server).await?;
     let mut txn = Txn::default();
@@ -54,6 +55,24 @@ async fn ranges(server: &ApiServer) -> Result<()> {
         add(server, served, key, object, &mut txn).await?;
         server.parts.store.txn(txn).await?;
     }
+    Ok(())
+}
+
+/// Takes away the binding that let every node read everything, which earlier versions wrote; unless somebody changed it.
+async fn retire(server: &ApiServer) -> Result<()> {
+    let group = "rbac.authorization.k8s.io";
+    let served = server.parts.registry.known(group, "v1", "clusterrolebindings")?;
+    let key = served.key("", "system:node");
+    let Some(found) = server.read(&key).await? else { return Ok(()) };
+    let binding = found.value()?;
+    let written = json!([{"apiGroup": group, "kind": "Group", "name": "system:nodes"}]);
+    let updated = &object::meta(&binding, "annotations")["rbac.authorization.kubernetes.io/autoupdate"];
+    if binding["subjects"] != written || *updated != "true" {
+        return Ok(());
+    }
+    let unchanged = Condition::Unchanged(key.clone(), found.entry().modified);
+    let txn = Txn { conditions: vec![unchanged], ops: vec![Op::Delete { key }], ..Txn::default() };
+    server.parts.store.txn(txn).await?;
     Ok(())
 }
 

@@ -13,6 +13,8 @@ use crate::{
     alloc::Ranges,
     bootstrap, custom,
     events::EventLease,
+    followed::Followed,
+    registered,
     registry::Registry,
     review::RuleSource,
     server::{ApiServer, Parts},
@@ -181,6 +183,7 @@ impl Builder {
         let registry = Registry::built_in();
         // Who has no agents to ask does not say that it can tell.
         let registry = if self.agents.is_some() { registry } else { registry.without(usage::GROUP) };
+        let registered = Followed::new(Arc::clone(&store), registered::PREFIX);
         let parts = Parts {
             events: EventLease::new(Arc::clone(&store), Arc::clone(&clock)),
             recent: Arc::new(Recent::of(RECENT)),
@@ -192,6 +195,7 @@ impl Builder {
             authorizer,
             authenticator: self.authenticator,
             admission: plugins,
+            registered,
             agents: self.agents,
             keys: self.keys,
             issuer: self.issuer.unwrap_or_else(|| "https://kubernetes.default.svc.cluster.local".into()),

@@ -4,14 +4,24 @@
 //! by an estimate of its steps over the sizes of what it can see ([`cost`]), by a schema when it is written down and by
 //! the values themselves before each run. What the variables mean is the business of whoever evaluates.
 
+mod actual;
+mod authorizer;
 mod cost;
+mod tree;
+mod values;
 
 use kube_cel::{
     KubeCelExt,
-    cel::{Context, Program, common::ast::IdedExpr, objects::OptionalValue},
+    cel::{Context, Program, Value as Evaluated, common::ast::IdedExpr, objects::OptionalValue},
 };
 
-pub(crate) use self::cost::{Extent, cost};
+pub(crate) use self::{
+    actual::Actual,
+    authorizer::Questions,
+    cost::{Extent, cost},
+    tree::{Making, REQUESTED},
+    values::{map, plain, to_json},
+};
 pub(crate) use kube_cel::cel::Value;
 
 /// The most steps that one rule may take by the sizes that its schema allows.
@@ -28,7 +38,7 @@ const OPERATORS: usize = 600;
 
 /// An expression that was compiled.
 #[derive(Debug)]
-pub(crate) struct Expression(Program);
+pub(crate) struct Expression(IdedExpr);
 
 impl Expression {
     /// Compiles an expression.
@@ -37,13 +47,24 @@ impl Expression {
     ///
     /// What is wrong with it, for people.
     pub(crate) fn compile(text: &str) -> Result<Self, String> {
+        Self::making(text, Making::Nothing)
+    }
+
+    /// Compiles an expression that may make objects of these types.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, for people.
+    pub(crate) fn making(text: &str, types: Making) -> Result<Self, String> {
         if text.len() > LENGTH {
             return Err(format!("the expression is longer than {LENGTH} bytes"));
         }
         if operators(text) > OPERATORS {
             return Err(format!("the expression has more than {OPERATORS} operators"));
         }
-        Program::compile(text).map(Self).map_err(|errors| errors.to_string())
+        let mut tree = Program::compile(text).map_err(|errors| errors.to_string())?.expression().clone();
+        tree::settle(&mut tree, types)?;
+        Ok(Self(tree))
     }
 
     /// Whether it mentions the variable.
@@ -51,8 +72,13 @@ impl Expression {
         self.0.references().has_variable(variable)
     }
 
+    /// The fields of a variable that it mentions; `None` where it uses the variable in another way too.
+    pub(crate) fn fields_of(&self, variable: &str) -> Option<Vec<String>> {
+        tree::fields_of(&self.0, variable)
+    }
+
     pub(crate) fn tree(&self) -> &IdedExpr {
-        self.0.expression()
+        &self.0
     }
 
     /// The value under these variables.
@@ -62,7 +88,7 @@ impl Expression {
     /// Why there is none, in upstream's words where it has some.
     pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, String> {
         use kube_cel::cel::ExecutionError as Error;
-        self.0.execute(&scope.0).map_err(|error| match error {
+        Evaluated::resolve(&self.0, &scope.0).map_err(|error| match error {
             Error::NoSuchKey(name) => format!("no such key: {name}"),
             Error::NoSuchOverload => "no such overload".into(),
             Error::DivisionByZero(_) => "division by zero".into(),
@@ -80,6 +106,13 @@ impl Scope<'static> {
     /// The functions, and no variables.
     pub(crate) fn new() -> Self {
         Self(Context::default().with_all())
+    }
+
+    /// The functions with those of authorizers, and no variables.
+    pub(crate) fn with_authorizers() -> Self {
+        let mut scope = Self::new();
+        authorizer::register(&mut scope.0);
+        scope
     }
 }
 
@@ -119,6 +152,32 @@ fn operators(text: &str) -> usize {
         }
     }
     count
+}
+
+/// Whether an expression may mention the name although it is no variable: types, and groups of functions.
+pub(crate) fn declares(name: &str) -> bool {
+    const NAMES: [&str; 19] = [
+        "int",
+        "uint",
+        "double",
+        "bool",
+        "string",
+        "bytes",
+        "list",
+        "map",
+        "null_type",
+        "type",
+        "optional",
+        "sets",
+        "math",
+        "base64",
+        "ip",
+        "cidr",
+        "format",
+        "cel",
+        "jsonpatch",
+    ];
+    NAMES.contains(&name) || name.starts_with('@')
 }
 
 /// The name that expressions have for a field: what is no name of theirs is written otherwise.

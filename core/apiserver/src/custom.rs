@@ -26,16 +26,19 @@ mod version;
 mod webhook;
 
 pub use self::catalog::Live;
-#[cfg(feature = "cel")]
-pub(crate) use self::rules::check_rules;
 pub(crate) use self::{
     accept::{Approval, approval, protected, terminate},
     clean::Cleaning,
-    convert::{STAMP, encode, encode_as, open, open_all, unchanged, written},
+    convert::{STAMP, between, encode, encode_as, open, open_all, unchanged, written},
     prune::prune_below,
     receive::{check_new, check_update, fill, receive},
     schema::{Node, compile},
     settle::{after_write, refresh},
     validate::check_default,
     version::{Scale, Served, Version},
+};
+#[cfg(feature = "cel")]
+pub(crate) use self::{
+    rules::check_rules,
+    schema::{Additional, Kind as SchemaKind},
 };

@@ -9,7 +9,7 @@ use windlass_kernel::{
 
 use crate::{
     errors, object,
-    registry::{Schema, Served},
+    registry::{Info, Schema, Served},
 };
 
 /// A write, as far as ownership is concerned.
@@ -36,7 +36,7 @@ impl<'a> Owner<'a> {
             api_version: served.storage.api_version(),
             subresource: &request.subresource,
             now,
-            kind: type_of(served),
+            kind: type_of(&served.storage),
             ignored,
         }
     }
@@ -83,8 +83,9 @@ impl<'a> Owner<'a> {
     }
 }
 
-fn type_of(served: &Served) -> TypeRef<'_> {
-    match &served.storage.schema {
+/// How objects of a resource are divided among owners.
+pub(crate) fn type_of(info: &Info) -> TypeRef<'_> {
+    match &info.schema {
         Schema::BuiltIn(message) => TypeRef::message(message),
         Schema::Custom(version) => version.type_ref(),
     }

@@ -287,6 +287,30 @@ impl Registry {
         at.ok().map(|at| &self.built_in[at])
     }
 
+    /// A resource and its other versions, itself first.
+    pub(crate) fn forms(&self, served: &Served) -> Vec<Arc<Served>> {
+        let Info { group, version, plural, .. } = &served.info;
+        let own: Vec<Arc<Served>> = self.find(group, version, plural).into_iter().collect();
+        let custom = self.custom.load();
+        let all: &[Arc<Served>] = if served.definition().is_some() { custom.resources() } else { &self.built_in };
+        let same = |other: &&Arc<Served>| {
+            other.prefix == served.prefix && (&other.info.group, &other.info.version) != (group, version)
+        };
+        let others: Vec<Arc<Served>> = all.iter().filter(same).cloned().collect();
+        own.into_iter().chain(others).collect()
+    }
+
+    /// Finds the resource whose objects are of a kind.
+    #[cfg(feature = "cel")]
+    pub(crate) fn of_kind(&self, group: &str, version: &str, kind: &str) -> Option<Arc<Served>> {
+        let is = |served: &&Arc<Served>| {
+            let info = &served.info;
+            info.group == group && info.version == version && info.kind == kind && served.stored()
+        };
+        let custom = self.custom.load();
+        self.built_in.iter().find(is).or_else(|| custom.resources().iter().find(is)).cloned()
+    }
+
     /// Finds a resource that must exist because the fact table has it.
     pub(crate) fn known(&self, group: &str, version: &str, plural: &str) -> Result<&Arc<Served>> {
         self.find_built_in(group, version, plural)

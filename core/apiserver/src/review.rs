@@ -46,7 +46,7 @@ pub(crate) async fn create(server: &ApiServer, served: &Served, mut request: Req
 }
 
 /// An identity as objects state it.
-fn user(identity: &Identity) -> Value {
+pub(crate) fn user(identity: &Identity) -> Value {
     let mut user = json!({"username": identity.name, "groups": identity.groups});
     if !identity.uid.is_empty() {
         user["uid"] = identity.uid.as_str().into();

@@ -23,6 +23,8 @@ use crate::{
     custom::{self, Cleaning},
     errors,
     events::EventLease,
+    followed::Followed,
+    registered,
     registry::{Registry, Target},
     review::{self, RuleSource},
     sub, usage, verbs,
@@ -41,6 +43,8 @@ pub(crate) struct Parts {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) admission: Vec<Arc<dyn Admission>>,
+    /// The webhooks and policies that objects register.
+    pub(crate) registered: Followed<registered::Snapshot>,
     pub(crate) agents: Option<Arc<dyn NodeAgents>>,
     pub(crate) keys: Option<Arc<dyn Keys>>,
     pub(crate) issuer: String,
@@ -127,6 +131,7 @@ impl ApiServer {
             subresource: subresource.into(),
             namespace: request.namespace.clone(),
             name: request.name.clone(),
+            field_selector: String::new(),
             path: String::new(),
         };
         narrow(&mut attributes, request);
@@ -184,6 +189,9 @@ fn narrow(attributes: &mut Attributes, request: &Request) {
         attributes.namespace.clone_from(&attributes.name);
     }
     let collection = matches!(request.verb, Verb::List | Verb::Watch | Verb::DeleteCollection);
+    if collection {
+        attributes.field_selector.clone_from(&request.options.field_selector);
+    }
     if collection && attributes.name.is_empty() && request.options.field_selector.contains("metadata.name") {
         let fields = request.options.field_selector.parse::<Fields>().unwrap_or_default();
         attributes.name = fields.exact("metadata.name").unwrap_or_default().to_owned();

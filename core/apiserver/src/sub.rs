@@ -19,9 +19,12 @@ use windlass_kernel::{
     error::Result,
 };
 
-pub(crate) use self::binding::bind;
 #[cfg(feature = "http")]
 pub(crate) use self::sessions::streams;
+pub(crate) use self::{
+    binding::bind,
+    scale::{of as scale, rescale},
+};
 use crate::{errors, kinds::pod as pods, registry::Served, rules::Part, server::ApiServer};
 
 /// Serves a request for a sub-resource.

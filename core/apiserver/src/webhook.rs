@@ -27,8 +27,14 @@ use windlass_kernel::{
 
 use crate::server::ApiServer;
 
-/// The largest answer that is read.
-const LIMIT: usize = 16 * 1024 * 1024;
+/// What an answer may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// From dialling to its last byte.
+    pub(crate) time: Duration,
+    /// In bytes.
+    pub(crate) size: usize,
+}
 
 /// A server to call.
 #[derive(Debug)]
@@ -86,6 +92,13 @@ impl Endpoint {
         })
     }
 
+    /// The same server, asked with one more parameter.
+    pub(crate) fn asking(mut self, parameter: &str) -> Self {
+        self.path.push(if self.path.contains('?') { '&' } else { '?' });
+        self.path.push_str(parameter);
+        self
+    }
+
     /// The URL, as messages name it.
     pub(crate) fn url(&self) -> String {
         format!("https://{}{}", self.authority, self.path)
@@ -97,22 +110,22 @@ impl Endpoint {
 /// # Errors
 ///
 /// [`Unavailable`](ErrorKind::Unavailable) where the server cannot be reached, [`Timeout`](ErrorKind::Timeout) where it
-/// does not answer within `limit`, [`Internal`](ErrorKind::Internal) where its answer is none.
-pub(crate) async fn post(server: &ApiServer, to: &Endpoint, body: &Value, limit: Duration) -> Result<Value> {
-    let call = exchange(server, to, body.to_string().into());
+/// does not answer within its time, [`Internal`](ErrorKind::Internal) where its answer is none.
+pub(crate) async fn post(server: &ApiServer, to: &Endpoint, body: &Value, limits: Limits) -> Result<Value> {
+    let call = exchange(server, to, body.to_string().into(), limits.size);
     let failed = |error: Error| {
         let message = format!("Post {:?}: {}", to.url(), error.message());
         Error::new(error.kind(), message).with_source(error)
     };
     let late = || Error::new(ErrorKind::Timeout, "context deadline exceeded");
-    let answer = server.parts.clock.timeout(limit, Box::pin(call)).await;
+    let answer = server.parts.clock.timeout(limits.time, Box::pin(call)).await;
     let bytes = answer.map_err(|_| late()).and_then(|answer| answer).map_err(failed)?;
     serde_json::from_slice(&bytes).map_err(|error| {
         Error::new(ErrorKind::Internal, format!("the answer of {:?} is no JSON", to.url())).with_source(error)
     })
 }
 
-async fn exchange(server: &ApiServer, to: &Endpoint, body: Bytes) -> Result<Bytes> {
+async fn exchange(server: &ApiServer, to: &Endpoint, body: Bytes, size: usize) -> Result<Bytes> {
     let broken = |error: hyper::Error| Error::new(ErrorKind::Unavailable, error.to_string()).with_source(error);
     let stream = dial(server, &to.target).await?;
     let name = ServerName::try_from(to.name.clone())
@@ -131,7 +144,7 @@ async fn exchange(server: &ApiServer, to: &Endpoint, body: Bytes) -> Result<Byte
         .map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
     let answered = async move {
         let response = sender.send_request(request).await.map_err(broken)?;
-        read(response).await
+        read(response, size).await
     };
     let connection = connection.then(|ended| async move {
         match ended {
@@ -146,9 +159,9 @@ async fn exchange(server: &ApiServer, to: &Endpoint, body: Bytes) -> Result<Byte
     }
 }
 
-async fn read(response: hyper::Response<Incoming>) -> Result<Bytes> {
+async fn read(response: hyper::Response<Incoming>, size: usize) -> Result<Bytes> {
     let status = response.status();
-    let body = Limited::new(response.into_body(), LIMIT).collect().await;
+    let body = Limited::new(response.into_body(), size).collect().await;
     let body = body.map_err(|error| Error::new(ErrorKind::Internal, format!("cannot read the answer: {error}")))?;
     if !status.is_success() {
         let said = body.to_bytes();

@@ -7,7 +7,7 @@ mod insert;
 mod replace;
 
 pub(crate) use self::{
-    admit::{admit, judge, owners_are_seen},
+    admit::{Gate, Whom, posted},
     insert::insert,
     replace::{Change, edit, may_go},
 };

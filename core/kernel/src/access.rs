@@ -48,6 +48,8 @@ pub struct Credentials {
     pub bearer: Option<String>,
     /// The verified client certificate, DER encoded.
     pub certificate: Option<Vec<u8>>,
+    /// Whom the credential must be meant for, one of them; empty where that is the server itself.
+    pub audiences: Vec<String>,
 }
 
 /// Says who asks.
@@ -57,6 +59,7 @@ pub struct Credentials {
 /// 1. **None is not no.** `None` means that the credential is of another's kind; an invalid credential of one's own kind
 ///    is [`Unauthorized`](crate::ErrorKind::Unauthorized).
 /// 2. **Cancel-safe.** The call changes nothing.
+/// 3. **For whom.** No credential is accepted that is not known to be meant for one of the audiences asked for.
 #[async_trait]
 pub trait Authenticator: Debug + Send + Sync + 'static {
     /// The identity behind `credentials`.
@@ -80,6 +83,8 @@ pub struct Attributes {
     pub namespace: String,
     /// The object's name; empty for all.
     pub name: String,
+    /// The field selector of a collection, as its request has it; empty for all.
+    pub field_selector: String,
     /// The URL path, where the request is not for a resource.
     pub path: String,
 }

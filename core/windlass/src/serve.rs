@@ -9,7 +9,7 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
 use windlass_apiserver::{
     Live, StoreLookup,
-    access::{AnyOf, ClientCertificates, EcdsaKeys, ServiceAccountTokens},
+    access::{AnyOf, BootstrapTokens, ClientCertificates, EcdsaKeys, ServiceAccountTokens},
     discovery::Texts,
     http::{Connect, Issuer, NoSessions, Parts, Server, StoreCheck, tls},
 };
@@ -21,12 +21,14 @@ use crate::Cluster;
 /// Who signs service-account tokens, as tokens say it.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
-/// Knows client certificates, and the service-account tokens that `keys` signed over objects of `store`.
+/// Knows client certificates, the service-account tokens that `keys` signed over objects of `store`, and its bootstrap
+/// tokens.
 #[must_use]
 pub fn authenticator(keys: Arc<dyn Keys>, clock: Arc<dyn Clock>, store: Arc<dyn Store>) -> Arc<dyn Authenticator> {
+    let joining = BootstrapTokens::new(Arc::clone(&store), Arc::clone(&clock));
     let lookup = Arc::new(StoreLookup::new(store));
     let tokens = ServiceAccountTokens::new(keys, clock, lookup, ISSUER, vec![ISSUER.into()]);
-    Arc::new(AnyOf::new().or(Arc::new(ClientCertificates::default())).or(Arc::new(tokens)))
+    Arc::new(AnyOf::new().or(Arc::new(ClientCertificates::default())).or(Arc::new(tokens)).or(Arc::new(joining)))
 }
 
 /// What a cluster is served with.

@@ -83,7 +83,7 @@ fn ask(group: &str, resource: &str, subresource: &str, namespace: &str, name: &s
         subresource: subresource.into(),
         namespace: namespace.into(),
         name: name.into(),
-        path: String::new(),
+        ..Attributes::default()
     }
 }
 

@@ -279,6 +279,7 @@ fn identity(claims: Claims) -> Identity {
 impl Authenticator for ServiceAccountTokens {
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Identity>> {
         let Some(token) = &credentials.bearer else { return Ok(None) };
-        Ok(self.review(token, &self.audiences).await?.map(|(identity, _)| identity))
+        let audiences = if credentials.audiences.is_empty() { &self.audiences } else { &credentials.audiences };
+        Ok(self.review(token, audiences).await?.map(|(identity, _)| identity))
     }
 }

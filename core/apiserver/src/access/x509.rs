@@ -31,7 +31,9 @@ impl std::fmt::Debug for ClientCertificates {
 #[async_trait]
 impl Authenticator for ClientCertificates {
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Identity>> {
-        let Some(der) = &credentials.certificate else { return Ok(None) };
+        let Some(der) = credentials.certificate.as_ref().filter(|_| credentials.audiences.is_empty()) else {
+            return Ok(None);
+        };
         if let Some(known) = self.0.lock().get(der) {
             return Ok(Some(known.clone()));
         }

@@ -15,6 +15,8 @@ use windlass_kernel::{
 use crate::{errors, object};
 
 const GROUP: &str = "certificates.k8s.io";
+#[cfg(feature = "http")]
+const CLIENTS: &str = "kubernetes.io/kube-apiserver-client";
 
 #[derive(Debug)]
 pub(super) struct Certificates {
@@ -43,6 +45,10 @@ impl Admission for Certificates {
 
     async fn validate(&self, admitting: &mut Admitting<'_>) -> Result<()> {
         let request = admitting.request;
+        #[cfg(feature = "http")]
+        if let (None, Some(new)) = (admitting.old, admitting.new.as_deref()) {
+            return subject(new).map_err(|why| errors::forbidden(&request.resource, object::name(new), &why));
+        }
         let (Some(old), Some(new)) = (admitting.old, admitting.new.as_deref()) else { return Ok(()) };
         let verb = match request.subresource.as_str() {
             "approval" => "approve",
@@ -68,6 +74,24 @@ impl Admission for Certificates {
         let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
         Err(errors::forbidden(info, &request.name, &why))
     }
+}
+
+/// Refuses requests for certificates of clients that would be administrators whatever the rules say
+/// (`CertificateSubjectRestriction`).
+#[cfg(feature = "http")]
+fn subject(new: &Value) -> Result<(), String> {
+    use crate::http::tls::Requested;
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    if new["spec"]["signerName"] != CLIENTS {
+        return Ok(());
+    }
+    let packed = new["spec"]["request"].as_str().unwrap_or_default();
+    let text = STANDARD.decode(packed).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let asked = Requested::read(&text).map_err(|error| format!("unable to parse csr: {}", error.message()))?;
+    if asked.organizations.iter().any(|group| group == "system:masters") {
+        return Err(format!("use of {CLIENTS} signer with system:masters group is not allowed"));
+    }
+    Ok(())
 }
 
 /// Writes who asks into the request, whatever it said.

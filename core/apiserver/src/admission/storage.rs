@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use serde_json::Value;
+use windlass_api::{quantity::Amount, resources};
 use windlass_kernel::{
     Admission,
     access::Admitting,
@@ -9,8 +10,8 @@ use windlass_kernel::{
     error::Result,
 };
 
-use super::Reader;
-use crate::object;
+use super::{Reader, newest_default, writes};
+use crate::{errors, object};
 
 const PROTECTED: [(&str, &str); 2] =
     [("persistentvolumeclaims", "kubernetes.io/pvc-protection"), ("persistentvolumes", "kubernetes.io/pv-protection")];
@@ -73,19 +74,55 @@ impl Admission for DefaultStorageClass {
         if annotated || !claim["spec"]["storageClassName"].is_null() {
             return Ok(());
         }
-        let mut best: Option<(String, String)> = None;
-        for class in self.reader.list("storage.k8s.io/storageclasses", "").await? {
-            let class = class.value()?;
-            if object::meta(&class, "annotations")[DEFAULT_CLASS] == "true" {
-                let own = (object::meta_text(&class, "creationTimestamp").to_owned(), object::name(&class).to_owned());
-                if best.as_ref().is_none_or(|best| own.0 > best.0 || own.0 == best.0 && own.1 < best.1) {
-                    best = Some(own);
-                }
-            }
-        }
-        if let Some((_, name)) = best {
+        let classes = self.reader.list("storage.k8s.io/storageclasses", "").await?;
+        if let Some(name) = newest_default(&classes, DEFAULT_CLASS)? {
             object::child_mut(claim, "spec").insert("storageClassName".into(), name.into());
         }
         Ok(())
+    }
+}
+
+/// Lets claims grow only where their class says that their volumes can.
+#[derive(Debug)]
+pub(super) struct PersistentVolumeClaimResize {
+    pub(super) reader: Reader,
+}
+
+#[async_trait]
+impl Admission for PersistentVolumeClaimResize {
+    fn name(&self) -> &'static str {
+        "PersistentVolumeClaimResize"
+    }
+
+    fn reads_managed_fields(&self) -> bool {
+        false
+    }
+
+    fn handles(&self, request: &Request) -> bool {
+        writes(request, "persistentvolumeclaims") && request.verb != Verb::Create
+    }
+
+    async fn validate(&self, admitting: &mut Admitting<'_>) -> Result<()> {
+        let (Some(old), Some(new)) = (admitting.old, admitting.new.as_deref()) else { return Ok(()) };
+        let size = |claim: &Value| Amount::from_json(&claim["spec"]["resources"]["requests"]["storage"]).ok();
+        if size(new) <= size(old) {
+            return Ok(());
+        }
+        let Some(info) = resources::find("", "v1", "persistentvolumeclaims") else { return Ok(()) };
+        let refuse = |why: &str| Err(errors::forbidden(info, object::name(new), why));
+        if old["status"]["phase"] != "Bound" {
+            return refuse("Only bound persistent volume claims can be expanded");
+        }
+        let class = new["spec"]["storageClassName"].as_str().unwrap_or_default();
+        let found = match class {
+            "" => None,
+            class => self.reader.get("storage.k8s.io/storageclasses", "", class).await?,
+        };
+        match found.map(|class| class.value()).transpose()? {
+            Some(class) if class["allowVolumeExpansion"] == true => Ok(()),
+            _ => refuse(
+                "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize",
+            ),
+        }
     }
 }

@@ -96,6 +96,13 @@ async fn close(server: &ApiServer, served: &Served, value: Value) -> Result<Valu
     Ok(value)
 }
 
+/// A custom object in another of its versions.
+pub(crate) async fn between(server: &ApiServer, served: &Served, to: &str, value: Value) -> Result<Value> {
+    let Some(version) = served.definition() else { return Ok(value) };
+    let mut converted = converted(server, version, to, vec![value]).await?;
+    converted.pop().ok_or_else(|| Error::new(ErrorKind::Internal, "a conversion lost its object"))
+}
+
 /// Whether a document is in the version's form already.
 fn is_ready(version: &Version, document: &Document) -> bool {
     version.name == version.definition.storage && document.find(Index::Field, STAMP) == Some(version.definition.stamp())

@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use windlass_kernel::error::Cause;
 
+use self::values::to_cel;
 pub(crate) use self::written::check as check_rules;
-use self::{bounds::Actual, values::to_cel};
 use super::{
     schema::{Additional, List, Node},
     unique::keyed,
 };
 use crate::{
-    cel::{self, Expression, PER_OBJECT, Scope},
+    cel::{self, Actual, Expression, PER_OBJECT, Scope},
     kinds::Errors,
 };
 

@@ -12,11 +12,11 @@ use super::definition::Definition;
 use crate::{
     object,
     server::ApiServer,
-    webhook::{self, Endpoint},
+    webhook::{self, Endpoint, Limits},
 };
 
-/// How long a conversion may take.
-const LIMIT: Duration = Duration::from_secs(30);
+/// What a conversion may take; it is of many objects.
+const LIMITS: Limits = Limits { time: Duration::from_secs(30), size: 16 * 1024 * 1024 };
 
 /// Converts the objects to the version `wanted`, all in one call; those of that version stay as they are.
 pub(super) async fn convert(
@@ -45,7 +45,7 @@ pub(super) async fn convert(
         "request": {"uid": uid, "desiredAPIVersion": wanted, "objects": objects},
     });
     let endpoint = Endpoint::read(&config["clientConfig"]).map_err(failed)?;
-    let answer = webhook::post(server, &endpoint, &review, LIMIT).await.map_err(failed)?;
+    let answer = webhook::post(server, &endpoint, &review, LIMITS).await.map_err(failed)?;
     let converted =
         answered(answer, &uid, &objects, wanted).map_err(|why| failed(Error::new(ErrorKind::Internal, why)))?;
     let mut converted = converted.into_iter();

@@ -221,7 +221,11 @@ impl Server {
     }
 
     async fn identity(&self, peer: &Peer, headers: &HeaderMap) -> Result<Identity> {
-        let credentials = Credentials { bearer: bearer(headers)?, certificate: peer.certificate.as_deref().cloned() };
+        let credentials = Credentials {
+            bearer: bearer(headers)?,
+            certificate: peer.certificate.as_deref().cloned(),
+            ..Credentials::default()
+        };
         let own = self.parts.authenticator.authenticate(&credentials).await;
         // Why a credential is not valid is for the log, not for whoever tries.
         let own = own.map_err(|error| match error.kind() {

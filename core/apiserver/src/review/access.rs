@@ -94,7 +94,7 @@ fn attributes(spec: &Value) -> Attributes {
         subresource: text(of, "subresource").into(),
         namespace: text(of, "namespace").into(),
         name: text(of, "name").into(),
-        path: String::new(),
+        ..Attributes::default()
     }
 }
 

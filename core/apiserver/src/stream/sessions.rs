@@ -131,7 +131,7 @@ async fn may(authorizer: &dyn Authorizer, request: &Request, verb: &str) -> Resu
         subresource: request.subresource.clone(),
         namespace: request.namespace.clone(),
         name: request.name.clone(),
-        path: String::new(),
+        ..Attributes::default()
     };
     match authorizer.authorize(&request.identity, &wanted).await? {
         Decision::Allow(_) => Ok(()),

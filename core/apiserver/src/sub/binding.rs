@@ -24,7 +24,7 @@ use crate::{
 pub(crate) async fn bind(server: &ApiServer, served: &Served, mut request: Request) -> Result<Response> {
     let bindings = server.parts.registry.known("", "v1", "bindings")?;
     let body = mem::take(&mut request.body);
-    let binding = body::object(body, Wanted::object_of(&bindings.info), request.options.field_validation)?.object;
+    let mut binding = body::object(body, Wanted::object_of(&bindings.info), request.options.field_validation)?.object;
     let mut wrong = Errors::new();
     pods::validate_binding(&binding, &mut wrong);
     wrong.into_result("", "Binding", object::name(&binding))?;
@@ -34,6 +34,9 @@ pub(crate) async fn bind(server: &ApiServer, served: &Served, mut request: Reque
     } else if !name.is_empty() && name != request.name {
         return Err(errors::bad_request("name in URL does not match name in Binding object"));
     }
+    let mut warnings = Vec::new();
+    let about = if request.subresource.is_empty() { bindings } else { served };
+    write::posted(server, about, &request, &mut binding, &mut warnings).await?;
     let now = server.parts.clock.now();
     let change = Change { server, served, request: &request, part: Part::CHOSEN };
     let assign = |pod: &Value| {
@@ -41,7 +44,7 @@ pub(crate) async fn bind(server: &ApiServer, served: &Served, mut request: Reque
         Ok(Proposal { object, owners: Owners::Settled, warnings: Vec::new() })
     };
     match write::edit(change, assign).await? {
-        Some(_) => Ok(super::done()),
+        Some(_) => Ok(Response { warnings, ..super::done() }),
         None => Err(errors::not_found(&served.info, &request.name)),
     }
 }

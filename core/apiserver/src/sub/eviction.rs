@@ -23,7 +23,7 @@ use crate::{
     rules::Part,
     server::ApiServer,
     verbs,
-    write::{self, Change, Owners, Proposal},
+    write::{self, Change, Owners, Proposal, Whom},
 };
 
 const ATTEMPTS: usize = 20;
@@ -37,18 +37,19 @@ pub(super) async fn evict(server: &ApiServer, served: &Served, mut request: Requ
     let message = Message::of_kind(kind.group, kind.version, kind.kind);
     let message = message.ok_or_else(|| Error::new(ErrorKind::Internal, "Eviction has no schema"))?;
     let validation = request.options.field_validation;
-    let eviction = body::object(mem::take(&mut request.body), Wanted::kind(kind, message), validation)?.object;
+    let mut eviction = body::object(mem::take(&mut request.body), Wanted::kind(kind, message), validation)?.object;
     let named = object::name(&eviction);
     if !named.is_empty() && named != request.name {
         return Err(errors::bad_request("name in URL does not match name in Eviction object"));
     }
+    let mut warnings = Vec::new();
+    write::posted(server, served, &request, &mut eviction, &mut warnings).await?;
     if eviction["deleteOptions"].is_object() {
         request.body = Body::Value(eviction["deleteOptions"].clone());
     }
     verbs::read_options(&mut request)?;
     request.verb = Verb::Delete;
     request.subresource.clear();
-    let mut warnings = Vec::new();
     let any_version = request.options.preconditions.resource_version.is_none();
     for _ in 0..ATTEMPTS {
         let pod = verbs::read(server, served, &request).await?;
@@ -59,7 +60,7 @@ pub(super) async fn evict(server: &ApiServer, served: &Served, mut request: Requ
             request.options.preconditions.resource_version = Some(pod.revision().to_string());
         }
         announce(server, served, &mut request, &value).await?;
-        match verbs::remove(server, served, &request, &mut warnings).await {
+        match verbs::remove(server, served, &request, Whom::Plugins, &mut warnings).await {
             // It may be ready by now, and count.
             Err(error) if error.is(ErrorKind::Conflict) && unready && any_version => {}
             done => return done.map(|_| Response { warnings, ..super::done() }),

@@ -1,14 +1,14 @@
 //! Where requests for the `proxy` sub-resources of pods, services and nodes go on to. Carrying them is the servers' business.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use windlass_kernel::{
     EntropyExt,
-    api::{Answer, Destination, Request, Response},
+    api::{Answer, Destination, Request, Response, Verb},
     dial::Target,
     error::{Error, ErrorKind, Result},
 };
 
-use crate::{errors, registry::Served, server::ApiServer, verbs};
+use crate::{errors, registry::Served, server::ApiServer, verbs, write};
 
 /// The port of a node's agent unless its status says another (`daemonEndpoints.kubeletEndpoint`).
 const AGENT: u16 = 10_250;
@@ -19,6 +19,10 @@ pub(super) async fn locate(server: &ApiServer, served: &Served, mut request: Req
     let place = Place::read(&served.info.kind, &asked)?;
     request.name.clone_from(&place.name);
     let object = verbs::read(server, served, &request).await?.value()?;
+    let mut options = json!({"kind": format!("{}ProxyOptions", served.info.kind), "apiVersion": "v1"});
+    let mut warnings = Vec::new();
+    let connecting = Request { verb: Verb::Connect, ..request.clone() };
+    write::posted(server, served, &connecting, &mut options, &mut warnings).await?;
     let destination = match &*served.info.plural {
         "services" => {
             let none = || Error::new(ErrorKind::Unavailable, format!("no endpoints available for service {asked:?}"));
@@ -27,7 +31,7 @@ pub(super) async fn locate(server: &ApiServer, served: &Served, mut request: Req
         "nodes" => node(&place, &object)?,
         _ => pod(&request.namespace, &place, &object)?,
     };
-    Ok(Response { code: 200, warnings: Vec::new(), answer: Answer::Destination(destination) })
+    Ok(Response { code: 200, warnings, answer: Answer::Destination(destination) })
 }
 
 /// What the name of a proxied object says: `name`, `name:port` or `scheme:name:port`.

@@ -85,11 +85,17 @@ fn scaled(served: &Served, old: &Value, scale: &Value, warnings: Vec<String>) ->
     if !object::is_empty(version) {
         object::set_meta(&mut object, "resourceVersion", Some(version.clone()));
     }
-    match scale_of(served) {
-        Some(Scale { spec, .. }) => put(&mut object, &spec.fields().unwrap_or_default(), replicas.into()),
-        None => _ = object::child_mut(&mut object, "spec").insert("replicas".into(), replicas.into()),
-    }
+    rescale(served, &mut object, scale);
     Ok(Proposal { object, owners: Owners::Record, warnings })
+}
+
+/// Gives a workload the replicas of a scale.
+pub(crate) fn rescale(served: &Served, workload: &mut Value, scale: &Value) {
+    let replicas = scale["spec"]["replicas"].as_i64().unwrap_or_default();
+    match scale_of(served) {
+        Some(Scale { spec, .. }) => put(workload, &spec.fields().unwrap_or_default(), replicas.into()),
+        None => _ = object::child_mut(workload, "spec").insert("replicas".into(), replicas.into()),
+    }
 }
 
 /// Where a custom resource has its replicas.
@@ -125,7 +131,7 @@ fn facts(served: &Served, workload: &Value) -> Result<(i64, i64, String)> {
 }
 
 /// The scale of a workload.
-fn of(served: &Served, workload: &Value) -> Result<Value> {
+pub(crate) fn of(served: &Served, workload: &Value) -> Result<Value> {
     let (replicas, there, selector) = facts(served, workload)?;
     let mut meta = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {

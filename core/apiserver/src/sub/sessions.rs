@@ -1,5 +1,6 @@
 //! Sessions into a pod: exec, attach and port-forward. Framing them for a connection is the servers' business.
 
+use serde_json::{Value, json};
 use windlass_kernel::{
     api::{Answer, Options, Request, Response},
     error::Result,
@@ -7,7 +8,12 @@ use windlass_kernel::{
 };
 
 use super::pod::Reached;
-use crate::{errors, registry::Served, server::ApiServer, write};
+use crate::{
+    errors,
+    registry::Served,
+    server::ApiServer,
+    write::{self, Gate, Whom},
+};
 
 /// Opens the session that the request asks for.
 pub(super) async fn open(server: &ApiServer, served: &Served, request: &Request) -> Result<Response> {
@@ -44,9 +50,47 @@ pub(super) async fn open(server: &ApiServer, served: &Served, request: &Request)
         return Err(errors::bad_request(format!("pod {} does not have a host assigned", request.name)));
     }
     let mut warnings = Vec::new();
-    write::judge(server, request, Some(&reached.pod), None, &mut warnings).await?;
+    write::posted(server, served, request, &mut wanted(request), &mut warnings).await?;
+    Gate::open(server, served, request, Whom::Plugins).await?.judge(Some(&reached.pod), None, &mut warnings).await?;
     let session = reached.agent(server)?.open(session).await?;
     Ok(Response { code: 200, warnings, answer: Answer::Session(session) })
+}
+
+/// What the query asks for, as an object (`PodExecOptions` and its like).
+fn wanted(request: &Request) -> Value {
+    let options = &request.options;
+    let kind = match request.subresource.as_str() {
+        "exec" => "PodExecOptions",
+        "attach" => "PodAttachOptions",
+        _ => "PodPortForwardOptions",
+    };
+    let mut out = json!({"kind": kind, "apiVersion": "v1"});
+    let of = |name: &str| -> Vec<&str> {
+        options.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+    };
+    if kind == "PodPortForwardOptions" {
+        let ports = of("ports").into_iter().flat_map(|list| list.split(','));
+        let ports: Vec<i64> = ports.filter_map(|port| port.parse().ok()).collect();
+        if !ports.is_empty() {
+            out["ports"] = json!(ports);
+        }
+        return out;
+    }
+    let streams = streams(options);
+    for (name, flag) in
+        [("stdin", streams.stdin), ("stdout", streams.stdout), ("stderr", streams.stderr), ("tty", streams.tty)]
+    {
+        if flag {
+            out[name] = true.into();
+        }
+    }
+    if let Some(container) = options.parameter("container") {
+        out["container"] = container.into();
+    }
+    if kind == "PodExecOptions" {
+        out["command"] = json!(of("command"));
+    }
+    out
 }
 
 /// Which streams the query asks for.

@@ -18,6 +18,7 @@ use crate::{
     registry::Served,
     server::ApiServer,
     verbs,
+    write::{self, Gate, Whom},
 };
 
 const DEFAULT_SECONDS: i64 = 3600;
@@ -38,6 +39,10 @@ pub(super) async fn request(server: &ApiServer, served: &Served, mut request: Re
     let validation = request.options.field_validation;
     let read = body::object(mem::take(&mut request.body), Wanted::kind(kind, message), validation)?;
     let mut asked = read.object;
+    let mut warnings = read.warnings;
+    write::posted(server, served, &request, &mut asked, &mut warnings).await?;
+    let gate = Gate::open(server, served, &request, Whom::Plugins).await?;
+    gate.judge(None, Some(&mut asked), &mut warnings).await?;
     let spec = &asked["spec"];
     let mut audiences: Vec<String> =
         spec["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
@@ -72,7 +77,7 @@ pub(super) async fn request(server: &ApiServer, served: &Served, mut request: Re
     spec.insert("expirationSeconds".into(), seconds.into());
     let status = json!({"token": token, "expirationTimestamp": object::time(expires)});
     object::as_map(&mut asked).insert("status".into(), status);
-    Ok(Response { code: 201, warnings: read.warnings, answer: Answer::Value(asked) })
+    Ok(Response { code: 201, warnings, answer: Answer::Value(asked) })
 }
 
 fn check(seconds: i64, name: &str) -> Result<()> {

@@ -18,7 +18,7 @@ use crate::{
     convert, custom, errors, index, object,
     registry::Served,
     server::ApiServer,
-    write::{self, may_go},
+    write::{Gate, Whom, may_go},
 };
 
 const ATTEMPTS: usize = 20;
@@ -42,7 +42,7 @@ pub(crate) enum Gone {
 pub(crate) async fn delete(server: &ApiServer, served: &Served, mut request: Request) -> Result<Response> {
     read_options(&mut request)?;
     let mut warnings = Vec::new();
-    let answer = match remove(server, served, &request, &mut warnings).await? {
+    let answer = match remove(server, served, &request, Whom::All, &mut warnings).await? {
         Gone::Pending(document) => Answer::Object(convert::stored_to_client(server, served, document).await?),
         Gone::Now(document) if served.storage.group.is_empty() && ANSWERED.contains(&&*served.storage.plural) => {
             Answer::Object(convert::to_client(served, document)?)
@@ -120,6 +120,7 @@ pub(crate) async fn remove(
     server: &ApiServer,
     served: &Served,
     request: &Request,
+    whom: Whom,
     warnings: &mut Vec<String>,
 ) -> Result<Gone> {
     let key = served.key(&request.namespace, &request.name);
@@ -133,8 +134,9 @@ pub(crate) async fn remove(
             None => None,
         };
         let shown = Some(opened.as_ref().unwrap_or(&old));
-        write::admit(server, request, shown, None, warnings).await?;
-        write::judge(server, request, shown, None, warnings).await?;
+        let gate = Gate::open(server, served, request, whom).await?;
+        gate.admit(shown, None, warnings).await?;
+        gate.judge(shown, None, warnings).await?;
         let plan = plan(served, &old, &request.options, server.parts.clock.now())?;
         let unchanged = Condition::Unchanged(key.clone(), current.entry().modified);
         let mut txn = Txn { conditions: vec![unchanged], ..Txn::default() };

@@ -9,7 +9,7 @@ use super::{
     delete::{Gone, read_options, remove},
     list::read,
 };
-use crate::{convert, registry::Served, select::Selection, server::ApiServer};
+use crate::{convert, registry::Served, select::Selection, server::ApiServer, write::Whom};
 
 /// Deletes what the request's selectors select and answers what was deleted.
 pub(crate) async fn delete_collection(server: &ApiServer, served: &Served, mut request: Request) -> Result<Response> {
@@ -30,7 +30,7 @@ pub(crate) async fn delete_collection(server: &ApiServer, served: &Served, mut r
         let (namespace, name) = served.name_of(document.entry().key.as_str());
         request.namespace = namespace.to_owned();
         request.name = name.to_owned();
-        match remove(server, served, &request, &mut warnings).await {
+        match remove(server, served, &request, Whom::All, &mut warnings).await {
             Ok(Gone::Now(gone) | Gone::Pending(gone)) => {
                 items.push(convert::stored_to_client(server, served, gone).await?)
             }

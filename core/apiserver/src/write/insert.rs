@@ -11,7 +11,7 @@ use windlass_kernel::{
     store::{Condition, Durability, Key, Op, Txn, TxnOutcome},
 };
 
-use super::{Owners, Proposal, admit, judge, owners_are_seen};
+use super::{Gate, Owners, Proposal, Whom};
 use crate::{
     alloc, convert, custom, errors, index, object,
     owners::Owner,
@@ -39,21 +39,22 @@ pub(crate) async fn insert(
     stamp(server, &mut object);
     rules::default(served, &mut object);
     (served.rules.prepare_create)(&mut object);
+    let gate = Gate::open(server, served, request, Whom::All).await?;
     // Owners are many small trees: where nobody looks at them, they are not made.
     let mut apart = Vec::new();
     if owners == Owners::Record {
         let now = object::time(server.parts.clock.now());
         apart = Owner::of(served, request, now).managers(None, &object);
-        let seen = request.options.dry_run || owners_are_seen(server, request);
+        let seen = request.options.dry_run || gate.sees_owners();
         let shown = if seen { mem::take(&mut apart) } else { Vec::new() };
         apply::write_managers(&mut object, &shown);
     }
-    if admit(server, request, None, Some(&mut object), &mut warnings).await? {
+    if gate.admit(None, Some(&mut object), &mut warnings).await? {
         rules::default(served, &mut object);
     }
     let mut claims = alloc::claim(server, served, &mut object, None).await?;
     rules::check_new(served, &object)?;
-    judge(server, request, None, Some(&mut object), &mut warnings).await?;
+    gate.judge(None, Some(&mut object), &mut warnings).await?;
     let mut charges = quota::charge(server, served, request, None, &object).await?;
     let (mut draws, mut changes) = (0, 0);
     while draws < DRAWS {

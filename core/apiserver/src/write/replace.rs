@@ -8,7 +8,7 @@ use windlass_kernel::{
     store::{Condition, Durability, Op, Txn, TxnOutcome},
 };
 
-use super::{Owners, Proposal, admit, judge};
+use super::{Gate, Owners, Proposal, Whom};
 use crate::{
     alloc, convert, custom, errors, index, object,
     owners::Owner,
@@ -63,12 +63,13 @@ impl Change<'_> {
         if owners == Owners::Record {
             Owner::of(served, request, object::time(server.parts.clock.now())).record(Some(old), &mut new);
         }
-        if admit(server, request, Some(old), Some(&mut new), &mut warnings).await? {
+        let gate = Gate::open(server, served, request, Whom::All).await?;
+        if gate.admit(Some(old), Some(&mut new), &mut warnings).await? {
             rules::default(served, &mut new);
         }
         let claims = alloc::claim(server, served, &mut new, Some(old)).await?;
         rules::check_update(served, part, &new, old)?;
-        judge(server, request, Some(old), Some(&mut new), &mut warnings).await?;
+        gate.judge(Some(old), Some(&mut new), &mut warnings).await?;
         let charges = quota::charge(server, served, request, Some(old), &new).await?;
 
         let version = object::meta_mut(&mut new).remove("resourceVersion");

@@ -1,8 +1,11 @@
 //! The API server in process, over a store in memory.
 
+mod admission;
 mod agents;
 mod crud;
 mod custom;
+#[cfg(feature = "http")]
+mod hook;
 #[cfg(feature = "http")]
 mod http;
 mod messages;

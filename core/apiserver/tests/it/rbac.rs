@@ -138,7 +138,7 @@ async fn a_token_speaks_for_its_account_until_that_is_gone() {
     let uid = uid.as_str().unwrap();
     let tokens = ServiceAccountTokens::new(rim.keys.clone(), rim.clock.clone(), objects, ISSUER, vec!["api".into()]);
     let check = async |token: String| {
-        let credentials = Credentials { bearer: Some(token), certificate: None };
+        let credentials = Credentials { bearer: Some(token), ..Credentials::default() };
         tokens.authenticate(&credentials).await.map_err(|error| error.kind())
     };
     let good = issue(uid, 600, "api").await;
@@ -156,4 +156,49 @@ async fn a_token_speaks_for_its_account_until_that_is_gone() {
     let delete = Request::new(Arc::new(root), Verb::Delete, accounts).in_namespace("default").named("robot");
     rim.server.call(delete).await.unwrap();
     assert_eq!(check(good).await, Err(ErrorKind::Unauthorized));
+}
+
+#[tokio::test]
+async fn a_token_is_reviewed_for_those_it_is_meant_for() {
+    let rim = rim::start().await;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}});
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    assert_eq!(rim.send(&format!("POST {accounts}\n\n{account}")).await.code, 201);
+    let wanted =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["vault"]}});
+    let token = rim.send(&format!("POST {accounts}/robot/token\n\n{wanted}")).await.json()["status"]["token"].clone();
+    let review = async |audiences: Value| {
+        let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+            "spec": {"token": token, "audiences": audiences}});
+        let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+        rim.send(&format!("POST {path}\n\n{review}")).await.json()["status"].clone()
+    };
+    let known = review(json!(["bank", "vault", ISSUER])).await;
+    assert_eq!((&known["authenticated"], &known["audiences"]), (&json!(true), &json!(["vault"])));
+    assert_eq!(known["user"]["username"], "system:serviceaccount:default:robot");
+    let unknown = review(json!([])).await;
+    assert_eq!(unknown, json!({"user": {}, "error": "token audiences do not match"}));
+}
+
+#[tokio::test]
+async fn a_machine_joins_with_a_bootstrap_token() {
+    let rim = rim::start().await;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bootstrap-token-abcdef"},
+        "type": "bootstrap.kubernetes.io/token", "stringData": {"token-id": "abcdef", "token-secret": "0123456789abcdef",
+            "usage-bootstrap-authentication": "true", "auth-extra-groups": "system:bootstrappers:workers"}});
+    assert_eq!(rim.send(&format!("POST /api/v1/namespaces/kube-system/secrets\n\n{secret}")).await.code, 201);
+    let who = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let ask = async |token: &str| {
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        rim.send_anonymous(&format!("POST {path}\nAuthorization: Bearer {token}\n\n{who}")).await
+    };
+    let known = ask("abcdef.0123456789abcdef").await;
+    assert_eq!(
+        known.json()["status"]["userInfo"],
+        json!({"username": "system:bootstrap:abcdef",
+        "groups": ["system:bootstrappers", "system:bootstrappers:workers", "system:authenticated"]})
+    );
+    assert_eq!(ask("abcdef.0123456789abcdee").await.code, 401);
+    assert_eq!(rim.send("DELETE /api/v1/namespaces/kube-system/secrets/bootstrap-token-abcdef").await.code, 200);
+    assert_eq!(ask("abcdef.0123456789abcdef").await.code, 401);
 }

@@ -8,7 +8,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 use windlass_apiserver::{
     ApiServer, Live, StoreLookup,
-    access::{AnyOf, ClientCertificates, EcdsaKeys, Escalation, Rbac, ServiceAccountTokens, StaticTokens},
+    access::{
+        AnyOf, BootstrapTokens, ClientCertificates, EcdsaKeys, Escalation, InTurn, NodeAuthorizer, Rbac,
+        ServiceAccountTokens, StaticTokens,
+    },
     http::{
         Issuer, Parts, Server, StoreCheck,
         tls::{Authority, KeyAndCertificate, server_config},
@@ -16,7 +19,7 @@ use windlass_apiserver::{
     stream::Sessions,
 };
 use windlass_kernel::{
-    Api, Authenticator, Clock, Dial, Entropy, Error, ErrorKind, Identity, Result, Spawn, Stop,
+    Api, Authenticator, Authorizer, Clock, Dial, Entropy, Error, ErrorKind, Identity, Result, Spawn, Stop,
     dial::{ByteStream, Target},
     node::NodeAgents,
 };
@@ -134,13 +137,16 @@ async fn assemble(
     let entropy: Arc<dyn Entropy> = Arc::new(Random(SystemRandom::new()));
     let store = Arc::new(MemoryStore::new(Arc::clone(&clock), Arc::clone(&spawn)));
     let rbac = Arc::new(Rbac::new(store.clone()));
+    let nodes = NodeAuthorizer::new(&(store.clone() as _));
+    let authorizer: Arc<dyn Authorizer> = Arc::new(InTurn::new().then(Arc::new(nodes)).then(rbac.clone()));
     let keys = Arc::new(EcdsaKeys::from_pkcs8(&EcdsaKeys::generate().unwrap(), &[]).unwrap());
     let tokens = StaticTokens::default().with("root-token", Identity::new("root", &["system:masters"]));
     let tokens = tokens.with("user-token", Identity::new("alice", &[]));
     let lookup = Arc::new(StoreLookup::new(store.clone()));
     let accounts = ServiceAccountTokens::new(keys.clone(), Arc::clone(&clock), lookup, ISSUER, vec![ISSUER.to_owned()]);
-    let authenticator =
-        AnyOf::new().or(Arc::new(ClientCertificates::default())).or(Arc::new(tokens)).or(Arc::new(accounts));
+    let joining = BootstrapTokens::new(store.clone(), Arc::clone(&clock));
+    let authenticator = AnyOf::new().or(Arc::new(ClientCertificates::default())).or(Arc::new(tokens));
+    let authenticator = authenticator.or(Arc::new(accounts)).or(Arc::new(joining));
     let authenticator: Arc<dyn Authenticator> = Arc::new(authenticator);
     let mut builder = ApiServer::builder();
     if let Some(agents) = agents(Arc::clone(&clock), Arc::clone(&spawn)) {
@@ -154,8 +160,8 @@ async fn assemble(
         .entropy(Arc::clone(&entropy))
         .spawn(Arc::clone(&spawn))
         .dial(Arc::clone(&dial))
-        .authorizer(rbac.clone())
-        .admission(Arc::new(Escalation::new(rbac.clone(), rbac.clone())))
+        .authorizer(Arc::clone(&authorizer))
+        .admission(Arc::new(Escalation::new(rbac.clone(), Arc::clone(&authorizer))))
         .keys(keys.clone())
         .issuer(ISSUER)
         .start()
@@ -174,7 +180,7 @@ async fn assemble(
     let parts = Parts {
         api,
         authenticator,
-        authorizer: rbac.clone(),
+        authorizer,
         catalog: Arc::new(Live::new(server.clone())),
         connector: Arc::new(Sessions),
         dial,

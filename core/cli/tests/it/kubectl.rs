@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("kubectl_reaches_into_pods", reaches_into_pods),
     ("kubectl_is_told_who_it_may_be", is_told_who_it_may_be),
     ("kubectl_uses_what_it_defined", uses_what_it_defined),
+    ("kubectl_is_held_to_policies_and_levels", is_held_to_policies_and_levels),
 ];
 
 /// Why kubectl cannot be used, if it cannot.
@@ -258,4 +259,40 @@ fn uses_what_it_defined() {
     // kubectl still remembers the kind from its discovery; the server does not.
     let gone = cluster.kubectl(&["get", "widgets"]).failed(1);
     assert!(gone.contains("the server could not find the requested resource"), "{gone}");
+}
+
+const POLICY: &str = "apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: few}
+spec:
+  matchConstraints:
+    resourceRules:
+    - {apiGroups: [apps], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [deployments, deployments/scale]}
+  validations:
+  - {expression: object.spec.replicas <= 2, messageExpression: \"'at most 2 and not ' + string(object.spec.replicas)\"}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: everywhere}
+spec: {policyName: few, validationActions: [Deny]}
+";
+
+fn is_held_to_policies_and_levels() {
+    let cluster = Cluster::fake(&[]);
+    cluster.kubectl_with(&["apply", "-f", "-"], POLICY).ok();
+    deployment(&cluster, "d", "2");
+    let refused = cluster.kubectl(&["scale", "deployment", "d", "--replicas=3"]).failed(1);
+    let why = "ValidatingAdmissionPolicy 'few' with binding 'everywhere' denied request: at most 2 and not 3";
+    assert!(refused.contains(why), "{refused}");
+    let refused = cluster.kubectl(&["create", "deployment", "e", "--image=i", "--replicas=5"]).failed(1);
+    assert!(refused.contains("at most 2 and not 5"), "{refused}");
+    let shown = cluster.kubectl(&["get", "validatingadmissionpolicy", "few", "-o", "jsonpath={.status}"]).ok();
+    assert!(shown.contains("typeChecking"), "{shown}");
+
+    let level = "pod-security.kubernetes.io/enforce=restricted";
+    let warned = cluster.kubectl(&["label", "namespace", "default", level]);
+    assert!(warned.err.contains("violate the new PodSecurity enforce level"), "{warned:?}");
+    let refused = cluster.kubectl(&["run", "p", "--image=i"]).failed(1);
+    let begins = "Error from server (Forbidden): pods \"p\" is forbidden: violates PodSecurity \"restricted:latest\": ";
+    assert!(refused.starts_with(begins), "{refused}");
 }

@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use windlass_apiserver::{
     ApiServer, Ranges,
-    access::{Escalation, Rbac},
+    access::{Escalation, InTurn, NodeAuthorizer, Rbac},
 };
 use windlass_client::leader::Timing;
 use windlass_controllers::{Config, autoscaler::MetricSource, certificates::Signer, node_ipam::PodRanges};
@@ -106,7 +106,7 @@ impl Builder {
         self
     }
 
-    /// Who decides what an identity may do. The default is RBAC.
+    /// Who decides what an identity may do. The default is the authorizer of nodes, then RBAC.
     #[must_use]
     pub fn authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
         self.authorizer = Some(authorizer);
@@ -233,9 +233,11 @@ impl Builder {
         server = match self.authorizer {
             Some(own) => server.authorizer(own),
             None => {
+                let nodes = Arc::new(NodeAuthorizer::new(&store));
                 let rbac = Arc::new(Rbac::new(store));
-                let escalation = Escalation::new(Arc::clone(&rbac), Arc::clone(&rbac) as _);
-                server.rules(Arc::clone(&rbac) as _).authorizer(rbac).admission(Arc::new(escalation))
+                let authorizer = Arc::new(InTurn::new().then(nodes).then(Arc::clone(&rbac) as _));
+                let escalation = Escalation::new(Arc::clone(&rbac), Arc::clone(&authorizer) as _);
+                server.rules(rbac).authorizer(authorizer).admission(Arc::new(escalation))
             }
         };
         server = server.dial(Arc::clone(&dial) as _);

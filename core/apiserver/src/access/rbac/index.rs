@@ -7,12 +7,13 @@ use std::{
 
 use serde::Deserialize;
 use windlass_kernel::{
-    Identity, Revision,
+    Identity,
     access::{Attributes, Decision},
     store::{Entry, Key},
 };
 
 use super::rules::PolicyRule;
+use crate::followed;
 
 /// Where a role or binding holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,43 +131,22 @@ enum Place {
 /// All roles and bindings.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// Everything up to this revision is in.
-    pub(super) revision: Revision,
-    seen: BTreeMap<Key, (Revision, Option<Place>)>,
+    places: BTreeMap<Key, Place>,
     roles: BTreeMap<Name, Role>,
     bindings: BTreeMap<Name, Bound>,
     by_subject: BTreeMap<Who, BTreeSet<Name>>,
 }
 
-impl Index {
-    /// Makes the index hold exactly `entries`; those that have not changed are not read again.
-    pub(super) fn replace(
-        &mut self,
-        at: Revision,
-        entries: &[Arc<Entry>],
-        parse: impl Fn(&Arc<Entry>) -> Option<Object>,
-    ) {
-        let present: BTreeSet<&Key> = entries.iter().map(|entry| &entry.key).collect();
-        let gone: Vec<Key> = self.seen.keys().filter(|key| !present.contains(key)).cloned().collect();
-        for key in gone {
-            self.remove(&key);
+impl followed::Index for Index {
+    fn put(&mut self, entry: &Arc<Entry>) {
+        self.remove(&entry.key);
+        if let Some(place) = super::parse(entry).and_then(|object| self.add(object)) {
+            self.places.insert(entry.key.clone(), place);
         }
-        for entry in entries {
-            if self.seen.get(&entry.key).is_none_or(|seen| seen.0 != entry.modified) {
-                self.put(&entry.key, entry.modified, parse(entry));
-            }
-        }
-        self.revision = at;
     }
 
-    pub(super) fn put(&mut self, key: &Key, revision: Revision, object: Option<Object>) {
-        self.remove(key);
-        let place = object.and_then(|object| self.add(object));
-        self.seen.insert(key.clone(), (revision, place));
-    }
-
-    pub(super) fn remove(&mut self, key: &Key) {
-        match self.seen.remove(key).and_then(|seen| seen.1) {
+    fn remove(&mut self, key: &Key) {
+        match self.places.remove(key) {
             Some(Place::Role(name)) => {
                 self.roles.remove(&name);
             }
@@ -185,7 +165,9 @@ impl Index {
             None => {}
         }
     }
+}
 
+impl Index {
     fn add(&mut self, object: Object) -> Option<Place> {
         let cluster = object.kind.starts_with("Cluster");
         let scope = if cluster { Scope::Cluster } else { Scope::Namespace(object.metadata.namespace) };

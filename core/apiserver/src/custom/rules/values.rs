@@ -9,7 +9,7 @@ use kube_cel::cel::{
 use serde_json::{Number, Value};
 
 use super::super::schema::{Additional, Kind, Node};
-use crate::cel::escaped;
+use crate::cel::{escaped, plain};
 
 /// A value of this type. At the root `apiVersion`, `kind` and the names of `metadata` are there whatever the schema says.
 pub(super) fn to_cel(value: &Value, node: &Node, root: bool) -> Cel {
@@ -78,19 +78,4 @@ fn by_function(function: &str, text: &str) -> Option<Cel> {
     let mut scope = Context::default();
     scope.add_variable_from_value("text", Cel::String(Arc::new(text.to_owned())));
     Program::compile(&format!("{function}(text)")).ok()?.execute(&scope).ok()
-}
-
-/// A value without a type.
-fn plain(value: &Value) -> Cel {
-    match value {
-        Value::Null => Cel::Null,
-        Value::Bool(flag) => Cel::Bool(*flag),
-        Value::Number(own) => number(own, &Node::default()),
-        Value::String(text) => Cel::String(Arc::new(text.clone())),
-        Value::Array(items) => Cel::List(Arc::new(items.iter().map(plain).collect())),
-        Value::Object(fields) => {
-            let map = fields.iter().map(|(name, value)| (Key::from(name.clone()), plain(value))).collect();
-            Cel::Map(Map { map: Arc::new(map) })
-        }
-    }
 }

@@ -72,6 +72,8 @@ fn webhooks(new: &Value, errors: &mut Errors) {
             errors.required(&versions, "must specify one of v1, v1beta1");
         } else if !versions.strings().any(|version| matches!(version, "v1" | "v1beta1")) {
             errors.invalid(&versions, "must include at least one of v1, v1beta1");
+        } else if !versions.strings().any(|version| version == "v1") {
+            errors.invalid(&versions, "must include v1: this server does not speak AdmissionReview v1beta1");
         }
         for rule in hook.get("rules").items() {
             self::rule(&rule, errors);
@@ -90,6 +92,8 @@ fn webhooks(new: &Value, errors: &mut Errors) {
         }
         meta::selector(&hook.get("namespaceSelector"), errors);
         meta::selector(&hook.get("objectSelector"), errors);
+        #[cfg(feature = "cel")]
+        crate::registered::check_conditions(&hook.get("matchConditions"), errors);
         client(&hook.get("clientConfig"), errors);
     }
 }
@@ -161,12 +165,16 @@ pub(in crate::kinds) static POLICY: Kind = Kind {
             let detail = "validations or auditAnnotations must contain at least one item";
             errors.required(&validations, detail);
         }
-        for validation in validations.items() {
-            let expression = validation.get("expression");
-            if expression.text().trim().is_empty() {
-                errors.required(&expression, "expression is not specified");
-            }
+        meta::selector(&matches.get("namespaceSelector"), errors);
+        meta::selector(&matches.get("objectSelector"), errors);
+        if lookup(new, "kind") == "MutatingAdmissionPolicy" {
+            errors.require(&spec.get("mutations"), "");
+            errors.one_of(&spec.get("reinvocationPolicy"), &["IfNeeded", "Never"]);
         }
+        #[cfg(feature = "cel")]
+        crate::registered::check_policy(&spec, errors);
+        #[cfg(not(feature = "cel"))]
+        errors.invalid(&spec, "this server was built without the feature \"cel\", so it evaluates no policies");
     },
     unconditional_update: false,
     ..WITH_STATUS

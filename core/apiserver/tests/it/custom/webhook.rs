@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
-use windlass_apiserver::http::tls::{Authority, server_config};
 
 use super::widgets;
-use crate::rim::{self, Rim};
+use crate::{
+    hook::{self, Reply},
+    rim::{self, Rim},
+};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
@@ -17,32 +18,6 @@ enum Webhook {
     /// `hostPort` of v1 is `host` and `port` in v2.
     Converts,
     Refuses,
-}
-
-/// Listens for conversions; answers its port and the certificate to trust.
-async fn listen(rim: &Rim, webhook: Webhook) -> (u16, String) {
-    let authority = Authority::generate("hook-ca", rim.clock.now()).unwrap();
-    let own = authority.server("hook", &["localhost"], rim.clock.now()).unwrap();
-    let config = server_config(&own, &authority.pem().certificate).unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::runtime::Handle::current().spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&config));
-            let Ok(stream) = acceptor.accept(stream).await else { continue };
-            let service =
-                hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| async move {
-                    let body = request.into_body().collect().await.unwrap().to_bytes();
-                    let review: Value = serde_json::from_slice(&body).unwrap();
-                    let answer = answer(&review, webhook).to_string();
-                    Ok::<_, hyper::Error>(hyper::Response::new(Full::new(bytes::Bytes::from(answer))))
-                });
-            let io = hyper_util::rt::TokioIo::new(stream);
-            let served = hyper::server::conn::http1::Builder::new().serve_connection(io, service);
-            let _ = served.await;
-        }
-    });
-    (port, authority.pem().certificate.clone())
 }
 
 fn answer(review: &Value, webhook: Webhook) -> Value {
@@ -75,8 +50,7 @@ fn converted(object: &Value, to: &Value) -> Value {
 }
 
 async fn define(rim: &Rim, webhook: Webhook) {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-    let (port, certificate) = listen(rim, webhook).await;
+    let hook = hook::listen(rim, move |_, review| Reply::Json(answer(review, webhook))).await;
     let text = json!({"type": "string"});
     let mut definition = widgets(&json!({"type": "object", "properties": {"hostPort": text}}));
     definition["spec"]["versions"][0]["selectableFields"] = json!([{"jsonPath": ".spec.hostPort"}]);
@@ -87,7 +61,7 @@ async fn define(rim: &Rim, webhook: Webhook) {
     second["selectableFields"] = json!([{"jsonPath": ".spec.host"}]);
     definition["spec"]["versions"].as_array_mut().unwrap().push(second);
     definition["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
-        "clientConfig": {"url": format!("https://localhost:{port}/convert"), "caBundle": STANDARD.encode(certificate)}}});
+        "clientConfig": hook.client("/convert")}});
     let made = rim.send(&format!("POST {DEFINITIONS}\n\n{definition}")).await;
     assert_eq!(made.code, 201, "{made:?}");
 }

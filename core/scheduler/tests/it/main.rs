@@ -1,6 +1,9 @@
 //! The scheduler in a cluster: the real API server, fake nodes, virtual time.
 
+mod explain;
 mod rig;
+mod volumes;
+mod watchdog;
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use windlass_client::run_controllers;
 use windlass_controllers::Config;
 use windlass_kernel::{Controller, Identity, SpawnExt, Task};
-use windlass_scheduler::Config as Scheduling;
+use windlass_scheduler::{Config as Scheduling, Questions};
 
 use crate::cluster::Cluster;
 
@@ -13,7 +13,7 @@ use crate::cluster::Cluster;
 pub(crate) fn start(
     cluster: &Cluster,
     own: Vec<Arc<dyn Controller>>,
-    scheduling: Scheduling,
+    (scheduling, questions): (Scheduling, Questions),
     config: &Config,
 ) -> Vec<Task> {
     let manager = Identity::new("system:kube-controller-manager", &["system:authenticated"]);
@@ -27,7 +27,10 @@ pub(crate) fn start(
     };
 
     let client = cluster.client_as(windlass_scheduler::identity()).with_user_agent("kube-scheduler");
-    let scheduler = windlass_scheduler::Host::new(&cluster.informers(client), scheduling);
+    let scheduler = windlass_scheduler::Host::new(&cluster.informers(client), scheduling).answering(questions);
     let scheduler = scheduler.run(cluster.stopping().clone());
     vec![cluster.spawn().spawn("controllers", controllers), cluster.spawn().spawn("scheduler", scheduler)]
 }
+
+#[cfg(all(test, feature = "fake"))]
+mod tests;

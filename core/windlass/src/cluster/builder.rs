@@ -10,6 +10,7 @@ use windlass_controllers::{Config, certificates::Signer};
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, Keys, Result, Spawn, Stop, Store,
 };
+use windlass_scheduler::Explaining;
 use windlass_store::MemoryStore;
 
 use super::{Cluster, NodeSource};
@@ -198,6 +199,10 @@ impl Builder {
             .entropy(Arc::clone(&entropy))
             .spawn(Arc::clone(&spawn))
             .node_agents(Arc::clone(&agents) as _);
+        let (explaining, questions) = Explaining::new(Arc::clone(&clock), Arc::clone(&spawn));
+        if !self.bare {
+            server = server.explainer(Arc::new(explaining));
+        }
         server = match self.authorizer {
             Some(own) => server.authorizer(own),
             None => {
@@ -228,7 +233,8 @@ impl Builder {
         let (stop, tasks) = (Stop::new(), Vec::new());
         let mut cluster = Cluster { server, agents, dial, clock, entropy, spawn, stop, tasks, controlled: !self.bare };
         if !self.bare {
-            let components = crate::components::start(&cluster, self.controllers, self.scheduling, &self.config);
+            let scheduling = (self.scheduling, questions);
+            let components = crate::components::start(&cluster, self.controllers, scheduling, &self.config);
             cluster.tasks.extend(components);
         }
         for node in &self.nodes {

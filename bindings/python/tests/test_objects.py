@@ -104,8 +104,21 @@ def test_objects_show_themselves_as_tables(c: windlass.Cluster) -> None:
     assert first.split()[:2] == ["a", "1"] and second.split()[:2] == ["b", "0"]
     assert str(found[0]).splitlines()[0].split() == ["NAME", "DATA", "AGE"]
     assert repr(found) == "[<ConfigMap default/a>, <ConfigMap default/b>]"
-    assert "NAMESPACE" in str(c.list("cm", namespace="*"))
     assert str(ObjectList([])) == "no objects"
+
+
+def test_what_is_read_in_all_namespaces_shows_them_however_many_there_are(c: windlass.Cluster) -> None:
+    c.apply(Pod("p", image="i"))
+    ready = c.wait_all("pods", "Ready", namespace=windlass.ALL)
+    listed = c.list("pods", namespace=windlass.ALL)
+    told = c.events(namespace=windlass.ALL)
+    for shown in (listed, listed[:1], listed.where(lambda _: True), ready, told):
+        assert shown and {one.namespace for one in shown} == {"default"}
+        head, first = str(shown).splitlines()[:2]
+        assert (head.split()[0], first.split()[0]) == ("NAMESPACE", "default")
+    assert "<th>NAMESPACE</th>" in listed._repr_html_()
+    for shown in (c.list("pods"), c.list("nodes"), c.events()):
+        assert "NAMESPACE" not in str(shown).splitlines()[0]
 
 
 def test_notebooks_get_html_that_is_escaped() -> None:

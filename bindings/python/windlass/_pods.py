@@ -240,7 +240,9 @@ def events(calls: Calls, what: What | None, name: str | None, namespace: str | N
         options["field_selector"] = selector
     listed = decode_list((yield calls.api.call("list", _EVENTS, space, options=options)), calls.api.now())
     ordered = sorted(listed, key=_when)
-    return ObjectList(ordered, now=calls.api.now(), resource_version=listed.resource_version)
+    return ObjectList(
+        ordered, now=calls.api.now(), resource_version=listed.resource_version, everywhere=not space
+    )
 
 
 def explain(calls: Calls, what: What, name: str | None, namespace: str | None) -> Steps[Explanation]:

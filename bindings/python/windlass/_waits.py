@@ -115,7 +115,7 @@ class Wait:
 
         space = self._calls.space(resource, namespace)
         found = yield from self._until(resource, space, options, done, what)
-        return ObjectList(found.values(), now=self._calls.api.now())
+        return ObjectList(found.values(), now=self._calls.api.now(), everywhere=not space)
 
     def _until(
         self,

@@ -158,3 +158,25 @@ fn a_closure_runs_in_containers_and_again_where_it_failed() {
         assert_eq!(client.list::<Pod>(&Select::all()).await.unwrap().len(), 0);
     });
 }
+
+#[track_caller]
+fn check_nothing_is_left(end: impl FnOnce(&Executor, FakeCluster)) {
+    let executor = Executor::new(7);
+    let whole = begin(&executor);
+    let client = whole.cluster().client();
+    executor.run_until(async {
+        client.create(&pod("a")).await.unwrap();
+        running(&client, &executor.clock(), "a").await;
+    });
+    drop(client);
+    let (store, server) = (Arc::downgrade(whole.cluster().store()), Arc::downgrade(whole.cluster().server()));
+    end(&executor, whole);
+    executor.run_for(Duration::from_secs(1));
+    assert_eq!((server.strong_count(), store.strong_count()), (0, 0));
+}
+
+#[test]
+fn nothing_is_left_of_a_cluster_that_ran_pods_and_ended() {
+    check_nothing_is_left(|executor, whole| executor.run_until(whole.shut_down()));
+    check_nothing_is_left(|_, whole| drop(whole));
+}

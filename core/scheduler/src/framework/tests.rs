@@ -188,3 +188,21 @@ fn thousands_of_nodes_are_sampled() {
     };
     assert_eq!((placement.evaluated, placement.feasible), (420, 420));
 }
+
+#[test]
+fn a_sample_starves_no_node_over_time() {
+    let nodes: Vec<_> = (0..200).map(|at| empty(&format!("n{at}"))).collect();
+    let (framework, index, entropy) = (Framework::empty().sample(1), NodeIndex::of(&nodes), SeededEntropy::new(1));
+    let (pod, mut chosen) = (Arc::new(asking(1, 1)), vec![0; nodes.len()]);
+    for _ in 0..4000 {
+        let nodes = windlass_kernel::scheduler::Nodes::new(&nodes, &index);
+        let turn = Turn { pod: &pod, nodes, cycle: &mut Cycle::new(), entropy: &entropy };
+        let Decision::Place(placement) = futures::executor::block_on(framework.schedule(turn)).unwrap() else {
+            panic!("there is room");
+        };
+        assert_eq!(placement.evaluated, 100);
+        chosen[placement.place] += 1;
+    }
+    // Twenty each, but for chance.
+    assert!(chosen.iter().all(|count| (5..=40).contains(count)), "{chosen:?}");
+}

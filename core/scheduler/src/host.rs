@@ -357,11 +357,26 @@ impl Loop {
         let Nowhere { explanation, preemption } = nowhere;
         let (message, by) = (hint.extend(explanation.to_string(), pod), explanation.plugins());
         tracing::debug!(pod = %pod.key, %message, "a pod fits nowhere");
-        self.queue.refused(&pod.key, by, self.clock.uptime());
+        let now = self.clock.uptime();
+        self.queue.refused(&pod.key, by, now);
+        let mut released = Vec::new();
         if let Some(preemption) = &preemption {
             self.facts.nominate(&pod.key, Some(&preemption.node), Some(pod));
+            // They may find another place, and would wait for this one in vain.
+            released = self.facts.outrank(pod, &preemption.node);
+            released.iter().for_each(|other| self.queue.again(&other.key, now));
+        } else if self.waits_in_vain(pod) {
+            self.facts.nominate(&pod.key, None, None);
+            released.push(Arc::clone(pod));
         }
-        self.report(Report::failure(pod, "Unschedulable", message, preemption), recorder);
+        self.report(Report::failure(pod, "Unschedulable", message, preemption).releasing(released), recorder);
+    }
+
+    /// Whether room was made for a pod that fits nowhere, and nobody is leaving there any more.
+    fn waits_in_vain(&self, pod: &PodView) -> bool {
+        let Some(node) = pod.nominated.as_ref().filter(|_| pod.preempts) else { return false };
+        let leaves = |other: &Arc<PodView>| other.terminating && other.priority < pod.priority;
+        !self.snapshot.nodes().get(node).is_some_and(|node| node.pods().iter().any(leaves))
     }
 
     /// What would help a pod, if it may be looked for now.

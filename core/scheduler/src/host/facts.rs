@@ -114,6 +114,14 @@ impl Facts {
         }
     }
 
+    /// Takes back that room was made on a node for pods less important than one. Which those are.
+    pub(super) fn outrank(&mut self, pod: &PodView, node: &str) -> Vec<Arc<PodView>> {
+        let others = self.nominated.0.get(node).into_iter().flatten();
+        let less: Vec<_> = others.filter(|other| other.priority < pod.priority).map(Arc::clone).collect();
+        less.iter().for_each(|other| self.nominate(&other.key, None, None));
+        less
+    }
+
     /// Puts the facts that matter to a pod into its turn.
     pub(super) fn tell(&self, cycle: &mut Cycle, pod: &PodView) {
         if !self.nominations.is_empty() {

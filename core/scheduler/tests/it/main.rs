@@ -2,6 +2,7 @@
 
 mod explain;
 mod rig;
+mod room;
 mod volumes;
 mod watchdog;
 

@@ -150,3 +150,23 @@ fn an_extender_that_never_answers_stops_its_profile_and_no_other() {
         assert_eq!(rig.node_of("bad").await, None);
     });
 }
+
+#[test]
+fn alike_pods_of_a_watched_profile_share_what_was_found_out() {
+    run(34, |mut rig| async move {
+        let framework = Framework::default();
+        let profiles = vec![Profile::new("watched", framework.clone())];
+        for name in ["a", "b", "c"] {
+            rig.node(name, "8", &[]).await;
+        }
+        let _scheduler = rig.scheduler(Config { profiles, ..Config::default() });
+        for at in 0..12 {
+            rig.pod(&format!("p{at}"), "1", json!({"schedulerName": "watched"})).await;
+        }
+        for at in 0..12 {
+            rig.placed(&format!("p{at}")).await;
+        }
+        let savings = framework.savings();
+        assert!(savings.shared >= 10 && savings.built == 1, "{savings:?}");
+    });
+}

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use serde_json::Value;
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Dial, Entropy, Error, ErrorKind, Keys, Result, Spawn, Store,
-    document::Recent, node::NodeAgents,
+    document::Recent, node::NodeAgents, scheduler::Explainer,
 };
 
 use crate::{
@@ -34,6 +34,7 @@ pub struct Builder {
     authenticator: Option<Arc<dyn Authenticator>>,
     admission: Vec<Arc<dyn Admission>>,
     agents: Option<Arc<dyn NodeAgents>>,
+    explainer: Option<Arc<dyn Explainer>>,
     keys: Option<Arc<dyn Keys>>,
     ranges: Ranges,
     issuer: Option<String>,
@@ -115,6 +116,13 @@ impl Builder {
         self
     }
 
+    /// Who says why pods are where they are. Without it, `pods/schedulingexplanation` is refused as not supported.
+    #[must_use]
+    pub fn explainer(mut self, explainer: Arc<dyn Explainer>) -> Self {
+        self.explainer = Some(explainer);
+        self
+    }
+
     /// What signs service-account tokens.
     #[must_use]
     pub fn keys(mut self, keys: Arc<dyn Keys>) -> Self {
@@ -193,6 +201,7 @@ impl Builder {
             authenticator: self.authenticator,
             admission: plugins,
             agents: self.agents,
+            explainer: self.explainer,
             keys: self.keys,
             issuer: self.issuer.unwrap_or_else(|| "https://kubernetes.default.svc.cluster.local".into()),
             registry,

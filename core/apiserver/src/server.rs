@@ -14,6 +14,7 @@ use windlass_kernel::{
     document::{Document, Recent},
     error::{Cause, Error, ErrorKind},
     node::NodeAgents,
+    scheduler::Explainer,
     store::{Key, ReadAt},
 };
 
@@ -42,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) admission: Vec<Arc<dyn Admission>>,
     pub(crate) agents: Option<Arc<dyn NodeAgents>>,
+    pub(crate) explainer: Option<Arc<dyn Explainer>>,
     pub(crate) keys: Option<Arc<dyn Keys>>,
     pub(crate) issuer: String,
     pub(crate) registry: Registry,

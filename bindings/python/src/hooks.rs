@@ -85,7 +85,7 @@ impl Hooks {
 
     /// What the cluster is to be assembled with.
     pub(crate) fn assemble(&self, builder: Builder) -> Builder {
-        let profile = Profile::new(DEFAULT_NAME, self.explained.clone());
+        let profile = Profile::new(DEFAULT_NAME, self.explained.clone()).trusted();
         let scheduling = Config { profiles: vec![profile], ..Config::default() };
         builder.scheduling(scheduling).admission(SharedAdmissions(Arc::clone(&self.admissions)))
     }

@@ -12,7 +12,8 @@ use windlass::{
         access::Admitting,
         api::{Request, Verb},
         scheduler::{
-            Change, Cycle, Decision, Filter, Fit, NodeView, PodView, Reason, Resources, Score, ScorePlugin, Turn,
+            Change, Cycle, Decision, Diagnose, Diagnosis, Filter, Fit, NodeView, PodView, Reason, Remedy, Resources,
+            Score, ScorePlugin, Turn,
         },
     },
     scheduler::Framework,
@@ -57,6 +58,22 @@ impl Scheduler for Shared {
     fn helped_by(&self, pod: &PodView, refused_by: &[&'static str], change: &Change<'_>) -> bool {
         let framework = Arc::clone(&self.0.0.read());
         framework.helped_by(pod, refused_by, change)
+    }
+
+    fn diagnoses(&self) -> Option<&dyn Diagnose> {
+        Some(self)
+    }
+}
+
+impl Diagnose for Shared {
+    fn diagnose(&self, turn: Turn<'_>) -> Result<Diagnosis> {
+        let framework = Arc::clone(&self.0.0.read());
+        framework.diagnose(turn)
+    }
+
+    fn remedy(&self, turn: Turn<'_>) -> Result<Option<Remedy>> {
+        let framework = Arc::clone(&self.0.0.read());
+        framework.remedy(turn)
     }
 }
 
@@ -139,7 +156,7 @@ impl ScorePlugin for Plugin {
     }
 
     fn score(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> Score {
-        Score::saturating(self.ask::<i64>(pod, node))
+        Score::exact(self.ask::<i64>(pod, node))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use serde_json::Value;
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Dial, Entropy, Error, ErrorKind, Keys, Result, Spawn, Store,
-    document::Recent, node::NodeAgents,
+    document::Recent, node::NodeAgents, scheduler::Explainer,
 };
 
 use crate::{
@@ -36,6 +36,7 @@ pub struct Builder {
     authenticator: Option<Arc<dyn Authenticator>>,
     admission: Vec<Arc<dyn Admission>>,
     agents: Option<Arc<dyn NodeAgents>>,
+    explainer: Option<Arc<dyn Explainer>>,
     keys: Option<Arc<dyn Keys>>,
     ranges: Ranges,
     issuer: Option<String>,
@@ -114,6 +115,13 @@ impl Builder {
     #[must_use]
     pub fn node_agents(mut self, agents: Arc<dyn NodeAgents>) -> Self {
         self.agents = Some(agents);
+        self
+    }
+
+    /// Who says why pods are where they are. Without it, `pods/schedulingexplanation` is refused as not supported.
+    #[must_use]
+    pub fn explainer(mut self, explainer: Arc<dyn Explainer>) -> Self {
+        self.explainer = Some(explainer);
         self
     }
 
@@ -197,6 +205,7 @@ impl Builder {
             admission: plugins,
             registered,
             agents: self.agents,
+            explainer: self.explainer,
             keys: self.keys,
             issuer: self.issuer.unwrap_or_else(|| "https://kubernetes.default.svc.cluster.local".into()),
             registry,

@@ -20,6 +20,7 @@ use crate::{
     custom::{Served as CustomSet, Version},
     errors::Named,
     kinds::{self, Kind},
+    sub::explanation,
 };
 
 /// A name that is known at compile time or came with a definition.
@@ -86,10 +87,15 @@ impl From<&'static ResourceInfo> for Info {
             namespaced: info.namespaced,
             verbs: info.verbs,
             patches: info.patches,
-            subresources: info.subresources.iter().collect::<Vec<_>>().into(),
+            subresources: subresources(info).collect::<Vec<_>>().into(),
             schema: Schema::BuiltIn(info.message),
         }
     }
+}
+
+/// The sub-resources of the fact table, and ours.
+fn subresources(info: &'static ResourceInfo) -> impl Iterator<Item = &'static Subresource> {
+    info.subresources.iter().chain(explanation::of(info.group, info.version, info.plural))
 }
 
 impl Named for Info {

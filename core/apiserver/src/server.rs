@@ -14,6 +14,7 @@ use windlass_kernel::{
     document::{Document, Recent},
     error::{Cause, Error, ErrorKind},
     node::NodeAgents,
+    scheduler::Explainer,
     store::{Key, ReadAt},
 };
 
@@ -46,6 +47,7 @@ pub(crate) struct Parts {
     /// The webhooks and policies that objects register.
     pub(crate) registered: Followed<registered::Snapshot>,
     pub(crate) agents: Option<Arc<dyn NodeAgents>>,
+    pub(crate) explainer: Option<Arc<dyn Explainer>>,
     pub(crate) keys: Option<Arc<dyn Keys>>,
     pub(crate) issuer: String,
     pub(crate) registry: Registry,

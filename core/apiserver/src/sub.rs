@@ -3,6 +3,7 @@
 mod approval;
 mod binding;
 mod eviction;
+pub(crate) mod explanation;
 mod finalize;
 mod logs;
 mod pod;
@@ -43,6 +44,7 @@ pub(crate) async fn call(
         (_, "scale") if served.definition().is_some() => scale::serve(server, served, subresource, request).await,
         ("pods", "binding") => bind(server, served, request).await,
         ("pods", "eviction") => eviction::evict(server, served, request).await,
+        ("pods", explanation::NAME) => explanation::explain(server, served, &request).await,
         ("pods", "log") => logs::logs(server, served, &request).await,
         ("pods" | "services" | "nodes", "proxy") => proxy::locate(server, served, request).await,
         ("pods", "exec" | "attach" | "portforward") => sessions::open(server, served, &request).await,

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args as Arguments, Parser, Subcommand};
 
 pub(crate) use self::{
-    client::{Apply, Delete, Exec, Get, Logs, Output, Reach, Scope, Status},
+    client::{Apply, Delete, Exec, Explain, Get, Logs, Output, Reach, Scope, Status, Told},
     conform::{Conform, ConformCni, Kind, Reports},
 };
 
@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Delete(Delete),
     /// Print what a container wrote.
     Logs(Logs),
+    /// Say why a pod is where it is, or nowhere: every node, every score, and the smallest change that would help.
+    Explain(Explain),
     /// Run a command in a container.
     Exec(Exec),
     /// Check somebody's plugin against the contract and the specification that it has to keep.

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Apply(apply) => client::apply(&apply),
         Command::Delete(delete) => client::delete(&delete),
         Command::Logs(logs) => client::logs(&logs),
+        Command::Explain(explain) => client::explain(&explain),
         Command::Exec(exec) => client::exec(&exec),
         Command::Conform(conform) => conform::run(&conform),
         Command::Version => {

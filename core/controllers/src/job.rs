@@ -57,6 +57,9 @@ pub struct Jobs {
     /// All pods, for those that nobody controls.
     pods: Pods,
     written: Written,
+    /// What statuses say. A view of the pods that is newer than the Job's shows pods let go of that the Job does not
+    /// seem to have counted: their indexes would be done again.
+    told: Written,
     /// The failures of each Job, by uid.
     records: Mutex<BTreeMap<String, Record>>,
 }
@@ -73,6 +76,7 @@ impl Jobs {
             own: JobPods::new(&tools.informers),
             pods: tools.pods.clone(),
             written: Written::new(gvr::<Pod>()),
+            told: Written::new(gvr::<Job>()),
             records: Mutex::default(),
         }
     }
@@ -109,7 +113,13 @@ impl Jobs {
             plan.fall_short();
         }
         if plan.status != job.status {
-            match self.client.update_status(&Job { status: plan.status, ..job.clone() }).await {
+            let writing = self.told.begin(key);
+            let written = self.client.update_status(&Job { status: plan.status, ..job.clone() }).await;
+            if let Ok(job) = &written {
+                writing.wrote_version(job.metadata.resource_version.as_deref());
+            }
+            writing.end(&written);
+            match written {
                 // Whoever wrote in between wakes this controller again.
                 Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
                     return Ok(Requeue::OnChange);
@@ -162,6 +172,7 @@ impl Controller for Jobs {
             return Ok(Requeue::OnChange);
         }
         self.written.seen_in(key, &self.own.0, &self.client).await?;
+        self.told.seen_in(key, &self.jobs.0, &self.client).await?;
         let job = self.jobs.0.get(key);
         let uid = job.as_ref().and_then(|job| job.metadata.uid.clone());
         let (own, others): (Vec<_>, Vec<_>) =

@@ -6,6 +6,7 @@
 mod affinity;
 mod changes;
 mod cycle;
+mod explain;
 mod node;
 mod outcome;
 mod pod;
@@ -23,9 +24,15 @@ pub use self::{
     affinity::{Namespaces, NodeTerm, NodeTerms, PodAffinity, PodTerm, Weighted},
     changes::{Changes, Step},
     cycle::{Budget, Budgets, Cycle, NamespaceLabels, Nominated, Siblings},
+    explain::{
+        Cost, Cure, Detail, Diagnose, Diagnosis, Edit, Explainer, NodeDiagnosis, Refused, Remedy, Room, Scored,
+        Verdict, Victims, amount,
+    },
     node::{Change, Image, NodeIndex, NodeView, Nodes},
-    outcome::{Decision, Explanation, Fit, Nowhere, Placement, Preemption, Reason, Reasons, Refusal, Score},
-    pod::{HostPort, Owner, PodView},
+    outcome::{
+        Decision, Explanation, Fit, Nowhere, OutOfRange, Placement, Preemption, Reason, Reasons, Refusal, Score,
+    },
+    pod::{ClaimRef, HostPort, Owner, PodView},
     points::{
         Bind, Bound, Extender, Filter, Permit, PostFilter, PreBind, PreFilter, Prepared, Recheck, Relevance, Reserve,
         Scope, ScorePlugin,
@@ -69,5 +76,10 @@ pub trait Scheduler: Debug + Send + Sync + 'static {
     fn helped_by(&self, pod: &PodView, refused_by: &[&'static str], change: &Change<'_>) -> bool {
         let _ = (pod, refused_by, change);
         true
+    }
+
+    /// What explains its decisions, where it can.
+    fn diagnoses(&self) -> Option<&dyn Diagnose> {
+        None
     }
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use windlass_kernel::{
     Result, Scheduler,
-    scheduler::{Change, Decision, Explanation, PodView, Turn},
+    scheduler::{Change, Decision, Diagnose, Explanation, PodView, Turn},
 };
 
 /// So many pods are remembered; the oldest are forgotten first.
@@ -75,6 +75,10 @@ impl Scheduler for Explained {
 
     fn helped_by(&self, pod: &PodView, refused_by: &[&'static str], change: &Change<'_>) -> bool {
         self.scheduler.helped_by(pod, refused_by, change)
+    }
+
+    fn diagnoses(&self) -> Option<&dyn Diagnose> {
+        self.scheduler.diagnoses()
     }
 }
 

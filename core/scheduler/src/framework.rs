@@ -1,26 +1,29 @@
 //! The framework: composes plugins into a scheduler. Plugins that panic are caught and named.
 
+mod explain;
 mod pick;
 mod share;
+mod spared;
+mod watch;
 
-use std::{
-    any::Any,
-    cell::Cell,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use windlass_kernel::{
     Error, ErrorKind, Result, Scheduler,
     scheduler::{
-        Change, Cycle, Decision, Explanation, Extender, Filter, Fit, NodeView, Nominated, Nowhere, Placement, PodView,
-        PostFilter, PreFilter, Prepared, Reason, Reasons, Recheck, Refusal, Relevance, ScorePlugin, Turn,
+        Change, Cycle, Decision, Diagnose, Explanation, Extender, Filter, Fit, NodeView, Nominated, Nowhere, Placement,
+        PodView, PostFilter, PreFilter, Prepared, Reason, Reasons, Recheck, Refusal, Relevance, ScorePlugin, Turn,
     },
 };
 
 pub(crate) use self::pick::below;
-use self::pick::{best, enough};
+pub(crate) use self::watch::{At, fault, text};
+pub use self::watch::{Faults, Watch};
+use self::{
+    pick::{best, enough},
+    watch::guarded,
+};
 use crate::{
     classes::{Classes, Gauge, Savings},
     plugins,
@@ -88,6 +91,16 @@ impl Framework {
     #[must_use]
     pub fn score(mut self, weight: u32, plugin: impl ScorePlugin) -> Self {
         self.scores.push((weight.into(), Arc::new(plugin)));
+        self
+    }
+
+    /// Scores the filling of nodes in another way, with the same weight.
+    #[must_use]
+    pub fn fit_scoring(mut self, scoring: plugins::FitScoring) -> Self {
+        let scoring: Arc<dyn ScorePlugin> = Arc::new(scoring);
+        for (_, plugin) in self.scores.iter_mut().filter(|(_, plugin)| plugin.name() == scoring.name()) {
+            *plugin = Arc::clone(&scoring);
+        }
         self
     }
 
@@ -176,6 +189,13 @@ impl Framework {
     pub const fn sample(mut self, percentage: usize) -> Self {
         self.sample = Some(percentage);
         self
+    }
+
+    /// Adds what the profile says about spreading to the host's facts.
+    fn tell_domains(&self, cycle: &mut Cycle) {
+        if let Some(domains) = &self.domains {
+            cycle.set(domains.clone());
+        }
     }
 
     /// Asks what looks at all nodes together. `Err` where that already settles it.
@@ -296,8 +316,9 @@ impl Framework {
     async fn extended(&self, turn: &Turn<'_>, mut found: Vec<usize>) -> Result<Settled<Vec<usize>>> {
         let mut refusals = Vec::new();
         for (_, extender) in self.extenders.iter().filter(|(_, extender)| extender.interested(turn.pod)) {
+            enter(turn, extender.as_ref());
             let asked = extender.filter(turn.pod, &turn.nodes.at(&found)).await;
-            let fits = match asked {
+            let fits = match asked.and_then(|fits| aligned(extender.as_ref(), fits, found.len())) {
                 Err(_) if extender.ignorable() => continue,
                 fits => fits?,
             };
@@ -327,9 +348,15 @@ impl Framework {
         if let [only] = places {
             return Ok(*only);
         }
-        let mut totals = guarded(|at| self.totals(at, &mut turn, places))?;
+        let watch = turn.cycle.get::<Watch>().cloned();
+        let mut totals = match guarded(watch.as_ref(), |at| self.totals(at, &mut turn, places)) {
+            Ok(totals) => totals,
+            Err(_) => self.totals_of_sound(watch.as_ref(), &mut turn, places),
+        };
         for (weight, extender) in self.extenders.iter().filter(|(_, extender)| extender.interested(turn.pod)) {
-            let scores = match extender.score(turn.pod, &turn.nodes.at(places)).await {
+            enter(&turn, extender.as_ref());
+            let asked = extender.score(turn.pod, &turn.nodes.at(places)).await;
+            let scores = match asked.and_then(|scores| aligned(extender.as_ref(), scores, places.len())) {
                 Err(_) if extender.ignorable() => continue,
                 scores => scores?,
             };
@@ -357,28 +384,28 @@ impl Framework {
 impl Scheduler for Framework {
     async fn schedule(&self, mut turn: Turn<'_>) -> Result<Decision> {
         let nowhere = |explanation| Decision::Nowhere(Box::new(Nowhere { explanation, preemption: None }));
+        let watch = turn.cycle.get::<Watch>().cloned();
+        let watch = watch.as_ref();
         if turn.nodes.is_empty() {
             return Ok(nowhere(Explanation::default()));
         }
-        if let Some(domains) = &self.domains {
-            turn.cycle.set(domains.clone());
-        }
+        self.tell_domains(turn.cycle);
         // Where a plugin panics, the search says which.
-        if let Ok(Some(placement)) = guarded(|at| self.share(at, &mut turn)) {
+        if let Ok(Some(placement)) = guarded(watch, |at| self.share(at, &mut turn)) {
             return Ok(Decision::Place(placement));
         }
-        let asked = match guarded(|at| self.prepare(at, &mut turn))? {
+        let asked = match guarded(watch, |at| self.prepare(at, &mut turn))? {
             Ok(asked) => asked,
             Err(explanation) => return Ok(nowhere(*explanation)),
         };
-        let found = match guarded(|at| self.find(at, &asked, &turn))? {
+        let found = match guarded(watch, |at| self.find(at, &asked, &turn))? {
             Ok((found, evaluated)) => self.extended(&turn, found).await?.map(|found| (found, evaluated)),
             Err(explanation) => Err(explanation),
         };
         let (found, evaluated) = match found {
             Ok(found) => found,
             Err(explanation) => {
-                let nowhere = guarded(|at| self.make_room(at, &asked, &turn, *explanation))?;
+                let nowhere = guarded(watch, |at| self.make_room(at, &asked, &turn, *explanation))?;
                 return Ok(Decision::Nowhere(Box::new(nowhere)));
             }
         };
@@ -396,13 +423,14 @@ impl Scheduler for Framework {
                 filter.is_none_or(|filter| filter.helped_by(pod, change))
             })
     }
+
+    fn diagnoses(&self) -> Option<&dyn Diagnose> {
+        Some(self)
+    }
 }
 
 /// A result, or the explanation why there is none.
 type Settled<T> = std::result::Result<T, Box<Explanation>>;
-
-/// The plugin that is at work.
-type At = Cell<&'static str>;
 
 /// What is asked of nodes, after all that looks at them together.
 struct Asked<'a> {
@@ -410,18 +438,20 @@ struct Asked<'a> {
     only: Option<(Vec<usize>, &'static str)>,
 }
 
-/// Runs plugins; one that panics becomes an error with its name.
-fn guarded<T>(work: impl FnOnce(&At) -> T) -> Result<T> {
-    let at = At::new("the framework");
-    catch_unwind(AssertUnwindSafe(|| work(&at))).map_err(|panic| {
-        let said = text(panic.as_ref());
-        Error::new(ErrorKind::Internal, format!("plugin {} panicked: {said}", at.get()))
-    })
+/// Tells who watches that an extender is at work.
+fn enter(turn: &Turn<'_>, extender: &dyn Extender) {
+    if let Some(watch) = turn.cycle.get::<Watch>() {
+        watch.enter(extender.name());
+    }
 }
 
-pub(crate) fn text(panic: &(dyn Any + Send)) -> String {
-    let literal = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    literal.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason given".into())
+/// The answers of an extender, of which there has to be one for each node.
+fn aligned<T>(extender: &dyn Extender, answers: Vec<T>, nodes: usize) -> Result<Vec<T>> {
+    if answers.len() == nodes {
+        return Ok(answers);
+    }
+    let (name, count) = (extender.name(), answers.len());
+    Err(Error::new(ErrorKind::Internal, format!("extender {name} gave {count} answers for {nodes} nodes")))
 }
 
 fn first_refusal(

@@ -66,8 +66,8 @@
 //!
 //! # What it does not do
 //!
-//! Volumes, dynamic resources and groups of pods have no plugins yet; a pod that uses them is placed without regard to
-//! them. Extenders are a trait without an HTTP implementation.
+//! Dynamic resources and groups of pods have no plugins yet; a pod that uses them is placed without regard to them.
+//! The capacity of storage and the limits of volumes per node are not looked at. Extenders are a trait without an HTTP implementation.
 
 mod classes;
 mod explained;
@@ -77,12 +77,13 @@ pub mod plugins;
 mod profile;
 mod queue;
 mod snapshot;
+pub mod storage;
 
 pub use self::{
     classes::Savings,
     explained::Explained,
-    framework::Framework,
-    host::{Config, Host, identity},
+    framework::{Faults, Framework, Watch},
+    host::{Config, Explaining, Host, Questions, identity},
     profile::{DEFAULT_NAME, Profile},
     queue::Patience,
 };

@@ -12,11 +12,12 @@ mod ports;
 mod preemption;
 mod spread;
 mod taints;
+pub(crate) mod volumes;
 
 pub use self::{
     balance::NodeResourcesBalancedAllocation,
     crashed::CrashedBefore,
-    fit::NodeResourcesFit,
+    fit::{FitScoring, NodeResourcesFit},
     images::ImageLocality,
     near::InterPodAffinity,
     node_affinity::NodeAffinity,
@@ -26,6 +27,7 @@ pub use self::{
     preemption::{BandedPreemption, DefaultPreemption},
     spread::{PodTopologySpread, Spreading},
     taints::TaintToleration,
+    volumes::{VolumeBinding, VolumeRestrictions, VolumeZone},
 };
 pub(crate) use self::{crashed::Crashes, spread::Domains};
 use crate::framework::Framework;
@@ -35,6 +37,9 @@ pub(crate) fn default_framework() -> Framework {
     Framework::empty()
         .pre_filter(NodeAffinity)
         .pre_filter(NodePorts)
+        .pre_filter(VolumeRestrictions)
+        .pre_filter(VolumeBinding)
+        .pre_filter(VolumeZone)
         .pre_filter(PodTopologySpread)
         .pre_filter(InterPodAffinity)
         .filter(NodeUnschedulable)
@@ -43,6 +48,9 @@ pub(crate) fn default_framework() -> Framework {
         .filter(NodeAffinity)
         .filter(NodePorts)
         .filter(NodeResourcesFit)
+        .filter(VolumeRestrictions)
+        .filter(VolumeBinding)
+        .filter(VolumeZone)
         .filter(PodTopologySpread)
         .filter(InterPodAffinity)
         .post_filter(DefaultPreemption)

@@ -21,16 +21,17 @@ pub struct Profile {
     pub(crate) permits: Vec<Arc<dyn Permit>>,
     pub(crate) pre_binds: Vec<Arc<dyn PreBind>>,
     pub(crate) binds: Vec<Arc<dyn Bind>>,
+    pub(crate) trusted: bool,
 }
 
 impl Default for Profile {
     fn default() -> Self {
-        Self::new(DEFAULT_NAME, Framework::default())
+        Self::new(DEFAULT_NAME, Framework::default()).trusted()
     }
 }
 
 impl Profile {
-    /// A scheduler under a name.
+    /// A scheduler under a name. Its turns are watched: see [`trusted`](Self::trusted).
     #[must_use]
     pub fn new(name: &str, scheduler: impl Scheduler) -> Self {
         Self {
@@ -40,7 +41,19 @@ impl Profile {
             permits: Vec::new(),
             pre_binds: Vec::new(),
             binds: Vec::new(),
+            trusted: false,
         }
+    }
+
+    /// Runs turns in the host's own task, without a limit: a few microseconds less for each, and a plugin that never
+    /// returns stops every profile of the host. The default profile is trusted, since all its plugins are known.
+    ///
+    /// Without it, a turn has a thread of its own where [`Spawn`](windlass_kernel::Spawn) has such. One that does not
+    /// end within [`Config::limit`](crate::Config::limit) stops its profile, and the plugin at work is named.
+    #[must_use]
+    pub const fn trusted(mut self) -> Self {
+        self.trusted = true;
+        self
     }
 
     /// Adds a plugin that sets something aside.

@@ -141,6 +141,13 @@ impl Queue {
         self.wake(key, now);
     }
 
+    /// Wakes a pod if it is parked: something else than a change of the cluster may help it.
+    pub(crate) fn again(&mut self, key: &ObjectKey, now: Duration) {
+        if self.entries.get(key).is_some_and(|entry| matches!(entry.place, Place::Parked(..))) {
+            self.wake(key, now);
+        }
+    }
+
     /// Wakes the parked pods that a change may help.
     pub(crate) fn changed(&mut self, now: Duration, helps: impl Fn(&PodView, &[&'static str]) -> bool) {
         let helped: Vec<_> = self.parked.iter().filter(|(_, key)| self.is_helped(key, &helps)).cloned().collect();

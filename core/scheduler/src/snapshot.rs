@@ -140,6 +140,12 @@ impl Snapshot {
         }
     }
 
+    /// The node that a pod is on its way to.
+    pub(crate) fn on_its_way(&self, pod: &PodView) -> Option<String> {
+        let placed = self.placed.get(&pod.key).filter(|placed| placed.pod.uid == pod.uid);
+        placed.map(|placed| placed.node.clone())
+    }
+
     /// Counts a pod in that is on its way to a node.
     pub(crate) fn assume(&mut self, pod: &Arc<PodView>, node: &str) {
         self.lift(&pod.key);

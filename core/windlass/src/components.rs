@@ -13,7 +13,7 @@ use windlass_client::{
 };
 use windlass_controllers::Config;
 use windlass_kernel::{Controller, Identity, SpawnExt, Stop, Task};
-use windlass_scheduler::Config as Scheduling;
+use windlass_scheduler::{Config as Scheduling, Questions};
 
 use crate::cluster::Cluster;
 
@@ -33,13 +33,15 @@ pub(crate) struct Components {
     pub(crate) controllers: Vec<Arc<dyn Controller>>,
     pub(crate) config: Config,
     pub(crate) scheduling: Scheduling,
+    /// What the scheduler is asked about its decisions.
+    pub(crate) questions: Questions,
     /// `None` where this is the only control plane.
     pub(crate) candidacy: Option<Candidacy>,
 }
 
 /// Starts the components. They end when the cluster stops.
 pub(crate) fn start(cluster: &Cluster, components: Components) -> Vec<Task> {
-    let Components { controllers: own, config, scheduling, candidacy } = components;
+    let Components { controllers: own, config, scheduling, questions, candidacy } = components;
     let manager = Identity::new("system:kube-controller-manager", &["system:authenticated"]);
     let parts = cluster.parts(cluster.client_as(manager).with_user_agent("kube-controller-manager"));
     let control = move |parts: Parts, stop: Stop| {
@@ -55,7 +57,8 @@ pub(crate) fn start(cluster: &Cluster, components: Components) -> Vec<Task> {
 
     let client = cluster.client_as(windlass_scheduler::identity()).with_user_agent("kube-scheduler");
     let schedule = move |parts: Parts, stop: Stop| {
-        windlass_scheduler::Host::new(&Informers::new(parts), scheduling.clone()).run(stop)
+        let host = windlass_scheduler::Host::new(&Informers::new(parts), scheduling.clone());
+        host.answering(questions.clone()).run(stop)
     };
     let scheduler = lead(cluster, "kube-scheduler", cluster.parts(client), candidacy, schedule);
     vec![cluster.spawn().spawn("controllers", controllers), cluster.spawn().spawn("scheduler", scheduler)]
@@ -79,3 +82,6 @@ fn lead<F: Future<Output = ()> + Send + 'static>(
         election.run(&stop, |stop| work(parts.clone(), stop)).await;
     }
 }
+
+#[cfg(all(test, feature = "fake"))]
+mod tests;

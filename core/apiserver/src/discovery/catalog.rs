@@ -8,7 +8,7 @@ use windlass_api::{
     schema::Message,
 };
 
-use crate::table::Columns;
+use crate::{sub::explanation, table::Columns};
 
 /// The shape of a resource's objects.
 #[derive(Clone, Debug)]
@@ -82,13 +82,23 @@ impl Resource {
 impl From<&'static ResourceInfo> for Resource {
     fn from(info: &'static ResourceInfo) -> Self {
         let texts = |list: &'static [&'static str]| list.iter().map(|text| Cow::Borrowed(*text)).collect();
-        let subresources = info.subresources.iter().map(|sub| Subresource {
-            name: sub.name.into(),
-            kind: [sub.kind.group.into(), sub.kind.version.into(), sub.kind.kind.into()],
-            // `connect` is a word of the fact table; clients know the methods.
-            verbs: sub.verbs.iter().filter(|verb| **verb != "connect").map(|verb| Cow::Borrowed(*verb)).collect(),
-            schema: Schema::BuiltIn(sub.message),
-        });
+        let mut subresources: Vec<_> = info
+            .subresources
+            .iter()
+            .map(|sub| Subresource {
+                name: sub.name.into(),
+                kind: [sub.kind.group.into(), sub.kind.version.into(), sub.kind.kind.into()],
+                // `connect` is a word of the fact table; clients know the methods.
+                verbs: sub.verbs.iter().filter(|verb| **verb != "connect").map(|verb| Cow::Borrowed(*verb)).collect(),
+                schema: Schema::BuiltIn(sub.message),
+            })
+            .collect();
+        if let Some(own) = explanation::of(info.group, info.version, info.plural) {
+            let kind = [own.kind.group, own.kind.version, own.kind.kind].map(Cow::Borrowed);
+            let verbs = own.verbs.iter().map(|verb| Cow::Borrowed(*verb)).collect();
+            subresources.push(Subresource { name: own.name.into(), kind, verbs, schema: Schema::Unknown });
+            subresources.sort_by(|a, b| a.name.cmp(&b.name));
+        }
         Self {
             group: info.group.into(),
             version: info.version.into(),
@@ -100,7 +110,7 @@ impl From<&'static ResourceInfo> for Resource {
             verbs: texts(info.verbs),
             short_names: texts(info.short_names),
             categories: texts(info.categories),
-            subresources: subresources.collect(),
+            subresources,
             schema: Schema::BuiltIn(info.message),
             columns: None,
         }

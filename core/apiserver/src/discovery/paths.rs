@@ -92,7 +92,8 @@ pub(super) fn paths(
     if let Some(item) = build(&single, true, None) {
         emit(format!("{collection}/{{name}}"), item)?;
     }
-    for sub in &resource.subresources {
+    // What has no shape to tell is served without being described.
+    for sub in resource.subresources.iter().filter(|sub| !matches!(sub.schema, Schema::Unknown)) {
         if let Some(item) = build(&posted, true, Some(sub)) {
             emit(format!("{collection}/{{name}}/{}", sub.name), item)?;
         }

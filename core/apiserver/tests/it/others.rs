@@ -47,6 +47,14 @@ fn a_namespace_ends_when_its_finalizer_is_taken_away() {
 }
 
 #[test]
+fn pods_are_not_explained_without_a_scheduler() {
+    let rig = Rig::new();
+    let error = rig.get("pods:schedulingexplanation", "p").unwrap_err();
+    assert!(error.is(ErrorKind::NotSupported), "{error}");
+    assert_eq!(error.message(), "explaining pods without a scheduler is not supported by this server");
+}
+
+#[test]
 fn a_scale_is_read_and_written() {
     let rig = Rig::new();
     rig.create("apps/v1/deployments", deployment("d")).unwrap();

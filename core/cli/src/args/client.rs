@@ -130,6 +130,25 @@ pub(crate) struct Logs {
     pub(crate) timestamps: bool,
 }
 
+/// How an explanation is shown, other than as a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Told {
+    Json,
+    Yaml,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    /// Which pod: `pod NAME` or `pod/NAME`.
+    #[arg(required = true, value_name = "POD")]
+    pub(crate) what: Vec<String>,
+    /// How the explanation is shown.
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Told>,
+}
+
 #[derive(Debug, Arguments)]
 pub(crate) struct Exec {
     #[command(flatten)]

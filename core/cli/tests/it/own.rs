@@ -12,6 +12,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("the_guestbook_is_applied_shown_and_deleted", the_guestbook_is_applied_shown_and_deleted),
     ("a_second_process_on_one_directory_is_refused", a_second_process_on_one_directory_is_refused),
     ("several_nodes_share_the_pods", several_nodes_share_the_pods),
+    ("a_pod_without_a_node_is_explained", a_pod_without_a_node_is_explained),
     ("exit_codes_say_who_is_to_blame", exit_codes_say_who_is_to_blame),
     ("a_bad_manifest_is_named_and_changes_nothing", a_bad_manifest_is_named_and_changes_nothing),
     ("logs_and_commands_come_from_containers", logs_and_commands_come_from_containers),
@@ -155,6 +156,28 @@ fn what_a_machine_lacks_is_said_in_one_line() {
     let elsewhere = cluster.data().with_file_name("absent");
     let status = cluster.windlass(&["status", "--kubeconfig", elsewhere.to_str().expect("a path")]).failed(3);
     assert!(status.contains("windlass up") && status.lines().count() == 1, "{status}");
+}
+
+fn a_pod_without_a_node_is_explained() {
+    let cluster = Cluster::fake(&[]);
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: big}\nspec:\n  containers:\n  - name: c\n    image: i\n    \
+               resources: {requests: {cpu: 9000}}\n";
+    let file = cluster.file("pod.yaml", pod);
+    cluster.windlass(&["apply", "-f", file.to_str().expect("a path")]).ok();
+    until_so("the pod is told what would help", || {
+        let pod = cluster.windlass(&["get", "pod", "big", "-o", "json"]).ok();
+        pod.contains("It would fit with the smallest change: ")
+    });
+    let told = cluster.windlass(&["explain", "pod", "big"]).ok();
+    assert!(
+        told.starts_with("Pod default/big fits on none of 1 nodes; it would fit with the smallest change: "),
+        "{told}"
+    );
+    assert!(told.contains("NodeResourcesFit") && told.contains("cpu: 9k requested"), "{told}");
+    let json: serde_json::Value =
+        serde_json::from_str(&cluster.windlass(&["explain", "pod/big", "-o", "json"]).ok()).expect("JSON");
+    assert_eq!((&json["verdict"], &json["nodes"][0]["fits"]), (&"Unschedulable".into(), &false.into()));
+    cluster.windlass(&["explain", "node", "node-1"]).failed(2);
 }
 
 fn down_ends_a_cluster_and_purge_removes_it() {

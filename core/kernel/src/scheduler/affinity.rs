@@ -55,6 +55,34 @@ impl NodeTerm {
             && self.labels.matches(&node.labels)
     }
 
+    /// What is asked of labels and is not so on a node.
+    pub fn unmet<'a>(&'a self, node: &'a NodeView) -> impl Iterator<Item = &'a Requirement> {
+        let found = |key: &str| node.labels.get(key).map(String::as_str);
+        self.labels.requirements().iter().filter(move |asked| !asked.holds(found(asked.key())))
+    }
+
+    /// Labels with which a node would answer to it; `None` where labels alone do not do.
+    #[must_use]
+    pub fn lacks(&self, node: &NodeView) -> Option<Vec<(String, String)>> {
+        let named = self.names.iter().all(|(wanted, names)| names.iter().any(|own| *own == *node.name) == *wanted);
+        if self.labels.is_nothing() || !named {
+            return None;
+        }
+        let label = |asked: &Requirement| {
+            let first = asked.values().first();
+            let beside = |by: i64| first?.parse::<i64>().ok()?.checked_add(by).map(|number| number.to_string());
+            let value = match asked.operator() {
+                Operator::Equals | Operator::DoubleEquals | Operator::In => first?.clone(),
+                Operator::Exists => String::new(),
+                Operator::GreaterThan => beside(1)?,
+                Operator::LessThan => beside(-1)?,
+                Operator::NotEquals | Operator::NotIn | Operator::DoesNotExist => return None,
+            };
+            Some((asked.key().to_owned(), value))
+        };
+        self.unmet(node).map(label).collect()
+    }
+
     /// The names that a node must have one of, where the term says so.
     fn names(&self) -> Option<&[String]> {
         self.names.iter().find(|(wanted, _)| *wanted).map(|(_, names)| names.as_slice())

@@ -30,6 +30,20 @@ impl Score {
         })
     }
 
+    /// A score that has to be in range.
+    ///
+    /// # Panics
+    ///
+    /// Where it is not: with [`OutOfRange`], which the framework catches to name the plugin.
+    #[must_use]
+    pub fn exact(score: i64) -> Self {
+        if (0..=100).contains(&score) {
+            return Self(score);
+        }
+        // Not a bug of this process that a backtrace would help with.
+        std::panic::resume_unwind(Box::new(OutOfRange(score)))
+    }
+
     /// The part of a whole, in hundredths; nothing of nothing is nothing.
     #[must_use]
     pub fn share(part: i64, whole: i64) -> Self {
@@ -42,6 +56,10 @@ impl Score {
         self.0
     }
 }
+
+/// What [`Score::exact`] panics with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfRange(pub i64);
 
 /// Why a node, or every node, is refused. Cheap to clone: a pod may be refused by thousands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

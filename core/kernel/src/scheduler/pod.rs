@@ -35,6 +35,15 @@ impl HostPort {
     }
 }
 
+/// A claim of a volume that a pod uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimRef {
+    /// The claim's name, in the pod's namespace.
+    pub name: String,
+    /// Whether the claim is made for the pod, and goes with it.
+    pub ephemeral: bool,
+}
+
 /// Who manages a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -97,6 +106,8 @@ pub struct PodView {
     pub gates: Vec<String>,
     /// The images of its containers.
     pub images: Vec<String>,
+    /// The claims of the volumes that it uses.
+    pub claims: Vec<ClaimRef>,
     /// What its condition says about why it was not scheduled: reason and message.
     pub complaint: Option<(String, String)>,
 }

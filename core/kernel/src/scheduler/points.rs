@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     cycle::Cycle,
+    explain::{Cure, Detail, Victims},
     node::{Change, NodeView, Nodes},
     outcome::{Explanation, Fit, Preemption, Reason, Score},
     pod::PodView,
@@ -39,6 +40,12 @@ pub trait PreFilter: Debug + Send + Sync + 'static {
 
     /// Prepares for filtering.
     fn pre_filter(&self, cycle: &mut Cycle, pod: &PodView, nodes: &Nodes<'_>) -> Prepared;
+
+    /// Ways to have a pod considered that this plugin said [`Never`](Prepared::Never) to, for explanations.
+    fn cures(&self, cycle: &Cycle, pod: &PodView, nodes: &Nodes<'_>) -> Vec<Cure> {
+        let _ = (cycle, pod, nodes);
+        Vec::new()
+    }
 
     /// Accounts for another pod that is taken to be on a node.
     fn added(&self, cycle: &mut Cycle, pod: &PodView, other: &PodView, node: &NodeView) {
@@ -75,6 +82,19 @@ pub trait Filter: Debug + Send + Sync + 'static {
     fn helped_by(&self, pod: &PodView, change: &Change<'_>) -> bool {
         let _ = (pod, change);
         true
+    }
+
+    /// The numbers behind the refusal of a node, for explanations. Asked only where someone wants to know.
+    fn details(&self, cycle: &Cycle, pod: &PodView, node: &NodeView) -> Vec<Detail> {
+        let _ = (cycle, pod, node);
+        Vec::new()
+    }
+
+    /// Ways to have a node that this filter refused accepted by it. Each is tried before it is suggested, so that a
+    /// guess is allowed; without any, nothing is suggested for nodes that this filter refuses.
+    fn cures(&self, cycle: &Cycle, pod: &PodView, node: &NodeView, nodes: &Nodes<'_>) -> Vec<Cure> {
+        let _ = (cycle, pod, node, nodes);
+        Vec::new()
     }
 }
 
@@ -122,6 +142,20 @@ pub trait PostFilter: Debug + Send + Sync + 'static {
         filters: &dyn Recheck,
         explanation: &mut Explanation,
     ) -> Option<Preemption>;
+
+    /// Every node where others could make room, for explanations: what [`post_filter`](PostFilter::post_filter)
+    /// chooses from.
+    fn considered(
+        &self,
+        cycle: &Cycle,
+        pod: &PodView,
+        nodes: &Nodes<'_>,
+        filters: &dyn Recheck,
+        explanation: &Explanation,
+    ) -> Vec<Victims> {
+        let _ = (cycle, pod, nodes, filters, explanation);
+        Vec::new()
+    }
 }
 
 /// Whether a plugin has anything to say about a pod.
@@ -153,6 +187,11 @@ pub trait ScorePlugin: Debug + Send + Sync + 'static {
 
     /// How well the node suits the pod.
     fn score(&self, cycle: &Cycle, pod: &PodView, node: &NodeView) -> Score;
+
+    /// The number on a scale of its own that the score is made of, for explanations.
+    fn raw(&self, cycle: &Cycle, pod: &PodView, node: &NodeView) -> i64 {
+        self.score(cycle, pod, node).get()
+    }
 
     /// What its scores depend on. When in doubt, more than the node: that is slower and never wrong. Where it is the
     /// node, what [`prepare`](ScorePlugin::prepare) answers depends on the pod alone.

@@ -8,7 +8,7 @@ use windlass_api::{
 use super::{
     affinity::{NodeTerm, NodeTerms, PodAffinity, Weighted},
     node::{Image, NodeView},
-    pod::{HostPort, Owner, PodView},
+    pod::{ClaimRef, HostPort, Owner, PodView},
     resources::Resources,
     spread::Spread,
     taint::{Effect, Taint, Toleration},
@@ -68,9 +68,21 @@ impl PodView {
             spread: spec.topology_spread_constraints.iter().map(|c| Spread::of(c, &meta.labels)).collect(),
             gates: spec.scheduling_gates.iter().map(|gate| gate.name.clone()).collect(),
             images: spec.init_containers.iter().chain(&spec.containers).map(|c| text(&c.image)).collect(),
+            claims: claims(pod),
             complaint: unscheduled.map(|condition| (text(&condition.reason), text(&condition.message))),
         }
     }
+}
+
+/// The claims that a pod names, and those that are made for it under its own name and the volume's.
+fn claims(pod: &Pod) -> Vec<ClaimRef> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let claim = |volume: &windlass_api::core::v1::Volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(source), _) => Some(ClaimRef { name: source.claim_name.clone(), ephemeral: false }),
+        (None, Some(_)) => Some(ClaimRef { name: format!("{name}-{}", volume.name), ephemeral: true }),
+        (None, None) => None,
+    };
+    pod.spec.volumes.iter().filter_map(claim).collect()
 }
 
 fn restarts(container: &Container) -> bool {

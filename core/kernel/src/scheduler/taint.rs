@@ -38,6 +38,9 @@ pub struct Taint {
 }
 
 impl Taint {
+    /// The key of the taint of nodes that an operator closed.
+    pub const UNSCHEDULABLE: &'static str = "node.kubernetes.io/unschedulable";
+
     /// A taint.
     #[must_use]
     pub fn new(key: impl Into<String>, value: impl Into<String>, effect: Effect) -> Self {

@@ -1,5 +1,5 @@
 //! When two pods are of one class. Everything tells them apart that a plugin may look at; names, times and what the
-//! pods were told do not.
+//! pods were told do not. A pod with claims is like no other: which volumes they get is not of the nodes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -33,6 +33,7 @@ pub(super) fn alike(one: &PodView, other: &PodView) -> bool {
         spread,
         gates,
         images,
+        claims,
         complaint: _,
     } = one;
     key.namespace == other.key.namespace
@@ -53,6 +54,8 @@ pub(super) fn alike(one: &PodView, other: &PodView) -> bool {
         && *spread == other.spread
         && *gates == other.gates
         && *images == other.images
+        && claims.is_empty()
+        && other.claims.is_empty()
 }
 
 /// A number that alike pods share, and others rarely.
@@ -87,6 +90,8 @@ mod tests {
         check(&plain, &pod(json!({"priority": 1})), false);
         check(&plain, &pod(json!({"nodeSelector": {"a": "b"}})), false);
         check(&plain, &pod(json!({"tolerations": [{"operator": "Exists"}]})), false);
+        let claiming = pod(json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}));
+        check(&claiming, &claiming, false);
         check(&plain, &labelled(&[("app", "x")], json!({})), false);
     }
 }

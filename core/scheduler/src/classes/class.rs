@@ -1,6 +1,6 @@
 //! What is remembered for one class: the possible nodes in groups, kept up to date by what changed.
 
-use std::{cell::Cell, sync::atomic::Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use windlass_kernel::{
     Entropy,
@@ -13,7 +13,7 @@ use super::{
     ground::Ground,
     groups::{Groups, nth},
 };
-use crate::framework::below;
+use crate::framework::{At, below};
 
 /// What a framework asks about pods of one class.
 pub(crate) struct Rules<'a> {
@@ -24,7 +24,7 @@ pub(crate) struct Rules<'a> {
     /// The others.
     pub(crate) gauges: Vec<Gauged<'a>>,
     /// The plugin that is at work.
-    pub(crate) at: &'a Cell<&'static str>,
+    pub(crate) at: &'a At,
     pub(crate) counters: &'a Counters,
 }
 

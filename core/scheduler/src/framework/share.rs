@@ -20,6 +20,10 @@ impl Framework {
 
     fn shared(&self, at: &At, turn: &mut Turn<'_>) -> Option<Placement> {
         let classes = self.classes.as_ref()?;
+        // Claims change without the nodes, and alike names may mean a claim for each pod.
+        if !turn.pod.claims.is_empty() {
+            return None;
+        }
         if turn.pod.nominated.is_some() || self.extenders.iter().any(|(_, extender)| extender.interested(turn.pod)) {
             return None;
         }

@@ -110,15 +110,74 @@ impl ScorePlugin for Clumsy {
 }
 
 #[test]
-fn a_plugin_that_panics_is_named() {
+fn a_filter_that_panics_is_named() {
     let nodes = [empty("a"), empty("b")];
-    for (framework, said) in [
-        (Framework::default().filter(Clumsy), "plugin Clumsy panicked: dropped it"),
-        (Framework::default().score(1, Clumsy), "plugin Clumsy panicked: dropped it, too"),
-    ] {
-        assert!(decide(&framework, asking(1, 1), &nodes).unwrap_err().to_string().contains(said));
-        assert!(decide(&framework.without("Clumsy"), asking(1, 1), &nodes).is_ok());
+    let framework = Framework::default().filter(Clumsy);
+    let said = decide(&framework, asking(1, 1), &nodes).unwrap_err().to_string();
+    assert!(said.contains("plugin Clumsy panicked: dropped it"), "{said}");
+    assert!(decide(&framework.without("Clumsy"), asking(1, 1), &nodes).is_ok());
+}
+
+/// Scores what cannot be.
+#[derive(Debug)]
+struct Eager;
+
+impl ScorePlugin for Eager {
+    fn name(&self) -> &'static str {
+        "Eager"
     }
+
+    fn score(&self, _: &Cycle, _: &PodView, _: &NodeView) -> Score {
+        Score::exact(140)
+    }
+}
+
+#[test]
+fn scores_that_fail_are_named_and_the_others_decide() {
+    let nodes = [with(empty("a"), [asking(2000, 4096)]), empty("b")];
+    let framework = Framework::default().score(100, Clumsy).score(100, Eager);
+    let (pod, index, entropy) = (Arc::new(asking(100, 100)), NodeIndex::of(&nodes), SeededEntropy::new(1));
+    let (mut cycle, nodes) = (Cycle::new(), windlass_kernel::scheduler::Nodes::new(&nodes, &index));
+    let turn = Turn { pod: &pod, nodes, cycle: &mut cycle, entropy: &entropy };
+    let Decision::Place(placement) = futures::executor::block_on(framework.schedule(turn)).unwrap() else {
+        panic!("there is room");
+    };
+    assert_eq!(&*placement.node, "b");
+    let Faults(faults) = cycle.get().unwrap();
+    assert_eq!(
+        faults[..],
+        ["plugin Clumsy panicked: dropped it, too", "plugin Eager scored 140, which is not from 0 to 100"]
+    );
+}
+
+/// Answers for one node only.
+#[derive(Debug)]
+struct Short;
+
+#[async_trait]
+impl Extender for Short {
+    fn name(&self) -> &'static str {
+        "Short"
+    }
+
+    fn interested(&self, _: &PodView) -> bool {
+        true
+    }
+
+    async fn filter(&self, _: &PodView, _: &windlass_kernel::scheduler::Nodes<'_>) -> Result<Vec<Fit>> {
+        Ok(vec![Fit::Yes])
+    }
+
+    async fn score(&self, _: &PodView, _: &windlass_kernel::scheduler::Nodes<'_>) -> Result<Vec<Score>> {
+        Ok(vec![Score::MAX])
+    }
+}
+
+#[test]
+fn an_extender_that_does_not_answer_for_every_node_is_named() {
+    let nodes = [empty("a"), empty("b")];
+    let said = decide(&Framework::default().extender(1, Short), asking(1, 1), &nodes).unwrap_err().to_string();
+    assert!(said.contains("extender Short gave 1 answers for 2 nodes"), "{said}");
 }
 
 #[test]
@@ -128,4 +187,22 @@ fn thousands_of_nodes_are_sampled() {
         panic!("there is room");
     };
     assert_eq!((placement.evaluated, placement.feasible), (420, 420));
+}
+
+#[test]
+fn a_sample_starves_no_node_over_time() {
+    let nodes: Vec<_> = (0..200).map(|at| empty(&format!("n{at}"))).collect();
+    let (framework, index, entropy) = (Framework::empty().sample(1), NodeIndex::of(&nodes), SeededEntropy::new(1));
+    let (pod, mut chosen) = (Arc::new(asking(1, 1)), vec![0; nodes.len()]);
+    for _ in 0..4000 {
+        let nodes = windlass_kernel::scheduler::Nodes::new(&nodes, &index);
+        let turn = Turn { pod: &pod, nodes, cycle: &mut Cycle::new(), entropy: &entropy };
+        let Decision::Place(placement) = futures::executor::block_on(framework.schedule(turn)).unwrap() else {
+            panic!("there is room");
+        };
+        assert_eq!(placement.evaluated, 100);
+        chosen[placement.place] += 1;
+    }
+    // Twenty each, but for chance.
+    assert!(chosen.iter().all(|count| (5..=40).contains(count)), "{chosen:?}");
 }

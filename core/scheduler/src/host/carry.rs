@@ -1,6 +1,10 @@
 //! What follows a decision: permission, preparation and the binding, in a task of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use windlass_client::{
     Client,
@@ -8,11 +12,11 @@ use windlass_client::{
 };
 use windlass_kernel::{
     Clock, ClockExt, Error, Result,
-    scheduler::{Bound, Cycle, Fit, PodView},
+    scheduler::{Bound, Cycle, Fit, NodeView, PodView},
 };
 
-use super::{guarded, report::reference};
-use crate::profile::Profile;
+use super::{guarded, report::reference, storage::Stores};
+use crate::{framework::fault, profile::Profile};
 
 /// How long the API may take to bind a pod.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -26,6 +30,8 @@ pub(super) struct Carry {
     pub(super) pod: Arc<PodView>,
     pub(super) node: Arc<str>,
     pub(super) cycle: Cycle,
+    /// For a pod with claims: where they are followed, and the node.
+    pub(super) volumes: Option<(Stores, NodeView)>,
 }
 
 /// A task of the host that has ended.
@@ -78,6 +84,9 @@ impl Carry {
                 return Err(Failure::Refused(plugin.name(), said.join(", ")));
             }
         }
+        if let Some((stores, there)) = &self.volumes {
+            stores.bind(&self.client, self.clock.as_ref(), pod, there).await?;
+        }
         for plugin in &self.profile.pre_binds {
             guarded(plugin.name(), plugin.pre_bind(cycle, pod, node)).await?;
         }
@@ -93,5 +102,11 @@ impl Carry {
 
 /// Gives back what was set aside, in the opposite order.
 pub(super) fn unreserve(profile: &Profile, cycle: &Cycle, pod: &PodView, node: &str) {
-    profile.reserves.iter().rev().for_each(|plugin| plugin.unreserve(cycle, pod, node));
+    for plugin in profile.reserves.iter().rev() {
+        // One that panics must not keep the others from giving back what is theirs.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| plugin.unreserve(cycle, pod, node))) {
+            let error = fault(plugin.name(), panic.as_ref());
+            tracing::error!(pod = %pod.key, %error, "what was set aside for a pod may be lost");
+        }
+    }
 }

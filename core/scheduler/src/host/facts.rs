@@ -17,7 +17,7 @@ use windlass_kernel::{
     scheduler::{Budget, Budgets, Cycle, NamespaceLabels, Nominated, PodView, Siblings},
 };
 
-use super::crashes;
+use super::{crashes, storage::Stores};
 
 /// What is followed for plugins.
 pub(super) struct Facts {
@@ -27,6 +27,7 @@ pub(super) struct Facts {
     namespaces: Cache<()>,
     labels: Arc<Mutex<NamespaceLabels>>,
     budgets: Cache<Arc<Budget>>,
+    stores: Stores,
     nominated: Nominated,
     nominations: BTreeMap<ObjectKey, String>,
 }
@@ -70,6 +71,7 @@ impl Facts {
             namespaces,
             labels,
             budgets,
+            stores: Stores::new(informers),
             nominated: Nominated::default(),
             nominations: BTreeMap::new(),
         }
@@ -83,6 +85,12 @@ impl Facts {
         self.crashes.synced().await;
         self.namespaces.synced().await;
         self.budgets.synced().await;
+        self.stores.synced().await;
+    }
+
+    /// Claims, volumes and storage classes.
+    pub(super) fn stores(&self) -> &Stores {
+        &self.stores
     }
 
     /// Notes that room was made for a pod on a node, or that this is over.
@@ -106,12 +114,23 @@ impl Facts {
         }
     }
 
+    /// Takes back that room was made on a node for pods less important than one. Which those are.
+    pub(super) fn outrank(&mut self, pod: &PodView, node: &str) -> Vec<Arc<PodView>> {
+        let others = self.nominated.0.get(node).into_iter().flatten();
+        let less: Vec<_> = others.filter(|other| other.priority < pod.priority).map(Arc::clone).collect();
+        less.iter().for_each(|other| self.nominate(&other.key, None, None));
+        less
+    }
+
     /// Puts the facts that matter to a pod into its turn.
     pub(super) fn tell(&self, cycle: &mut Cycle, pod: &PodView) {
         if !self.nominations.is_empty() {
             cycle.set(self.nominated.clone());
         }
         cycle.set(NamespaceLabels(Arc::clone(&self.labels.lock().0)));
+        if !pod.claims.is_empty() {
+            cycle.set(self.stores.now());
+        }
         if pod.preempts && !self.budgets.is_empty() {
             let budgets = self.budgets.values().iter().map(|budget| Budget::clone(budget)).collect();
             cycle.set(Budgets(Arc::new(budgets)));

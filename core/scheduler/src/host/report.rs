@@ -23,6 +23,7 @@ pub(super) struct Report {
     reason: &'static str,
     message: String,
     preemption: Option<Preemption>,
+    released: Vec<Arc<PodView>>,
 }
 
 impl Report {
@@ -32,7 +33,13 @@ impl Report {
         message: String,
         preemption: Option<Preemption>,
     ) -> Self {
-        Self { pod: Arc::clone(pod), reason, message, preemption }
+        Self { pod: Arc::clone(pod), reason, message, preemption, released: Vec::new() }
+    }
+
+    /// Pods that no room is made for any more.
+    pub(super) fn releasing(mut self, released: Vec<Arc<PodView>>) -> Self {
+        self.released = released;
+        self
     }
 }
 
@@ -59,7 +66,11 @@ impl Reporter {
             Some(preemption) if told.is_ok() => self.make_room(&report.pod, preemption, recorder).await,
             _ => Ok(()),
         };
-        if let Err(error) = told.and(made) {
+        let mut released = Ok(());
+        for pod in &report.released {
+            released = released.and(gone(self.patch(pod, json!({"nominatedNodeName": null})).await));
+        }
+        if let Err(error) = told.and(made).and(released) {
             // The pod's next turn says it again.
             tracing::warn!(pod = %report.pod.key, %error, "cannot write down why a pod has no node");
         }

@@ -37,6 +37,11 @@ impl ScorePlugin for CrashedBefore {
         let against = cycle.get::<Crashes>().is_some_and(|crashes| self.speaks_against(crashes, node));
         if against { Score::MIN } else { Score::MAX }
     }
+
+    /// How often the workload crashed there lately: less is better.
+    fn raw(&self, cycle: &Cycle, _: &PodView, node: &NodeView) -> i64 {
+        cycle.get::<Crashes>().and_then(|crashes| crashes.0.get(&*node.name)).copied().unwrap_or_default()
+    }
 }
 
 #[derive(Debug)]

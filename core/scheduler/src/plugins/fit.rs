@@ -1,9 +1,14 @@
 //! Whether a node has enough of what a pod asks for; and the preference for nodes with the most left over.
 
+mod lack;
+mod scoring;
+
 use std::sync::Arc;
 
+pub use self::scoring::FitScoring;
 use windlass_kernel::scheduler::{
-    Change, Cycle, Filter, Fit, NodeView, PodView, Reason, Reasons, Resources, Scope, Score, ScorePlugin,
+    Change, Cure, Cycle, Detail, Filter, Fit, NodeView, Nodes, PodView, Reason, Reasons, Resources, Scope, Score,
+    ScorePlugin,
 };
 
 /// Keeps pods from nodes without enough room, and prefers the emptiest.
@@ -77,6 +82,14 @@ impl Filter for NodeResourcesFit {
             Change::PodChanged { before, after } => before.requests != after.requests,
             Change::PodPlaced(_) | Change::Other(_) => false,
         }
+    }
+
+    fn details(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> Vec<Detail> {
+        lack::of(pod, node).into_iter().map(lack::Lack::detail).collect()
+    }
+
+    fn cures(&self, _: &Cycle, pod: &PodView, node: &NodeView, _: &Nodes<'_>) -> Vec<Cure> {
+        lack::cures(pod, node)
     }
 }
 

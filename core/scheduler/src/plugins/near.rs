@@ -1,13 +1,14 @@
 //! Affinity between pods: which must or should be near each other, and which must or should not.
 
+mod cures;
 mod gauge;
 mod pairs;
 
 use std::collections::BTreeMap;
 
 use windlass_kernel::scheduler::{
-    Change, Cycle, Filter, Fit, NamespaceLabels, NodeView, Nodes, PodAffinity, PodTerm, PodView, PreFilter, Prepared,
-    Relevance, Score, ScorePlugin,
+    Change, Cure, Cycle, Detail, Filter, Fit, NamespaceLabels, NodeView, Nodes, PodAffinity, PodTerm, PodView,
+    PreFilter, Prepared, Relevance, Score, ScorePlugin,
 };
 
 use self::pairs::Pairs;
@@ -128,6 +129,14 @@ impl Filter for InterPodAffinity {
             Change::PodChanged { before, after } => before.labels != after.labels,
         }
     }
+
+    fn details(&self, cycle: &Cycle, pod: &PodView, node: &NodeView) -> Vec<Detail> {
+        cycle.get::<Known>().map(|known| known.details(pod, node)).unwrap_or_default()
+    }
+
+    fn cures(&self, cycle: &Cycle, pod: &PodView, node: &NodeView, nodes: &Nodes<'_>) -> Vec<Cure> {
+        cycle.get::<Known>().map(|known| vec![known.cure(pod, node, nodes)]).unwrap_or_default()
+    }
 }
 
 /// What the score remembers: how much pods speak for each place, and the range of sums over possible nodes.
@@ -195,6 +204,11 @@ impl ScorePlugin for InterPodAffinity {
     fn score(&self, cycle: &Cycle, _: &PodView, node: &NodeView) -> Score {
         let Some(wishes) = cycle.get::<Wishes>() else { return Score::MIN };
         Score::share(wishes.sum(node) - wishes.least, wishes.most - wishes.least)
+    }
+
+    /// The sum of what pods nearby speak for and against.
+    fn raw(&self, cycle: &Cycle, _: &PodView, node: &NodeView) -> i64 {
+        cycle.get::<Wishes>().map_or(0, |wishes| wishes.sum(node))
     }
 }
 

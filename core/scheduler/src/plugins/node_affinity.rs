@@ -2,8 +2,11 @@
 
 mod gauge;
 
+use std::sync::Arc;
+
 use windlass_kernel::scheduler::{
-    Change, Cycle, Filter, Fit, NodeView, Nodes, PodView, PreFilter, Prepared, Relevance, Scope, Score, ScorePlugin,
+    Change, Cure, Cycle, Detail, Edit, Filter, Fit, NodeView, Nodes, PodView, PreFilter, Prepared, Relevance, Scope,
+    Score, ScorePlugin,
 };
 
 /// Sends pods to nodes that their selector and affinity accept, and prefers those they prefer.
@@ -56,6 +59,46 @@ impl Filter for NodeAffinity {
             _ => false,
         }
     }
+
+    fn details(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> Vec<Detail> {
+        let found = |key: &str| node.labels.get(key).cloned();
+        let selected = selector(pod, node)
+            .map(|(key, value)| Detail::Label { wanted: format!("{key}={value}"), found: found(key) });
+        let terms = pod.node_terms.iter().filter(|terms| !terms.matches(node)).flat_map(|terms| &terms.0);
+        let unmet = terms.flat_map(|term| term.unmet(node));
+        let asked = unmet.map(|asked| Detail::Label { wanted: asked.to_string(), found: found(asked.key()) });
+        selected.chain(asked).collect()
+    }
+
+    /// To label the node as one of the terms asks, or to ask for less.
+    fn cures(&self, _: &Cycle, pod: &PodView, node: &NodeView, _: &Nodes<'_>) -> Vec<Cure> {
+        let label = |key: String, value: String| Edit::LabelNode { node: Arc::clone(&node.name), key, value };
+        let labels = || selector(pod, node).map(|(key, value)| label(key.clone(), value.clone()));
+        let drops = || selector(pod, node).map(|(key, _)| Edit::DropSelector(key.clone()));
+        let Some(terms) = pod.node_terms.as_ref().filter(|terms| !terms.matches(node)) else {
+            return vec![labels().collect(), drops().collect()];
+        };
+        // The node as the selector wants it, without what is on it: a term may want the same labels otherwise.
+        let mut selected = NodeView::named(&node.name);
+        selected.labels.clone_from(&node.labels);
+        selected.labels.extend(pod.node_selector.clone());
+        let answered = terms.0.iter().filter_map(|term| {
+            let (lacks, mut labelled) = (term.lacks(&selected)?, selected.clone());
+            labelled.labels.extend(lacks.iter().cloned());
+            pod.accepts(&labelled).then_some(lacks)
+        });
+        let mut cures: Vec<Cure> = answered
+            .map(|lacks| labels().chain(lacks.into_iter().map(|(key, value)| label(key, value))).collect())
+            .collect();
+        cures.push(labels().chain([Edit::DropNodeAffinity]).collect());
+        cures.push(drops().chain([Edit::DropNodeAffinity]).collect());
+        cures
+    }
+}
+
+/// What the node selector asks for and a node has not.
+fn selector<'a>(pod: &'a PodView, node: &'a NodeView) -> impl Iterator<Item = (&'a String, &'a String)> {
+    pod.node_selector.iter().filter(|(key, value)| node.labels.get(*key) != Some(*value))
 }
 
 impl ScorePlugin for NodeAffinity {
@@ -74,6 +117,11 @@ impl ScorePlugin for NodeAffinity {
 
     fn score(&self, cycle: &Cycle, pod: &PodView, node: &NodeView) -> Score {
         Score::share(preference(pod, node), cycle.get::<Highest>().map_or(0, |highest| highest.0))
+    }
+
+    /// The sum of the preferences that the node answers to.
+    fn raw(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> i64 {
+        preference(pod, node)
     }
 }
 

@@ -1,6 +1,10 @@
 //! Whether a node takes pods at all, and whether a pod insists on a node by name.
 
-use windlass_kernel::scheduler::{Change, Cycle, Effect, Filter, Fit, NodeView, PodView, Scope, Taint};
+use std::sync::Arc;
+
+use windlass_kernel::scheduler::{
+    Change, Cure, Cycle, Edit, Effect, Filter, Fit, NodeView, Nodes, PodView, Scope, Taint,
+};
 
 /// Keeps pods away from nodes that an operator closed.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +16,7 @@ impl Filter for NodeUnschedulable {
     }
 
     fn filter(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> Fit {
-        let closed = || Taint::new("node.kubernetes.io/unschedulable", "", Effect::NoSchedule);
+        let closed = || Taint::new(Taint::UNSCHEDULABLE, "", Effect::NoSchedule);
         Fit::or_never(!node.unschedulable || pod.tolerates(&closed()), "node(s) were unschedulable")
     }
 
@@ -26,6 +30,11 @@ impl Filter for NodeUnschedulable {
             Change::NodeChanged { before, after } => before.unschedulable && !after.unschedulable,
             _ => false,
         }
+    }
+
+    /// That the pod puts up with it is no cure: an operator has a reason.
+    fn cures(&self, _: &Cycle, _: &PodView, node: &NodeView, _: &Nodes<'_>) -> Vec<Cure> {
+        vec![vec![Edit::Uncordon(Arc::clone(&node.name))]]
     }
 }
 

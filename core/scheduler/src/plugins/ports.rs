@@ -1,6 +1,8 @@
 //! Ports of the node: two pods cannot take the same.
 
-use windlass_kernel::scheduler::{Change, Cycle, Filter, Fit, NodeView, Nodes, PodView, PreFilter, Prepared, Scope};
+use windlass_kernel::scheduler::{
+    Change, Cure, Cycle, Detail, Edit, Filter, Fit, HostPort, NodeView, Nodes, PodView, PreFilter, Prepared, Scope,
+};
 
 /// Keeps pods from nodes where a port they take is taken.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +46,21 @@ impl Filter for NodePorts {
             _ => false,
         }
     }
+
+    fn details(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> Vec<Detail> {
+        taken(pod, node).cloned().map(Detail::Port).collect()
+    }
+
+    /// To do without the ports that are taken.
+    fn cures(&self, _: &Cycle, pod: &PodView, node: &NodeView, _: &Nodes<'_>) -> Vec<Cure> {
+        vec![taken(pod, node).cloned().map(Edit::DropPort).collect()]
+    }
+}
+
+/// The pod's ports that others of a node have.
+fn taken<'a>(pod: &'a PodView, node: &'a NodeView) -> impl Iterator<Item = &'a HostPort> {
+    let others = || node.pods().iter().flat_map(|other| &other.ports);
+    pod.ports.iter().filter(move |own| others().any(|other| own.collides(other)))
 }
 
 #[cfg(test)]

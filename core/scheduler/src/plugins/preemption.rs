@@ -5,7 +5,7 @@ mod choice;
 use std::{cmp::Reverse, sync::Arc};
 
 use windlass_kernel::scheduler::{
-    Budgets, Cycle, Explanation, NodeView, Nodes, PodView, PostFilter, Preemption, Recheck,
+    Budgets, Cycle, Explanation, NodeView, Nodes, PodView, PostFilter, Preemption, Recheck, Victims,
 };
 
 use self::choice::{Candidate, best};
@@ -39,6 +39,17 @@ impl PostFilter for DefaultPreemption {
     ) -> Option<Preemption> {
         find(cycle, pod, nodes, filters, explanation, pod.priority)
     }
+
+    fn considered(
+        &self,
+        cycle: &Cycle,
+        pod: &PodView,
+        nodes: &Nodes<'_>,
+        filters: &dyn Recheck,
+        explanation: &Explanation,
+    ) -> Vec<Victims> {
+        all(cycle, pod, nodes, filters, explanation, pod.priority)
+    }
 }
 
 impl PostFilter for BandedPreemption {
@@ -56,6 +67,34 @@ impl PostFilter for BandedPreemption {
     ) -> Option<Preemption> {
         find(cycle, pod, nodes, filters, explanation, pod.priority.min(self.from))
     }
+
+    fn considered(
+        &self,
+        cycle: &Cycle,
+        pod: &PodView,
+        nodes: &Nodes<'_>,
+        filters: &dyn Recheck,
+        explanation: &Explanation,
+    ) -> Vec<Victims> {
+        all(cycle, pod, nodes, filters, explanation, pod.priority.min(self.from))
+    }
+}
+
+/// Every node where evicting pods whose priority is below a limit would make room, with the victims there.
+fn all(
+    cycle: &Cycle,
+    pod: &PodView,
+    nodes: &Nodes<'_>,
+    filters: &dyn Recheck,
+    explanation: &Explanation,
+    below: i32,
+) -> Vec<Victims> {
+    if !pod.preempts || leaving(pod, nodes) {
+        return Vec::new();
+    }
+    let curable = explanation.refusals.iter().filter(|refusal| refusal.curable);
+    let candidates = curable.filter_map(|refusal| candidate(cycle, pod, &nodes.all()[refusal.place], filters, below));
+    candidates.map(|Candidate { node, victims, violations }| Victims { node, pods: victims, violations }).collect()
 }
 
 /// Looks for room by evicting pods whose priority is below a limit.

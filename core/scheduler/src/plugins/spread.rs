@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use windlass_api::selector::Labels;
 use windlass_kernel::scheduler::{
-    Change, Cycle, Filter, Fit, NodeView, Nodes, PodView, Policy, PreFilter, Prepared, Relevance, Score, ScorePlugin,
-    Siblings, Spread, Unsatisfiable,
+    Change, Cure, Cycle, Detail, Edit, Filter, Fit, NodeView, Nodes, PodView, Policy, PreFilter, Prepared, Relevance,
+    Score, ScorePlugin, Siblings, Spread, Unsatisfiable,
 };
 
 use self::places::{Places, kin};
@@ -138,6 +138,46 @@ impl Filter for PodTopologySpread {
             Change::Other(_) => false,
         }
     }
+
+    fn details(&self, cycle: &Cycle, pod: &PodView, node: &NodeView) -> Vec<Detail> {
+        violated(cycle, pod, node).map(|(.., detail)| detail).collect()
+    }
+
+    /// To make preferences of the constraints that do not hold; those of the profile yield to one that the pod states.
+    fn cures(&self, cycle: &Cycle, pod: &PodView, node: &NodeView, _: &Nodes<'_>) -> Vec<Cure> {
+        let mut missed = violated(cycle, pod, node).peekable();
+        if pod.spread.is_empty()
+            && let Some((_, spread, _)) = missed.peek()
+        {
+            let preference = Spread { unsatisfiable: Unsatisfiable::ScheduleAnyway, ..Spread::clone(spread) };
+            return vec![vec![Edit::StateSpread(Box::new(preference))]];
+        }
+        vec![missed.map(|(at, spread, _)| Edit::RelaxSpread { topology: spread.topology.clone(), at }).collect()]
+    }
+}
+
+/// The constraints that would not hold on a node: where each stands among those that it is one of, and by how much it
+/// is missed.
+fn violated<'a>(
+    cycle: &'a Cycle,
+    pod: &'a PodView,
+    node: &'a NodeView,
+) -> impl Iterator<Item = (usize, &'a Spread, Detail)> + use<'a> {
+    let hard = cycle.get::<Hard>().map(|Hard(hard)| hard.as_slice()).unwrap_or_default();
+    let own = pod.spread.iter().enumerate();
+    let own = own.filter(|(_, own)| own.unsatisfiable == Unsatisfiable::DoNotSchedule).map(|(at, _)| at);
+    // Beyond the pod's own are those of the profile, where it has none.
+    own.chain(0..).zip(hard).filter_map(|(at, (spread, places))| {
+        let topology = spread.topology.clone();
+        let Some(place) = node.labels.get(&spread.topology) else {
+            return Some((at, spread, Detail::Label { wanted: topology, found: None }));
+        };
+        let (kin, least) = (places.at(place), places.least(spread.min_domains));
+        let itself = i64::from(spread.selector.matches(&pod.labels));
+        let (place, max_skew) = (place.clone(), spread.max_skew);
+        let missed = kin + itself - least > max_skew;
+        missed.then_some((at, spread, Detail::Skew { topology, place, kin, least, max_skew }))
+    })
 }
 
 /// Whether kin must, or only should, be spread over failure domains.
@@ -268,6 +308,11 @@ impl ScorePlugin for PodTopologySpread {
             return Score::MAX;
         }
         Score::share(soft.most + soft.least - soft.crowd(pod, node), soft.most)
+    }
+
+    /// How crowded the node's places are: less is better.
+    fn raw(&self, cycle: &Cycle, pod: &PodView, node: &NodeView) -> i64 {
+        cycle.get::<Soft>().map_or(0, |soft| soft.crowd(pod, node))
     }
 }
 

@@ -5,7 +5,8 @@ mod gauge;
 use std::sync::Arc;
 
 use windlass_kernel::scheduler::{
-    Change, Cycle, Effect, Filter, Fit, NodeView, Nodes, PodView, Reason, Relevance, Scope, Score, ScorePlugin,
+    Change, Cure, Cycle, Detail, Edit, Effect, Filter, Fit, NodeView, Nodes, PodView, Reason, Relevance, Scope, Score,
+    ScorePlugin, Taint,
 };
 
 /// Keeps pods from nodes whose taints they do not tolerate, and prefers nodes that discourage them least.
@@ -44,6 +45,24 @@ impl Filter for TaintToleration {
             _ => false,
         }
     }
+
+    fn details(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> Vec<Detail> {
+        repelling(pod, node).cloned().map(Detail::Taint).collect()
+    }
+
+    /// To tolerate them all. What a controller says of the node's health is not for a pod to put up with.
+    fn cures(&self, _: &Cycle, pod: &PodView, node: &NodeView, _: &Nodes<'_>) -> Vec<Cure> {
+        let cure = |taint: &Taint| match &*taint.key {
+            Taint::UNSCHEDULABLE => Some(Edit::Uncordon(Arc::clone(&node.name))),
+            key if key.starts_with("node.kubernetes.io/") => None,
+            _ => Some(Edit::Tolerate(taint.clone())),
+        };
+        repelling(pod, node).map(cure).collect::<Option<Cure>>().into_iter().collect()
+    }
+}
+
+fn repelling<'a>(pod: &'a PodView, node: &'a NodeView) -> impl Iterator<Item = &'a Taint> {
+    node.taints.iter().filter(|taint| taint.repels() && !pod.tolerates(taint))
 }
 
 impl ScorePlugin for TaintToleration {
@@ -60,6 +79,11 @@ impl ScorePlugin for TaintToleration {
     fn score(&self, cycle: &Cycle, pod: &PodView, node: &NodeView) -> Score {
         let most = cycle.get::<Most>().map_or(0, |most| most.0);
         Score::saturating(100 - Score::share(discouraging(pod, node), most).get())
+    }
+
+    /// How many taints discourage the pod.
+    fn raw(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> i64 {
+        discouraging(pod, node)
     }
 }
 

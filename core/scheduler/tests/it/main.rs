@@ -1,6 +1,10 @@
 //! The scheduler in a cluster: the real API server, fake nodes, virtual time.
 
+mod explain;
 mod rig;
+mod room;
+mod volumes;
+mod watchdog;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use windlass_apiserver::{ApiServer, access::Rbac};
 use windlass_client::{Client, Informers, Select, informer::Parts};
 use windlass_kernel::{Api, Clock, ClockExt, Entropy, Identity, Spawn, SpawnExt, Stop, Store, Task};
 use windlass_node::host::{Host as NodeHost, Registration};
-use windlass_scheduler::{Config, Host, identity};
+use windlass_scheduler::{Config, Explaining, Host, Questions, identity};
 use windlass_store::MemoryStore;
 use windlass_testkit::{
     FakeAgent, FakeNode,
@@ -30,6 +30,7 @@ pub(crate) struct Rig {
     pub(crate) client: Client,
     server: Arc<ApiServer>,
     nodes: Vec<Task>,
+    questions: std::cell::RefCell<Option<Questions>>,
 }
 
 impl Rig {
@@ -37,7 +38,9 @@ impl Rig {
         let clock: Arc<dyn Clock> = handle.clone();
         let spawn: Arc<dyn Spawn> = handle.clone();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::clone(&clock), Arc::clone(&spawn)));
+        let (explaining, questions) = Explaining::new(Arc::clone(&clock), Arc::clone(&spawn));
         let server = ApiServer::builder()
+            .explainer(Arc::new(explaining))
             .store(Arc::clone(&store))
             .clock(clock)
             .entropy(handle.clone())
@@ -51,7 +54,8 @@ impl Rig {
         let account = json!({"metadata": {"namespace": "default", "name": "default"}});
         let account: ServiceAccount = serde_json::from_value(account).unwrap();
         client.create(&account).await.unwrap();
-        Self { handle, client, server, nodes: Vec::new() }
+        let questions = std::cell::RefCell::new(Some(questions));
+        Self { handle, client, server, nodes: Vec::new(), questions }
     }
 
     pub(crate) fn informers(&self, identity: Identity) -> Informers {
@@ -63,7 +67,10 @@ impl Rig {
 
     /// Runs a scheduler until the task is dropped.
     pub(crate) fn scheduler(&self, config: Config) -> Task {
-        let host = Host::new(&self.informers(identity()), config);
+        let mut host = Host::new(&self.informers(identity()), config);
+        if let Some(questions) = self.questions.take() {
+            host = host.answering(questions);
+        }
         self.handle.spawn("scheduler", host.run(Stop::new()))
     }
 
@@ -89,6 +96,11 @@ impl Rig {
             .modify::<Node>("", name, |node| node.spec.taints.retain(|t| t.key != "node.kubernetes.io/not-ready"))
             .await
             .unwrap();
+    }
+
+    /// A client with an identity that RBAC applies to.
+    pub(crate) fn client_as(&self, identity: Identity) -> Client {
+        Client::new(self.server.clone() as Arc<dyn Api>, Arc::new(identity))
     }
 
     /// Creates a pod that asks for so many CPUs, with more fields in its spec.
@@ -124,6 +136,11 @@ impl Rig {
         };
         self.until(name, || async { said(&*self.get(name).await).is_some() }).await;
         said(&*self.get(name).await).unwrap()
+    }
+
+    /// Waits until that contains a text: before, the pod may have been told of nodes that were not ready yet.
+    pub(crate) async fn complains(&self, name: &str, text: &str) {
+        self.until(text, || async { self.complaint(name).await.contains(text) }).await;
     }
 
     /// Waits for an event about a pod.

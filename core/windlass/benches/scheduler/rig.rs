@@ -21,10 +21,10 @@ use windlass::{
     client::{Cache, Client, Select},
     kernel::{
         Result, Scheduler, SpawnExt, Stop, Task,
-        scheduler::{Change, Decision, PodView, Turn},
+        scheduler::{Change, Decision, Diagnose, PodView, Turn},
     },
     rim::{SystemClock, TokioSpawn},
-    scheduler::{Config, Framework, Host, Patience, Profile},
+    scheduler::{Config, Framework, Host, Profile},
     store::DiskStore,
 };
 
@@ -49,6 +49,10 @@ impl Scheduler for Gated {
 
     fn helped_by(&self, pod: &PodView, refused_by: &[&'static str], change: &Change<'_>) -> bool {
         self.framework.helped_by(pod, refused_by, change)
+    }
+
+    fn diagnoses(&self) -> Option<&dyn Diagnose> {
+        self.framework.diagnoses()
     }
 }
 
@@ -140,8 +144,8 @@ impl Rig {
     /// Starts the scheduler, and holds back its turns once it knows all that is there.
     pub(super) async fn scheduler(&mut self) {
         let gate = Gated { framework: self.framework.clone(), reached: Stop::new(), open: Stop::new() };
-        let profile = Profile::new("default-scheduler", gate.clone());
-        let config = Config { profiles: vec![profile], patience: Patience::default() };
+        let profile = Profile::new("default-scheduler", gate.clone()).trusted();
+        let config = Config { profiles: vec![profile], ..Config::default() };
         let client = self.cluster.client_as(windlass::scheduler::identity()).with_user_agent("kube-scheduler");
         let stop = Stop::new();
         let host = Host::new(&self.cluster.informers(client), config).run(stop.clone());

@@ -11,6 +11,7 @@ use windlass_controllers::{Config, autoscaler::MetricSource, certificates::Signe
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, Keys, Result, Spawn, Stop, Store,
 };
+use windlass_scheduler::Explaining;
 use windlass_store::MemoryStore;
 
 use super::{Cluster, Ending, NodeSource};
@@ -230,6 +231,10 @@ impl Builder {
             .entropy(Arc::clone(&entropy))
             .spawn(Arc::clone(&spawn))
             .node_agents(Arc::clone(&agents) as _);
+        let (explaining, questions) = Explaining::new(Arc::clone(&clock), Arc::clone(&spawn));
+        if !self.bare {
+            server = server.explainer(Arc::new(explaining));
+        }
         server = match self.authorizer {
             Some(own) => server.authorizer(own),
             None => {
@@ -267,6 +272,7 @@ impl Builder {
                 controllers: self.controllers,
                 config: self.config,
                 scheduling: self.scheduling,
+                questions,
                 candidacy: self.candidacy,
             };
             cluster.tasks.extend(components::start(&cluster, components));

@@ -359,6 +359,15 @@ impl windlass_kernel::scheduler::Filter for Counting {
 }
 
 #[test]
+fn pods_with_claims_are_searched_for() {
+    let (framework, mut snapshot) = (Framework::default().without("VolumeBinding"), cluster(10));
+    let claiming = json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]});
+    let pods = (0..5).map(|at| named(&format!("p{at}"), labelled(&[], claiming.clone())));
+    place(&framework, &mut snapshot, pods);
+    assert_eq!((framework.savings().shared, framework.savings().searched), (0, 5));
+}
+
+#[test]
 fn what_may_depend_on_more_than_the_node_is_asked_each_time() {
     let (framework, mut snapshot) = (Framework::default().filter(Counting), cluster(10));
     let pods = || (0..5).map(|at| named(&format!("p{at}"), labelled(&[], json!({}))));

@@ -1,0 +1,134 @@
+//! Pods with claims, with the binder of the controllers played by the test.
+
+use serde_json::{Value, json};
+use windlass_api::{
+    core::v1::{PersistentVolume, PersistentVolumeClaim},
+    storage::v1::StorageClass,
+    types::Resource,
+};
+use windlass_scheduler::Config;
+
+use crate::rig::{Rig, run};
+
+async fn create<T: Resource>(rig: &Rig, object: Value) {
+    rig.client.create::<T>(&serde_json::from_value(object).unwrap()).await.unwrap();
+}
+
+async fn class(rig: &Rig, name: &str, mode: &str) {
+    let class = json!({"metadata": {"name": name}, "provisioner": "example.org/disks", "volumeBindingMode": mode});
+    create::<StorageClass>(rig, class).await;
+}
+
+async fn claim(rig: &Rig, name: &str, class: &str) {
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
+        "storageClassName": class});
+    create::<PersistentVolumeClaim>(rig, json!({"metadata": {"namespace": "default", "name": name}, "spec": spec}))
+        .await;
+}
+
+/// A volume that only one node reaches.
+async fn volume(rig: &Rig, name: &str, class: &str, node: &str) {
+    let asked = json!([{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]);
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "storageClassName": class,
+        "hostPath": {"path": "/tmp"}, "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": asked}]}}});
+    create::<PersistentVolume>(rig, json!({"metadata": {"name": name}, "spec": spec})).await;
+    let mut volume = (*rig.client.get::<PersistentVolume>("", name).await.unwrap()).clone();
+    volume.status.phase = Some("Available".into());
+    rig.client.update_status(&volume).await.unwrap();
+}
+
+fn using(claim: &str) -> Value {
+    json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]})
+}
+
+/// What the binder does in the end: the claim names its volume.
+async fn bound(rig: &Rig, claim: &str, volume: &str) {
+    rig.client
+        .modify::<PersistentVolumeClaim>("default", claim, |own| {
+            own.spec.volume_name = Some(volume.into());
+            own.metadata.annotations.insert("pv.kubernetes.io/bind-completed".into(), "yes".into());
+        })
+        .await
+        .unwrap();
+}
+
+#[test]
+fn a_claim_that_waits_is_given_a_volume_where_the_pod_goes() {
+    run(40, |mut rig| async move {
+        let _scheduler = rig.scheduler(Config::default());
+        rig.node("a", "8", &[]).await;
+        rig.node("b", "8", &[]).await;
+        class(&rig, "late", "WaitForFirstConsumer").await;
+        volume(&rig, "v", "late", "b").await;
+        claim(&rig, "c", "late").await;
+        rig.pod("p", "1", using("c")).await;
+        rig.until("the volume is given away", || async {
+            let volume = rig.client.get::<PersistentVolume>("", "v").await.unwrap();
+            volume.spec.claim_ref.as_ref().and_then(|own| own.name.as_deref()) == Some("c")
+        })
+        .await;
+        assert_eq!(rig.node_of("p").await, None);
+        bound(&rig, "c", "v").await;
+        assert_eq!(rig.placed("p").await, "b");
+    });
+}
+
+#[test]
+fn a_volume_that_is_to_be_made_is_made_where_the_pod_goes() {
+    run(41, |mut rig| async move {
+        let _scheduler = rig.scheduler(Config::default());
+        rig.node("a", "8", &[]).await;
+        class(&rig, "made", "WaitForFirstConsumer").await;
+        claim(&rig, "c", "made").await;
+        rig.pod("p", "1", using("c")).await;
+        rig.until("the claim says where", || async {
+            let claim = rig.client.get::<PersistentVolumeClaim>("default", "c").await.unwrap();
+            claim.metadata.annotations.get("volume.kubernetes.io/selected-node").map(String::as_str) == Some("a")
+        })
+        .await;
+        volume(&rig, "made-for-c", "made", "a").await;
+        bound(&rig, "c", "made-for-c").await;
+        assert_eq!(rig.placed("p").await, "a");
+    });
+}
+
+#[test]
+fn a_provisioner_that_cannot_do_it_sends_the_pod_back() {
+    run(42, |mut rig| async move {
+        let _scheduler = rig.scheduler(Config::default());
+        rig.node("a", "8", &[]).await;
+        class(&rig, "made", "WaitForFirstConsumer").await;
+        claim(&rig, "c", "made").await;
+        rig.pod("p", "1", using("c")).await;
+        let selected = || async {
+            let claim = rig.client.get::<PersistentVolumeClaim>("default", "c").await.unwrap();
+            claim.metadata.annotations.contains_key("volume.kubernetes.io/selected-node")
+        };
+        rig.until("the claim says where", selected).await;
+        rig.client
+            .modify::<PersistentVolumeClaim>("default", "c", |claim| {
+                claim.metadata.annotations.remove("volume.kubernetes.io/selected-node");
+            })
+            .await
+            .unwrap();
+        rig.complains("p", "the selected node of claim default/c was reset").await;
+        rig.until("the claim says where, again", selected).await;
+    });
+}
+
+#[test]
+fn a_pod_waits_for_its_claims() {
+    run(43, |mut rig| async move {
+        let _scheduler = rig.scheduler(Config::default());
+        rig.node("a", "8", &[]).await;
+        class(&rig, "now", "Immediate").await;
+        rig.pod("p", "1", using("c")).await;
+        let expect = "Unschedulable: 0/1 nodes are available: persistentvolumeclaim \"c\" not found.";
+        rig.complains("p", expect).await;
+        claim(&rig, "c", "now").await;
+        rig.complains("p", "pod has unbound immediate PersistentVolumeClaims").await;
+        volume(&rig, "v", "now", "a").await;
+        bound(&rig, "c", "v").await;
+        assert_eq!(rig.placed("p").await, "a");
+    });
+}

@@ -12,7 +12,7 @@ mod resources;
 mod status;
 
 pub(crate) use self::{
-    apply::run as apply, delete::run as delete, exec::run as exec, get::run as get, logs::run as logs,
+    apply::run as apply, connect::access, delete::run as delete, exec::run as exec, get::run as get, logs::run as logs,
     status::run as status,
 };
 

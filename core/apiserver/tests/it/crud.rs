@@ -158,6 +158,9 @@ fn selectors_select() {
     let page = paged.as_mut().unwrap();
     assert_eq!((names(page), page.remaining), (vec!["b".to_owned()], None));
     let odd = rig.list("configmaps", |request| request.options.field_selector = "spec.x=y".into());
+    let only = "\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"";
+    assert_eq!(odd.unwrap_err().message(), only);
+    let odd = rig.list("pods", |request| request.options.field_selector = "spec.x=y".into());
     assert_eq!(odd.unwrap_err().message(), "field label not supported: spec.x");
 }
 

@@ -160,7 +160,7 @@ async fn reviews(w: World) {
     let mut elsewhere = review("LocalSubjectAccessReview", "list");
     elsewhere["spec"]["resourceAttributes"]["namespace"] = "default".into();
     let target = format!("{group}/namespaces/{}/localsubjectaccessreviews", w.namespace);
-    w.create(&target, &elsewhere).await.refused(422, "Invalid");
+    w.create(&target, &elsewhere).await.refused(400, "BadRequest");
 }
 
 async fn own(w: World) {

@@ -69,8 +69,9 @@ async fn deep(w: World) {
         let answer = w.send("PATCH", &target, &[("content-type", APPLY)], text.into()).await;
         assert!(matches!(answer.code, 400 | 422), "apply: {} {}", answer.code, answer.text());
     }
-    let nested = "[".repeat(depth);
-    w.send("POST", &w.path("configmaps"), &[("content-type", YAML)], nested.into()).await.refused(400, "BadRequest");
+    for nested in ["[".repeat(depth), "a: ".to_owned() + &"{b: ".repeat(depth), "- ".repeat(depth)] {
+        w.send("POST", &w.path("configmaps"), &[("content-type", YAML)], nested.into()).await.refused(400, "BadRequest");
+    }
     // Aliases that stand for more aliases.
     let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
     for level in 1..12 {
@@ -109,7 +110,8 @@ async fn many(w: World) {
     warned.with(201);
     let told: usize = warned.warnings().iter().map(|warning| warning.len()).sum();
     assert!(told < 64 * 1024, "{told} bytes of warnings");
-    let twice = format!("{{\"metadata\":{{\"name\":\"c\"}},\"data\":{{{}}}}}", vec!["\"k\":\"v\""; 200_000].join(","));
+    let each: Vec<String> = (0..100_000).map(|number| format!("\"k{number}\":\"\",\"k{number}\":\"\"")).collect();
+    let twice = format!("{{\"metadata\":{{\"name\":\"c\"}},\"data\":{{{}}}}}", each.join(","));
     w.send("POST", &strict, &[("content-type", JSON)], twice.into()).await.refused(400, "BadRequest");
     lives(&w).await;
 }

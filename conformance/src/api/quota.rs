@@ -7,7 +7,7 @@ use super::{
     Check,
     answer::says,
     objects::map,
-    world::{MERGE, World},
+    world::{MERGE, World, template},
 };
 
 const AREA: &str = "limits";
@@ -79,7 +79,7 @@ async fn counted(w: World) {
     used(&w, &target, "resourcequotas", "1").await;
     w.create(&w.path("configmaps"), &map("a")).await.with(201);
     used(&w, &target, "configmaps", "2").await;
-    w.create(&w.path("podtemplates"), &json!({"metadata": {"name": "t"}})).await.with(201);
+    w.create(&w.path("podtemplates"), &template("t")).await.with(201);
     used(&w, &target, "count/podtemplates", "1").await;
     w.create(&w.path("secrets"), &json!({"metadata": {"name": "s"}})).await.with(201);
     used(&w, &target, "secrets", "1").await;

@@ -9,7 +9,7 @@ use super::{
     Check,
     answer::{names, version},
     objects::map,
-    world::{MERGE, World},
+    world::{MERGE, World, labelled, template},
 };
 
 const AREA: &str = "watch";
@@ -108,7 +108,7 @@ async fn changes(w: World) {
 async fn synthetic(w: World) {
     let collection = w.path("podtemplates");
     for name in ["a", "b"] {
-        w.create(&collection, &json!({"metadata": {"name": name}})).await.with(201);
+        w.create(&collection, &template(name)).await.with(201);
     }
     for query in ["", "?resourceVersion=0"] {
         let mut watch = w.watch(&format!("{collection}{query}")).await;
@@ -169,13 +169,12 @@ async fn write(w: &World, names: &[&str]) {
     for (turn, name) in names.iter().cycle().take(12).enumerate() {
         let target = w.at("podtemplates", name);
         match turn % 4 {
-            0 => drop(w.create(&w.path("podtemplates"), &json!({"metadata": {"name": name}})).await),
+            0 => drop(w.create(&w.path("podtemplates"), &template(name)).await),
             3 => drop(w.delete(&target).await),
             _ => drop(w.patch(&target, MERGE, &json!({"metadata": {"labels": {"turn": turn.to_string()}}})).await),
         }
     }
-    let end = json!({"metadata": {"name": format!("end-{}", names[0])}});
-    w.create(&w.path("podtemplates"), &end).await.with(201);
+    w.create(&w.path("podtemplates"), &template(&format!("end-{}", names[0]))).await.with(201);
 }
 
 /// All events up to the ends of three writers, in short.
@@ -204,7 +203,7 @@ async fn order(w: World) {
 
 /// The model of an informer: a list, and every event after it.
 async fn model(w: World) {
-    w.create(&w.path("podtemplates"), &json!({"metadata": {"name": "a"}})).await.with(201);
+    w.create(&w.path("podtemplates"), &template("a")).await.with(201);
     let list = w.get(&w.path("podtemplates")).await.ok();
     let mut state: BTreeMap<String, String> =
         names(&list).iter().zip(list["items"].as_array().into_iter().flatten()).map(|(name, item)| ((*name).to_owned(), version(item))).collect();
@@ -227,7 +226,7 @@ async fn model(w: World) {
 async fn streamed(w: World) {
     let collection = w.path("podtemplates");
     for name in ["a", "b"] {
-        w.create(&collection, &json!({"metadata": {"name": name}})).await.with(201);
+        w.create(&collection, &template(name)).await.with(201);
     }
     let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     for version_ in ["", "&resourceVersion=", "&resourceVersion=0"] {
@@ -260,7 +259,7 @@ async fn timeout(w: World) {
 
 async fn shapes(w: World) {
     let collection = w.path("podtemplates");
-    w.create(&collection, &json!({"metadata": {"name": "a"}})).await.with(201);
+    w.create(&collection, &template("a")).await.with(201);
     let mut tables = w.watch_as(&collection, super::reads::TABLE).await;
     let table = tables.object("ADDED").await;
     assert_eq!((&table["kind"], &table["rows"][0]["cells"][0]), (&json!("Table"), &json!("a")));
@@ -287,7 +286,7 @@ async fn everywhere(w: World) {
     w.later(format!("/api/v1/namespaces/{other}"));
     w.create("/api/v1/namespaces", &json!({"metadata": {"name": other}})).await.with(201);
     let mut watch = w.watch(&format!("/api/v1/podtemplates?labelSelector=run%3D{}", w.prefix())).await;
-    let object = |name: &str| json!({"metadata": {"name": name, "labels": {"run": w.prefix()}}});
+    let object = |name: &str| labelled(name, "run", w.prefix());
     w.create(&w.path("podtemplates"), &object("a")).await.with(201);
     w.create(&format!("/api/v1/namespaces/{other}/podtemplates"), &object("b")).await.with(201);
     assert_eq!(watch.expect("ADDED", "a").await["metadata"]["namespace"], w.namespace);
@@ -314,14 +313,14 @@ async fn bookmarks(w: World) {
 
 async fn forgotten(w: World) {
     let collection = w.path("podtemplates");
-    let from = version(&w.create(&collection, &json!({"metadata": {"name": "a"}})).await.with(201));
+    let from = version(&w.create(&collection, &template("a")).await.with(201));
     for waited in 0.. {
         let answer = w.get(&format!("{collection}?resourceVersion={from}&resourceVersionMatch=Exact")).await;
         if answer.code == 410 {
             break;
         }
         assert!(waited < 33, "a version is still kept after eleven minutes");
-        w.create(&collection, &json!({"metadata": {"generateName": "u"}})).await.with(201);
+        w.create(&collection, &template(&format!("u{waited}"))).await.with(201);
         w.pause(Duration::from_secs(20)).await;
     }
     let answer = w.get(&format!("{collection}?watch=true&resourceVersion=1&timeoutSeconds=5")).await;

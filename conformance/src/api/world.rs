@@ -236,6 +236,18 @@ impl World {
     }
 }
 
+/// A pod template: an object on which nobody acts.
+pub(super) fn template(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}})
+}
+
+/// The same with a label.
+pub(super) fn labelled(name: &str, label: &str, value: &str) -> Value {
+    let mut template = template(name);
+    template["metadata"]["labels"] = json!({label: value});
+    template
+}
+
 pub(super) fn body(object: &Value) -> Bytes {
     object.to_string().into()
 }

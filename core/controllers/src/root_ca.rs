@@ -1,7 +1,5 @@
 //! The root CA publisher: every namespace has the certificate that the API server is trusted by.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use windlass_api::{
     core::v1::{ConfigMap, Namespace},
@@ -25,7 +23,9 @@ pub struct RootCas {
     client: Client,
     certificate: String,
     namespaces: Cache<bool>,
-    published: Cache<Arc<ConfigMap>>,
+    /// Whether what is published is right. It follows what the runner follows, so that it is never behind a change that
+    /// woke this controller.
+    published: Cache<bool>,
 }
 
 impl RootCas {
@@ -33,8 +33,14 @@ impl RootCas {
         let namespaces = tools.informers.projected::<Namespace, _>(Select::all(), vec![], |namespace| {
             Some(namespace.metadata.deletion_timestamp.is_none())
         });
-        let published = tools.informers.typed(Select::all().named(NAME));
         let certificate = tools.config.root_certificate.clone();
+        let wanted = certificate.clone();
+        let published = tools.informers.cache(&Select::all().of(gvr::<ConfigMap>()), vec![], move |document| {
+            claim::own_key(document).iter().any(|key| key.name == NAME).then(|| {
+                let map = document.typed::<ConfigMap>();
+                map.is_ok_and(|map| map.data.get(ENTRY) == Some(&wanted))
+            })
+        });
         Self { client: tools.client.clone(), certificate, namespaces, published }
     }
 }
@@ -62,10 +68,9 @@ impl Controller for RootCas {
         if self.certificate.is_empty() || self.namespaces.get(key) != Some(true) {
             return Ok(Requeue::OnChange);
         }
-        let right = |map: &ConfigMap| map.data.get(ENTRY) == Some(&self.certificate);
         match self.published.get(&ObjectKey::new(key.name.clone(), NAME)) {
-            Some(map) if right(&map) => {}
-            Some(_) => {
+            Some(true) => {}
+            Some(false) => {
                 let mend = |map: &mut ConfigMap| map.data = [(ENTRY.to_owned(), self.certificate.clone())].into();
                 claim::settled(self.client.modify(&key.name, NAME, mend).await.map(drop))?;
             }

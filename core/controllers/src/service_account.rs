@@ -28,8 +28,11 @@ impl ServiceAccounts {
         let namespaces = tools.informers.projected::<Namespace, _>(Select::all(), vec![], |namespace| {
             Some(namespace.metadata.deletion_timestamp.is_none())
         });
-        let accounts = Select::all().named(DEFAULT).of(gvr::<ServiceAccount>());
-        let accounts = tools.informers.cache(&accounts, vec![], |_| Some(()));
+        // What the runner follows too: such a cache is never behind a change that woke this controller.
+        let accounts = Select::all().of(gvr::<ServiceAccount>());
+        let accounts = tools.informers.cache(&accounts, vec![], |document| {
+            claim::own_key(document).iter().any(|key| key.name == DEFAULT).then_some(())
+        });
         Self { client: tools.client.clone(), namespaces, accounts }
     }
 }

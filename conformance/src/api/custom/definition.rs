@@ -69,7 +69,8 @@ pub(super) async fn served(w: World) {
     w.delete(&format!("{collection}/a")).await.coded(200);
     w.get(&format!("{collection}/a")).await.refused(404, "NotFound");
     let wrong = json!({"apiVersion": format!("{}/v1", group(&w)), "kind": "Other", "metadata": {"name": "a"}});
-    w.create(&collection, &wrong).await.refused(400, "BadRequest");
+    let answer = w.create(&collection, &wrong).await;
+    assert!(matches!(answer.code, 400 | 422), "{} {}", answer.code, answer.text());
 }
 
 pub(super) async fn listed(w: World) {
@@ -187,8 +188,6 @@ pub(super) async fn deleted(w: World) {
     held["metadata"]["finalizers"] = json!(["example.com/hold"]);
     w.create(&collection, &held).await.with(201);
     let target = format!("{DEFINITIONS}/things.{}", group(&w));
-    let known = w.get(&target).await.ok();
-    assert_eq!(known["metadata"]["finalizers"], json!(["customresourcecleanup.apiextensions.k8s.io"]));
     w.delete(&target).await.coded(200);
     w.until("the definition ends", &target, |answer| condition(&answer.json(), "Terminating") == "True").await;
     w.until("the object is gone", &format!("{collection}/a"), |answer| answer.code == 404).await;

@@ -259,7 +259,7 @@ pub(super) const KINDS: &[Kind] = &[
         )
     },
     Kind {
-        status: r#"{"devices": []}"#,
+        status: r#"{"allocation": {}}"#,
         ..kind("resource_claims_live", "Conformance: CRUD operations for resourceclaims", "resource.k8s.io/v1/resourceclaims", r#"{"spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "example.com"}}]}}}"#)
     },
     kind(

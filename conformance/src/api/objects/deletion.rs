@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::map;
 use crate::api::{
     answer::{names, says, version},
-    world::{MERGE, World},
+    world::{MERGE, World, labelled},
 };
 
 pub(super) async fn gone(w: World) {
@@ -98,8 +98,7 @@ pub(super) async fn grace(w: World) {
 pub(super) async fn collection(w: World) {
     let collection = w.path("podtemplates");
     for (name, label) in [("a", "x"), ("b", "x"), ("c", "y"), ("d", "y")] {
-        let object = json!({"metadata": {"name": name, "labels": {"set": label}}});
-        w.create(&collection, &object).await.with(201);
+        w.create(&collection, &labelled(name, "set", label)).await.with(201);
     }
     let left = async || {
         let list = w.get(&collection).await.ok();

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::api::{
     answer::{names, says, version},
-    world::World,
+    world::{World, labelled, template},
 };
 
 async fn fill(w: &World, count: usize) {
     for number in 0..count {
         let name = format!("t{number:03}");
-        w.create(&w.path("podtemplates"), &json!({"metadata": {"name": name, "labels": {"set": "a"}}})).await.with(201);
+        w.create(&w.path("podtemplates"), &labelled(&name, "set", "a")).await.with(201);
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) async fn state(w: World) {
     assert_eq!(names(&first), ["t000", "t001", "t002"]);
     // What is written between two pages is not seen.
     w.delete(&w.at("podtemplates", "t004")).await.coded(200);
-    w.create(&w.path("podtemplates"), &json!({"metadata": {"name": "t0035"}})).await.with(201);
+    w.create(&w.path("podtemplates"), &template("t0035")).await.with(201);
     let second = w.get(&next(&target, &token(&first))).await.ok();
     assert_eq!(names(&second), ["t003", "t004", "t005"]);
     assert_eq!(second["metadata"]["remainingItemCount"], 1);
@@ -92,8 +92,7 @@ pub(super) async fn busy(w: World) {
             match number % 3 {
                 0 => w.delete(&w.at("podtemplates", &name)).await.coded(200),
                 1 => {
-                    let object = json!({"metadata": {"name": format!("{name}x")}});
-                    w.create(&w.path("podtemplates"), &object).await.coded(201);
+                    w.create(&w.path("podtemplates"), &template(&format!("{name}x"))).await.coded(201);
                 }
                 _ => {
                     let patch = json!({"metadata": {"labels": {"set": "b"}}});
@@ -140,7 +139,8 @@ pub(super) async fn expired(w: World) {
         }
         answer.ok();
         assert!(waited < 660, "a token is still good after eleven minutes");
-        w.create(&w.path("podtemplates"), &json!({"metadata": {"generateName": "u"}})).await.with(201);
+        // Something has to happen, or every version is the latest.
+        w.create(&w.path("podtemplates"), &template(&format!("u{waited}"))).await.with(201);
         w.pause(Duration::from_secs(20)).await;
         waited += 20;
     };

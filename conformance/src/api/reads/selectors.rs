@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::api::{
     answer::{names, says},
-    world::World,
+    world::{World, template},
 };
 
 /// A resource, an object of it, and selectors of fields with whether they select it.
@@ -132,7 +132,9 @@ pub(super) async fn labels(w: World) {
     for (name, labels) in
         [("a", json!({"app": "x", "tier": "1"})), ("b", json!({"app": "y", "example.com/z": ""})), ("c", json!({}))]
     {
-        w.create(&w.path("podtemplates"), &json!({"metadata": {"name": name, "labels": labels}})).await.with(201);
+        let mut object = template(name);
+        object["metadata"]["labels"] = labels;
+        w.create(&w.path("podtemplates"), &object).await.with(201);
     }
     for (selector, expect) in [
         ("app=x", "a"),

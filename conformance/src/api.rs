@@ -31,11 +31,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{
-    FutureExt,
-    future::BoxFuture,
-    stream::BoxStream,
-};
+use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use windlass_kernel::{Clock, Result, dial::ByteStream};
 
 pub use self::answer::Answer;

@@ -19,7 +19,9 @@ const ESCALATION: &str =
 pub(super) const CHECKS: &[Check] = &[
     Check::new(AREA, "a_role_gives_what_its_rules_say", RBAC, |w| roles(w).boxed()),
     Check::new(AREA, "a_refusal_says_who_cannot_do_what_and_where", RBAC, |w| refusal(w).boxed()),
-    Check::new(AREA, "access_is_reviewed_for_others", "Conformance: SubjectReview, API Operations", |w| reviews(w).boxed()),
+    Check::new(AREA, "access_is_reviewed_for_others", "Conformance: SubjectReview, API Operations", |w| {
+        reviews(w).boxed()
+    }),
     Check::new(
         AREA,
         "one_learns_who_one_is_and_what_one_may",
@@ -51,12 +53,9 @@ pub(super) const CHECKS: &[Check] = &[
         "https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation",
         |w| impersonation(w).boxed(),
     ),
-    Check::new(
-        AREA,
-        "a_wrong_credential_is_unauthorized",
-        "RFC 9110, 15.5.2: 401 Unauthorized",
-        |w| unauthorized(w).boxed(),
-    ),
+    Check::new(AREA, "a_wrong_credential_is_unauthorized", "RFC 9110, 15.5.2: 401 Unauthorized", |w| {
+        unauthorized(w).boxed()
+    }),
 ];
 
 /// Asks as somebody else.
@@ -67,7 +66,9 @@ async fn acting(w: &World, user: &str, method: &str, target: &str, object: Optio
 
 /// Gives a user a role of the namespace with these rules.
 async fn grant(w: &World, user: &str, name: &str, rules: Value) {
-    w.create(&w.path("rbac.authorization.k8s.io/v1/roles"), &json!({"metadata": {"name": name}, "rules": rules})).await.with(201);
+    w.create(&w.path("rbac.authorization.k8s.io/v1/roles"), &json!({"metadata": {"name": name}, "rules": rules}))
+        .await
+        .with(201);
     let binding = json!({"metadata": {"name": name}, "subjects": [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}],
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}});
     w.create(&w.path("rbac.authorization.k8s.io/v1/rolebindings"), &binding).await.with(201);
@@ -75,7 +76,9 @@ async fn grant(w: &World, user: &str, name: &str, rules: Value) {
     let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {"user": user,
         "resourceAttributes": {"verb": "list", "resource": "configmaps", "namespace": w.namespace}}});
     for _ in 0..200 {
-        if w.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", &review).await.with(201)["status"]["allowed"] == true {
+        if w.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", &review).await.with(201)["status"]["allowed"]
+            == true
+        {
             return;
         }
         w.pause(std::time::Duration::from_millis(25)).await;
@@ -111,22 +114,33 @@ async fn refusal(w: World) {
         (
             "GET",
             w.path("pods"),
-            format!("pods is forbidden: User \"{user}\" cannot list resource \"pods\" in API group \"\" in the namespace \"{}\"", w.namespace),
+            format!(
+                "pods is forbidden: User \"{user}\" cannot list resource \"pods\" in API group \"\" in the namespace \"{}\"",
+                w.namespace
+            ),
         ),
         (
             "GET",
             w.at("apps/v1/deployments", "d"),
-            format!("deployments.apps \"d\" is forbidden: User \"{user}\" cannot get resource \"deployments\" in API group \"apps\" in the namespace \"{}\"", w.namespace),
+            format!(
+                "deployments.apps \"d\" is forbidden: User \"{user}\" cannot get resource \"deployments\" in API group \"apps\" in the namespace \"{}\"",
+                w.namespace
+            ),
         ),
         (
             "DELETE",
             "/api/v1/nodes/n".into(),
-            format!("nodes \"n\" is forbidden: User \"{user}\" cannot delete resource \"nodes\" in API group \"\" at the cluster scope"),
+            format!(
+                "nodes \"n\" is forbidden: User \"{user}\" cannot delete resource \"nodes\" in API group \"\" at the cluster scope"
+            ),
         ),
         (
             "GET",
             w.at("pods", "p") + "/log",
-            format!("pods \"p\" is forbidden: User \"{user}\" cannot get resource \"pods/log\" in API group \"\" in the namespace \"{}\"", w.namespace),
+            format!(
+                "pods \"p\" is forbidden: User \"{user}\" cannot get resource \"pods/log\" in API group \"\" in the namespace \"{}\"",
+                w.namespace
+            ),
         ),
         ("GET", "/metrics".into(), format!("forbidden: User \"{user}\" cannot get path \"/metrics\"")),
     ] {
@@ -145,7 +159,8 @@ async fn reviews(w: World) {
             "spec": {"user": user, "groups": ["g"], "resourceAttributes": {"verb": verb, "resource": "configmaps", "namespace": w.namespace}}})
     };
     for (verb, allowed) in [("list", true), ("delete", false)] {
-        let made = w.create(&format!("{group}/subjectaccessreviews"), &review("SubjectAccessReview", verb)).await.with(201);
+        let made =
+            w.create(&format!("{group}/subjectaccessreviews"), &review("SubjectAccessReview", verb)).await.with(201);
         assert_eq!(made["status"]["allowed"], allowed, "{verb}: {made}");
         assert_eq!(made["spec"]["user"], user.as_str());
         let target = format!("{group}/namespaces/{}/localsubjectaccessreviews", w.namespace);
@@ -171,20 +186,34 @@ async fn own(w: World) {
     for (verb, allowed) in [("list", true), ("delete", false)] {
         let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": {"verb": verb, "resource": "configmaps", "namespace": w.namespace}}});
-        let headers = [("impersonate-user", user.as_str()), ("impersonate-group", "system:authenticated"), ("content-type", JSON)];
-        let made = w.send("POST", &format!("{group}/selfsubjectaccessreviews"), &headers, body(&review)).await.with(201);
+        let headers = [
+            ("impersonate-user", user.as_str()),
+            ("impersonate-group", "system:authenticated"),
+            ("content-type", JSON),
+        ];
+        let made =
+            w.send("POST", &format!("{group}/selfsubjectaccessreviews"), &headers, body(&review)).await.with(201);
         assert_eq!(made["status"]["allowed"], allowed, "{verb}");
     }
-    let headers = [("impersonate-user", user.as_str()), ("impersonate-group", "system:authenticated"), ("content-type", JSON)];
+    let headers =
+        [("impersonate-user", user.as_str()), ("impersonate-group", "system:authenticated"), ("content-type", JSON)];
     let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": w.namespace}});
     let made = w.send("POST", &format!("{group}/selfsubjectrulesreviews"), &headers, body(&review)).await.with(201);
     let rules = made["status"]["resourceRules"].as_array().cloned().unwrap_or_default();
-    assert!(rules.iter().any(|rule| rule["resources"] == json!(["configmaps"]) && rule["verbs"] == json!(["list"])), "{made}");
+    assert!(
+        rules.iter().any(|rule| rule["resources"] == json!(["configmaps"]) && rule["verbs"] == json!(["list"])),
+        "{made}"
+    );
     assert_eq!(made["status"]["incomplete"], false);
     let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
-    let made = w.send("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", &headers, body(&review)).await.with(201);
+    let made =
+        w.send("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", &headers, body(&review)).await.with(201);
     assert_eq!(made["status"]["userInfo"]["username"], user.as_str());
-    assert!(made["status"]["userInfo"]["groups"].as_array().is_some_and(|groups| groups.contains(&json!("system:authenticated"))));
+    assert!(
+        made["status"]["userInfo"]["groups"]
+            .as_array()
+            .is_some_and(|groups| groups.contains(&json!("system:authenticated")))
+    );
 }
 
 async fn escalation(w: World) {
@@ -258,7 +287,16 @@ async fn aggregated(w: World) {
 }
 
 async fn defaults(w: World) {
-    for name in ["cluster-admin", "admin", "edit", "view", "system:discovery", "system:public-info-viewer", "system:basic-user", "system:node"] {
+    for name in [
+        "cluster-admin",
+        "admin",
+        "edit",
+        "view",
+        "system:discovery",
+        "system:public-info-viewer",
+        "system:basic-user",
+        "system:node",
+    ] {
         let role = w.get(&format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}")).await.ok();
         assert_eq!(role["metadata"]["labels"]["kubernetes.io/bootstrapping"], "rbac-defaults", "{name}");
     }

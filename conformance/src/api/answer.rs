@@ -45,7 +45,9 @@ impl Answer {
     pub fn json(&self) -> Value {
         match serde_json::from_slice(&self.body) {
             Ok(value) => value,
-            Err(error) => panic!("{} was answered {} and not in JSON ({error}): {}", self.asked, self.code, self.start()),
+            Err(error) => {
+                panic!("{} was answered {} and not in JSON ({error}): {}", self.asked, self.code, self.start())
+            }
         }
     }
 
@@ -98,7 +100,11 @@ impl Answer {
         let status = self.refused(422, "Invalid");
         let causes = causes(&status);
         for field in fields {
-            assert!(causes.iter().any(|(own, _)| own == field), "{}: no cause has the field {field:?}: {status}", self.asked);
+            assert!(
+                causes.iter().any(|(own, _)| own == field),
+                "{}: no cause has the field {field:?}: {status}",
+                self.asked
+            );
         }
         status
     }

@@ -117,7 +117,8 @@ async fn conflict(w: World) {
     assert_eq!(status["details"]["causes"][0]["message"], "conflict with \"one\"");
     let both = apply(&w, &target, "two", &config("a", &json!({"k": "2", "l": "2"}))).await.refused(409, "Conflict");
     assert_eq!(causes(&both).len(), 2);
-    let forced = w.patch(&format!("{target}?force=true&fieldManager=two"), APPLY, &config("a", &json!({"k": "2"}))).await.ok();
+    let forced =
+        w.patch(&format!("{target}?force=true&fieldManager=two"), APPLY, &config("a", &json!({"k": "2"}))).await.ok();
     assert_eq!(forced["data"], json!({"k": "2", "l": "1"}));
     assert_eq!(entry(&forced, "one")["fieldsV1"], json!({"f:data": {"f:l": {}}}), "who loses a field owns it no more");
     assert_eq!(entry(&forced, "two")["fieldsV1"], json!({"f:data": {"f:k": {}}}));
@@ -180,7 +181,8 @@ async fn subresources(w: World) {
     assert!(own["fieldsV1"]["f:status"].is_object() && own["fieldsV1"].get("f:spec").is_none(), "{own}");
     assert_eq!(after["spec"]["replicas"], 0);
     // Whoever scales owns the number of replicas, under the name that it has in the object.
-    let scaled = w.patch(&format!("{target}/scale?fieldManager=three"), MERGE, &json!({"spec": {"replicas": 1}})).await.ok();
+    let scaled =
+        w.patch(&format!("{target}/scale?fieldManager=three"), MERGE, &json!({"spec": {"replicas": 1}})).await.ok();
     assert_eq!(scaled["kind"], "Scale");
     let after = w.get(&target).await.ok();
     let own = entry(&after, "three");
@@ -194,7 +196,8 @@ async fn subresources(w: World) {
 
 async fn updates(w: World) {
     let target = w.at("configmaps", "a");
-    let made = w.send("POST", &w.path("configmaps"), &[("user-agent", "maker/v1 (x)")], body(&map("a"))).await.with(201);
+    let made =
+        w.send("POST", &w.path("configmaps"), &[("user-agent", "maker/v1 (x)")], body(&map("a"))).await.with(201);
     assert_eq!(managers(&made), ["maker Update"], "without a manager the user agent is one, up to the first slash");
     let patched = w.patch(&format!("{target}?fieldManager=two"), MERGE, &json!({"data": {"k": "w"}})).await.ok();
     assert_eq!(entry(&patched, "two")["fieldsV1"], json!({"f:data": {"f:k": {}}}));
@@ -233,7 +236,8 @@ async fn upgrade(w: World) {
     let after = apply(&w, &target, "kubectl", &config("a", &json!({"k": "2"}))).await.ok();
     assert_eq!(after["data"]["k"], "2");
     let annotation = after["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"].as_str();
-    let annotation: Value = serde_json::from_str(annotation.unwrap_or_default()).expect("what was applied last, as JSON");
+    let annotation: Value =
+        serde_json::from_str(annotation.unwrap_or_default()).expect("what was applied last, as JSON");
     assert_eq!(annotation["data"], json!({"k": "2"}), "the annotation follows");
 }
 
@@ -251,8 +255,10 @@ async fn validated(w: World) {
         change(&mut object);
         object
     };
-    let managed = with(&|object| object["metadata"]["managedFields"] = json!([{"manager": "x", "operation": "Apply",
-        "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {}}}]));
+    let managed = with(&|object| {
+        object["metadata"]["managedFields"] = json!([{"manager": "x", "operation": "Apply",
+        "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {}}}])
+    });
     let status = apply(&w, &target, "one", &managed).await.refused(400, "BadRequest");
     says(&status, &["metadata.managedFields must be nil"]);
     for wrong in [

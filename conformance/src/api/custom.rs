@@ -11,9 +11,12 @@ const AREA: &str = "custom";
 const PAGE: &str = "https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/";
 
 pub(super) const CHECKS: &[Check] = &[
-    Check::new(AREA, "a_definition_is_established_and_served", "Conformance: Custom Resource Definition, create", |w| {
-        definition::served(w).boxed()
-    }),
+    Check::new(
+        AREA,
+        "a_definition_is_established_and_served",
+        "Conformance: Custom Resource Definition, create",
+        |w| definition::served(w).boxed(),
+    ),
     Check::new(
         AREA,
         "definitions_are_listed_watched_and_deleted_together",

@@ -62,10 +62,16 @@ pub(super) const CHECKS: &[Check] = &[
 
 async fn version(w: World) {
     let info = w.get("/version").await.ok();
-    for field in ["major", "minor", "gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"] {
+    for field in
+        ["major", "minor", "gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"]
+    {
         assert!(info[field].is_string(), "{field} is not in {info}");
     }
-    let wanted = format!("v{}.{}.", info["major"].as_str().unwrap_or_default(), info["minor"].as_str().unwrap_or_default().trim_end_matches('+'));
+    let wanted = format!(
+        "v{}.{}.",
+        info["major"].as_str().unwrap_or_default(),
+        info["minor"].as_str().unwrap_or_default().trim_end_matches('+')
+    );
     assert!(info["gitVersion"].as_str().unwrap_or_default().starts_with(&wanted), "{info}");
 }
 
@@ -129,15 +135,20 @@ async fn served(w: World) {
 async fn aggregated(w: World) {
     for (root, prefix) in [("/api", ""), ("/apis", "/")] {
         let document = w.get_as(root, AGGREGATED).await.ok();
-        assert_eq!((&document["kind"], &document["apiVersion"]), (&json!("APIGroupDiscoveryList"), &json!("apidiscovery.k8s.io/v2")));
+        assert_eq!(
+            (&document["kind"], &document["apiVersion"]),
+            (&json!("APIGroupDiscoveryList"), &json!("apidiscovery.k8s.io/v2"))
+        );
         for group in list(&document, "items") {
             let name = group["metadata"]["name"].as_str().unwrap_or_default();
             for version in list(group, "versions") {
                 assert_eq!(version["freshness"], "Current", "{name}");
                 let path = format!("{root}{prefix}{name}/{}", version["version"].as_str().unwrap_or_default());
                 let legacy = w.get(&path).await.ok();
-                let told: Vec<_> = list(version, "resources").iter().map(|resource| resource["resource"].clone()).collect();
-                let mut own: Vec<_> = list(&legacy, "resources").iter().map(|resource| resource["name"].clone()).collect();
+                let told: Vec<_> =
+                    list(version, "resources").iter().map(|resource| resource["resource"].clone()).collect();
+                let mut own: Vec<_> =
+                    list(&legacy, "resources").iter().map(|resource| resource["name"].clone()).collect();
                 own.retain(|name| !name.as_str().unwrap_or_default().contains('/'));
                 assert_eq!(sorted(&told), sorted(&own), "{path}");
                 let pods = list(version, "resources").iter().find(|resource| resource["resource"] == "pods");
@@ -145,7 +156,8 @@ async fn aggregated(w: World) {
                     assert_eq!(pods["responseKind"]["kind"], "Pod");
                     assert_eq!((&pods["scope"], &pods["singularResource"]), (&json!("Namespaced"), &json!("pod")));
                     assert_eq!((&pods["shortNames"], &pods["categories"]), (&json!(["po"]), &json!(["all"])));
-                    let below: Vec<_> = list(pods, "subresources").iter().map(|sub| sub["subresource"].clone()).collect();
+                    let below: Vec<_> =
+                        list(pods, "subresources").iter().map(|sub| sub["subresource"].clone()).collect();
                     for sub in ["status", "log", "exec", "binding", "eviction", "ephemeralcontainers", "resize"] {
                         assert!(below.contains(&json!(sub)), "pods have no {sub}: {below:?}");
                     }
@@ -202,13 +214,17 @@ async fn third(w: World) {
     let target = paths["api/v1"]["serverRelativeURL"].as_str().unwrap_or_default();
     let core = w.get(target).await.ok();
     let one = &core["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"];
-    let parameters: Vec<_> = list(&one["patch"], "parameters").iter().map(|parameter| parameter["name"].clone()).collect();
+    let parameters: Vec<_> =
+        list(&one["patch"], "parameters").iter().map(|parameter| parameter["name"].clone()).collect();
     for name in ["dryRun", "fieldManager", "fieldValidation", "force"] {
         assert!(parameters.contains(&json!(name)), "a patch of a pod has no {name}");
     }
     assert_eq!(one["get"]["x-kubernetes-group-version-kind"], json!({"group": "", "version": "v1", "kind": "Pod"}));
     let spec = &core["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
-    assert_eq!((&spec["x-kubernetes-list-type"], &spec["x-kubernetes-patch-merge-key"]), (&json!("map"), &json!("name")));
+    assert_eq!(
+        (&spec["x-kubernetes-list-type"], &spec["x-kubernetes-patch-merge-key"]),
+        (&json!("map"), &json!("name"))
+    );
 }
 
 async fn second(w: World) {
@@ -241,7 +257,12 @@ async fn metrics(w: World) {
     answer.coded(200);
     assert!(answer.header("content-type").starts_with("text/plain"), "{}", answer.header("content-type"));
     let text = answer.text();
-    for name in ["apiserver_request_total", "apiserver_request_duration_seconds_bucket", "apiserver_current_inflight_requests", "process_start_time_seconds"] {
+    for name in [
+        "apiserver_request_total",
+        "apiserver_request_duration_seconds_bucket",
+        "apiserver_current_inflight_requests",
+        "process_start_time_seconds",
+    ] {
         assert!(text.lines().any(|line| line.starts_with(name)), "there is no {name}");
     }
 }
@@ -257,6 +278,9 @@ async fn public(w: World) {
 async fn kubernetes(w: World) {
     let service = w.get("/api/v1/namespaces/default/services/kubernetes").await.ok();
     assert_eq!(service["spec"]["ports"][0]["name"], "https");
-    assert_eq!((&service["spec"]["ports"][0]["port"], &service["spec"]["ports"][0]["protocol"]), (&json!(443), &json!("TCP")));
+    assert_eq!(
+        (&service["spec"]["ports"][0]["port"], &service["spec"]["ports"][0]["protocol"]),
+        (&json!(443), &json!("TCP"))
+    );
     assert!(service["spec"]["clusterIP"].is_string() && service["spec"].get("selector").is_none(), "{service}");
 }

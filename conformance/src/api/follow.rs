@@ -27,7 +27,8 @@ impl Following {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer.split_to(end + 1);
-                self.trace.note(format!("  {}", String::from_utf8_lossy(&line[..end]).chars().take(500).collect::<String>()));
+                self.trace
+                    .note(format!("  {}", String::from_utf8_lossy(&line[..end]).chars().take(500).collect::<String>()));
                 return match serde_json::from_slice(&line) {
                     Ok(event) => Some(event),
                     Err(error) => panic!("{}: an event is not JSON ({error})", self.asked),

@@ -17,7 +17,12 @@ const AREA: &str = "input";
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 pub(super) const CHECKS: &[Check] = &[
-    Check::new(AREA, "nesting_without_end_is_a_bad_request", "RFC 8259, 9: a parser may set limits on the depth of nesting", |w| deep(w).boxed()),
+    Check::new(
+        AREA,
+        "nesting_without_end_is_a_bad_request",
+        "RFC 8259, 9: a parser may set limits on the depth of nesting",
+        |w| deep(w).boxed(),
+    ),
     Check::new(
         AREA,
         "what_is_too_large_is_not_read",
@@ -33,19 +38,29 @@ pub(super) const CHECKS: &[Check] = &[
         "https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding-idl",
         |w| protobuf(w).boxed(),
     ),
-    Check::new(AREA, "a_packed_body_is_not_unpacked_without_bounds", "RFC 9110, 8.4: Content-Encoding", |w| packed(w).boxed()),
+    Check::new(AREA, "a_packed_body_is_not_unpacked_without_bounds", "RFC 9110, 8.4: Content-Encoding", |w| {
+        packed(w).boxed()
+    }),
     Check::new(AREA, "a_patch_that_grows_is_bounded", "RFC 6902: JSON Patch, 4.5 copy", |w| growing(w).boxed()),
     Check::new(AREA, "a_path_is_only_what_it_says", "RFC 3986, 2.1 and 6.2.2.3", |w| paths(w).boxed()),
-    Check::new(AREA, "queries_without_end_are_refused_or_answered", "RFC 9110, 15.5.15: 414 URI Too Long", |w| queries(w).boxed()),
+    Check::new(AREA, "queries_without_end_are_refused_or_answered", "RFC 9110, 15.5.15: 414 URI Too Long", |w| {
+        queries(w).boxed()
+    }),
+    Check::new(AREA, "half_open_connections_are_in_nobodys_way", "RFC 8446: TLS 1.3, 4.1.2 Client Hello", |w| {
+        connections::half_open(w).boxed()
+    }),
+    Check::new(AREA, "requests_that_never_end_are_in_nobodys_way", "RFC 9112, 6: Message Body", |w| {
+        connections::slow(w).boxed()
+    }),
     Check::new(
         AREA,
-        "half_open_connections_are_in_nobodys_way",
-        "RFC 8446: TLS 1.3, 4.1.2 Client Hello",
-        |w| connections::half_open(w).boxed(),
+        "messages_of_two_lengths_are_refused",
+        "RFC 9112, 6.1: Transfer-Encoding and Content-Length",
+        |w| connections::smuggled(w).boxed(),
     ),
-    Check::new(AREA, "requests_that_never_end_are_in_nobodys_way", "RFC 9112, 6: Message Body", |w| connections::slow(w).boxed()),
-    Check::new(AREA, "messages_of_two_lengths_are_refused", "RFC 9112, 6.1: Transfer-Encoding and Content-Length", |w| connections::smuggled(w).boxed()),
-    Check::new(AREA, "streams_reset_in_a_row_are_in_nobodys_way", "RFC 9113, 10.5; CVE-2023-44487", |w| connections::reset(w).boxed()),
+    Check::new(AREA, "streams_reset_in_a_row_are_in_nobodys_way", "RFC 9113, 10.5; CVE-2023-44487", |w| {
+        connections::reset(w).boxed()
+    }),
 ];
 
 /// The server answers as ever.
@@ -70,7 +85,9 @@ async fn deep(w: World) {
         assert!(matches!(answer.code, 400 | 422), "apply: {} {}", answer.code, answer.text());
     }
     for nested in ["[".repeat(depth), "a: ".to_owned() + &"{b: ".repeat(depth), "- ".repeat(depth)] {
-        w.send("POST", &w.path("configmaps"), &[("content-type", YAML)], nested.into()).await.refused(400, "BadRequest");
+        w.send("POST", &w.path("configmaps"), &[("content-type", YAML)], nested.into())
+            .await
+            .refused(400, "BadRequest");
     }
     // Aliases that stand for more aliases.
     let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
@@ -125,7 +142,9 @@ async fn text(w: World) {
     let lonely = "{\"metadata\": {\"name\": \"b\"}, \"data\": {\"k\": \"\\ud800\"}}";
     let answer = w.send("POST", &w.path("configmaps"), &[("content-type", JSON)], lonely.into()).await;
     assert!(matches!(answer.code, 201 | 400), "half of a pair: {} {}", answer.code, answer.text());
-    for text in ["", "{", "{\"metadata\"", "nul", "{\"metadata\": {\"name\": \"c\"}} trailing", "\u{0}", "{'metadata': 1}"] {
+    for text in
+        ["", "{", "{\"metadata\"", "nul", "{\"metadata\": {\"name\": \"c\"}} trailing", "\u{0}", "{'metadata': 1}"]
+    {
         w.send("POST", &w.path("configmaps"), &[("content-type", JSON)], text.into()).await.refused(400, "BadRequest");
     }
     lives(&w).await;
@@ -139,7 +158,8 @@ async fn numbers(w: World) {
         )
     };
     for replicas in ["1.5", "1e30", "99999999999", "-9223372036854775809", "\"3\"", "true", "[]", "1e"] {
-        let answer = w.send("POST", &w.path("apps/v1/replicasets"), &[("content-type", JSON)], set(replicas).into()).await;
+        let answer =
+            w.send("POST", &w.path("apps/v1/replicasets"), &[("content-type", JSON)], set(replicas).into()).await;
         answer.refused(400, "BadRequest");
     }
     let negative = w.send("POST", &w.path("apps/v1/replicasets"), &[("content-type", JSON)], set("-1").into()).await;
@@ -170,14 +190,16 @@ async fn protobuf(w: World) {
     for at in 4..fine.len() {
         let mut bytes = fine.clone();
         bytes[at] ^= 0x81;
-        let answer = w.send("POST", &(w.path("configmaps") + "?dryRun=All"), &[("content-type", PROTOBUF)], bytes.into()).await;
+        let answer =
+            w.send("POST", &(w.path("configmaps") + "?dryRun=All"), &[("content-type", PROTOBUF)], bytes.into()).await;
         assert!(answer.code < 500, "a flipped byte at {at}: {} {}", answer.code, answer.text());
     }
     lives(&w).await;
 }
 
 async fn packed(w: World) {
-    let bytes = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\x56\x4a\xcb\x57\xb2\x52\x4a\x4a\x2c\x52\xaa\x05\0\xf4\x5a\x63\x96\x0d\0\0\0";
+    let bytes =
+        b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\x56\x4a\xcb\x57\xb2\x52\x4a\x4a\x2c\x52\xaa\x05\0\xf4\x5a\x63\x96\x0d\0\0\0";
     let headers = [("content-type", JSON), ("content-encoding", "gzip")];
     let answer = w.send("POST", &w.path("configmaps"), &headers, Bytes::from_static(bytes)).await;
     assert!((400..500).contains(&answer.code), "{} {}", answer.code, answer.text());
@@ -189,8 +211,9 @@ async fn growing(w: World) {
     object["metadata"]["annotations"] = json!({"a": "x".repeat(1000)});
     let made = w.create(&w.path("configmaps"), &object).await.with(201);
     // Each copies all that was copied before it into itself.
-    let copies: Vec<Value> =
-        (0..60).map(|number| json!({"op": "copy", "from": "/metadata", "path": format!("/metadata/annotations/c{number}")})).collect();
+    let copies: Vec<Value> = (0..60)
+        .map(|number| json!({"op": "copy", "from": "/metadata", "path": format!("/metadata/annotations/c{number}")}))
+        .collect();
     let answer = w.patch(&w.at("configmaps", "a"), PATCH, &copies.into()).await;
     assert!((400..500).contains(&answer.code), "{} {}", answer.code, answer.text());
     assert_eq!(w.get(&w.at("configmaps", "a")).await.ok(), made);

@@ -33,7 +33,13 @@ pub(super) struct Kind {
 
 pub(super) fn checks() -> impl Iterator<Item = Check> {
     let kinds = namespaced::KINDS.iter().chain(cluster::KINDS);
-    kinds.map(|kind| Check { area: "kinds", name: kind.name, clause: kind.clause, needs: |_| None, run: Run::Kind(kind) })
+    kinds.map(|kind| Check {
+        area: "kinds",
+        name: kind.name,
+        clause: kind.clause,
+        needs: |_| None,
+        run: Run::Kind(kind),
+    })
 }
 
 /// Walks through the life of three objects of a kind.
@@ -88,7 +94,8 @@ impl<'a> Subject<'a> {
 
     fn object(&self, name: &str) -> Value {
         let text = self.kind.fields.replace("$NAMESPACE", &self.w.namespace).replace("$NAME", &self.object_name(name));
-        let mut object: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("the fields of {}: {error}", self.kind.resource));
+        let mut object: Value =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("the fields of {}: {error}", self.kind.resource));
         object["metadata"] = json!({"name": self.object_name(name), "labels": {"run": self.w.prefix()}});
         object
     }
@@ -109,7 +116,8 @@ impl<'a> Subject<'a> {
         let list = self.w.get(&self.selected()).await.ok();
         assert_eq!(names(&list), wanted);
         if self.kind.namespaced {
-            let all = self.w.get(&format!("{}?labelSelector=run%3D{}", everywhere(self.kind), self.w.prefix())).await.ok();
+            let all =
+                self.w.get(&format!("{}?labelSelector=run%3D{}", everywhere(self.kind), self.w.prefix())).await.ok();
             assert_eq!(names(&all), wanted, "over all namespaces");
         }
         let table = self.w.get_as(&self.selected(), super::reads::TABLE).await.ok();
@@ -176,7 +184,10 @@ impl<'a> Subject<'a> {
         assert_eq!(names(&w.get(&self.selected()).await.ok()).len(), 2);
         let answer = w.send("DELETE", &self.selected(), &now, options).await;
         assert!(matches!(answer.code, 200 | 202), "{} {}", answer.code, answer.text());
-        w.until("the collection is empty", &self.selected(), |answer| answer.code == 200 && names(&answer.json()).is_empty()).await;
+        w.until("the collection is empty", &self.selected(), |answer| {
+            answer.code == 200 && names(&answer.json()).is_empty()
+        })
+        .await;
         w.send("GET", &target, &[], Bytes::new()).await.refused(404, "NotFound");
     }
 }
@@ -197,7 +208,9 @@ fn holds(patch: &Value, object: &Value, what: &str) {
                 holds(value, &object[name], &format!("{what}.{name}"));
             }
         }
-        (Value::Array(items), Value::Array(own)) => assert!(own.len() >= items.len(), "{what} is {object} after a patch to {patch}"),
+        (Value::Array(items), Value::Array(own)) => {
+            assert!(own.len() >= items.len(), "{what} is {object} after a patch to {patch}")
+        }
         (patch, object) => assert_eq!(patch, object, "{what} after a patch"),
     }
 }

@@ -75,24 +75,16 @@ pub(super) const CHECKS: &[Check] = &[
         "https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions",
         |w| updates::nothing(w).boxed(),
     ),
-    Check::new(
-        AREA,
-        "an_update_does_not_touch_what_only_the_server_sets",
-        CONVENTIONS,
-        |w| updates::fixed(w).boxed(),
-    ),
+    Check::new(AREA, "an_update_does_not_touch_what_only_the_server_sets", CONVENTIONS, |w| updates::fixed(w).boxed()),
     Check::new(
         AREA,
         "the_generation_counts_changes_of_what_is_wanted",
         "https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/ generation",
         |w| updates::generation(w).boxed(),
     ),
-    Check::new(
-        AREA,
-        "spec_and_status_are_written_apart",
-        "Kubernetes API conventions, Spec and Status",
-        |w| updates::status(w).boxed(),
-    ),
+    Check::new(AREA, "spec_and_status_are_written_apart", "Kubernetes API conventions, Spec and Status", |w| {
+        updates::status(w).boxed()
+    }),
     Check::new(
         AREA,
         "an_update_creates_only_kinds_that_allow_it",
@@ -123,12 +115,9 @@ pub(super) const CHECKS: &[Check] = &[
         "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination",
         |w| deletion::grace(w).boxed(),
     ),
-    Check::new(
-        AREA,
-        "a_collection_is_deleted_by_selectors",
-        "Conformance: PodTemplate, delete a collection",
-        |w| deletion::collection(w).boxed(),
-    ),
+    Check::new(AREA, "a_collection_is_deleted_by_selectors", "Conformance: PodTemplate, delete a collection", |w| {
+        deletion::collection(w).boxed()
+    }),
     Check::new(
         AREA,
         "options_of_a_deletion_are_validated",
@@ -275,12 +264,18 @@ async fn metadata(w: World) {
         ("metadata.annotations", with(&|m| m["annotations"] = json!({"a": "v".repeat(256 * 1024)}))),
         ("metadata.finalizers[0]", with(&|m| m["finalizers"] = json!(["plain"]))),
         ("metadata.ownerReferences", with(&|m| m["ownerReferences"] = json!([owner(true), owner(true)]))),
-        ("metadata.ownerReferences.uid", with(&|m| {
-            m["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": ""}]);
-        })),
-        ("metadata.ownerReferences.kind", with(&|m| {
-            m["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "", "name": "o", "uid": "u"}]);
-        })),
+        (
+            "metadata.ownerReferences.uid",
+            with(&|m| {
+                m["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": ""}]);
+            }),
+        ),
+        (
+            "metadata.ownerReferences.kind",
+            with(&|m| {
+                m["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "", "name": "o", "uid": "u"}]);
+            }),
+        ),
     ];
     for (field, object) in &cases {
         let status = w.create(&w.path("configmaps"), object).await.refused(422, "Invalid");
@@ -316,7 +311,10 @@ async fn namespace(w: World) {
     let status = w.create(&format!("{target}/configmaps"), &map("late")).await.refused(403, "Forbidden");
     says(&status, &["because it is being terminated"]);
     let causes = super::answer::causes(&status);
-    assert!(causes.iter().any(|(field, reason)| *field == "metadata.namespace" && *reason == "NamespaceTerminating"), "{status}");
+    assert!(
+        causes.iter().any(|(field, reason)| *field == "metadata.namespace" && *reason == "NamespaceTerminating"),
+        "{status}"
+    );
     w.patch(&format!("{target}/configmaps/held"), super::world::MERGE, &json!({"metadata": {"finalizers": null}}))
         .await
         .coded(200);
@@ -332,10 +330,13 @@ async fn methods(w: World) {
         ("DELETE", w.at("pods", "a") + "/log"),
         ("DELETE", "/apis/authorization.k8s.io/v1/subjectaccessreviews".into()),
     ] {
-        let answer = w.send(method, &target, &[("content-type", "application/json")], super::world::body(&map("a"))).await;
+        let answer =
+            w.send(method, &target, &[("content-type", "application/json")], super::world::body(&map("a"))).await;
         answer.refused(405, "MethodNotAllowed");
     }
-    for target in ["/api/v1/nonsense", "/apis/apps/v1/nonsense", "/apis/nonsense.example.com/v1/things", "/apis/apps/v0"] {
+    for target in
+        ["/api/v1/nonsense", "/apis/apps/v1/nonsense", "/apis/nonsense.example.com/v1/things", "/apis/apps/v0"]
+    {
         w.get(target).await.coded(404);
     }
     w.get(&(w.at("configmaps", "a") + "/nonsense")).await.coded(404);

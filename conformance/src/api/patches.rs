@@ -24,7 +24,9 @@ pub(super) const CHECKS: &[Check] = &[
     Check::new(AREA, "a_merge_patch_merges_objects_and_replaces_lists", MERGED, |w| merged(w).boxed()),
     Check::new(AREA, "lists_with_a_key_merge_by_it", STRATEGIC_PAGE, |w| strategic::keyed(w).boxed()),
     Check::new(AREA, "directives_delete_and_replace", DIRECTIVES, |w| strategic::directives(w).boxed()),
-    Check::new(AREA, "primitive_lists_are_sets_where_the_field_says_so", DIRECTIVES, |w| strategic::primitives(w).boxed()),
+    Check::new(AREA, "primitive_lists_are_sets_where_the_field_says_so", DIRECTIVES, |w| {
+        strategic::primitives(w).boxed()
+    }),
     Check::new(AREA, "an_order_is_kept_where_it_is_given", DIRECTIVES, |w| strategic::ordered(w).boxed()),
     Check::new(AREA, "only_retained_keys_stay", DIRECTIVES, |w| strategic::retained(w).boxed()),
     Check::new(

@@ -15,7 +15,12 @@ const QUOTA: &str = "https://kubernetes.io/docs/concepts/policy/resource-quotas/
 const RANGES: &str = "Conformance: LimitRange, resources";
 
 pub(super) const CHECKS: &[Check] = &[
-    Check::new(AREA, "a_quota_counts_what_is_there", "Conformance: ResourceQuota, object count quota, configmap", |w| counted(w).boxed()),
+    Check::new(
+        AREA,
+        "a_quota_counts_what_is_there",
+        "Conformance: ResourceQuota, object count quota, configmap",
+        |w| counted(w).boxed(),
+    ),
     Check::new(AREA, "what_exceeds_a_quota_is_forbidden", QUOTA, |w| exceeded(w).boxed()),
     Check::new(AREA, "a_crowd_does_not_exceed_a_quota", QUOTA, |w| crowd(w).boxed()),
     Check::new(
@@ -30,7 +35,12 @@ pub(super) const CHECKS: &[Check] = &[
         "Conformance: ResourceQuota, quota scope, BestEffort and NotBestEffort scope; Terminating and NotTerminating scope",
         |w| scopes(w).boxed(),
     ),
-    Check::new(AREA, "services_are_charged_by_their_type", "Conformance: ResourceQuota, object count quota, service", |w| services(w).boxed()),
+    Check::new(
+        AREA,
+        "services_are_charged_by_their_type",
+        "Conformance: ResourceQuota, object count quota, service",
+        |w| services(w).boxed(),
+    ),
     Check::new(AREA, "a_limit_range_gives_defaults_and_bounds", RANGES, |w| ranges(w).boxed()),
     Check::new(
         AREA,
@@ -71,7 +81,8 @@ async fn used(w: &World, target: &str, resource: &str, amount: &str) {
 }
 
 async fn counted(w: World) {
-    w.until("the authority is in the namespace", &w.at("configmaps", "kube-root-ca.crt"), |answer| answer.code == 200).await;
+    w.until("the authority is in the namespace", &w.at("configmaps", "kube-root-ca.crt"), |answer| answer.code == 200)
+        .await;
     let hard = json!({"configmaps": "10", "secrets": "5", "count/podtemplates": "3", "resourcequotas": "1", "count/replicasets.apps": "2"});
     let target = quota(&w, "q", json!({"hard": hard})).await;
     assert_eq!(w.get(&target).await.ok()["status"]["hard"], hard);
@@ -98,7 +109,8 @@ async fn exceeded(w: World) {
     let secret = |name: &str| json!({"metadata": {"name": name}});
     w.create(&w.path("secrets"), &secret("a")).await.with(201);
     let status = w.create(&w.path("secrets"), &secret("b")).await.refused(403, "Forbidden");
-    let text = "secrets \"b\" is forbidden: exceeded quota: q, requested: secrets=1, used: secrets=1, limited: secrets=1";
+    let text =
+        "secrets \"b\" is forbidden: exceeded quota: q, requested: secrets=1, used: secrets=1, limited: secrets=1";
     assert_eq!(status["message"], text);
     w.patch(&target, MERGE, &json!({"spec": {"hard": {"secrets": "2"}}})).await.ok();
     w.until("the quota is raised", &target, |answer| answer.json()["status"]["hard"]["secrets"] == "2").await;
@@ -148,7 +160,10 @@ async fn pods(w: World) {
     used(&w, &target, "limits.memory", "256Mi").await;
     used(&w, &target, "requests.example.com/gpu", "1").await;
     let status = w.create(&w.path("pods"), &pod("b", &ask("500m"))).await.refused(403, "Forbidden");
-    says(&status, &["exceeded quota: q, requested: requests.cpu=500m, used: requests.cpu=600m, limited: requests.cpu=1"]);
+    says(
+        &status,
+        &["exceeded quota: q, requested: requests.cpu=500m, used: requests.cpu=600m, limited: requests.cpu=1"],
+    );
     w.create(&w.path("pods"), &pod("b", &ask("400m"))).await.with(201);
     used(&w, &target, "pods", "2").await;
     used(&w, &target, "requests.cpu", "1").await;
@@ -177,8 +192,11 @@ async fn scopes(w: World) {
 }
 
 async fn services(w: World) {
-    let target = quota(&w, "q", json!({"hard": {"services": "3", "services.nodeports": "1", "services.loadbalancers": "1"}})).await;
-    let service = |name: &str, kind: &str| json!({"metadata": {"name": name}, "spec": {"type": kind, "ports": [{"port": 80}]}});
+    let target =
+        quota(&w, "q", json!({"hard": {"services": "3", "services.nodeports": "1", "services.loadbalancers": "1"}}))
+            .await;
+    let service =
+        |name: &str, kind: &str| json!({"metadata": {"name": name}, "spec": {"type": kind, "ports": [{"port": 80}]}});
     w.create(&w.path("services"), &service("a", "ClusterIP")).await.with(201);
     w.create(&w.path("services"), &service("b", "NodePort")).await.with(201);
     used(&w, &target, "services", "2").await;
@@ -201,7 +219,9 @@ async fn ranges(w: World) {
     assert_eq!(resources["limits"], json!({"cpu": "400m"}));
     assert_eq!(resources["requests"], json!({"cpu": "100m", "memory": "10Mi"}));
     assert!(made["metadata"]["annotations"]["kubernetes.io/limit-ranger"].is_string(), "{}", made["metadata"]);
-    let with = |request: &str, limit: &str| pod("b", &json!({"resources": {"requests": {"cpu": request}, "limits": {"cpu": limit}}}));
+    let with = |request: &str, limit: &str| {
+        pod("b", &json!({"resources": {"requests": {"cpu": request}, "limits": {"cpu": limit}}}))
+    };
     let merged = w.create(&w.path("pods"), &with("300m", "300m")).await.with(201);
     assert_eq!(merged["spec"]["containers"][0]["resources"]["requests"], json!({"cpu": "300m", "memory": "10Mi"}));
     for (request, limit, says_) in [
@@ -222,13 +242,18 @@ async fn priority(w: World) {
     let class = w.name("high");
     let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
     w.later(format!("{classes}/{class}"));
-    w.create(classes, &json!({"metadata": {"name": class}, "value": 1000, "preemptionPolicy": "Never"})).await.with(201);
+    w.create(classes, &json!({"metadata": {"name": class}, "value": 1000, "preemptionPolicy": "Never"}))
+        .await
+        .with(201);
     let made = w.create(&w.path("pods"), &pod("a", &json!({"priorityClassName": class}))).await.with(201);
     assert_eq!((&made["spec"]["priority"], &made["spec"]["preemptionPolicy"]), (&json!(1000), &json!("Never")));
     let plain = w.create(&w.path("pods"), &pod("b", &json!({}))).await.with(201);
     assert!(plain["spec"]["priority"].is_number(), "{}", plain["spec"]);
     let absent = pod("c", &json!({"priorityClassName": w.name("absent")}));
-    says(&w.create(&w.path("pods"), &absent).await.refused(403, "Forbidden"), &["no PriorityClass with name", "was found"]);
+    says(
+        &w.create(&w.path("pods"), &absent).await.refused(403, "Forbidden"),
+        &["no PriorityClass with name", "was found"],
+    );
     let own = pod("d", &json!({"priorityClassName": class, "priority": 7}));
     w.create(&w.path("pods"), &own).await.refused(403, "Forbidden");
     let status = w.patch(&format!("{classes}/{class}"), MERGE, &json!({"value": 5})).await;
@@ -258,13 +283,16 @@ async fn runtime(w: World) {
         let made = answer.with(201);
         assert_eq!(made["spec"]["overhead"], json!({"cpu": "10m", "memory": "1Mi"}));
         assert_eq!(made["spec"]["nodeSelector"], json!({"heavy": "yes"}));
-        assert!(made["spec"]["tolerations"].as_array().into_iter().flatten().any(|toleration| toleration["key"] == "heavy"));
+        assert!(
+            made["spec"]["tolerations"].as_array().into_iter().flatten().any(|toleration| toleration["key"] == "heavy")
+        );
         break;
     }
     let own = pod("b", &json!({"runtimeClassName": class, "overhead": {"cpu": "5m"}}));
     w.create(&w.path("pods"), &own).await.refused(403, "Forbidden");
     let absent = w.name("absent");
-    let status = w.create(&w.path("pods"), &pod("c", &json!({"runtimeClassName": absent}))).await.refused(403, "Forbidden");
+    let status =
+        w.create(&w.path("pods"), &pod("c", &json!({"runtimeClassName": absent}))).await.refused(403, "Forbidden");
     says(&status, &[&format!("RuntimeClass \"{absent}\" not found")]);
 }
 
@@ -273,7 +301,8 @@ async fn tolerations(w: World) {
     let made = w.create(&w.path("pods"), &pod("a", &json!({}))).await.with(201);
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
         let wanted = json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
-        let there = made["spec"]["tolerations"].as_array().into_iter().flatten().any(|toleration| *toleration == wanted);
+        let there =
+            made["spec"]["tolerations"].as_array().into_iter().flatten().any(|toleration| *toleration == wanted);
         assert!(there, "{wanted} is not in {}", made["spec"]["tolerations"]);
     }
 }
@@ -290,7 +319,8 @@ async fn immutable(w: World) {
         patch(json!({"metadata": {"labels": {"a": "b"}}})).await.ok();
         w.delete(&target).await.coded(200);
     }
-    let mut changed = w.create(&w.path("secrets"), &json!({"metadata": {"name": "t"}, "type": "Opaque"})).await.with(201);
+    let mut changed =
+        w.create(&w.path("secrets"), &json!({"metadata": {"name": "t"}, "type": "Opaque"})).await.with(201);
     changed["type"] = "example.com/other".into();
     w.replace(&w.at("secrets", "t"), &changed).await.invalid(&["type"]);
     for (resource, name) in [("configmaps", "e"), ("secrets", "e")] {

@@ -55,12 +55,9 @@ pub(super) const CHECKS: &[Check] = &[
         |w| selectors::labels(w).boxed(),
     ),
     Check::new(AREA, "a_table_has_columns_and_rows", TABLES, |w| shapes::tables(w).boxed()),
-    Check::new(
-        AREA,
-        "what_cannot_be_a_table_is_not_acceptable",
-        "Conformance: API metadata HTTP return",
-        |w| shapes::unacceptable(w).boxed(),
-    ),
+    Check::new(AREA, "what_cannot_be_a_table_is_not_acceptable", "Conformance: API metadata HTTP return", |w| {
+        shapes::unacceptable(w).boxed()
+    }),
     Check::new(
         AREA,
         "metadata_alone_is_answered_where_it_is_asked_for",

@@ -111,7 +111,11 @@ async fn patches(w: World) {
         says(&status.json(), &["unknown field \"more\""]);
         let warned = w.patch(&at("Warn"), how, patch).await;
         assert!(warned.ok().get("more").is_none());
-        assert!(warned.warnings().iter().any(|warning| warning.contains("unknown field \\\"more\\\"")), "{how}: {:?}", warned.warnings());
+        assert!(
+            warned.warnings().iter().any(|warning| warning.contains("unknown field \\\"more\\\"")),
+            "{how}: {:?}",
+            warned.warnings()
+        );
         let ignored = w.patch(&at("Ignore"), how, patch).await;
         assert!(ignored.ok().get("more").is_none() && ignored.warnings().is_empty());
     }
@@ -120,7 +124,8 @@ async fn patches(w: World) {
     assert!(matches!(status.code, 400 | 422), "{} {}", status.code, status.text());
     says(&status.json(), &["duplicate field \"data\""]);
     let applied = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  z: \"1\"\n  z: \"2\"\n";
-    let status = w.send("PATCH", &at("Strict"), &[("content-type", APPLY)], applied.into()).await.refused(400, "BadRequest");
+    let status =
+        w.send("PATCH", &at("Strict"), &[("content-type", APPLY)], applied.into()).await.refused(400, "BadRequest");
     says(&status, &["z\""]);
 }
 
@@ -131,12 +136,17 @@ async fn metadata(w: World) {
     says(&status, &["unknown field \"metadata.unknownMeta\""]);
     let warned = w.create(&target("Warn"), &object).await;
     warned.with(201);
-    assert!(warned.warnings().iter().any(|warning| warning.contains("metadata.unknownMeta")), "{:?}", warned.warnings());
+    assert!(
+        warned.warnings().iter().any(|warning| warning.contains("metadata.unknownMeta")),
+        "{:?}",
+        warned.warnings()
+    );
 }
 
 async fn levels(w: World) {
     let object = json!({"metadata": {"name": "a"}});
-    let status = w.create(&format!("{}?fieldValidation=Loudly", w.path("configmaps")), &object).await.refused(422, "Invalid");
+    let status =
+        w.create(&format!("{}?fieldValidation=Loudly", w.path("configmaps")), &object).await.refused(422, "Invalid");
     says(&status, &["fieldValidation: Unsupported value: \"Loudly\""]);
     for level in ["Ignore", "Strict", "Warn"] {
         says(&status, &[level]);
@@ -158,7 +168,11 @@ async fn types(w: World) {
     }
     let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "c", "image": "i",
         "resources": {"limits": {"cpu": "much"}}}]}});
-    says(&w.create(&w.path("pods"), &pod).await.refused(400, "BadRequest"), &["quantities must match the regular expression"]);
-    let event = json!({"metadata": {"name": "a"}, "involvedObject": {"namespace": w.namespace}, "firstTimestamp": "yesterday"});
+    says(
+        &w.create(&w.path("pods"), &pod).await.refused(400, "BadRequest"),
+        &["quantities must match the regular expression"],
+    );
+    let event =
+        json!({"metadata": {"name": "a"}, "involvedObject": {"namespace": w.namespace}, "firstTimestamp": "yesterday"});
     w.create(&w.path("events"), &event).await.refused(400, "BadRequest");
 }

@@ -33,7 +33,9 @@ pub(super) const CHECKS: &[Check] = &[
         "https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/",
         |w| validated(w).boxed(),
     ),
-    Check::new(AREA, "a_pod_is_given_its_accounts_token", "Conformance: Service Account Tokens Must AutoMount", |w| mounted(w).boxed()),
+    Check::new(AREA, "a_pod_is_given_its_accounts_token", "Conformance: Service Account Tokens Must AutoMount", |w| {
+        mounted(w).boxed()
+    }),
     Check::new(
         AREA,
         "a_pod_or_its_account_may_do_without",
@@ -88,7 +90,11 @@ async fn reviewed(w: World) {
     let user = &status["user"];
     assert_eq!(user["username"], format!("system:serviceaccount:{}:robot", w.namespace));
     assert_eq!(user["uid"], made["metadata"]["uid"]);
-    for group in ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{}", w.namespace), "system:authenticated".to_owned()] {
+    for group in [
+        "system:serviceaccounts".to_owned(),
+        format!("system:serviceaccounts:{}", w.namespace),
+        "system:authenticated".to_owned(),
+    ] {
         assert!(user["groups"].as_array().is_some_and(|groups| groups.contains(&json!(group))), "{user} lacks {group}");
     }
     let other = review(&w, token, &json!(["elsewhere"])).await;
@@ -149,7 +155,8 @@ async fn validated(w: World) {
     account(&w, "robot").await;
     let target = w.at("serviceaccounts", "robot") + "/token";
     let request = |spec: Value| json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
-    let status = w.create(&target, &request(json!({"expirationSeconds": 599}))).await.invalid(&["spec.expirationSeconds"]);
+    let status =
+        w.create(&target, &request(json!({"expirationSeconds": 599}))).await.invalid(&["spec.expirationSeconds"]);
     says(&status, &["may not specify a duration less than 10 minutes"]);
     let absent = json!({"boundObjectRef": {"kind": "Secret", "apiVersion": "v1", "name": "absent"}});
     w.create(&target, &request(absent)).await.refused(404, "NotFound");
@@ -171,9 +178,14 @@ fn pod(name: &str, change: &Value) -> Value {
 
 /// Where each container of a pod has its account's token.
 fn mounts(pod: &Value) -> Vec<String> {
-    let containers = ["initContainers", "containers"].iter().flat_map(|field| pod["spec"][field].as_array().into_iter().flatten());
+    let containers =
+        ["initContainers", "containers"].iter().flat_map(|field| pod["spec"][field].as_array().into_iter().flatten());
     let paths = containers.flat_map(|container| container["volumeMounts"].as_array().into_iter().flatten());
-    paths.filter_map(|mount| mount["mountPath"].as_str()).filter(|path| path.starts_with("/var/run/secrets/kubernetes.io")).map(Into::into).collect()
+    paths
+        .filter_map(|mount| mount["mountPath"].as_str())
+        .filter(|path| path.starts_with("/var/run/secrets/kubernetes.io"))
+        .map(Into::into)
+        .collect()
 }
 
 async fn mounted(w: World) {
@@ -188,14 +200,25 @@ async fn mounted(w: World) {
     assert!(sources.iter().any(|source| source["serviceAccountToken"]["path"] == "token"), "{volume}");
     assert!(sources.iter().any(|source| source["configMap"]["name"] == "kube-root-ca.crt"), "{volume}");
     assert!(sources.iter().any(|source| source["downwardAPI"]["items"][0]["path"] == "namespace"), "{volume}");
-    let absent = w.create(&w.path("pods"), &pod("b", &json!({"serviceAccountName": "absent"}))).await.refused(403, "Forbidden");
+    let absent =
+        w.create(&w.path("pods"), &pod("b", &json!({"serviceAccountName": "absent"}))).await.refused(403, "Forbidden");
     says(&absent, &["serviceaccount \"absent\" not found"]);
 }
 
 async fn without(w: World) {
     w.account().await;
-    w.create(&w.path("serviceaccounts"), &json!({"metadata": {"name": "never"}, "automountServiceAccountToken": false})).await.with(201);
-    w.create(&w.path("serviceaccounts"), &json!({"metadata": {"name": "always"}, "automountServiceAccountToken": true})).await.with(201);
+    w.create(
+        &w.path("serviceaccounts"),
+        &json!({"metadata": {"name": "never"}, "automountServiceAccountToken": false}),
+    )
+    .await
+    .with(201);
+    w.create(
+        &w.path("serviceaccounts"),
+        &json!({"metadata": {"name": "always"}, "automountServiceAccountToken": true}),
+    )
+    .await
+    .with(201);
     for (number, (account, own, is_mounted)) in [
         ("never", None, false),
         ("never", Some(true), true),
@@ -217,7 +240,13 @@ async fn without(w: World) {
 
 async fn issuer(w: World) {
     let document = w.get("/.well-known/openid-configuration").await.ok();
-    for field in ["issuer", "jwks_uri", "response_types_supported", "subject_types_supported", "id_token_signing_alg_values_supported"] {
+    for field in [
+        "issuer",
+        "jwks_uri",
+        "response_types_supported",
+        "subject_types_supported",
+        "id_token_signing_alg_values_supported",
+    ] {
         assert!(!document[field].is_null(), "{field} is not in {document}");
     }
     let keys = w.get("/openid/v1/jwks").await.ok();

@@ -41,7 +41,9 @@ pub(super) const CHECKS: &[Check] = &[
         |w| selected(w).boxed(),
     ),
     Check::new(AREA, "watchers_see_one_order", "Conformance: watch-consistency", |w| order(w).boxed()),
-    Check::new(AREA, "a_watch_adds_up_to_the_state", "Conformance: watch-configmaps-with-multiple-watchers", |w| model(w).boxed()),
+    Check::new(AREA, "a_watch_adds_up_to_the_state", "Conformance: watch-configmaps-with-multiple-watchers", |w| {
+        model(w).boxed()
+    }),
     Check::new(AREA, "a_streamed_list_ends_with_a_marked_bookmark", STREAM, |w| streamed(w).boxed()),
     Check::new(
         AREA,
@@ -115,9 +117,13 @@ async fn synthetic(w: World) {
         let mut seen = [watch.object("ADDED").await, watch.object("ADDED").await];
         seen.sort_by_key(|object| object["metadata"]["name"].to_string());
         assert_eq!((&seen[0]["metadata"]["name"], &seen[1]["metadata"]["name"]), (&json!("a"), &json!("b")));
-        w.patch(&w.at("podtemplates", "a"), MERGE, &json!({"metadata": {"labels": {"q": format!("v{}", query.len())}}}))
-            .await
-            .ok();
+        w.patch(
+            &w.at("podtemplates", "a"),
+            MERGE,
+            &json!({"metadata": {"labels": {"q": format!("v{}", query.len())}}}),
+        )
+        .await
+        .ok();
         watch.expect("MODIFIED", "a").await;
     }
 }
@@ -129,11 +135,16 @@ async fn resumed(w: World) {
     w.create(&collection, &map("a")).await.with(201);
     let last = watch.until("ADDED", "a").await;
     put(&w, "a", "2").await;
-    let last = { let modified = watch.until("MODIFIED", "a").await; drop(last); modified };
+    let last = {
+        let modified = watch.until("MODIFIED", "a").await;
+        drop(last);
+        modified
+    };
     drop(watch);
     put(&w, "a", "3").await;
     w.delete(&w.at("configmaps", "a")).await.coded(200);
-    let mut again = w.watch(&format!("{collection}?resourceVersion={}&fieldSelector=metadata.name%3Da", version(&last))).await;
+    let mut again =
+        w.watch(&format!("{collection}?resourceVersion={}&fieldSelector=metadata.name%3Da", version(&last))).await;
     assert_eq!(again.expect("MODIFIED", "a").await["data"]["k"], "3", "nothing is told twice");
     again.expect("DELETED", "a").await;
 }
@@ -205,8 +216,11 @@ async fn order(w: World) {
 async fn model(w: World) {
     w.create(&w.path("podtemplates"), &template("a")).await.with(201);
     let list = w.get(&w.path("podtemplates")).await.ok();
-    let mut state: BTreeMap<String, String> =
-        names(&list).iter().zip(list["items"].as_array().into_iter().flatten()).map(|(name, item)| ((*name).to_owned(), version(item))).collect();
+    let mut state: BTreeMap<String, String> = names(&list)
+        .iter()
+        .zip(list["items"].as_array().into_iter().flatten())
+        .map(|(name, item)| ((*name).to_owned(), version(item)))
+        .collect();
     let from = version(&list);
     let writing = join3(write(&w, &["a", "b"]), write(&w, &["e"]), write(&w, &["f", "g"]));
     let ((), events) = futures::future::join(writing.map(drop), read(&w, &from)).await;
@@ -218,8 +232,11 @@ async fn model(w: World) {
         }
     }
     let end = w.get(&w.path("podtemplates")).await.ok();
-    let wanted: BTreeMap<String, String> =
-        names(&end).iter().zip(end["items"].as_array().into_iter().flatten()).map(|(name, item)| ((*name).to_owned(), version(item))).collect();
+    let wanted: BTreeMap<String, String> = names(&end)
+        .iter()
+        .zip(end["items"].as_array().into_iter().flatten())
+        .map(|(name, item)| ((*name).to_owned(), version(item)))
+        .collect();
     assert_eq!(state, wanted);
 }
 
@@ -245,15 +262,20 @@ async fn streamed(w: World) {
         assert_eq!((&bookmark["kind"], &bookmark["apiVersion"]), (&json!("PodTemplate"), &json!("v1")));
         assert_eq!(bookmark["metadata"]["annotations"]["k8s.io/initial-events-end"], "true", "{bookmark}");
         version(&bookmark);
-        w.patch(&w.at("podtemplates", "b"), MERGE, &json!({"metadata": {"labels": {"q": format!("v{}", version_.len())}}}))
-            .await
-            .ok();
+        w.patch(
+            &w.at("podtemplates", "b"),
+            MERGE,
+            &json!({"metadata": {"labels": {"q": format!("v{}", version_.len())}}}),
+        )
+        .await
+        .ok();
         watch.expect("MODIFIED", "b").await;
     }
 }
 
 async fn timeout(w: World) {
-    let mut watch = w.watch(&format!("{}?timeoutSeconds=1&fieldSelector=metadata.name%3Dnone", w.path("configmaps"))).await;
+    let mut watch =
+        w.watch(&format!("{}?timeoutSeconds=1&fieldSelector=metadata.name%3Dnone", w.path("configmaps"))).await;
     assert_eq!(watch.next().await, None, "a watch at its timeout just ends");
 }
 
@@ -297,18 +319,21 @@ async fn everywhere(w: World) {
 async fn bookmarks(w: World) {
     let collection = w.path("podtemplates");
     let list = w.get(&collection).await.ok();
-    let mut watch = w.watch(&format!("{collection}?resourceVersion={}&allowWatchBookmarks=true&timeoutSeconds=4", version(&list))).await;
-    let mut seen = 0;
-    while let Some(event) = watch.next().await {
-        assert_eq!((&event["type"], &event["object"]["kind"]), (&json!("BOOKMARK"), &json!("PodTemplate")));
-        assert!(event["object"]["metadata"].get("name").is_none_or(|name| name == ""), "{event}");
-        version(&event["object"]);
-        seen += 1;
-    }
-    assert!(seen > 0, "a watch ended without a bookmark");
+    let target = format!("{collection}?resourceVersion={}&timeoutSeconds=4", version(&list));
+    let asking = async {
+        let mut watch = w.watch(&format!("{target}&allowWatchBookmarks=true")).await;
+        let mut seen = 0;
+        while let Some(event) = watch.next().await {
+            assert_eq!((&event["type"], &event["object"]["kind"]), (&json!("BOOKMARK"), &json!("PodTemplate")));
+            assert!(event["object"]["metadata"].get("name").is_none_or(|name| name == ""), "{event}");
+            version(&event["object"]);
+            seen += 1;
+        }
+        assert!(seen > 0, "a watch ended without a bookmark");
+    };
     // Who did not ask gets none.
-    let mut plain = w.watch(&format!("{collection}?resourceVersion={}&timeoutSeconds=2", version(&list))).await;
-    assert_eq!(plain.next().await, None);
+    let silent = async { assert_eq!(w.watch(&target).await.next().await, None) };
+    futures::future::join(asking, silent).await;
 }
 
 async fn forgotten(w: World) {

@@ -111,7 +111,13 @@ impl World {
     }
 
     /// As nobody in particular, or as whoever the headers say.
-    pub(super) async fn anonymously(&self, method: &str, target: &str, headers: &[(&str, &str)], body: Bytes) -> Answer {
+    pub(super) async fn anonymously(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Answer {
         self.sent_by(&*self.fixture.anonymous, method, target, headers, body).await
     }
 
@@ -214,7 +220,13 @@ impl World {
                 return answer;
             }
             let late = self.fixture.clock.uptime() >= end;
-            assert!(!late, "still not after {PATIENCE:?}: {what}; {} was answered {} {}", answer.asked, answer.code, answer.text());
+            assert!(
+                !late,
+                "still not after {PATIENCE:?}: {what}; {} was answered {} {}",
+                answer.asked,
+                answer.code,
+                answer.text()
+            );
             self.fixture.clock.sleep(PAUSE).await;
         }
     }

@@ -23,8 +23,8 @@ use windlass_kernel::{
     node::Session,
 };
 
-pub use self::raw::{RawReply, RawRequest};
 use self::connect::{Endpoint, Reply, Server};
+pub use self::raw::{RawReply, RawRequest};
 use crate::kubeconfig::{Access, Credential};
 
 /// So long a server may take to answer.

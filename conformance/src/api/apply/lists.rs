@@ -64,6 +64,7 @@ pub(super) async fn sets(w: World) {
     let spec = &entry(&made, "one")["fieldsV1"]["f:spec"];
     assert_eq!(spec["f:selector"], json!({}), "an atomic map has no parts");
     assert_eq!(spec["f:template"]["f:spec"]["f:tolerations"], json!({}));
-    let refused = apply(&w, &target, "two", &part(&json!({"tolerations": toleration("y")}))).await.refused(409, "Conflict");
+    let refused =
+        apply(&w, &target, "two", &part(&json!({"tolerations": toleration("y")}))).await.refused(409, "Conflict");
     assert_eq!(causes(&refused), [(".spec.template.spec.tolerations", "FieldManagerConflict")]);
 }

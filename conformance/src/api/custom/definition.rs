@@ -33,7 +33,8 @@ pub(super) async fn serve(w: &World, definition: &Value) -> String {
     let target = format!("{DEFINITIONS}/{name}");
     w.later(&target);
     w.create(DEFINITIONS, definition).await.with(201);
-    w.until("the definition is established", &target, |answer| condition(&answer.json(), "Established") == "True").await;
+    w.until("the definition is established", &target, |answer| condition(&answer.json(), "Established") == "True")
+        .await;
     let collection = format!("/apis/{}/v1/namespaces/{}/things", group(w), w.namespace);
     w.until("its objects are served", &collection, |answer| answer.code == 200).await;
     collection
@@ -41,7 +42,8 @@ pub(super) async fn serve(w: &World, definition: &Value) -> String {
 
 fn condition(object: &Value, kind: &str) -> String {
     let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
-    let found = conditions.filter(|condition| condition["type"] == kind).map(|condition| condition["status"].clone()).next();
+    let found =
+        conditions.filter(|condition| condition["type"] == kind).map(|condition| condition["status"].clone()).next();
     found.unwrap_or_default().as_str().unwrap_or_default().to_owned()
 }
 
@@ -53,7 +55,10 @@ pub(super) async fn served(w: World) {
     let collection = serve(&w, &definition(&w, &anything())).await;
     let known = w.get(&format!("{DEFINITIONS}/things.{}", group(&w))).await.ok();
     assert_eq!((condition(&known, "NamesAccepted"), condition(&known, "Established")), ("True".into(), "True".into()));
-    assert_eq!((&known["status"]["acceptedNames"]["kind"], &known["status"]["storedVersions"]), (&json!("Thing"), &json!(["v1"])));
+    assert_eq!(
+        (&known["status"]["acceptedNames"]["kind"], &known["status"]["storedVersions"]),
+        (&json!("Thing"), &json!(["v1"]))
+    );
     let made = w.create(&collection, &thing(&w, "a", &json!({"any": {"thing": [1, "2", null, 3.5]}}))).await.with(201);
     assert_eq!((&made["kind"], &made["metadata"]["generation"]), (&json!("Thing"), &json!(1)));
     assert_eq!(made["spec"]["any"], json!({"thing": [1, "2", null, 3.5]}));
@@ -109,9 +114,13 @@ pub(super) async fn discovered(w: World) {
     let there = groups["groups"].as_array().into_iter().flatten().any(|known| known["name"] == group(&w));
     assert!(there, "the group is not discovered");
     let resources = w.get(&format!("/apis/{}/v1", group(&w))).await.ok();
-    let things = resources["resources"].as_array().into_iter().flatten().find(|resource| resource["name"] == "things").cloned();
+    let things =
+        resources["resources"].as_array().into_iter().flatten().find(|resource| resource["name"] == "things").cloned();
     let things = things.unwrap_or_default();
-    assert_eq!((&things["kind"], &things["namespaced"], &things["categories"]), (&json!("Thing"), &json!(true), &json!(["all"])));
+    assert_eq!(
+        (&things["kind"], &things["namespaced"], &things["categories"]),
+        (&json!("Thing"), &json!(true), &json!(["all"]))
+    );
     for verb in ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"] {
         assert!(things["verbs"].as_array().is_some_and(|verbs| verbs.contains(&json!(verb))), "{things} lack {verb}");
     }
@@ -137,10 +146,17 @@ pub(super) async fn discovered(w: World) {
     assert!(document["paths"][format!("/apis/{}/v1/namespaces/{{namespace}}/things", group(&w))].is_object());
     let model = format!("com.example.{}.v1.Thing", w.prefix());
     assert_eq!(document["components"]["schemas"][&model]["properties"]["spec"]["properties"]["size"]["minimum"], 1);
-    let second = w.until("the schema is in the one document", "/openapi/v2", |answer| answer.json()["definitions"][&model].is_object()).await;
+    let second = w
+        .until("the schema is in the one document", "/openapi/v2", |answer| {
+            answer.json()["definitions"][&model].is_object()
+        })
+        .await;
     let model = &second.json()["definitions"][&model];
     assert_eq!(model["properties"]["spec"]["properties"]["size"]["description"], "How large.");
-    assert_eq!(model["x-kubernetes-group-version-kind"], json!([{"group": group(&w), "kind": "Thing", "version": "v1"}]));
+    assert_eq!(
+        model["x-kubernetes-group-version-kind"],
+        json!([{"group": group(&w), "kind": "Thing", "version": "v1"}])
+    );
 }
 
 pub(super) async fn status(w: World) {
@@ -151,7 +167,10 @@ pub(super) async fn status(w: World) {
     assert_eq!(condition(&after, "Tried"), "True");
     assert_eq!(w.get(&format!("{target}/status")).await.ok()["kind"], "CustomResourceDefinition");
     let before = w.get(&target).await.ok();
-    let patched = w.patch(&target, MERGE, &json!({"status": {"storedVersions": ["v7"]}, "metadata": {"labels": {"x": "y"}}})).await.ok();
+    let patched = w
+        .patch(&target, MERGE, &json!({"status": {"storedVersions": ["v7"]}, "metadata": {"labels": {"x": "y"}}}))
+        .await
+        .ok();
     assert_eq!(patched["status"]["storedVersions"], json!(["v1"]));
     assert_eq!(patched["metadata"]["generation"], before["metadata"]["generation"]);
 }
@@ -167,7 +186,8 @@ pub(super) async fn validated(w: World) {
             d["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = json!({"properties": {"spec": {"type": "object"}}});
         }),
         ("spec.versions[0].schema.openAPIV3Schema.properties[spec].type", |d| {
-            d["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = json!({"type": "object", "properties": {"spec": {}}});
+            d["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
+                json!({"type": "object", "properties": {"spec": {}}});
         }),
         ("spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule", |d| {
             d["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = json!({"type": "object", "properties": {"spec": {

@@ -18,11 +18,21 @@ pub(super) async fn defaults(w: World) {
         "empty": {"type": "string", "nullable": true, "default": "x"},
     }}}});
     let collection = serve(&w, &definition(&w, &schema)).await;
-    let made = w.create(&collection, &json!({"apiVersion": format!("{}/v1", group(&w)), "kind": "Thing", "metadata": {"name": "a"}})).await.with(201);
+    let made = w
+        .create(
+            &collection,
+            &json!({"apiVersion": format!("{}/v1", group(&w)), "kind": "Thing", "metadata": {"name": "a"}}),
+        )
+        .await
+        .with(201);
     assert_eq!(made["spec"], json!({"size": 3, "port": 80, "empty": "x"}));
-    let spec = json!({"size": 7, "unknown": 1, "nested": {"more": 1}, "free": {"any": [1]}, "port": "http", "empty": null});
+    let spec =
+        json!({"size": 7, "unknown": 1, "nested": {"more": 1}, "free": {"any": [1]}, "port": "http", "empty": null});
     let made = w.create(&collection, &thing(&w, "b", &spec)).await.with(201);
-    assert_eq!(made["spec"], json!({"size": 7, "nested": {"on": true}, "free": {"any": [1]}, "port": "http", "empty": null}));
+    assert_eq!(
+        made["spec"],
+        json!({"size": 7, "nested": {"on": true}, "free": {"any": [1]}, "port": "http", "empty": null})
+    );
     // A default that comes later is seen in what was stored before.
     let target = format!("{}/things.{}", super::definition::DEFINITIONS, group(&w));
     let later = json!([{"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/late",
@@ -54,11 +64,27 @@ pub(super) async fn validated(w: World) {
     ] {
         w.create(&collection, &thing(&w, "x", &spec)).await.invalid(&[field]);
     }
-    w.create(&collection, &json!({"apiVersion": format!("{}/v1", group(&w)), "kind": "Thing", "metadata": {"name": "x"}})).await.invalid(&["spec"]);
-    w.create(&collection, &thing(&w, "a", &json!({"size": 4, "name": "abc", "kind": "one", "list": ["a", "b"], "fixed": "f"}))).await.with(201);
+    w.create(
+        &collection,
+        &json!({"apiVersion": format!("{}/v1", group(&w)), "kind": "Thing", "metadata": {"name": "x"}}),
+    )
+    .await
+    .invalid(&["spec"]);
+    w.create(
+        &collection,
+        &thing(&w, "a", &json!({"size": 4, "name": "abc", "kind": "one", "list": ["a", "b"], "fixed": "f"})),
+    )
+    .await
+    .with(201);
     let target = format!("{collection}/a");
-    says(&w.patch(&target, MERGE, &json!({"spec": {"fixed": "g"}})).await.invalid(&["spec.fixed"]), &["fixed is fixed"]);
-    says(&w.patch(&target, MERGE, &json!({"spec": {"size": 3}})).await.invalid(&["spec"]), &["the name is too long for the size"]);
+    says(
+        &w.patch(&target, MERGE, &json!({"spec": {"fixed": "g"}})).await.invalid(&["spec.fixed"]),
+        &["fixed is fixed"],
+    );
+    says(
+        &w.patch(&target, MERGE, &json!({"spec": {"size": 3}})).await.invalid(&["spec"]),
+        &["the name is too long for the size"],
+    );
     w.patch(&target, MERGE, &json!({"spec": {"size": 5}})).await.ok();
 }
 
@@ -121,15 +147,22 @@ pub(super) async fn subresources(w: World) {
 pub(super) async fn selectable(w: World) {
     let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"color": {"type": "string"}, "size": {"type": "integer"}}}}});
     let mut object = definition(&w, &schema);
-    object["spec"]["versions"][0]["selectableFields"] = json!([{"jsonPath": ".spec.color"}, {"jsonPath": ".spec.size"}]);
+    object["spec"]["versions"][0]["selectableFields"] =
+        json!([{"jsonPath": ".spec.color"}, {"jsonPath": ".spec.size"}]);
     let collection = serve(&w, &object).await;
     let mut watch = w.watch(&format!("{collection}?fieldSelector=spec.color%3Dred")).await;
-    for (name, spec) in [("a", json!({"color": "red", "size": 1})), ("b", json!({"color": "blue", "size": 1})), ("c", json!({}))] {
+    for (name, spec) in
+        [("a", json!({"color": "red", "size": 1})), ("b", json!({"color": "blue", "size": 1})), ("c", json!({}))]
+    {
         w.create(&collection, &thing(&w, name, &spec)).await.with(201);
     }
-    for (selector, expect) in
-        [("spec.color%3Dred", "a"), ("spec.size%3D1", "a b"), ("spec.color%21%3Dred", "b c"), ("spec.color%3Dred%2Cspec.size%3D2", ""), ("spec.color%3D", "c")]
-    {
+    for (selector, expect) in [
+        ("spec.color%3Dred", "a"),
+        ("spec.size%3D1", "a b"),
+        ("spec.color%21%3Dred", "b c"),
+        ("spec.color%3Dred%2Cspec.size%3D2", ""),
+        ("spec.color%3D", "c"),
+    ] {
         let list = w.get(&format!("{collection}?fieldSelector={selector}")).await.ok();
         assert_eq!(names(&list).join(" "), expect, "{selector}");
     }
@@ -155,7 +188,8 @@ pub(super) async fn shown(w: World) {
     let collection = serve(&w, &object).await;
     w.create(&collection, &thing(&w, "a", &json!({"size": 4, "parts": [{"name": "p", "n": 1}]}))).await.with(201);
     let table = w.get_as(&collection, TABLE).await.ok();
-    let columns: Vec<_> = table["columnDefinitions"].as_array().into_iter().flatten().map(|column| column["name"].clone()).collect();
+    let columns: Vec<_> =
+        table["columnDefinitions"].as_array().into_iter().flatten().map(|column| column["name"].clone()).collect();
     assert_eq!(columns, ["Name", "Size", "Age", "First"]);
     let cells = &table["rows"][0]["cells"];
     assert_eq!((&cells[0], &cells[1], &cells[3]), (&json!("a"), &json!(4), &json!("p")));
@@ -171,16 +205,22 @@ pub(super) async fn shown(w: World) {
     apply("two", &part(2)).await.refused(409, "Conflict");
     let gone = apply("one", &json!({})).await.ok();
     assert_eq!(gone["spec"]["parts"], json!([{"name": "p", "n": 1}]));
-    assert_eq!(w.get_as(&target, "application/vnd.kubernetes.protobuf").await.code, 406, "custom objects have no protobuf");
-    assert_eq!(w.get_as(&target, "application/vnd.kubernetes.protobuf,application/json").await.header("content-type"), JSON);
+    assert_eq!(
+        w.get_as(&target, "application/vnd.kubernetes.protobuf").await.code,
+        406,
+        "custom objects have no protobuf"
+    );
+    assert_eq!(
+        w.get_as(&target, "application/vnd.kubernetes.protobuf,application/json").await.header("content-type"),
+        JSON
+    );
 }
 
 pub(super) async fn versions(w: World) {
-    let version = |name: &str, storage: bool, served: bool| {
-        json!({"name": name, "served": served, "storage": storage, "schema": {"openAPIV3Schema": super::definition::anything()}})
-    };
+    let version = |name: &str, storage: bool, served: bool| json!({"name": name, "served": served, "storage": storage, "schema": {"openAPIV3Schema": super::definition::anything()}});
     let mut object = definition(&w, &super::definition::anything());
-    object["spec"]["versions"] = json!([version("v1", true, true), version("v2beta1", false, true), version("v0", false, false)]);
+    object["spec"]["versions"] =
+        json!([version("v1", true, true), version("v2beta1", false, true), version("v0", false, false)]);
     let collection = serve(&w, &object).await;
     w.create(&collection, &thing(&w, "a", &json!({"x": 1}))).await.with(201);
     let other = collection.replace("/v1/", "/v2beta1/");
@@ -188,8 +228,12 @@ pub(super) async fn versions(w: World) {
     assert_eq!((&read["apiVersion"], &read["spec"]), (&json!(format!("{}/v2beta1", group(&w))), &json!({"x": 1})));
     w.get(&collection.replace("/v1/", "/v0/")).await.coded(404);
     let discovered = w.get(&format!("/apis/{}", group(&w))).await.ok();
-    let versions: Vec<_> = discovered["versions"].as_array().into_iter().flatten().map(|version| version["version"].clone()).collect();
-    assert_eq!((versions, &discovered["preferredVersion"]["version"]), (vec![json!("v1"), json!("v2beta1")], &json!("v1")));
+    let versions: Vec<_> =
+        discovered["versions"].as_array().into_iter().flatten().map(|version| version["version"].clone()).collect();
+    assert_eq!(
+        (versions, &discovered["preferredVersion"]["version"]),
+        (vec![json!("v1"), json!("v2beta1")], &json!("v1"))
+    );
     // What is not served any more is gone for clients, and still stored.
     let target = format!("{}/things.{}", super::definition::DEFINITIONS, group(&w));
     let patch = json!([{"op": "replace", "path": "/spec/versions/1/served", "value": false}]);

@@ -39,7 +39,11 @@ pub(super) async fn half_open(w: World) {
 }
 
 /// What is answered to a text, until the server ends the connection.
-async fn exchange(w: &World, stream: &mut (impl futures::AsyncRead + futures::AsyncWrite + Send + Unpin), text: &str) -> String {
+async fn exchange(
+    w: &World,
+    stream: &mut (impl futures::AsyncRead + futures::AsyncWrite + Send + Unpin),
+    text: &str,
+) -> String {
     let work = async {
         let _ = stream.write_all(text.as_bytes()).await;
         let _ = stream.flush().await;
@@ -58,7 +62,10 @@ pub(super) async fn slow(w: World) {
         let said = if number % 2 == 0 {
             "GET /version HTTP/1.1\r\nHost: x\r\nX-Slow: ".to_owned()
         } else {
-            format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{{", w.path("configmaps"))
+            format!(
+                "POST {} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{{",
+                w.path("configmaps")
+            )
         };
         stream.write_all(said.as_bytes()).await.expect("a server that listens");
         stream.flush().await.expect("a server that listens");

@@ -26,7 +26,12 @@ pub(super) const KINDS: &[Kind] = &[
     },
     Kind {
         change: r#"{"rules": [{"nonResourceURLs": ["/none"], "verbs": ["get"]}]}"#,
-        ..kind("cluster_roles_live", "https://kubernetes.io/docs/reference/access-authn-authz/rbac/#role-and-clusterrole", "rbac.authorization.k8s.io/v1/clusterroles", r#"{"rules": []}"#)
+        ..kind(
+            "cluster_roles_live",
+            "https://kubernetes.io/docs/reference/access-authn-authz/rbac/#role-and-clusterrole",
+            "rbac.authorization.k8s.io/v1/clusterroles",
+            r#"{"rules": []}"#,
+        )
     },
     Kind {
         change: r#"{"subjects": [{"kind": "ServiceAccount", "name": "s", "namespace": "t"}]}"#,
@@ -39,13 +44,28 @@ pub(super) const KINDS: &[Kind] = &[
     },
     Kind {
         change: r#"{"allowVolumeExpansion": true}"#,
-        ..kind("storage_classes_live", "Conformance: StorageClass, lifecycle", "storage.k8s.io/v1/storageclasses", r#"{"provisioner": "example.com/none", "reclaimPolicy": "Retain"}"#)
+        ..kind(
+            "storage_classes_live",
+            "Conformance: StorageClass, lifecycle",
+            "storage.k8s.io/v1/storageclasses",
+            r#"{"provisioner": "example.com/none", "reclaimPolicy": "Retain"}"#,
+        )
     },
     Kind {
         change: r#"{"spec": {"requiresRepublish": true}}"#,
-        ..kind("csi_drivers_live", "Conformance: CSIDriver, lifecycle", "storage.k8s.io/v1/csidrivers", r#"{"spec": {"attachRequired": false}}"#)
+        ..kind(
+            "csi_drivers_live",
+            "Conformance: CSIDriver, lifecycle",
+            "storage.k8s.io/v1/csidrivers",
+            r#"{"spec": {"attachRequired": false}}"#,
+        )
     },
-    kind("csi_nodes_live", "Conformance: CSINode, lifecycle", "storage.k8s.io/v1/csinodes", r#"{"spec": {"drivers": []}}"#),
+    kind(
+        "csi_nodes_live",
+        "Conformance: CSINode, lifecycle",
+        "storage.k8s.io/v1/csinodes",
+        r#"{"spec": {"drivers": []}}"#,
+    ),
     Kind {
         status: r#"{"attached": false, "detachError": {"message": "tried"}}"#,
         ..kind(
@@ -63,15 +83,30 @@ pub(super) const KINDS: &[Kind] = &[
     ),
     Kind {
         change: r#"{"description": "changed"}"#,
-        ..kind("priority_classes_live", "Conformance: Scheduler, Verify PriorityClass endpoints", "scheduling.k8s.io/v1/priorityclasses", r#"{"value": 7, "description": "d"}"#)
+        ..kind(
+            "priority_classes_live",
+            "Conformance: Scheduler, Verify PriorityClass endpoints",
+            "scheduling.k8s.io/v1/priorityclasses",
+            r#"{"value": 7, "description": "d"}"#,
+        )
     },
     Kind {
         change: r#"{"scheduling": {"nodeSelector": {"a": "b"}}}"#,
-        ..kind("runtime_classes_live", "Conformance: RuntimeClass API", "node.k8s.io/v1/runtimeclasses", r#"{"handler": "none"}"#)
+        ..kind(
+            "runtime_classes_live",
+            "Conformance: RuntimeClass API",
+            "node.k8s.io/v1/runtimeclasses",
+            r#"{"handler": "none"}"#,
+        )
     },
     Kind {
         change: r#"{"spec": {"parameters": {"kind": "Parameters", "name": "p", "apiGroup": "example.com", "scope": "Cluster"}}}"#,
-        ..kind("ingress_classes_live", "Conformance: IngressClass API", "networking.k8s.io/v1/ingressclasses", r#"{"spec": {"controller": "example.com/none"}}"#)
+        ..kind(
+            "ingress_classes_live",
+            "Conformance: IngressClass API",
+            "networking.k8s.io/v1/ingressclasses",
+            r#"{"spec": {"controller": "example.com/none"}}"#,
+        )
     },
     Kind {
         change: r#"{"spec": {"matchingPrecedence": 9999}}"#,
@@ -102,7 +137,11 @@ pub(super) const KINDS: &[Kind] = &[
             "Conformance: CertificateSigningRequest API",
             "certificates.k8s.io/v1/certificatesigningrequests",
             // A request that openssl made: CN=example, an elliptic key.
-            concat!(r#"{"spec": {"signerName": "example.com/none", "expirationSeconds": 3600, "usages": ["client auth", "digital signature"], "request": ""#, include_str!("request.txt"), r#""}}"#),
+            concat!(
+                r#"{"spec": {"signerName": "example.com/none", "expirationSeconds": 3600, "usages": ["client auth", "digital signature"], "request": ""#,
+                include_str!("request.txt"),
+                r#""}}"#
+            ),
         )
     },
     Kind {

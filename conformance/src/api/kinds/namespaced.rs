@@ -9,11 +9,21 @@ const fn kind(name: &'static str, clause: &'static str, resource: &'static str, 
 pub(super) const KINDS: &[Kind] = &[
     Kind {
         change: r#"{"data": {"k": "w"}}"#,
-        ..kind("config_maps_live", "Conformance: ConfigMap lifecycle", "configmaps", r#"{"data": {"k": "v"}, "binaryData": {"b": "AAE="}}"#)
+        ..kind(
+            "config_maps_live",
+            "Conformance: ConfigMap lifecycle",
+            "configmaps",
+            r#"{"data": {"k": "v"}, "binaryData": {"b": "AAE="}}"#,
+        )
     },
     Kind {
         change: r#"{"data": {"k": "dw=="}}"#,
-        ..kind("secrets_live", "Conformance: Secret patching", "secrets", r#"{"data": {"k": "dg=="}, "type": "Opaque"}"#)
+        ..kind(
+            "secrets_live",
+            "Conformance: Secret patching",
+            "secrets",
+            r#"{"data": {"k": "dg=="}, "type": "Opaque"}"#,
+        )
     },
     Kind {
         change: r#"{"automountServiceAccountToken": false}"#,
@@ -59,7 +69,12 @@ pub(super) const KINDS: &[Kind] = &[
             r#"{"spec": {"type": "LoadBalancer", "ports": [{"port": 80}], "selector": {"a": "b"}}}"#,
         )
     },
-    kind("endpoints_live", "Conformance: Endpoint resource lifecycle", "endpoints", r#"{"subsets": [{"addresses": [{"ip": "203.0.113.1"}], "ports": [{"port": 80}]}]}"#),
+    kind(
+        "endpoints_live",
+        "Conformance: Endpoint resource lifecycle",
+        "endpoints",
+        r#"{"subsets": [{"addresses": [{"ip": "203.0.113.1"}], "ports": [{"port": 80}]}]}"#,
+    ),
     Kind {
         change: r#"{"spec": {"limits": [{"type": "Container", "max": {"cpu": "2"}}]}}"#,
         ..kind(
@@ -156,7 +171,12 @@ pub(super) const KINDS: &[Kind] = &[
     },
     Kind {
         change: r#"{"revision": 2}"#,
-        ..kind("controller_revisions_live", "Conformance: ControllerRevision, resource lifecycle", "apps/v1/controllerrevisions", r#"{"data": {"any": "thing"}, "revision": 1}"#)
+        ..kind(
+            "controller_revisions_live",
+            "Conformance: ControllerRevision, resource lifecycle",
+            "apps/v1/controllerrevisions",
+            r#"{"data": {"any": "thing"}, "revision": 1}"#,
+        )
     },
     Kind {
         change: r#"{"spec": {"backoffLimit": 3}}"#,
@@ -238,7 +258,12 @@ pub(super) const KINDS: &[Kind] = &[
     },
     Kind {
         change: r#"{"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]}"#,
-        ..kind("roles_live", "https://kubernetes.io/docs/reference/access-authn-authz/rbac/#role-example", "rbac.authorization.k8s.io/v1/roles", r#"{"rules": []}"#)
+        ..kind(
+            "roles_live",
+            "https://kubernetes.io/docs/reference/access-authn-authz/rbac/#role-example",
+            "rbac.authorization.k8s.io/v1/roles",
+            r#"{"rules": []}"#,
+        )
     },
     Kind {
         change: r#"{"subjects": [{"kind": "ServiceAccount", "name": "s", "namespace": "t"}]}"#,
@@ -260,7 +285,12 @@ pub(super) const KINDS: &[Kind] = &[
     },
     Kind {
         status: r#"{"allocation": {}}"#,
-        ..kind("resource_claims_live", "Conformance: CRUD operations for resourceclaims", "resource.k8s.io/v1/resourceclaims", r#"{"spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "example.com"}}]}}}"#)
+        ..kind(
+            "resource_claims_live",
+            "Conformance: CRUD operations for resourceclaims",
+            "resource.k8s.io/v1/resourceclaims",
+            r#"{"spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "example.com"}}]}}}"#,
+        )
     },
     kind(
         "resource_claim_templates_live",

@@ -27,7 +27,10 @@ pub(super) async fn preconditions(w: World) {
     let made = w.create(&w.path("configmaps"), &map("a")).await.with(201);
     let wrong = json!({"preconditions": {"uid": "00000000-0000-0000-0000-000000000000"}});
     let status = w.delete_with(&target, &wrong).await.refused(409, "Conflict");
-    says(&status, &["the UID in the precondition (00000000-0000-0000-0000-000000000000) does not match the UID in record"]);
+    says(
+        &status,
+        &["the UID in the precondition (00000000-0000-0000-0000-000000000000) does not match the UID in record"],
+    );
     let changed = w.patch(&target, MERGE, &json!({"data": {"k": "2"}})).await.ok();
     let old = json!({"preconditions": {"resourceVersion": version(&made)}});
     let status = w.delete_with(&target, &old).await.refused(409, "Conflict");

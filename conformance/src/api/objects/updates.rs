@@ -27,7 +27,10 @@ pub(super) async fn conflict(w: World) {
     let mut other = second.clone();
     other["metadata"]["uid"] = "00000000-0000-0000-0000-000000000000".into();
     let status = w.replace(&target, &other).await.refused(409, "Conflict");
-    says(&status, &["Precondition failed: UID in precondition: 00000000-0000-0000-0000-000000000000, UID in object meta: "]);
+    says(
+        &status,
+        &["Precondition failed: UID in precondition: 00000000-0000-0000-0000-000000000000, UID in object meta: "],
+    );
     assert_eq!(w.get(&target).await.ok(), second, "a refused write changed something");
 }
 

@@ -17,25 +17,33 @@ async fn patched(w: &World, target: &str, patch: Value) -> Value {
 }
 
 fn short(list: &Value, field: &str) -> String {
-    let items: Vec<_> = list.as_array().into_iter().flatten().map(|item| item[field].to_string().replace('"', "")).collect();
+    let items: Vec<_> =
+        list.as_array().into_iter().flatten().map(|item| item[field].to_string().replace('"', "")).collect();
     items.join(" ")
 }
 
 pub(super) async fn keyed(w: World) {
-    let target = template(&w, json!({"containers": [
-        {"name": "a", "image": "a:1", "ports": [{"containerPort": 80}, {"containerPort": 81, "name": "x"}],
-            "env": [{"name": "E", "value": "1"}]},
-        {"name": "b", "image": "b:1", "args": ["x", "y"]},
-    ]}))
+    let target = template(
+        &w,
+        json!({"containers": [
+            {"name": "a", "image": "a:1", "ports": [{"containerPort": 80}, {"containerPort": 81, "name": "x"}],
+                "env": [{"name": "E", "value": "1"}]},
+            {"name": "b", "image": "b:1", "args": ["x", "y"]},
+        ]}),
+    )
     .await;
     let spec = patched(&w, &target, json!({"containers": [{"name": "a", "image": "a:2"}]})).await;
-    assert_eq!((short(&spec["containers"], "name"), short(&spec["containers"], "image")), ("a b".into(), "a:2 b:1".into()));
+    assert_eq!(
+        (short(&spec["containers"], "name"), short(&spec["containers"], "image")),
+        ("a b".into(), "a:2 b:1".into())
+    );
     assert_eq!(short(&spec["containers"][0]["ports"], "containerPort"), "80 81");
     let spec = patched(&w, &target, json!({"containers": [{"name": "c", "image": "c:1"}]})).await;
     let mut all: Vec<_> = short(&spec["containers"], "name").split(' ').map(str::to_owned).collect();
     all.sort();
     assert_eq!(all, ["a", "b", "c"]);
-    let ports = json!({"containers": [{"name": "a", "ports": [{"containerPort": 81, "name": "z"}, {"containerPort": 82}]}]});
+    let ports =
+        json!({"containers": [{"name": "a", "ports": [{"containerPort": 81, "name": "z"}, {"containerPort": 82}]}]});
     let spec = patched(&w, &target, ports).await;
     let a = spec["containers"].as_array().into_iter().flatten().find(|c| c["name"] == "a").cloned().unwrap_or_default();
     let find = |port: u64| a["ports"].as_array().into_iter().flatten().find(|p| p["containerPort"] == port).cloned();
@@ -44,16 +52,21 @@ pub(super) async fn keyed(w: World) {
     let env = json!({"containers": [{"name": "a", "env": [{"name": "E", "value": "2"}, {"name": "F", "value": "3"}]},
         {"name": "b", "args": ["z"]}]});
     let spec = patched(&w, &target, env).await;
-    let find = |name: &str| spec["containers"].as_array().into_iter().flatten().find(|c| c["name"] == name).cloned().unwrap_or_default();
+    let find = |name: &str| {
+        spec["containers"].as_array().into_iter().flatten().find(|c| c["name"] == name).cloned().unwrap_or_default()
+    };
     assert_eq!(find("a")["env"].as_array().map(Vec::len), Some(2));
     assert_eq!(find("b")["args"], json!(["z"]), "a list without a key is replaced");
 }
 
 pub(super) async fn directives(w: World) {
-    let target = template(&w, json!({"containers": [
+    let target = template(
+        &w,
+        json!({"containers": [
         {"name": "a", "image": "a:1", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}},
         {"name": "b", "image": "b:1"}, {"name": "c", "image": "c:1"},
-    ], "nodeSelector": {"a": "1", "b": "2"}}))
+    ], "nodeSelector": {"a": "1", "b": "2"}}),
+    )
     .await;
     let spec = patched(&w, &target, json!({"containers": [{"$patch": "delete", "name": "b"}]})).await;
     assert_eq!(short(&spec["containers"], "name"), "a c");
@@ -79,12 +92,13 @@ pub(super) async fn primitives(w: World) {
     w.create(&w.path("configmaps"), &object).await.with(201);
     let target = w.at("configmaps", "a");
     let finalizers = async |patch: Value| {
-        let mut list: Vec<String> = w.patch(&target, STRATEGIC, &json!({"metadata": patch})).await.ok()["metadata"]["finalizers"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|f| f.as_str().unwrap_or_default().replace("example.com/", ""))
-            .collect();
+        let mut list: Vec<String> =
+            w.patch(&target, STRATEGIC, &json!({"metadata": patch})).await.ok()["metadata"]["finalizers"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|f| f.as_str().unwrap_or_default().replace("example.com/", ""))
+                .collect();
         list.sort();
         list.join(" ")
     };
@@ -95,14 +109,20 @@ pub(super) async fn primitives(w: World) {
 }
 
 pub(super) async fn ordered(w: World) {
-    let target = template(&w, json!({"containers": [
-        {"name": "a", "image": "i"}, {"name": "b", "image": "i"}, {"name": "c", "image": "i"},
-    ]}))
+    let target = template(
+        &w,
+        json!({"containers": [
+            {"name": "a", "image": "i"}, {"name": "b", "image": "i"}, {"name": "c", "image": "i"},
+        ]}),
+    )
     .await;
     let order = json!({"$setElementOrder/containers": [{"name": "c"}, {"name": "a"}, {"name": "b"}],
         "containers": [{"name": "b", "image": "j"}]});
     let spec = patched(&w, &target, order).await;
-    assert_eq!((short(&spec["containers"], "name"), short(&spec["containers"], "image")), ("c a b".into(), "i i j".into()));
+    assert_eq!(
+        (short(&spec["containers"], "name"), short(&spec["containers"], "image")),
+        ("c a b".into(), "i i j".into())
+    );
     let object = json!({"metadata": {"name": "f", "finalizers": ["example.com/a", "example.com/b"]}});
     w.create(&w.path("configmaps"), &object).await.with(201);
     let order = json!({"metadata": {"$setElementOrder/finalizers": ["example.com/b", "example.com/c", "example.com/a"],

@@ -18,65 +18,75 @@ fn cases(w: &World) -> Vec<Case> {
     let about = json!({"kind": "ConfigMap", "namespace": w.namespace, "name": "about", "uid": "u", "apiVersion": "v1",
         "resourceVersion": "7", "fieldPath": "data"});
     vec![
-        ("pods", node, &[
-            ("metadata.name=x", true),
-            ("metadata.name!=x", false),
-            ("spec.nodeName=nowhere", true),
-            ("spec.nodeName==nowhere,spec.restartPolicy=Never", true),
-            ("spec.nodeName!=nowhere", false),
-            ("spec.restartPolicy=Always", false),
-            ("spec.schedulerName=nobody", true),
-            ("spec.serviceAccountName=default", true),
-            ("spec.hostNetwork=false", true),
-            ("status.phase=Pending", true),
-            ("status.phase!=Pending", false),
-            ("status.podIP=", true),
-            ("status.podIPs=10.0.0.1", false),
-            ("status.nominatedNodeName=", true),
-        ]),
-        ("events", json!({"metadata": {"name": "x"}, "involvedObject": about, "reason": "Because", "type": "Normal",
-            "source": {"component": "me"}, "reportingComponent": "them", "message": "m"}), &[
-            ("involvedObject.kind=ConfigMap", true),
-            ("involvedObject.name=about", true),
-            ("involvedObject.name=other", false),
-            ("involvedObject.uid=u", true),
-            ("involvedObject.apiVersion=v1", true),
-            ("involvedObject.resourceVersion=7", true),
-            ("involvedObject.fieldPath=data", true),
-            ("reason=Because", true),
-            ("reason!=Because", false),
-            ("reportingComponent=them", true),
-            ("source=me", true),
-            ("type=Warning", false),
-        ]),
-        ("secrets", json!({"metadata": {"name": "x"}, "type": "example.com/kind"}), &[
-            ("type=example.com/kind", true),
-            ("type=Opaque", false),
-        ]),
-        ("replicationcontrollers", json!({"metadata": {"name": "x"}, "spec": {"replicas": 0, "selector": {"a": "b"},
-            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}}), &[
-            ("status.replicas=0", true),
-            ("status.replicas=1", false),
-        ]),
-        ("apps/v1/replicasets", json!({"metadata": {"name": "x"}, "spec": {"replicas": 0,
+        (
+            "pods",
+            node,
+            &[
+                ("metadata.name=x", true),
+                ("metadata.name!=x", false),
+                ("spec.nodeName=nowhere", true),
+                ("spec.nodeName==nowhere,spec.restartPolicy=Never", true),
+                ("spec.nodeName!=nowhere", false),
+                ("spec.restartPolicy=Always", false),
+                ("spec.schedulerName=nobody", true),
+                ("spec.serviceAccountName=default", true),
+                ("spec.hostNetwork=false", true),
+                ("status.phase=Pending", true),
+                ("status.phase!=Pending", false),
+                ("status.podIP=", true),
+                ("status.podIPs=10.0.0.1", false),
+                ("status.nominatedNodeName=", true),
+            ],
+        ),
+        (
+            "events",
+            json!({"metadata": {"name": "x"}, "involvedObject": about, "reason": "Because", "type": "Normal",
+            "source": {"component": "me"}, "reportingComponent": "them", "message": "m"}),
+            &[
+                ("involvedObject.kind=ConfigMap", true),
+                ("involvedObject.name=about", true),
+                ("involvedObject.name=other", false),
+                ("involvedObject.uid=u", true),
+                ("involvedObject.apiVersion=v1", true),
+                ("involvedObject.resourceVersion=7", true),
+                ("involvedObject.fieldPath=data", true),
+                ("reason=Because", true),
+                ("reason!=Because", false),
+                ("reportingComponent=them", true),
+                ("source=me", true),
+                ("type=Warning", false),
+            ],
+        ),
+        (
+            "secrets",
+            json!({"metadata": {"name": "x"}, "type": "example.com/kind"}),
+            &[("type=example.com/kind", true), ("type=Opaque", false)],
+        ),
+        (
+            "replicationcontrollers",
+            json!({"metadata": {"name": "x"}, "spec": {"replicas": 0, "selector": {"a": "b"},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}}),
+            &[("status.replicas=0", true), ("status.replicas=1", false)],
+        ),
+        (
+            "apps/v1/replicasets",
+            json!({"metadata": {"name": "x"}, "spec": {"replicas": 0,
             "selector": {"matchLabels": {"a": "c"}}, "template": {"metadata": {"labels": {"a": "c"}},
-            "spec": {"containers": [{"name": "c", "image": "i"}]}}}}), &[
-            ("metadata.name=x", true),
-        ]),
-        ("batch/v1/jobs", json!({"metadata": {"name": "x"}, "spec": {"suspend": true, "template": {"spec": {
-            "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}), &[
-            ("status.successful=0", true),
-            ("status.successful=1", false),
-        ]),
-        ("services", json!({"metadata": {"name": "x"}, "spec": {"clusterIP": "None", "ports": [{"port": 80}]}}), &[
-            ("spec.clusterIP=None", true),
-            ("spec.type=ClusterIP", true),
-            ("spec.type=NodePort", false),
-        ]),
-        ("configmaps", json!({"metadata": {"name": "x"}}), &[
-            ("metadata.name=x", true),
-            ("metadata.name=y", false),
-        ]),
+            "spec": {"containers": [{"name": "c", "image": "i"}]}}}}),
+            &[("metadata.name=x", true)],
+        ),
+        (
+            "batch/v1/jobs",
+            json!({"metadata": {"name": "x"}, "spec": {"suspend": true, "template": {"spec": {
+            "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}),
+            &[("status.successful=0", true), ("status.successful=1", false)],
+        ),
+        (
+            "services",
+            json!({"metadata": {"name": "x"}, "spec": {"clusterIP": "None", "ports": [{"port": 80}]}}),
+            &[("spec.clusterIP=None", true), ("spec.type=ClusterIP", true), ("spec.type=NodePort", false)],
+        ),
+        ("configmaps", json!({"metadata": {"name": "x"}}), &[("metadata.name=x", true), ("metadata.name=y", false)]),
     ]
 }
 
@@ -101,7 +111,8 @@ pub(super) async fn fields(w: World) {
     assert_eq!(names(&list), [w.namespace.as_str()]);
     w.get(&format!("/api/v1/nodes?fieldSelector={}", encoded("spec.unschedulable=true"))).await.ok();
     let signer = encoded("spec.signerName=example.com/none");
-    let list = w.get(&format!("/apis/certificates.k8s.io/v1/certificatesigningrequests?fieldSelector={signer}")).await.ok();
+    let list =
+        w.get(&format!("/apis/certificates.k8s.io/v1/certificatesigningrequests?fieldSelector={signer}")).await.ok();
     assert_eq!(list["items"], json!([]));
 }
 
@@ -152,7 +163,8 @@ pub(super) async fn labels(w: World) {
         ("example.com/z", "b"),
         ("", "a b c"),
     ] {
-        let selector_ = encoded(selector).replace('(', "%28").replace(')', "%29").replace('<', "%3C").replace('>', "%3E");
+        let selector_ =
+            encoded(selector).replace('(', "%28").replace(')', "%29").replace('<', "%3C").replace('>', "%3E");
         let list = w.get(&format!("{}?labelSelector={selector_}", w.path("podtemplates"))).await.ok();
         assert_eq!(names(&list).join(" "), expect, "{selector:?}");
     }

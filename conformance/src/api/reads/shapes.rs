@@ -31,7 +31,10 @@ pub(super) async fn tables(w: World) {
     let rows = table["rows"].as_array().cloned().unwrap_or_default();
     assert_eq!(rows.len(), 3);
     assert_eq!(rows[0]["cells"].as_array().map(Vec::len), Some(columns.len()), "a cell for each column");
-    assert_eq!((&rows[0]["cells"][0], &rows[0]["cells"][1], &rows[0]["cells"][2]), (&json!("a"), &json!("0/1"), &json!("Pending")));
+    assert_eq!(
+        (&rows[0]["cells"][0], &rows[0]["cells"][1], &rows[0]["cells"][2]),
+        (&json!("a"), &json!("0/1"), &json!("Pending"))
+    );
     let object = &rows[0]["object"];
     assert_eq!((&object["kind"], &object["metadata"]["name"]), (&json!("PartialObjectMetadata"), &json!("a")));
     assert!(object.get("spec").is_none());
@@ -71,12 +74,18 @@ pub(super) async fn metadata(w: World) {
     assert_eq!(one["metadata"], made["metadata"]);
     assert!(one.get("data").is_none());
     let list = w.get_as(&format!("{}?labelSelector=app%3Dx", w.path("configmaps")), PARTIALS).await.ok();
-    assert_eq!((&list["kind"], &list["items"][0]["metadata"]["name"]), (&json!("PartialObjectMetadataList"), &json!("a")));
+    assert_eq!(
+        (&list["kind"], &list["items"][0]["metadata"]["name"]),
+        (&json!("PartialObjectMetadataList"), &json!("a"))
+    );
     assert!(list["items"][0].get("data").is_none() && list["metadata"]["resourceVersion"].is_string());
     let patch = crate::api::world::body(&json!({"metadata": {"labels": {"app": "y"}}}));
     let headers = [("accept", PARTIAL), ("content-type", crate::api::world::MERGE)];
     let patched = w.send("PATCH", &w.at("configmaps", "a"), &headers, patch).await.ok();
-    assert_eq!((&patched["kind"], &patched["metadata"]["labels"]["app"]), (&json!("PartialObjectMetadata"), &json!("y")));
+    assert_eq!(
+        (&patched["kind"], &patched["metadata"]["labels"]["app"]),
+        (&json!("PartialObjectMetadata"), &json!("y"))
+    );
 }
 
 pub(super) async fn encodings(w: World) {
@@ -108,7 +117,9 @@ pub(super) async fn encodings(w: World) {
     assert_eq!(made["data"]["k"], "w");
     let list = w.get_as(&w.path("configmaps"), &format!("{PROTOBUF},{JSON}")).await;
     assert!(list.body.starts_with(b"k8s\0"));
-    w.send("POST", &w.path("configmaps"), &[("content-type", "text/csv")], "a,b".into()).await.refused(415, "UnsupportedMediaType");
+    w.send("POST", &w.path("configmaps"), &[("content-type", "text/csv")], "a,b".into())
+        .await
+        .refused(415, "UnsupportedMediaType");
 }
 
 pub(super) async fn compressed(w: World) {

@@ -142,7 +142,8 @@ mod tests {
         check("command=a&command=b", |o| o.query.len() == 2 && o.parameter("command") == Some("a"));
         assert!(parse("limit=x", "ListOptions").unwrap_err().is(ErrorKind::BadRequest));
         let unknown = parse("dryRun=x", "CreateOptions").unwrap_err();
-        let text = "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"x\": supported values: \"All\"";
+        let text =
+            "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"x\": supported values: \"All\"";
         assert_eq!((unknown.kind(), unknown.message()), (ErrorKind::Invalid, text));
     }
 }

@@ -1,6 +1,8 @@
 //! The API server in process, over a store in memory.
 
 mod agents;
+#[cfg(feature = "http")]
+mod asked;
 mod crud;
 mod custom;
 #[cfg(feature = "http")]

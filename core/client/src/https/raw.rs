@@ -39,9 +39,7 @@ impl HttpsApi {
     /// connection.
     pub async fn raw(&self, request: RawRequest) -> Result<RawReply> {
         let RawRequest { method, target, headers, body } = request;
-        let invalid = |what: &str| {
-            Error::new(ErrorKind::Invalid, format!("cannot send the {what}"))
-        };
+        let invalid = |what: &str| Error::new(ErrorKind::Invalid, format!("cannot send the {what}"));
         let method = method.parse().map_err(|error| invalid("method").with_source(error))?;
         let target = format!("{}{target}", self.server.endpoint.base);
         target.parse::<http::Uri>().map_err(|error| invalid("target").with_source(error))?;

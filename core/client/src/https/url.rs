@@ -238,8 +238,7 @@ mod tests {
     fn check(request: &Request, expect: &str) {
         let message = message(request, "/base").unwrap();
         let body = String::from_utf8(message.body.to_vec()).unwrap();
-        let media_type =
-            message.headers.iter().find(|(name, _)| name == "content-type").map_or("", |(_, value)| value);
+        let media_type = message.headers.iter().find(|(name, _)| name == "content-type").map_or("", |(_, value)| value);
         let text = format!("{} {} {media_type} {body}", message.method, message.target);
         assert_eq!(text.trim_end(), expect);
     }

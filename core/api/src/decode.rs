@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::fmt;
 
 /// So many odd fields are named, as upstream does; whoever sends more hears of no others.
-const MOST_NAMED: usize = 100;
+pub const MOST_NAMED: usize = 100;
 
 pub use self::fields::unknown_fields;
 pub use self::normalize::{Canonical, Notation, TypeError};

@@ -115,13 +115,6 @@ fn bad(message: String) -> Error {
     Error::new(ErrorKind::BadRequest, message)
 }
 
-/// The refusal of a media type.
-pub(super) fn unsupported(media_type: &str) -> Error {
-    let message = "the body of the request was in an unknown format - accepted media types include: \
-                   application/json, application/yaml, application/vnd.kubernetes.protobuf";
-    Error::new(ErrorKind::UnsupportedMediaType, message).with_source(media_type.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -37,6 +37,12 @@ impl Agents {
         self.0.write().remove(node);
     }
 
+    /// Forgets all agents.
+    pub(crate) fn clear(&self) {
+        let forgotten = std::mem::take(&mut *self.0.write());
+        drop(forgotten);
+    }
+
     /// The names of the nodes that agents are entered for, sorted.
     pub fn names(&self) -> impl Iterator<Item = String> {
         self.0.read().keys().cloned().collect::<Vec<_>>().into_iter()

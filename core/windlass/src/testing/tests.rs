@@ -158,3 +158,13 @@ fn a_closure_runs_in_containers_and_again_where_it_failed() {
         assert_eq!(client.list::<Pod>(&Select::all()).await.unwrap().len(), 0);
     });
 }
+
+#[test]
+fn nothing_is_left_of_a_cluster_that_was_shut_down() {
+    let executor = Executor::new(7);
+    let whole = begin(&executor);
+    let (store, server) = (Arc::downgrade(whole.cluster().store()), Arc::downgrade(whole.cluster().server()));
+    executor.run_until(whole.shut_down());
+    executor.run_for(Duration::from_secs(1));
+    assert_eq!((server.strong_count(), store.strong_count()), (0, 0));
+}

@@ -265,13 +265,13 @@ async fn metadata(w: World) {
         ("metadata.finalizers[0]", with(&|m| m["finalizers"] = json!(["plain"]))),
         ("metadata.ownerReferences", with(&|m| m["ownerReferences"] = json!([owner(true), owner(true)]))),
         (
-            "metadata.ownerReferences.uid",
+            "metadata.ownerReferences",
             with(&|m| {
                 m["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": ""}]);
             }),
         ),
         (
-            "metadata.ownerReferences.kind",
+            "metadata.ownerReferences",
             with(&|m| {
                 m["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "", "name": "o", "uid": "u"}]);
             }),

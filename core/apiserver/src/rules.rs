@@ -7,7 +7,7 @@ use windlass_kernel::error::Result;
 
 use crate::{
     custom::{self, Version},
-    kinds::{self, Errors, meta},
+    kinds::{Errors, meta},
     object,
     registry::Served,
 };

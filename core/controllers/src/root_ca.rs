@@ -1,5 +1,7 @@
 //! The root CA publisher: every namespace has the certificate that the API server is trusted by.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use windlass_api::{
     core::v1::{ConfigMap, Namespace},
@@ -23,9 +25,9 @@ pub struct RootCas {
     client: Client,
     certificate: String,
     namespaces: Cache<bool>,
-    /// Whether what is published is right. It follows what the runner follows, so that it is never behind a change that
-    /// woke this controller.
-    published: Cache<bool>,
+    /// What is published: the map itself where it is wrong. It follows what the runner follows, so that it is never behind
+    /// a change that woke this controller.
+    published: Cache<Option<Arc<ConfigMap>>>,
 }
 
 impl RootCas {
@@ -36,10 +38,9 @@ impl RootCas {
         let certificate = tools.config.root_certificate.clone();
         let wanted = certificate.clone();
         let published = tools.informers.cache(&Select::all().of(gvr::<ConfigMap>()), vec![], move |document| {
-            claim::own_key(document).iter().any(|key| key.name == NAME).then(|| {
-                let map = document.typed::<ConfigMap>();
-                map.is_ok_and(|map| map.data.get(ENTRY) == Some(&wanted))
-            })
+            let named = claim::own_key(document).iter().any(|key| key.name == NAME);
+            let map = named.then(|| document.typed::<ConfigMap>().ok()).flatten()?;
+            Some((map.data.get(ENTRY) != Some(&wanted)).then_some(map))
         });
         Self { client: tools.client.clone(), certificate, namespaces, published }
     }
@@ -69,10 +70,12 @@ impl Controller for RootCas {
             return Ok(Requeue::OnChange);
         }
         match self.published.get(&ObjectKey::new(key.name.clone(), NAME)) {
-            Some(true) => {}
-            Some(false) => {
-                let mend = |map: &mut ConfigMap| map.data = [(ENTRY.to_owned(), self.certificate.clone())].into();
-                claim::settled(self.client.modify(&key.name, NAME, mend).await.map(drop))?;
+            Some(None) => {}
+            Some(Some(wrong)) => {
+                // It may write such maps and not read them one by one.
+                let data = [(ENTRY.to_owned(), self.certificate.clone())].into();
+                let mended = ConfigMap { data, ..ConfigMap::clone(&wrong) };
+                claim::settled(self.client.update(&mended).await.map(drop))?;
             }
             None => {
                 let metadata =

@@ -225,8 +225,11 @@ mod tests {
 
     #[test]
     fn what_was_left_out_is_filled_in() {
-        let mut pod = json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "2"}}}]}});
-        fill(&mut pod, &json!({"default": {"cpu": "1", "memory": "1Gi"}, "defaultRequest": {"cpu": "100m"}}));
+        let mut pod = json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "2"}}}]}});
+        let mut filled = Vec::new();
+        let limit = json!({"default": {"cpu": "1", "memory": "1Gi"}, "defaultRequest": {"cpu": "100m"}});
+        fill(&mut pod, &limit, &mut filled);
+        assert_eq!(filled, ["cpu request for container c", "memory limit for container c"]);
         let resources = &pod["spec"]["containers"][0]["resources"];
         assert_eq!(resources, &json!({"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "100m"}}));
     }

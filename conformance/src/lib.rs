@@ -6,6 +6,7 @@
 //! of their own: they run on whatever the caller polls them with.
 #![deny(missing_docs)]
 
+pub mod api;
 mod need;
 pub mod network;
 pub mod node;

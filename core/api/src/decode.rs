@@ -12,6 +12,9 @@ use crate::schema::Message;
 use serde_json::Value;
 use std::fmt;
 
+/// So many odd fields are named, as upstream does; whoever sends more hears of no others.
+pub const MOST_NAMED: usize = 100;
+
 pub use self::fields::unknown_fields;
 pub use self::normalize::{Canonical, Notation, TypeError};
 
@@ -73,11 +76,42 @@ pub fn decode_json(bytes: &[u8], strictness: Strictness) -> Result<Decoded, Deco
 }
 
 /// Decodes one YAML document into the same tree as JSON; keys that are numbers or booleans become strings.
+///
+/// JSON is YAML, and is read as JSON: most of what is sent as YAML is.
 #[cfg(feature = "yaml")]
 pub fn decode_yaml(bytes: &[u8], strictness: Strictness) -> Result<Decoded, DecodeError> {
+    if bytes.trim_ascii_start().starts_with(b"{") || bytes.trim_ascii_start().starts_with(b"[") {
+        let read = decode_json(bytes, strictness);
+        if matches!(read, Ok(_) | Err(DecodeError::TooDeep { .. })) {
+            return read;
+        }
+    }
+    if nesting(bytes) > MOST_BRACKETS {
+        return Err(DecodeError::TooDeep { max_depth: strictness.max_depth });
+    }
     let mut state = tree::State::new(strictness);
     let value = state.read(yaml_serde::Deserializer::from_slice(bytes));
     state.finish(value)
+}
+
+/// More brackets than this are never open at once in a YAML that is read. The parser's time grows with their square, and
+/// it is done before anybody counts depth.
+#[cfg(feature = "yaml")]
+const MOST_BRACKETS: usize = 10_000;
+
+/// How many brackets are open at once at most, were all of them brackets.
+#[cfg(feature = "yaml")]
+fn nesting(bytes: &[u8]) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for byte in bytes {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 /// Leaves in the tree exactly what upstream's types would write after reading it.
@@ -140,5 +174,24 @@ mod tests {
         assert_eq!(decoded.value, json!({"a": 1, "b": [{"c": "x", "1": true}]}));
         let twice = decode_yaml(b"a: 1\na: 2\n", Strictness::default());
         assert_eq!(twice.unwrap().duplicates, ["a"]);
+        assert_eq!(decode_yaml(b" {a: 1}", Strictness::default()).unwrap().value, json!({"a": 1}));
+    }
+
+    #[cfg(feature = "yaml")]
+    #[test]
+    fn nesting_in_yaml_is_bounded_before_it_is_parsed() {
+        for deep in ["[".repeat(100_000), format!("a: {}", "{b: ".repeat(100_000)), "- ".repeat(100_000)] {
+            assert!(decode_yaml(deep.as_bytes(), Strictness::default()).is_err());
+        }
+        let brackets = format!("a: \"{}\"", "[".repeat(9_000));
+        assert!(decode_yaml(brackets.as_bytes(), Strictness::default()).is_ok());
+    }
+
+    #[test]
+    fn what_is_odd_is_named_a_hundred_times_and_no_more() {
+        let twice: Vec<String> = (0..50_000).flat_map(|n| [format!("\"k{n}\":1"), format!("\"k{n}\":2")]).collect();
+        let body = format!("{{{}}}", twice.join(","));
+        let decoded = decode_json(body.as_bytes(), Strictness::default()).unwrap();
+        assert_eq!((decoded.duplicates.len(), decoded.value["k49999"].as_i64()), (MOST_NAMED, Some(2)));
     }
 }

@@ -149,7 +149,7 @@ pub(crate) fn checked(
     let mut warnings = Vec::new();
     if validation != FieldValidation::Ignore {
         let mut odd: Vec<String> = duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();
-        odd.extend(unknown.iter().map(|path| format!("unknown field {path:?}")));
+        odd.extend(unknown.iter().take(decode::MOST_NAMED).map(|path| format!("unknown field {path:?}")));
         if validation == FieldValidation::Strict && !odd.is_empty() {
             return Err(unfit(&format!("strict decoding error: {}", odd.join(", "))));
         }

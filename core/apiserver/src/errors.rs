@@ -147,6 +147,13 @@ pub(crate) fn not_allowed(field: &str, why: impl std::fmt::Display) -> Cause {
     Cause { reason: "FieldValueForbidden".into(), message: format!("Forbidden: {why}"), field: field.into() }
 }
 
+/// One cause of an invalid object: a value is none of those that are known.
+pub(crate) fn unsupported(field: &str, shown: &str, known: &[&str]) -> Cause {
+    let known = known.iter().map(|known| format!("{known:?}")).collect::<Vec<_>>().join(", ");
+    let message = format!("Unsupported value: {shown:?}: supported values: {known}");
+    Cause { reason: "FieldValueNotSupported".into(), message, field: field.into() }
+}
+
 /// One cause of an invalid object: a value is missing.
 pub(crate) fn missing(field: &str, why: &str) -> Cause {
     let message = if why.is_empty() { "Required value".into() } else { format!("Required value: {why}") };

@@ -7,7 +7,7 @@ use windlass_kernel::error::Result;
 
 use crate::{
     custom::{self, Version},
-    kinds::{self, Errors},
+    kinds::{Errors, meta},
     object,
     registry::Served,
 };
@@ -43,7 +43,7 @@ impl Part {
 
 /// Checks no more than the metadata (new, old).
 pub(crate) fn metadata(new: &Value, old: &Value, errors: &mut Errors) {
-    kinds::meta::updated(&kinds::meta::of(new), &kinds::meta::of(old), errors);
+    meta::updated(&meta::of(new), &meta::of(old), errors);
 }
 
 /// Yields the selectable fields of an object.
@@ -96,8 +96,9 @@ pub(crate) fn prepare(served: &Served, part: Part, new: &mut Value, old: &Value)
 pub(crate) fn check_new(served: &Served, new: &Value) -> Result<()> {
     let mut errors = Errors::new();
     served.rules.check_create(new, Some(served.info.namespaced), &mut errors);
-    if let Some(version) = served.definition() {
-        custom::check_new(new, version, &mut errors);
+    match served.definition() {
+        Some(version) => custom::check_new(new, version, &mut errors),
+        None => meta::qualified_finalizers(new, &mut errors),
     }
     errors.into_result(&served.storage.group, &served.storage.kind, object::name(new))
 }
@@ -110,8 +111,10 @@ pub(crate) fn check_update(served: &Served, part: Part, new: &Value, old: &Value
         Part::Status => served.rules.check_status(new, old, &mut errors),
         Part::Special(_, check) => check(new, old, &mut errors),
     }
-    if let (Some(version), Part::Main | Part::Status) = (served.definition(), part) {
-        custom::check_update(new, old, version, &mut errors);
+    match (served.definition(), part) {
+        (Some(version), Part::Main | Part::Status) => custom::check_update(new, old, version, &mut errors),
+        (None, Part::Main) => meta::qualified_finalizers(new, &mut errors),
+        _ => {}
     }
     errors.into_result(&served.storage.group, &served.storage.kind, object::name(new))
 }

@@ -13,8 +13,8 @@ mod resources;
 mod status;
 
 pub(crate) use self::{
-    apply::run as apply, delete::run as delete, exec::run as exec, explain::run as explain, get::run as get,
-    logs::run as logs, status::run as status,
+    apply::run as apply, connect::access, delete::run as delete, exec::run as exec, explain::run as explain,
+    get::run as get, logs::run as logs, status::run as status,
 };
 
 use std::io::{self, Write};

@@ -2,6 +2,7 @@
 //!
 //! What is checked and how it is reached is said by a file for each kind; progress, verdicts and reports are the same for all.
 
+mod api;
 mod cni;
 
 use std::{fs, path::Path, process::ExitCode, sync::Arc};
@@ -27,6 +28,7 @@ struct Suite {
 pub(crate) fn run(conform: &Conform) -> Result<ExitCode> {
     match &conform.kind {
         Kind::Cni(cni) => cni::run(cni),
+        Kind::Api(api) => api::run(api),
     }
 }
 
@@ -34,7 +36,9 @@ pub(crate) fn run(conform: &Conform) -> Result<ExitCode> {
 async fn report(suite: Suite, reports: &Reports) -> Result<ExitCode> {
     let Suite { subject, mut cases, trace, clock } = suite;
     if let Some(part) = &reports.only {
-        cases.retain(|case| case.name.contains(part.as_str()));
+        // Names are shown with spaces.
+        let part = part.replace(' ', "_");
+        cases.retain(|case| case.name.contains(&part) || case.suite == part);
     }
     println!("{subject}: {} checks", cases.len());
     quiet(&trace);

@@ -7,6 +7,7 @@
 mod answer;
 mod connect;
 mod frames;
+mod raw;
 mod session;
 mod tls;
 mod url;
@@ -23,6 +24,7 @@ use windlass_kernel::{
 };
 
 use self::connect::{Endpoint, Reply, Server};
+pub use self::raw::{RawReply, RawRequest};
 use crate::kubeconfig::{Access, Credential};
 
 /// So long a server may take to answer.
@@ -86,7 +88,7 @@ impl HttpsApi {
     fn message(&self, request: &Request) -> Result<url::Message> {
         let mut message = url::message(request, &self.server.endpoint.base)?;
         if let Some(value) = self.authorization()? {
-            message.headers.push(("authorization", value));
+            message.headers.push(("authorization".into(), value));
         }
         if self.impersonate {
             message.headers.extend(url::impersonation(&request.identity));

@@ -81,9 +81,9 @@ fn weave(
     woven
 }
 
-/// Takes out what the applier owned before and no applier owns now.
+/// Takes out what the applier owned before and nobody owns now.
 ///
-/// Values that nobody owns go only with the field they belong to; `owned` is what appliers own after the write.
+/// Values that nobody owns go only with the field they belong to; `owned` is what all own after the write.
 pub(super) fn prune(merged: Value, last: &FieldSet, mut owned: FieldSet, kind: TypeRef<'_>) -> Value {
     if last.difference(&owned).is_empty() {
         return merged;

@@ -43,7 +43,7 @@ pub enum Refusal {
 
 /// Applies a configuration, complete as its applier sees it, to an object or to nothing.
 ///
-/// Fields the applier owned and no longer mentions are removed, unless another applier owns them.
+/// Fields the applier owned and no longer mentions are removed, unless another manager owns them.
 /// Without `force` a field that another manager set to another value refuses the whole apply.
 pub fn apply(
     live: Option<&Value>,
@@ -117,8 +117,8 @@ impl Attempt<'_> {
         let mut merged = self.live.cloned().unwrap_or_else(|| Value::Object(Map::new()));
         merge(&mut merged, self.config, self.write.kind);
         let Some(last) = last else { return merged };
-        let appliers = self.managers.iter().filter(|e| e.operation == Operation::Apply && !e.same_manager(own));
-        let owned = appliers.fold(own.fields.clone(), |owned, entry| owned.union(entry.fields.clone()));
+        let others = self.managers.iter().filter(|entry| !entry.same_manager(own));
+        let owned = others.fold(own.fields.clone(), |owned, entry| owned.union(entry.fields.clone()));
         prune(merged, &last.fields, owned, self.write.kind)
     }
 

@@ -1,5 +1,6 @@
 //! Which fields of a tree the schema does not know. Values are not checked here.
 
+use super::MOST_NAMED;
 use crate::r#gen::schema::apiextensions_v1::JSON_SCHEMA_PROPS;
 use crate::schema::{Codec, Field, Kind, Message, Shape};
 use serde_json::Value;
@@ -53,7 +54,8 @@ fn message(value: &Value, of: &Message, path: &mut String, out: &mut Vec<String>
                 path.push_str(key);
                 match of.field(key) {
                     Some(known) => field(value, known, path, out),
-                    None => out.push(path.clone()),
+                    None if out.len() < MOST_NAMED => out.push(path.clone()),
+                    None => {}
                 }
                 path.truncate(end);
             }

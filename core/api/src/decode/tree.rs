@@ -1,6 +1,6 @@
 //! One pass over a document's events that builds the tree, sees duplicates and counts depth.
 
-use super::{DecodeError, Decoded, Strictness};
+use super::{DecodeError, Decoded, MOST_NAMED, Strictness};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
@@ -50,7 +50,7 @@ impl State {
     }
 
     fn report(&mut self, first: usize, key: &str) {
-        if !self.duplicates[first..].iter().any(|path| path == key) {
+        if self.duplicates.len() < MOST_NAMED && !self.duplicates[first..].iter().any(|path| path == key) {
             self.duplicates.push(key.to_owned());
         }
     }

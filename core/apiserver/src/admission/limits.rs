@@ -8,6 +8,9 @@ use windlass_kernel::{Admission, access::Admitting, api::Request, error::Result}
 use super::{Reader, list, writes};
 use crate::{errors, object};
 
+/// Where a pod is told what was filled in.
+const ANNOTATION: &str = "kubernetes.io/limit-ranger";
+
 #[derive(Debug)]
 pub(super) struct LimitRanger {
     pub(super) reader: Reader,
@@ -32,11 +35,17 @@ impl Admission for LimitRanger {
             return Ok(());
         }
         let Some(pod) = admitting.new.as_deref_mut() else { return Ok(()) };
+        let mut filled = Vec::new();
         for range in self.reader.list("core/limitranges", &admitting.request.namespace).await? {
             let range = range.value()?;
             for limit in list(&range["spec"], "limits").filter(|limit| limit["type"] == "Container") {
-                fill(pod, limit);
+                fill(pod, limit, &mut filled);
             }
+        }
+        if !filled.is_empty() {
+            let text = format!("LimitRanger plugin set: {}", filled.join("; "));
+            let annotations = object::as_map(object::meta_mut(pod).entry("annotations").or_insert(Value::Null));
+            annotations.insert(ANNOTATION.into(), text.into());
         }
         Ok(())
     }
@@ -63,18 +72,26 @@ impl Admission for LimitRanger {
     }
 }
 
-/// Fills in what the containers of a pod left out.
-fn fill(pod: &mut Value, limit: &Value) {
-    for kind in ["initContainers", "containers"] {
+/// Fills in what the containers of a pod left out, and says what that was.
+fn fill(pod: &mut Value, limit: &Value, filled: &mut Vec<String>) {
+    for (kind, shown) in [("containers", "container"), ("initContainers", "init container")] {
         let containers = pod.pointer_mut(&format!("/spec/{kind}")).and_then(Value::as_array_mut);
         for container in containers.into_iter().flatten() {
+            let of = container["name"].as_str().unwrap_or_default().to_owned();
             let resources = object::child_mut(container, "resources");
-            for (field, default) in [("limits", "default"), ("requests", "defaultRequest")] {
+            for (field, default, what) in [("requests", "defaultRequest", "request"), ("limits", "default", "limit")] {
                 let Some(defaults) = limit[default].as_object() else { continue };
                 let given = resources.entry(field).or_insert_with(|| Value::Object(Map::new()));
                 let given = object::as_map(given);
+                let mut names = Vec::new();
                 for (name, value) in defaults {
-                    given.entry(name.clone()).or_insert_with(|| value.clone());
+                    given.entry(name.clone()).or_insert_with(|| {
+                        names.push(name.as_str());
+                        value.clone()
+                    });
+                }
+                if !names.is_empty() {
+                    filled.push(format!("{} {what} for {shown} {of}", names.join(", ")));
                 }
             }
         }
@@ -208,8 +225,11 @@ mod tests {
 
     #[test]
     fn what_was_left_out_is_filled_in() {
-        let mut pod = json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "2"}}}]}});
-        fill(&mut pod, &json!({"default": {"cpu": "1", "memory": "1Gi"}, "defaultRequest": {"cpu": "100m"}}));
+        let mut pod = json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "2"}}}]}});
+        let mut filled = Vec::new();
+        let limit = json!({"default": {"cpu": "1", "memory": "1Gi"}, "defaultRequest": {"cpu": "100m"}});
+        fill(&mut pod, &limit, &mut filled);
+        assert_eq!(filled, ["cpu request for container c", "memory limit for container c"]);
         let resources = &pod["spec"]["containers"][0]["resources"];
         assert_eq!(resources, &json!({"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "100m"}}));
     }

@@ -61,17 +61,13 @@ impl Server {
         let patch = matches!(request.verb, Verb::Patch(_));
         if matches!(request.verb, Verb::Create | Verb::Update | Verb::Delete | Verb::DeleteCollection) || patch {
             let bytes = body::read(http.into_body()).await?;
-            if matches!(request.verb, Verb::Delete | Verb::DeleteCollection) {
-                options::delete(&mut request.options, &media_type, &bytes)?;
-            } else {
-                request.body = api::Body::Bytes { media_type, bytes };
-            }
+            request.body = api::Body::Bytes { media_type, bytes };
         }
         let answered = self.parts().api.call(request).await?;
         let mut out = self.write(answered.answer, &format, packs, labels).await?;
         *out.status_mut() = StatusCode::from_u16(answered.code).unwrap_or(StatusCode::OK);
-        for warning in &answered.warnings {
-            if let Some(value) = warning_header(warning) {
+        for warning in told(&answered.warnings) {
+            if let Some(value) = warning_header(&warning) {
                 out.headers_mut().append(header::WARNING, value);
             }
         }
@@ -108,7 +104,8 @@ impl Server {
             Method::GET if is_watch(target, http.method(), http.uri().query().unwrap_or_default()) => Verb::Watch,
             Method::GET | Method::HEAD if named => Verb::Get,
             Method::GET | Method::HEAD => Verb::List,
-            Method::POST => Verb::Create,
+            // What has a name is posted to only where it is a sub-resource.
+            Method::POST if !named || !target.subresource.is_empty() => Verb::Create,
             Method::PUT if named => Verb::Update,
             Method::PATCH if named => Verb::Patch(patch_type(media_type)?),
             Method::DELETE if named => Verb::Delete,
@@ -235,7 +232,14 @@ fn read_target(identity: Arc<Identity>, target: &Target, http: &Request<Asked>) 
     request.subresource = target.subresource.clone();
     if target.subresource != "proxy" {
         // What is asked of a proxied server is its own to read.
-        request.options = options::parse(http.uri().query().unwrap_or_default())?;
+        let kind = match *http.method() {
+            Method::POST => "CreateOptions",
+            Method::PUT => "UpdateOptions",
+            Method::PATCH => "PatchOptions",
+            Method::DELETE => "DeleteOptions",
+            _ => "ListOptions",
+        };
+        request.options = options::parse(http.uri().query().unwrap_or_default(), kind)?;
     }
     let agent = http.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     request.user_agent = agent.unwrap_or_default().to_owned();
@@ -265,6 +269,24 @@ fn patch_type(media_type: &str) -> Result<PatchType> {
         );
         Error::new(ErrorKind::UnsupportedMediaType, message)
     })
+}
+
+/// Warnings that fit into headers: where all are too many, each is cut and the last ones are left out.
+fn told(warnings: &[String]) -> Vec<String> {
+    const MOST: usize = 4096;
+    const EACH: usize = 256;
+    let long = |text: &String| text.chars().count();
+    if warnings.iter().map(long).sum::<usize>() <= MOST {
+        return warnings.to_vec();
+    }
+    let mut left = MOST;
+    let cut = warnings.iter().map(|text| text.chars().take(EACH).collect::<String>());
+    cut.take_while(|text| {
+        let fits = long(text) <= left;
+        left = left.saturating_sub(long(text));
+        fits
+    })
+    .collect()
 }
 
 /// `299 - "text"` (RFC 7234, 5.5).

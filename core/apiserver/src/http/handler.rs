@@ -145,6 +145,7 @@ impl Server {
         let (target, method) = (route::parse(&path), request.method().clone());
         let long = target.as_ref().is_some_and(|target| long_running(target, &request));
         let labels = self.labels(target.as_ref(), &request);
+        let _in_flight = (!long).then(|| self.metrics.in_flight(&method));
         let work = AssertUnwindSafe(self.answer(peer, target, &labels, request)).catch_unwind();
         let done = if long { Ok(work.await) } else { self.parts.clock.timeout(LIMIT, work).await };
         let mut out = match done {

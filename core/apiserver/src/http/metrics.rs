@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicI64;
 
+use hyper::Method;
 use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -35,6 +36,11 @@ struct Counted {
     version: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InFlight {
+    request_kind: String,
+}
+
 /// The counters of one server.
 #[derive(Debug)]
 pub(super) struct Metrics {
@@ -42,6 +48,7 @@ pub(super) struct Metrics {
     requests: Family<Counted, Counter>,
     durations: Family<Labels, Histogram>,
     long_running: Family<Labels, Gauge<i64, AtomicI64>>,
+    in_flight: Family<InFlight, Gauge<i64, AtomicI64>>,
 }
 
 impl Metrics {
@@ -62,10 +69,16 @@ impl Metrics {
             "Watches, logs and sessions that are open",
             long_running.clone(),
         );
+        let in_flight = Family::<InFlight, Gauge<i64, AtomicI64>>::default();
+        registry.register(
+            "apiserver_current_inflight_requests",
+            "Requests that are being answered, by whether they change anything",
+            in_flight.clone(),
+        );
         let start: Gauge<i64, AtomicI64> = Gauge::default();
         start.set(started);
         registry.register("process_start_time_seconds", "When the server started, as Unix time", start);
-        Self { registry: Mutex::new(registry), requests, durations, long_running }
+        Self { registry: Mutex::new(registry), requests, durations, long_running, in_flight }
     }
 
     /// Counts a request that was answered.
@@ -86,20 +99,64 @@ impl Metrics {
         Running(gauge)
     }
 
-    /// Everything, as text.
-    pub(super) fn text(&self) -> String {
+    /// Counts a request that is being answered for as long as that is held.
+    pub(super) fn in_flight(&self, method: &Method) -> Running {
+        let kind = if matches!(*method, Method::GET | Method::HEAD) { "readOnly" } else { "mutating" };
+        let gauge = self.in_flight.get_or_create_owned(&InFlight { request_kind: kind.into() });
+        gauge.inc();
+        Running(gauge)
+    }
+
+    /// Everything, as OpenMetrics or in the older format of Prometheus.
+    pub(super) fn text(&self, open: bool) -> String {
         let mut out = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut out, &self.registry.lock());
-        out
+        if open { out } else { older(&out) }
     }
 }
 
-/// A long-running request that is open.
+/// OpenMetrics in the older format: counters are named with their suffix, and there are neither units nor an end.
+fn older(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut counters = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("# TYPE ").and_then(|line| line.strip_suffix(" counter")) {
+            counters.push(name);
+        }
+    }
+    for line in text.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some("#"), Some("EOF" | "UNIT"), _) => continue,
+            (Some("#"), Some(what @ ("TYPE" | "HELP")), Some(name)) if counters.contains(&name) => {
+                let rest = words.next().unwrap_or_default();
+                out.push_str(&format!("# {what} {name}_total {rest}"));
+            }
+            _ => out.push_str(line),
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// A request that is open.
 pub(super) struct Running(Gauge<i64, AtomicI64>);
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_format_names_counters_in_full() {
+        let text = "# HELP a_b What.\n# TYPE a_b counter\n# UNIT a_b seconds\na_b_total{x=\"1\"} 2\n# TYPE c gauge\nc 1\n# EOF\n";
+        let expect = "# HELP a_b_total What.\n# TYPE a_b_total counter\na_b_total{x=\"1\"} 2\n# TYPE c gauge\nc 1\n";
+        assert_eq!(older(text), expect);
     }
 }

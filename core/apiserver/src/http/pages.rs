@@ -29,6 +29,9 @@ use crate::{
 /// OpenAPI 2 as protobuf, as clients ask for it.
 const GNOSTIC: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 const GNOSTIC_ANSWER: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+const OPEN: &str = "application/openmetrics-text";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const AGGREGATED: [AggregatedVersion; 2] = [AggregatedVersion::V2, AggregatedVersion::V2Beta1];
 
 /// One request for a page.
@@ -50,8 +53,10 @@ impl Server {
             ["version"] => Some(json_answer(&discovery::version())),
             ["healthz" | "livez" | "readyz", ..] => self.health(&segments, page).await,
             ["metrics"] => {
-                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                Some(answer(kind, self.metrics().text()))
+                let asked = page.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+                let open = asked.flat_map(|value| value.split(',')).any(|clause| clause.trim().starts_with(OPEN));
+                let kind = if open { OPEN_METRICS } else { PROMETHEUS };
+                Some(answer(kind, self.metrics().text(open)))
             }
             ["api"] => Some(self.groups(&snapshot, page, true)),
             ["apis"] => Some(self.groups(&snapshot, page, false)),

@@ -172,6 +172,16 @@ fn finalizers(finalizers: &Field<'_, '_>, errors: &mut Errors) {
     }
 }
 
+/// Finalizers of built-in kinds are domain-qualified, but for those of Kubernetes itself.
+pub fn qualified_finalizers(object: &Value, errors: &mut Errors) {
+    for finalizer in of(object).get("finalizers").items() {
+        let name = finalizer.text();
+        if !name.contains('/') && !matches!(name, "kubernetes" | "orphan" | "foregroundDeletion") {
+            errors.invalid(&finalizer, "name is neither a standard finalizer name nor is it fully qualified");
+        }
+    }
+}
+
 fn managed(entries: &Field<'_, '_>, errors: &mut Errors) {
     for entry in entries.items() {
         let operation = entry.get("operation");

@@ -42,6 +42,7 @@ pub(super) static POD: Kind = Kind {
         "spec.hostNetwork",
         "status.phase",
         "status.podIP",
+        "status.podIPs",
         "status.nominatedNodeName",
     ],
     has_status: true,
@@ -143,6 +144,8 @@ fn fields(pod: &Value) -> Vec<(&'static str, String)> {
         ("spec.hostNetwork", host.to_string()),
         ("status.phase", text(&["status", "phase"])),
         ("status.podIP", text(&["status", "podIP"])),
+        // It may be asked for, and upstream knows no value of it.
+        ("status.podIPs", String::new()),
         ("status.nominatedNodeName", text(&["status", "nominatedNodeName"])),
     ]
 }

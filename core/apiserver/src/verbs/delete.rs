@@ -8,7 +8,7 @@ use windlass_api::{resources::GroupVersionKind, schema::Message};
 use windlass_kernel::{
     Document,
     api::{Answer, Body, FieldValidation, Options, Propagation, Request, Response},
-    error::{Cause, Error, ErrorKind, Result},
+    error::{Error, ErrorKind, Result},
     store::{Condition, Op, Txn, TxnOutcome},
 };
 
@@ -78,6 +78,9 @@ pub(crate) fn read_options(request: &mut Request) -> Result<()> {
         let message = Message::named("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
         let message = message.ok_or_else(|| Error::new(ErrorKind::Internal, "DeleteOptions has no schema"))?;
         let mut decoded = decoded;
+        if !decoded.value.is_object() {
+            return Err(errors::bad_request("the body of a deletion is no DeleteOptions: it is not an object"));
+        }
         // Every group has its own name for these options.
         object::as_map(&mut decoded.value).retain(|field, _| field != "apiVersion" && field != "kind");
         let read = body::checked(decoded, Wanted::kind(kind, message), FieldValidation::Ignore, "")?;
@@ -95,7 +98,18 @@ fn apply(given: &Value, options: &mut Options) -> Result<()> {
     options.preconditions.uid = text(&given["preconditions"]["uid"]).or(options.preconditions.uid.take());
     let version = text(&given["preconditions"]["resourceVersion"]);
     options.preconditions.resource_version = version.or(options.preconditions.resource_version.take());
-    options.dry_run |= given["dryRun"].as_array().is_some_and(|all| !all.is_empty());
+    let invalid = |cause| errors::invalid("meta.k8s.io", "DeleteOptions", "", vec![cause]);
+    for word in given["dryRun"].as_array().into_iter().flatten().map(|word| word.as_str().unwrap_or_default()) {
+        if word != "All" {
+            return Err(invalid(errors::unsupported("dryRun", word, &["All"])));
+        }
+        options.dry_run = true;
+    }
+    if given["orphanDependents"].is_boolean() && given["propagationPolicy"].is_string() {
+        let why = "orphanDependents and deletionPropagation cannot be both set";
+        let policy = given["propagationPolicy"].clone();
+        return Err(invalid(errors::bad_value("propagationPolicy", policy, why)));
+    }
     if let Some(orphan) = given["orphanDependents"].as_bool() {
         options.propagation = Some(if orphan { Propagation::Orphan } else { Propagation::Background });
     }
@@ -105,11 +119,8 @@ fn apply(given: &Value, options: &mut Options) -> Result<()> {
         Some("Background") => options.propagation = Some(Propagation::Background),
         Some("Foreground") => options.propagation = Some(Propagation::Foreground),
         Some(other) => {
-            let message = format!(
-                "Unsupported value: {other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
-            );
-            let cause = Cause { reason: "FieldValueNotSupported".into(), message, field: "propagationPolicy".into() };
-            return Err(errors::invalid("meta.k8s.io", "DeleteOptions", "", vec![cause]));
+            let known = ["Foreground", "Background", "Orphan", "nil"];
+            return Err(invalid(errors::unsupported("propagationPolicy", other, &known)));
         }
     }
     Ok(())

@@ -37,6 +37,11 @@ pub(crate) async fn patch(
     }
     server.may(&request, "create", "").await?;
     let proposal = patch.on(served, &request, None, &now)?;
+    let uid = object::meta_text(&proposal.object, "uid");
+    if !uid.is_empty() {
+        let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+        return Err(errors::conflict(&served.info, &request.name, &why));
+    }
     write::insert(server, served, &mut request, proposal).await
 }
 

@@ -158,6 +158,9 @@ fn selectors_select() {
     let page = paged.as_mut().unwrap();
     assert_eq!((names(page), page.remaining), (vec!["b".to_owned()], None));
     let odd = rig.list("configmaps", |request| request.options.field_selector = "spec.x=y".into());
+    let only = "\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"";
+    assert_eq!(odd.unwrap_err().message(), only);
+    let odd = rig.list("pods", |request| request.options.field_selector = "spec.x=y".into());
     assert_eq!(odd.unwrap_err().message(), "field label not supported: spec.x");
 }
 
@@ -207,4 +210,49 @@ fn an_update_that_loses_a_race_is_made_again_unless_it_names_a_version() {
     );
     let (first, second) = crate::rig::wait(both);
     assert!(first.is_ok() && second.is_ok());
+}
+
+#[test]
+fn what_an_apply_leaves_out_stays_where_an_updater_owns_it() {
+    let rig = Rig::new();
+    let apply = |data: serde_json::Value| {
+        let mut config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+        if !data.is_null() {
+            config["data"] = data;
+        }
+        let mut request = rig.request(Verb::Patch(PatchType::Apply), "configmaps").named("a").body(config);
+        request.options.field_manager = "me".into();
+        rig.call(request).map(value)
+    };
+    apply(json!({"mine": "1"})).unwrap();
+    let other =
+        rig.request(Verb::Patch(PatchType::Merge), "configmaps").named("a").body(json!({"data": {"theirs": "1"}}));
+    rig.call(other).unwrap();
+    assert_eq!(apply(serde_json::Value::Null).unwrap()["data"], json!({"theirs": "1"}));
+}
+
+#[test]
+fn an_apply_that_names_a_uid_creates_nothing() {
+    let rig = Rig::new();
+    let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "uid": "u"}});
+    let mut request = rig.request(Verb::Patch(PatchType::Apply), "configmaps").named("a").body(config);
+    request.options.field_manager = "me".into();
+    assert!(rig.call(request).unwrap_err().is(ErrorKind::Conflict));
+    assert!(rig.get("configmaps", "a").unwrap_err().is(ErrorKind::NotFound));
+}
+
+#[test]
+fn a_pod_is_told_what_a_limit_range_filled_in() {
+    let rig = Rig::new();
+    rig.create("serviceaccounts", json!({"metadata": {"name": "default"}})).unwrap();
+    let limits =
+        json!([{"type": "Container", "default": {"cpu": "2"}, "defaultRequest": {"cpu": "1", "memory": "1Mi"}}]);
+    rig.create("limitranges", json!({"metadata": {"name": "l"}, "spec": {"limits": limits}})).unwrap();
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [
+        {"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}}, {"name": "d", "image": "i"},
+    ]}});
+    let made = rig.create("pods", pod).unwrap();
+    let text = "LimitRanger plugin set: memory request for container c; cpu, memory request for container d; \
+                cpu limit for container d";
+    assert_eq!(made["metadata"]["annotations"]["kubernetes.io/limit-ranger"], text);
 }

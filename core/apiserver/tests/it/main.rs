@@ -2,6 +2,8 @@
 
 mod admission;
 mod agents;
+#[cfg(feature = "http")]
+mod asked;
 mod crud;
 mod custom;
 #[cfg(feature = "http")]

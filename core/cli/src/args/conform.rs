@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as Arguments, Subcommand};
 
+use super::Reach;
+
 /// What to check.
 #[derive(Debug, Arguments)]
 pub(crate) struct Conform {
@@ -15,6 +17,19 @@ pub(crate) struct Conform {
 pub(crate) enum Kind {
     /// CNI plugins: a network, in namespaces of the check's own. Needs root.
     Cni(ConformCni),
+    /// A Kubernetes API server, by requests over a kubeconfig of somebody who may do everything.
+    Api(ConformApi),
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct ConformApi {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    /// Run also the checks that wait for minutes, such as until old versions are forgotten.
+    #[arg(long)]
+    pub(crate) patient: bool,
+    #[command(flatten)]
+    pub(crate) reports: Reports,
 }
 
 #[derive(Debug, Arguments)]
@@ -32,7 +47,7 @@ pub(crate) struct ConformCni {
 /// What all kinds have.
 #[derive(Clone, Debug, Arguments)]
 pub(crate) struct Reports {
-    /// Only the checks whose names contain this.
+    /// Only the checks whose area or name contains this.
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
     /// Also write the verdicts as JUnit's XML.

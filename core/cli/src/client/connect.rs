@@ -14,7 +14,7 @@ use windlass::{
 use windlass_client::{
     Client,
     https::{HttpsApi, Means},
-    kubeconfig::Kubeconfig,
+    kubeconfig::{Access, Kubeconfig},
 };
 
 use crate::{
@@ -50,7 +50,8 @@ pub(super) fn within(scope: &Scope, work: impl AsyncFnOnce(Connected) -> Result<
     })
 }
 
-fn connect(reach: &Reach) -> Result<Connected> {
+/// Whom to ask, and as whom.
+pub(crate) fn access(reach: &Reach) -> Result<Access> {
     let file = kubeconfig(reach);
     if !file.exists() {
         let message = format!(
@@ -59,7 +60,11 @@ fn connect(reach: &Reach) -> Result<Connected> {
         );
         return Err(Error::new(ErrorKind::Unavailable, message).into());
     }
-    let access = Kubeconfig::read(file)?.access(&reach.context)?;
+    Ok(Kubeconfig::read(file)?.access(&reach.context)?)
+}
+
+fn connect(reach: &Reach) -> Result<Connected> {
+    let access = access(reach)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let means = Means { dial: Arc::new(SystemDial), spawn: Arc::new(TokioSpawn::current()), clock: Arc::clone(&clock) };
     let api = HttpsApi::new(&access, means)?;

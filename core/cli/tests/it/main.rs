@@ -3,6 +3,7 @@
 
 mod cluster;
 mod conform;
+mod conform_api;
 mod durable;
 mod guestbook;
 mod kubectl;
@@ -25,6 +26,7 @@ fn main() {
         (guestbook::TESTS, guestbook::missing()),
         (guestbook::WITH_KUBECTL, guestbook::missing().or_else(kubectl::missing)),
         (conform::TESTS, conform::missing()),
+        (conform_api::TESTS, None),
     ];
     for (tests, missing) in groups {
         for &(name, test) in tests {

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, header};
+use http::{HeaderName, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::{
     body::Incoming,
@@ -19,7 +19,10 @@ use tokio_tungstenite::{
     tungstenite::{self, client::ClientRequestBuilder},
 };
 use tokio_util::compat::FuturesAsyncReadCompatExt;
-use windlass_kernel::{Dial, Error, ErrorKind, Result, Spawn, dial::Target};
+use windlass_kernel::{
+    Dial, Error, ErrorKind, Result, Spawn,
+    dial::{ByteStream, Target},
+};
 
 use super::{answer, tls::Tls, url::Message};
 use crate::kubeconfig::Access;
@@ -163,9 +166,9 @@ impl Server {
         *request.method_mut() = message.method.clone();
         *request.uri_mut() = uri.parse().expect("paths and queries are percent-encoded");
         for (name, value) in &message.headers {
-            match value.parse() {
-                Ok(value) => drop(request.headers_mut().append(*name, value)),
-                Err(_) => tracing::warn!(name, "a header is left out, its value cannot be sent"),
+            match (HeaderName::from_bytes(name.as_bytes()), value.parse()) {
+                (Ok(name), Ok(value)) => drop(request.headers_mut().append(name, value)),
+                _ => tracing::warn!(%name, "a header is left out, it cannot be sent"),
             }
         }
         request
@@ -180,7 +183,7 @@ impl Server {
             .expect("paths and queries are percent-encoded");
         let mut request = ClientRequestBuilder::new(uri).with_sub_protocol(protocol);
         for (name, value) in &message.headers {
-            request = request.with_header(*name, value);
+            request = request.with_header(name.as_ref(), value);
         }
         match tokio_tungstenite::client_async(request, stream).await {
             Ok((socket, _)) => Ok(socket),
@@ -192,6 +195,22 @@ impl Server {
                 Err(Error::new(ErrorKind::Unavailable, "the API server opens no WebSocket").with_source(error))
             }
         }
+    }
+
+    /// A connection of its own, on which the server was asked for HTTP/2 or for HTTP/1.1 only.
+    pub(super) async fn plain(&self, two: bool) -> Result<Stream> {
+        let tls = self.tls.as_ref().map(|tls| if two { &tls.any } else { &tls.one });
+        let (stream, agreed) = self.open_stream(tls).await?;
+        if two && !agreed {
+            let message = format!("{} does not speak HTTP/2", self.endpoint.authority);
+            return Err(Error::new(ErrorKind::NotSupported, message));
+        }
+        Ok(stream)
+    }
+
+    /// A connection without anything said on it, not even TLS.
+    pub(super) async fn bare(&self) -> Result<ByteStream> {
+        self.dial.dial(&self.endpoint.target).await
     }
 
     async fn connect(&self) -> Result<Connection> {

@@ -1,6 +1,6 @@
 //! Requests as HTTP says them: method, path, query, headers and body. Pure.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -11,13 +11,16 @@ use windlass_kernel::{
     api::{Body, FieldValidation, Options, PatchType, Propagation, Request, Verb, VersionMatch},
 };
 
+/// A header's name and value.
+pub(super) type Header = (Cow<'static, str>, String);
+
 /// One HTTP request, short of where it goes.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
     pub(super) method: Method,
     /// The path and query.
     pub(super) target: String,
-    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<Header>,
     pub(super) body: Bytes,
 }
 
@@ -40,22 +43,22 @@ pub(super) fn message(request: &Request, base: &str) -> Result<Message> {
         encode(&value, &mut target);
     }
     let (media_type, body) = body(request)?;
-    let mut headers = vec![("accept", "application/json".to_owned())];
+    let mut headers: Vec<Header> = vec![("accept".into(), "application/json".into())];
     if !media_type.is_empty() {
-        headers.push(("content-type", media_type));
+        headers.push(("content-type".into(), media_type));
     }
     if !request.user_agent.is_empty() {
-        headers.push(("user-agent", request.user_agent.clone()));
+        headers.push(("user-agent".into(), request.user_agent.clone()));
     }
     Ok(Message { method, target, headers, body })
 }
 
 /// The headers that ask to act as `identity`.
-pub(super) fn impersonation(identity: &Identity) -> Vec<(&'static str, String)> {
-    let mut headers = vec![("impersonate-user", identity.name.clone())];
-    headers.extend(identity.groups.iter().map(|group| ("impersonate-group", group.clone())));
+pub(super) fn impersonation(identity: &Identity) -> Vec<Header> {
+    let mut headers: Vec<Header> = vec![("impersonate-user".into(), identity.name.clone())];
+    headers.extend(identity.groups.iter().map(|group| ("impersonate-group".into(), group.clone())));
     if !identity.uid.is_empty() {
-        headers.push(("impersonate-uid", identity.uid.clone()));
+        headers.push(("impersonate-uid".into(), identity.uid.clone()));
     }
     headers
 }
@@ -235,8 +238,7 @@ mod tests {
     fn check(request: &Request, expect: &str) {
         let message = message(request, "/base").unwrap();
         let body = String::from_utf8(message.body.to_vec()).unwrap();
-        let media_type =
-            message.headers.iter().find(|(name, _)| *name == "content-type").map_or("", |(_, value)| value);
+        let media_type = message.headers.iter().find(|(name, _)| name == "content-type").map_or("", |(_, value)| value);
         let text = format!("{} {} {media_type} {body}", message.method, message.target);
         assert_eq!(text.trim_end(), expect);
     }

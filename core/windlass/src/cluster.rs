@@ -3,6 +3,8 @@
 mod builder;
 mod node;
 mod ready;
+#[cfg(feature = "fake")]
+mod surroundings;
 
 use std::sync::Arc;
 
@@ -138,9 +140,9 @@ impl Cluster {
         node::run_on(self, source, rim).await
     }
 
-    /// Forgets the agent of a node that is gone.
+    /// The agents of this process's nodes.
     #[cfg(feature = "fake")]
-    pub(crate) fn remove_agent(&self, name: &str) {
-        self.agents.remove(name);
+    pub(crate) fn agents(&self) -> &Arc<Agents> {
+        &self.agents
     }
 }

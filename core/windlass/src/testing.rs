@@ -15,7 +15,10 @@ pub use self::{
     differ::{Difference, differences},
     fingerprint::fingerprint,
 };
-use crate::cluster::{Builder, Cluster};
+use crate::{
+    agents::Agents,
+    cluster::{Builder, Cluster},
+};
 
 /// What everything runs on: the time, tasks and randomness.
 #[derive(Clone, Debug)]
@@ -48,6 +51,19 @@ struct Node {
     agent: FakeAgent,
     // Dropping it is the node's death.
     _host: Task,
+    _entry: Entry,
+}
+
+/// Lets go of a node's agent, which holds what it asks: the server, which holds the agents.
+struct Entry {
+    agents: Arc<Agents>,
+    name: String,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.agents.remove(&self.name);
+    }
 }
 
 impl fmt::Debug for Node {
@@ -130,7 +146,6 @@ impl FakeCluster {
 
     /// Kills a node as a power cut does: its host and its pods are gone, and nobody is told. `false` where it is not alive.
     pub fn kill_node(&mut self, name: &str) -> bool {
-        self.cluster.remove_agent(name);
         self.nodes.remove(name).is_some()
     }
 
@@ -160,7 +175,8 @@ impl FakeCluster {
             return Err(Error::new(ErrorKind::AlreadyExists, format!("the node {name:?} is alive already")));
         }
         let host = self.cluster.run_node(&agent, (rim.clock, rim.spawn, rim.entropy)).await?;
-        self.nodes.insert(name, Node { agent, _host: host });
+        let entry = Entry { agents: Arc::clone(self.cluster.agents()), name: name.clone() };
+        self.nodes.insert(name, Node { agent, _host: host, _entry: entry });
         Ok(())
     }
 }

@@ -315,7 +315,7 @@ impl Cluster {
             let state = state.lock().await;
             let State { whole, keys, .. } = state.as_ref().ok_or_else(lost)?;
             let authenticator = keys.authenticator(whole.cluster().clock(), whole.cluster().store());
-            let server = whole.cluster().serve_in_process(authenticator, address);
+            let server = whole.cluster().serve_in_process(authenticator, Arc::new(Sessions), address);
             Ok(Reply::Made(Box::new(move |py| Http::new(engine, server).into_py_any(py))))
         }))
     }

@@ -63,7 +63,6 @@ impl Http {
         self.engine.check(py)?;
         Ok(Pipe::connect(&self.engine, &self.server, admin()))
     }
-
 }
 
 /// Whoever asks without a token of its own.

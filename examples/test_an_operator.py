@@ -92,7 +92,7 @@ def test_a_site_is_served(cluster: windlass.Cluster, operator: Operator) -> None
     cluster.apply(site("blog", replicas="2", version="2.4"))
     web = cluster.wait("deployment/blog", "Available")
     assert web.spec.template.spec.containers[0].image == "httpd:2.4"
-    assert cluster.get("service/blog").spec.selector == {"site": "blog"}
+    assert cluster.wait("service/blog", "created").spec.selector == {"site": "blog"}
     assert len(cluster.wait_all("pods", "Ready", selector="site=blog")) == 2
 
 
@@ -124,6 +124,7 @@ def test_reconciling_again_changes_nothing(cluster: windlass.Cluster) -> None:
     blog = operator.core.read_namespaced_config_map("blog", "default")
     operator.reconcile(blog)
     cluster.wait("deployment/blog", "Available")
+    cluster.run_for("1m")
     before = cluster.get("deployment/blog").metadata.generation
     with cluster.fork() as other:
         Operator(other.kubernetes_client()).reconcile(blog)

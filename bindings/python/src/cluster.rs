@@ -34,6 +34,9 @@ use crate::{
 /// Who may do everything.
 const ADMIN: &str = "kubernetes-admin";
 
+/// What pods of a cluster in virtual time are given to know the API by: nothing can connect to it.
+const NO_CERTIFICATE: &str = "# The API of a cluster in virtual time has no certificate: it is asked in process.\n";
+
 /// An object on one side of a difference, as JSON.
 type Side = Option<Cow<'static, [u8]>>;
 
@@ -167,8 +170,12 @@ impl Cluster {
     fn fork(&self, py: Python<'_>, seed: Option<u64>) -> PyResult<Op> {
         self.engine.check(py)?;
         self.engine.outside()?;
-        let engine = py.detach(|| self.engine.fork(seed)).map_err(|error| raise(py, &error))?;
-        let hooks = self.hooks.fork(&engine);
+        let forked = py.detach(|| {
+            let engine = self.engine.fork(seed)?;
+            let hooks = self.hooks.fork(&engine)?;
+            Ok::<_, Error>((engine, hooks))
+        });
+        let (engine, hooks) = forked.map_err(|error| raise(py, &error))?;
         let (state, rim, programs) = (Arc::clone(&self.state), engine.rim().clone(), hooks.programs());
         let taken = async move {
             let state = state.lock().await;
@@ -315,7 +322,7 @@ impl Cluster {
             let state = state.lock().await;
             let State { whole, keys, .. } = state.as_ref().ok_or_else(lost)?;
             let authenticator = keys.authenticator(whole.cluster().clock(), whole.cluster().store());
-            let server = whole.cluster().serve_in_process(authenticator, address);
+            let server = whole.cluster().serve_in_process(authenticator, Arc::new(Sessions), address);
             Ok(Reply::Made(Box::new(move |py| Http::new(engine, server).into_py_any(py))))
         }))
     }
@@ -323,11 +330,24 @@ impl Cluster {
     /// Stops every component. Calls that are waited for raise `ClosedError`.
     fn close(&self, py: Python<'_>) {
         let state = Arc::clone(&self.state);
-        self.engine.close(py, async move {
+        let closed = self.engine.close(py, async move {
             if let Some(state) = state.lock().await.take() {
                 state.whole.shut_down().await;
             }
         });
+        if closed {
+            self.let_go();
+        }
+    }
+}
+
+impl Cluster {
+    /// Lets go of what still holds the cluster, and of the functions, which may hold it too.
+    fn let_go(&self) {
+        if let Some(mut state) = self.state.try_lock() {
+            drop(state.take());
+        }
+        self.hooks.clear();
     }
 }
 
@@ -335,6 +355,9 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         // What still runs in it may hold the engine.
         self.engine.abandon();
+        if self.engine.is_own() {
+            self.let_go();
+        }
     }
 }
 
@@ -377,7 +400,7 @@ async fn start(moment: Moment, keys: &Secrets, hooks: &Hooks, rim: Rim) -> Resul
             builder = builder.keys(Arc::clone(keys) as _).authenticator(authenticator);
             builder = builder.root_certificate(&pki.authority.pem().certificate);
         }
-        Secrets::Fake => builder = builder.keys(Arc::new(FakeKeys::default())),
+        Secrets::Fake => builder = builder.keys(Arc::new(FakeKeys::default())).root_certificate(NO_CERTIFICATE),
     }
     moment.begin(builder, rim).await
 }

@@ -14,7 +14,7 @@ use std::{
 
 use event_listener::Event;
 use futures::{FutureExt, future::BoxFuture};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 use pyo3::{PyErr, PyResult, Python, exceptions::PyRuntimeError};
 use tokio::runtime::{Builder, Runtime};
 use windlass::{
@@ -34,6 +34,26 @@ const TURN: Duration = Duration::from_millis(50);
 /// How long the end of a runtime is waited for; what is still busy then ends with the process.
 const END: Duration = Duration::from_secs(5);
 
+/// How long threads of functions that were killed are waited for: an interpreter that ends meanwhile would tear them up.
+const KILL: Duration = Duration::from_secs(1);
+
+/// The threads of functions.
+#[derive(Debug, Default)]
+struct Functions {
+    running: Mutex<usize>,
+    ends: Condvar,
+}
+
+/// The thread of a function, until it is dropped at its end.
+pub(crate) struct Function(Arc<Functions>);
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        *self.0.running.lock() -= 1;
+        self.0.ends.notify_all();
+    }
+}
+
 /// What tasks run on.
 #[derive(Debug)]
 enum Machine {
@@ -51,6 +71,7 @@ pub(crate) struct Engine {
     seed: Option<u64>,
     stop: Stop,
     process: u32,
+    functions: Arc<Functions>,
     // How many calls that were started have ended.
     ended: AtomicU64,
     ends: Event,
@@ -113,7 +134,7 @@ impl Engine {
     fn new(machine: Machine, rim: Rim, seed: Option<u64>) -> Arc<Self> {
         let (stop, process) = (Stop::new(), process::id());
         let (ended, ends, raised) = (AtomicU64::new(0), Event::new(), Mutex::new(None));
-        Arc::new(Self { machine, rim, seed, stop, process, ended, ends, raised })
+        Arc::new(Self { machine, rim, seed, stop, process, functions: Arc::default(), ended, ends, raised })
     }
 
     /// An engine whose time goes on from this one's. In virtual time its seed comes from the history so far, or is given.
@@ -255,6 +276,23 @@ impl Engine {
         self.raised.lock().is_some()
     }
 
+    /// Tells that a thread begins to run a function.
+    pub(crate) fn function_begins(&self) -> Function {
+        *self.functions.running.lock() += 1;
+        Function(Arc::clone(&self.functions))
+    }
+
+    /// Waits for the functions that were killed.
+    fn bury(&self) {
+        let mut running = self.functions.running.lock();
+        while *running > 0 {
+            if self.functions.ends.wait_for(&mut running, KILL).timed_out() {
+                // It is in some call that nothing interrupts.
+                return;
+            }
+        }
+    }
+
     /// Tells that a call which was started has ended.
     pub(crate) fn call_ended(&self) {
         self.ended.fetch_add(1, Ordering::SeqCst);
@@ -286,29 +324,38 @@ impl Engine {
         }
     }
 
-    /// Runs `last` and ends everything. Only the first call does anything.
-    pub(crate) fn close(&self, py: Python<'_>, last: impl Future<Output = ()> + Send) {
+    /// Ends everything, on threads after having run `last`; whether it did. Only the first call does anything.
+    pub(crate) fn close(&self, py: Python<'_>, last: impl Future<Output = ()> + Send) -> bool {
         if process::id() != self.process || self.stop.stopped() {
-            return;
+            return false;
         }
         self.stop.stop();
         if WITHIN.get() || guest::works_for(self) {
             // It cannot wait for its own end: whoever waits for the cluster hears of it, and the rest goes with its owner.
-            return;
+            return false;
         }
-        py.detach(|| match &self.machine {
-            Machine::Threads(runtime) => {
-                let Some(runtime) = runtime.write().take() else { return };
-                runtime.block_on(last);
-                runtime.shutdown_timeout(END);
+        py.detach(|| {
+            match &self.machine {
+                Machine::Threads(runtime) => {
+                    let Some(runtime) = runtime.write().take() else { return };
+                    runtime.block_on(last);
+                    runtime.shutdown_timeout(END);
+                }
+                Machine::Waiters(executor) => {
+                    let Some(executor) = executor.lock().take() else { return };
+                    let _within = Within::enter();
+                    // Nobody outside waits for what its tasks would still do: they end where they are.
+                    drop(executor);
+                }
             }
-            Machine::Waiters(executor) => {
-                let Some(executor) = executor.lock().take() else { return };
-                let _within = Within::enter();
-                // Nothing can hold up what ends in virtual time, except what never rests.
-                let _ = executor.run_while(last, || !self.look_for_signals());
-            }
+            self.bury();
         });
+        true
+    }
+
+    /// Whether this process started it, and not one that it was forked from.
+    pub(crate) fn is_own(&self) -> bool {
+        process::id() == self.process
     }
 
     /// Ends everything at once, where nobody is left who could ask for it.

@@ -158,6 +158,7 @@ pub(crate) async fn call(engine: &Arc<Engine>, function: Py<PyAny>, arguments: P
         thread: Mutex::new(None),
     });
     let own = Arc::clone(&mailbox);
+    let alive = engine.function_begins();
     let run = move || {
         OWN.set(Some(Arc::clone(&own)));
         let outcome = Python::try_attach(|py| {
@@ -170,6 +171,7 @@ pub(crate) async fn call(engine: &Arc<Engine>, function: Py<PyAny>, arguments: P
         });
         OWN.set(None);
         own.say(Said::Ended(outcome.unwrap_or_else(|| Err(PyRuntimeError::new_err("the interpreter is ending")))));
+        drop(alive);
     };
     thread::Builder::new()
         .name("windlass-function".into())

@@ -2,25 +2,27 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, OnceLock, Weak},
+    io,
+    path::PathBuf,
+    sync::{Arc, Weak},
 };
 
 use event_listener::Event;
 use futures::future::BoxFuture;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use pyo3::{prelude::*, types::PyBytes};
 use windlass::{
     Builder,
     client::Client,
     kernel::{Error, ErrorKind, Result, SpawnExt, scheduler},
     scheduler::{Config, DEFAULT_NAME, Explained, Profile},
-    testkit::agent::{Process as Given, Program, Programs},
+    testkit::agent::{Disk, Process as Given, Program, Programs},
 };
 
 use crate::{
     api::Api,
     controller::{Reconciler, Reconciles},
-    engine::Engine,
+    engine::{Engine, Within},
     guest, http,
     op::Op,
     plugins::{Admissions, Growing, Shared, SharedAdmissions},
@@ -32,9 +34,10 @@ use crate::{
 pub(crate) struct Hooks {
     engine: Weak<Engine>,
     // Once the cluster has begun, which the event tells.
-    client: OnceLock<Client>,
+    client: Mutex<Option<Client>>,
     has_begun: Event,
     images: RwLock<BTreeMap<String, Arc<Image>>>,
+    disk: Disk,
     controllers: RwLock<Vec<Arc<Reconciles>>>,
     scheduler: Arc<Growing>,
     explained: Explained,
@@ -51,16 +54,17 @@ struct Image {
 
 impl Hooks {
     pub(crate) fn new(engine: &Arc<Engine>) -> Arc<Self> {
-        Arc::new(Self::with(engine, Growing::default(), Admissions::default()))
+        Arc::new(Self::with(engine, Disk::default(), Growing::default(), Admissions::default()))
     }
 
-    fn with(engine: &Arc<Engine>, scheduler: Growing, admissions: Admissions) -> Self {
+    fn with(engine: &Arc<Engine>, disk: Disk, scheduler: Growing, admissions: Admissions) -> Self {
         let (scheduler, admissions) = (Arc::new(scheduler), Arc::new(admissions));
         Self {
             engine: Arc::downgrade(engine),
-            client: OnceLock::new(),
+            client: Mutex::default(),
             has_begun: Event::new(),
             images: RwLock::default(),
+            disk,
             controllers: RwLock::default(),
             explained: Explained::new(Shared(Arc::clone(&scheduler))),
             scheduler,
@@ -68,18 +72,33 @@ impl Hooks {
         }
     }
 
-    /// The same for a fork.
-    pub(crate) fn fork(&self, engine: &Arc<Engine>) -> Arc<Self> {
+    /// The same for a fork, whose files are a copy.
+    pub(crate) fn fork(&self, engine: &Arc<Engine>) -> Result<Arc<Self>> {
+        let failed = |error: io::Error| {
+            Error::new(ErrorKind::Unavailable, "cannot copy the volumes of functions").with_source(error)
+        };
+        let disk = self.disk.copied().map_err(failed)?;
         let (scheduler, admissions) = (Growing::like(&self.scheduler), Admissions::like(&self.admissions));
-        let fork = Self::with(engine, scheduler, admissions);
+        let fork = Self::with(engine, disk, scheduler, admissions);
         *fork.images.write() = self.images.read().clone();
         *fork.controllers.write() = self.controllers.read().clone();
-        Arc::new(fork)
+        Ok(Arc::new(fork))
+    }
+
+    /// Lets go of everything: functions may hold the cluster, which holds them.
+    pub(crate) fn clear(&self) {
+        self.disk.clear();
+        let (images, controllers) =
+            (std::mem::take(&mut *self.images.write()), std::mem::take(&mut *self.controllers.write()));
+        let client = self.client.lock().take();
+        self.scheduler.clear();
+        self.admissions.clear();
+        drop((images, controllers, client));
     }
 
     /// Tells who may ask the cluster on behalf of the functions.
     pub(crate) fn begun(&self, client: Client) {
-        let _ = self.client.set(client);
+        *self.client.lock() = Some(client);
         self.has_begun.notify(usize::MAX);
     }
 
@@ -122,8 +141,8 @@ impl Hooks {
     pub(crate) async fn client(&self) -> Client {
         loop {
             let listener = self.has_begun.listen();
-            if let Some(client) = self.client.get() {
-                return client.clone();
+            if let Some(client) = self.client.lock().clone() {
+                return client;
             }
             listener.await;
         }
@@ -138,11 +157,12 @@ impl Hooks {
     /// The functions, as nodes ask for them.
     pub(crate) fn programs(self: &Arc<Self>) -> Programs {
         let own = Arc::clone(self);
-        Programs::new(move |container| {
+        let programs = Programs::new(move |container| {
             let name = scheduler::Image::normalized(container.image.as_deref()?).into_owned();
             let image = Arc::clone(own.images.read().get(&name)?);
             Some(Arc::new(Runs { image, hooks: Arc::clone(&own) }) as _)
-        })
+        });
+        programs.with_disk(self.disk.clone())
     }
 
     pub(crate) fn engine(&self) -> Result<Arc<Engine>> {
@@ -212,6 +232,16 @@ impl Process {
         self.given.env.clone()
     }
 
+    /// The pod's volumes: the folder of each.
+    fn volumes(&self) -> BTreeMap<String, PathBuf> {
+        self.given.volumes.clone()
+    }
+
+    /// Where the container finds them: the path of each mount, and what is there.
+    fn mounts(&self) -> Vec<(String, PathBuf)> {
+        self.given.mounts.clone()
+    }
+
     /// How often the container ran before.
     fn restarts(&self) -> i32 {
         self.given.restarts
@@ -247,6 +277,20 @@ impl Process {
         let (handler, spawn) = (Arc::new(handler), Arc::clone(self.engine.spawn()));
         let serve = move |stream| spawn.spawn("python.serve", http::serve(stream, Arc::clone(&handler))).detach();
         self.given.serve(port, Arc::new(serve));
+    }
+
+    /// Lets `handler` carry out the commands of sessions and probes: it answers with an exit code and what was written, or
+    /// leaves the command alone.
+    fn carry_out(&self, handler: Py<PyAny>) {
+        let run = move |command: &[String]| {
+            Python::attach(|py| {
+                let _within = Within::enter();
+                let said = handler.call1(py, (command.to_vec(),));
+                let said = said.and_then(|said| said.extract::<Option<(i32, Vec<u8>)>>(py));
+                said.unwrap_or_else(|error| Some((1, format!("{error}\n").into_bytes())))
+            })
+        };
+        self.given.carry_out(Arc::new(run));
     }
 
     /// The API of the pod's cluster, as an administrator.

@@ -11,6 +11,7 @@ mod hooks;
 mod http;
 mod op;
 mod options;
+mod pipe;
 mod plugins;
 mod raise;
 mod reply;
@@ -30,6 +31,7 @@ mod _native {
         connect::{Connection, connect},
         hooks::Process,
         op::{Op, gather},
+        pipe::Pipe,
         streams::{Chunks, Events},
         text::{called, documents, kinds, of_kind, table, to_yaml, version},
         wire::Http,

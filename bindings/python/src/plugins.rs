@@ -31,6 +31,12 @@ impl Growing {
         Self(RwLock::new(Arc::clone(&other.0.read())))
     }
 
+    /// Lets go of what was added.
+    pub(crate) fn clear(&self) {
+        let before = std::mem::take(&mut *self.0.write());
+        drop(before);
+    }
+
     pub(crate) fn filter(&self, name: &str, function: Py<PyAny>) {
         let plugin = Plugin::new(name, function);
         let mut framework = self.0.write();
@@ -179,6 +185,12 @@ impl Admissions {
     /// As others are now.
     pub(crate) fn like(other: &Self) -> Self {
         Self(RwLock::new(other.0.read().clone()))
+    }
+
+    /// Lets go of all.
+    pub(crate) fn clear(&self) {
+        let before = std::mem::take(&mut *self.0.write());
+        drop(before);
     }
 
     /// Adds one, in place of another of its name.

@@ -19,6 +19,7 @@ use crate::{
     engine::Engine,
     http::{self, Headers},
     op::Op,
+    pipe::Pipe,
     reply::Reply,
     streams::Chunks,
 };
@@ -44,8 +45,7 @@ impl Http {
         let request = request(method, target, headers, body);
         let (engine, server) = (Arc::clone(&self.engine), Arc::clone(&self.server));
         Ok(Op::new(&self.engine, async move {
-            let admin = Identity::new("kubernetes-admin", &["system:masters", "system:authenticated"]);
-            let (parts, body) = server.answer_in_process(admin, request?).await.into_parts();
+            let (parts, body) = server.answer_in_process(admin(), request?).await.into_parts();
             let (status, headers) = (parts.status.as_u16(), http::headers(&parts.headers));
             if body.size_hint().exact().is_some() {
                 let whole = body.collect().await.map_err(broken)?.to_bytes();
@@ -57,6 +57,17 @@ impl Http {
             Ok(Reply::Made(Box::new(move |py| (status, headers, Chunks::new(&engine, chunks)).into_py_any(py))))
         }))
     }
+
+    /// A connection, for clients that speak HTTP themselves and for sessions.
+    fn connect(&self, py: Python<'_>) -> PyResult<Pipe> {
+        self.engine.check(py)?;
+        Ok(Pipe::connect(&self.engine, &self.server, admin()))
+    }
+}
+
+/// Whoever asks without a token of its own.
+fn admin() -> Identity {
+    Identity::new("kubernetes-admin", &["system:masters", "system:authenticated"])
 }
 
 fn request(method: &str, target: &str, headers: Headers, body: Vec<u8>) -> Result<Request<Asked>> {

@@ -38,6 +38,8 @@ def test_a_whole_story() -> None:
             assert await c.scale("deployment/web", 1) == 1
             await c.patch("deployment/web", {"metadata": {"labels": {"a": "b"}}})
             assert (await c.explain("deployment/web")).object.labels == {"a": "b"}
+            about = "involvedObject.kind=Deployment,involvedObject.name=web"
+            await c.wait_all("events", "created", fields=about)
             assert len(await c.events("deployment/web")) > 0
             await c.delete("deployment/web")
             await c.wait_all("pods", "deleted")
@@ -62,7 +64,8 @@ def test_many_calls_wait_at_the_same_time() -> None:
 
 def test_a_watch_is_iterated_and_ends_in_time() -> None:
     async def story() -> None:
-        async with aio.Cluster() as c:
+        # In virtual time, a tenth of a second is enough for whatever is there.
+        async with aio.Cluster(clock="virtual", seed=7) as c:
             async with c.watch("cm", fields="metadata.name=a") as watch:
                 await c.create(ConfigMap("a", {}))
                 assert (await watch.__anext__()).type == "ADDED"

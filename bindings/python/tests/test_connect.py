@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import windlass
+from awaited import told
 from windlass import ConfigMap, Pod, aio
 
 
@@ -27,7 +28,8 @@ def test_a_cluster_elsewhere_has_the_same_interface(c: windlass.Cluster, kubecon
         assert there.logs("deployment/web") == "main runs nginx\n"
         assert there.exec("deployment/web", ["cat"], stdin=b"abc").output == b"abc"
         assert there.exec("deployment/web", "exit 2").exit_code == 2
-        assert "Scheduled" in [event.reason for event in there.events(there.list("pods")[0])]
+        pod = there.list("pods")[0]
+        assert told(there, pod, "Scheduled").reason in [event.reason for event in there.events(pod)]
         assert there.scale("deployment/web", 1) == 1
         there.delete("deployment/web")
         with pytest.raises(windlass.NotFoundError):

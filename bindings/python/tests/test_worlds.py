@@ -87,8 +87,10 @@ def test_a_fork_goes_on_by_itself(clock: windlass._worlds.Clock) -> None:
             assert set(names) < set(other.list("pods").names)
             assert c.list("pods").names == names
             found = c.diff(other)
-            assert [one.name for one in found.only_here] == ["only-here"]
+            # What controllers bring about in their own time may be on one side only, for now.
+            assert "only-here" in [one.name for one in found.only_here]
             assert "only-there" in [one.name for one in found.only_there]
+            assert not {"only-here", "only-there"} & {one.name for one in found.changed}
             web = next(one for one in found.changed if (one.kind, one.name) == ("Deployment", "web"))
             assert windlass.Change("spec.replicas", 2, 3) in web.changes
             assert "spec.replicas: 2 -> 3" in str(found)

@@ -27,6 +27,7 @@ from .objects import Event, Object, ObjectList
 
 if TYPE_CHECKING:
     import kr8s
+    import kubernetes
     import lightkube
     from typing_extensions import Self
 
@@ -519,6 +520,17 @@ class Cluster(_Owner[_native.Cluster], Extensible, Reachable, Client):
         """The text of a kubeconfig for other clients. The first call begins to serve the API on the loopback address."""
         text: str = self._held.kubeconfig().wait()
         return text
+
+    def kubernetes_client(self) -> kubernetes.client.ApiClient:
+        """The official ``kubernetes`` package's ``ApiClient`` for this cluster, without a socket::
+
+            core = kubernetes.client.CoreV1Api(c.kubernetes_client())
+
+        It does what it does anywhere, in virtual time too; exec, attach and port-forward need the real clock.
+        """
+        from ._clients import kubernetes_client
+
+        return kubernetes_client(self._native_cluster)
 
     def lightkube_client(self, **options: Any) -> lightkube.Client:
         """A ``lightkube.Client`` for this cluster, without a socket. Options are those of its class."""

@@ -11,9 +11,11 @@ from ._wire import URL, Wire, httpx_transport
 from .errors import NotSupportedError
 
 if TYPE_CHECKING:
+    import aiohttp
     import kr8s
     import kr8s.asyncio
     import kubernetes
+    import kubernetes.aio
     import lightkube
 
 
@@ -34,6 +36,27 @@ def kubernetes_client(native: _native.Cluster) -> kubernetes.client.ApiClient:
     from ._kubernetes import ApiClient
 
     return ApiClient(Wire(native))
+
+
+def kubernetes_aio_client(native: _native.Cluster) -> kubernetes.aio.client.ApiClient:
+    """The official client's asyncio variant."""
+    needed("kubernetes.client")
+    needed("aiohttp")
+    try:
+        importlib.import_module("kubernetes.aio")
+    except ModuleNotFoundError as error:
+        raise NotSupportedError("this version of kubernetes has no kubernetes.aio: pip install -U kubernetes") from error
+    from ._kubernetes_aio import ApiClient
+
+    return ApiClient(Wire(native))
+
+
+def connector(native: _native.Cluster) -> aiohttp.BaseConnector:
+    """A connector for aiohttp."""
+    needed("aiohttp")
+    from ._aiohttp import Connector
+
+    return Connector(Wire(native))
 
 
 def transport(native: _native.Cluster, httpx: ModuleType | None) -> Any:

@@ -35,8 +35,9 @@ class Extensible:
 
         What it returns, ``SystemExit`` or an exception (with its traceback in the log) is the exit code; what it prints
         is its log. A plain function runs on a thread of its own. In coroutines and generators what takes time is
-        awaited or yielded: ``await ctx.sleep(5)``, ``yield 5``. With ``ready=False`` a container is ready when the
-        function says so (``ctx.ready()``), as it is where it has a readiness probe.
+        awaited or yielded: ``await ctx.sleep(5)``, ``yield 5``. With ``ready=False`` a container is not ready before the
+        function says so (``ctx.ready()``). Volumes are folders (``ctx.path("/etc/config/colour")``), probes and hooks
+        ask what the function serves (``ctx.serve()``) and carries out (``ctx.carry_out()``).
         """
 
         def add(function: F) -> F:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+import errno
 import inspect
 import io
 import json
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Generator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from . import _native
@@ -54,6 +56,13 @@ def _response(said: Any) -> tuple[int, list[tuple[str, str]], bytes]:
     return status, [("content-type", "application/json")], json.dumps(body).encode()
 
 
+def _ended(said: Any) -> tuple[int, bytes] | None:
+    if said is None:
+        return None
+    code, text = said if isinstance(said, tuple) else (said, b"") if isinstance(said, int) else (0, said)
+    return int(code), text.encode() if isinstance(text, str) else bytes(text)
+
+
 class _Base:
     """What every function can ask of its container."""
 
@@ -71,6 +80,10 @@ class _Base:
         """``args`` of the container."""
         self.restarts = native.restarts()
         """How often the container ran before in this pod."""
+        self.volumes: Mapping[str, Path] = native.volumes()
+        """The pod's volumes by name: folders of this machine that hold what the volumes hold."""
+        self.mounts: Mapping[str, Path] = dict(native.mounts())
+        """Where the container finds them: by the path of each mount, the folder or file that is there."""
 
     @property
     def name(self) -> str:
@@ -92,6 +105,18 @@ class _Base:
         """Whether the pod is to end (SIGTERM). Who has not ended when the grace period is over is killed."""
         return self._native.stopping()
 
+    def path(self, path: str) -> Path:
+        """What is at a path of the container, where something is mounted: ``ctx.path("/etc/config/colour").read_text()``.
+
+        ``FileNotFoundError`` where nothing is: a function has no file system of its own.
+        """
+        asked = PurePosixPath("/", path)
+        for mount in sorted(self.mounts, key=len, reverse=True):
+            if asked.is_relative_to(mount):
+                return self.mounts[mount] / asked.relative_to(mount)
+        known = ", ".join(sorted(self.mounts)) or "nothing"
+        raise FileNotFoundError(errno.ENOENT, f"nothing is mounted there in container {self.container.name!r} ({known} is)", path)
+
     def log(self, *values: object) -> None:
         """Writes a line to the container's log, as ``print`` does."""
         self._native.write(" ".join(map(str, values)) + "\n")
@@ -99,7 +124,8 @@ class _Base:
     def ready(self, ready: bool = True) -> None:
         """Says whether the container is ready.
 
-        One with a readiness probe, or of an image with ``ready=False``, is so when this is called; others at once.
+        One of an image with ``ready=False`` is not before this is called; others are at once. Where the container has a
+        readiness probe, that has to succeed too.
         """
         self._native.ready(ready)
 
@@ -124,6 +150,27 @@ class _Base:
                 _process.reset(token)
 
         native.serve(port, answer)
+
+    def carry_out(self, handler: Callable[[list[str]], Any]) -> None:
+        """Carries out the commands of ``c.exec()`` and of probes, as long as the function runs.
+
+        The handler is given the command and its arguments, and returns an exit code, what is written, or both as a
+        tuple. ``None`` leaves the command to what every simulated container knows: ``echo``, ``true``, ``false``,
+        ``exit``, and ``cat``, ``ls`` and ``test`` on what is mounted. It has to answer at once and cannot ask the cluster.
+        """
+        native = self._native
+
+        def answer(command: list[str]) -> tuple[int, bytes] | None:
+            token = _process.set(native)
+            try:
+                return _ended(handler(command))
+            except Exception as error:
+                native.write("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+                return 1, f"{type(error).__name__}: {error}\n".encode()
+            finally:
+                _process.reset(token)
+
+        native.carry_out(answer)
 
     def _api(self) -> _native.Api:
         return self._native.api(f"{MANAGER}/{_native.version()}")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib
 import io
+import socket
 import threading
 from collections.abc import Generator, Mapping
 from http import HTTPStatus
@@ -14,26 +18,104 @@ import urllib3
 
 from . import _native
 from ._drive import run
-from ._wire import NO_SESSIONS, URL, Wire, chunks
-from .errors import NotSupportedError, TimedOutError
+from ._wire import URL, Wire, chunks
+from .errors import NotSupportedError, TimedOutError, WindlassError
 
 # Errors name the pool that they come from.
 _POOL: Any = "in process"
 
 
+_NO_TIME = (
+    "exec, attach and port-forward of the official client wait on sockets, which does not let virtual time pass: use "
+    "c.exec() and c.request(), kubernetes.aio with a cluster of windlass.aio, or a cluster with the real clock"
+)
+
+
+class _Configuration(kubernetes.client.Configuration):
+    wire: Wire
+
+
 class ApiClient(kubernetes.client.ApiClient):
-    """Whatever the official client has works with it, except sessions: exec, attach and port-forward."""
+    """Whatever the official client has works with it: calls, watches, and sessions where the clock is real."""
 
     def __init__(self, wire: Wire) -> None:
-        configuration = kubernetes.client.Configuration(host=URL)
+        self._wire = wire
+        configuration = _Configuration(host=URL)
+        configuration.wire = wire
         super().__init__(configuration)
         self.rest_client.pool_manager = cast("urllib3.PoolManager", _Pool(wire))
 
     def __setattr__(self, name: str, value: Any) -> None:
         # This is how kubernetes.stream takes over a call that is to become a session.
         if name in ("call_api", "request") and getattr(value, "__module__", "").startswith("kubernetes.stream"):
-            raise NotSupportedError(NO_SESSIONS)
+            if self._wire.is_virtual:
+                raise NotSupportedError(_NO_TIME)
+            _let_sessions_in()
         super().__setattr__(name, value)
+
+
+def _let_sessions_in() -> None:
+    """Lets ``kubernetes.stream`` reach clusters of this process; whoever asks for others, it serves as ever."""
+    ws_client: Any = importlib.import_module("kubernetes.stream.ws_client")
+    usual = ws_client.create_websocket
+    if getattr(usual, "in_process", False):
+        return
+
+    @functools.wraps(usual)
+    def create(configuration: Any, url: str, headers: Mapping[str, str] | None = None) -> Any:
+        if not isinstance(configuration, _Configuration):
+            return usual(configuration, url, headers)
+        usually = {"sec-websocket-protocol": "v5.channel.k8s.io,v4.channel.k8s.io"}
+        sent = {**usually, **{name.lower(): value for name, value in (headers or {}).items()}}
+        header = [f"{name}: {sent[name]}" for name in ("authorization", "sec-websocket-protocol") if name in sent]
+        websocket = ws_client.WebSocket(skip_utf8_validation=False)
+        websocket.connect(url, header=header, socket=_connected(configuration.wire))
+        return websocket
+
+    create.in_process = True  # type: ignore[attr-defined]
+    ws_client.create_websocket = create
+
+
+def _connected(wire: Wire) -> socket.socket:
+    """A socket that leads to the cluster: a pair of this process's, because sessions are waited for by ``poll``."""
+    pipe = run(wire.connect())
+    near, far = socket.socketpair()
+    sending = threading.Thread(target=_send, args=(far, pipe), name="windlass-session", daemon=True)
+    receiving = threading.Thread(target=_receive, args=(far, pipe, sending), name="windlass-session", daemon=True)
+    sending.start()
+    receiving.start()
+    return _Socket(near.family, near.type, near.proto, near.detach())
+
+
+class _Socket(socket.socket):
+    """A socket that closes itself: the official client leaves that to whoever collects garbage."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _send(far: socket.socket, pipe: _native.Pipe) -> None:
+    try:
+        while piece := far.recv(2**16):
+            pipe.write(piece).wait()
+    except (OSError, WindlassError):
+        pass  # Whoever has the other end sees that it ends.
+    finally:
+        pipe.close()
+
+
+def _receive(far: socket.socket, pipe: _native.Pipe, sending: threading.Thread) -> None:
+    try:
+        while piece := pipe.read().wait():
+            far.sendall(piece)
+    except (OSError, WindlassError):
+        pass
+    finally:
+        # Whoever has the other end reads what is left, and then the end.
+        with contextlib.suppress(OSError):
+            far.shutdown(socket.SHUT_RDWR)
+        sending.join()
+        far.close()
 
 
 class _Pool:

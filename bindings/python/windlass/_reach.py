@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import kubernetes
+    import aiohttp
 
     from . import _native
 
@@ -26,18 +26,6 @@ class Reachable:
 
         return URL
 
-    def kubernetes_client(self) -> kubernetes.client.ApiClient:
-        """The official ``kubernetes`` package's ``ApiClient`` for this cluster, without a socket::
-
-            core = kubernetes.client.CoreV1Api(c.kubernetes_client())
-
-        It does what it does anywhere, except exec, attach and port-forward, and in virtual time too. Its calls block: an
-        event loop makes them on other threads.
-        """
-        from ._clients import kubernetes_client
-
-        return kubernetes_client(self._native_cluster)
-
     def httpx_transport(self, httpx: ModuleType | None = None) -> Any:
         """A transport for clients of httpx, blocking and async: ``httpx.Client(transport=..., base_url=c.url)``.
 
@@ -46,3 +34,9 @@ class Reachable:
         from ._clients import transport
 
         return transport(self._native_cluster, httpx)
+
+    def aiohttp_connector(self) -> aiohttp.BaseConnector:
+        """A connector for ``aiohttp.ClientSession(connector=..., base_url=c.url)``, made on a running event loop."""
+        from ._clients import connector
+
+        return connector(self._native_cluster)

@@ -74,6 +74,10 @@ def follow(
     return Follow(calls, resource, calls.space(resource, namespace), options)
 
 
+# The first look may take so many seconds, however short the wait: only what was seen can be told of.
+_LOOK = 5.0
+
+
 class Wait:
     """One wait: for one object, or for all that a selector matches."""
 
@@ -126,10 +130,12 @@ class Wait:
         shown_as: str,
     ) -> Steps[dict[str, Object]]:
         found: dict[str, Object] = {}
+        patience = _LOOK
         try:
             while True:
                 op = self._calls.api.call("list", resource.key, namespace, options=options)
-                listed = decode_list((yield op.within(self._left())))
+                listed = decode_list((yield op.within(max(self._left(), patience))))
+                patience = 0.0
                 found = {_key(tree): tree for tree in listed}
                 if done(found):
                     return found

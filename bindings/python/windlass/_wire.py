@@ -35,9 +35,7 @@ class Wire:
         self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes, timeout: float | None
     ) -> Steps[Answer]:
         """Sends a request; ``TimedOutError`` where it is not answered after so many seconds of the cluster's time."""
-        http = self._http
-        if http is None:
-            http = self._http = yield self._native.http(urlsplit(URL).netloc + ":443")
+        http = yield from self._open()
         parts = urlsplit(url)
         if parts.hostname != urlsplit(URL).hostname:
             raise NotSupportedError(f"{url} is elsewhere: this client reaches its cluster only, as {URL}")
@@ -48,10 +46,31 @@ class Wire:
         op = http.send(method, target, kept, body)
         return Answer(*(yield op if timeout is None else op.within(timeout)))
 
+    def connect(self) -> Steps[_native.Pipe]:
+        """A connection, for clients that speak HTTP themselves and for sessions."""
+        http = yield from self._open()
+        return http.connect()
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether time passes only while somebody waits."""
+        return self._native.is_virtual()
+
+    def _open(self) -> Steps[_native.Http]:
+        if self._http is not None:
+            return self._http
+        made: _native.Http = yield self._native.http(urlsplit(URL).netloc + ":443")
+        self._http = made
+        return made
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Wire:
+        # Clients copy their configuration; all copies mean the same cluster.
+        return self
+
 
 NO_SESSIONS = (
-    "exec, attach and port-forward need a connection, and there is none to a cluster in this process: use c.exec(), or "
-    "a client that c.kubeconfig() leads to the cluster"
+    "this client opens exec, attach and port-forward over a connection of its own, and there is none to a cluster in "
+    "this process: use c.exec() and c.request(), or a client that c.kubeconfig() leads to the cluster"
 )
 
 

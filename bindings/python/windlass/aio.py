@@ -30,6 +30,7 @@ from .objects import Event, Object, ObjectList
 
 if TYPE_CHECKING:
     import kr8s.asyncio
+    import kubernetes.aio
     import lightkube
     from typing_extensions import Self
 
@@ -464,6 +465,18 @@ class Cluster(Extensible, Reachable, Client):
         """See :meth:`windlass.Cluster.kubeconfig`."""
         text: str = await _wait(self._native_cluster.kubeconfig())
         return text
+
+    def kubernetes_client(self) -> kubernetes.aio.client.ApiClient:
+        """The ``ApiClient`` of ``kubernetes.aio``, the official package's asyncio variant, without a socket::
+
+            async with c.kubernetes_client() as api:
+                core = kubernetes.aio.client.CoreV1Api(api)
+
+        It does what it does anywhere, in virtual time too: exec, attach and port-forward need no ``WsApiClient``.
+        """
+        from ._clients import kubernetes_aio_client
+
+        return kubernetes_aio_client(self._native_cluster)
 
     def lightkube_client(self, **options: Any) -> lightkube.AsyncClient:
         """A ``lightkube.AsyncClient`` for this cluster, without a socket. Options are those of its class."""

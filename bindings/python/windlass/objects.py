@@ -322,6 +322,10 @@ def _uncollected(size: int) -> Iterator[None]:
         yield
     finally:
         if pause:
+            if not gc.get_freeze_count():
+                # What has grown counts as old now: a look at the young would go through all of it.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -74,8 +74,8 @@ fn config(name: &str, data: &Value) -> Value {
 
 /// The entry of a manager.
 pub(super) fn entry(object: &Value, manager: &str) -> Value {
-    let managed = object["metadata"]["managedFields"].as_array().into_iter().flatten();
-    managed.filter(|entry| entry["manager"] == manager).next().cloned().unwrap_or_default()
+    let mut managed = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+    managed.find(|entry| entry["manager"] == manager).cloned().unwrap_or_default()
 }
 
 pub(super) fn managers(object: &Value) -> Vec<String> {

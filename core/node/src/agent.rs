@@ -2,6 +2,7 @@
 //!
 //! The agent keeps no state that a restart would miss: what runs is read from the runtime, by labels.
 
+pub mod borrowed;
 mod describe;
 mod end;
 mod handle;
@@ -34,7 +35,6 @@ use windlass_kernel::{
     runtime::{RuntimeEvent, SandboxFilter},
 };
 
-pub use self::objects::environment;
 use self::{handle::Desired, usage::Meter};
 pub(crate) use self::{handle::Handle, sessions::uid_of, worker::Round};
 use crate::{

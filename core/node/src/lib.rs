@@ -18,7 +18,7 @@ mod probe;
 mod volume;
 
 pub use self::{
-    agent::{Config, Needs, PodAgent, environment},
+    agent::{Config, Needs, PodAgent, borrowed},
     host::Host,
     image::ImageLimits,
     kubelet::Kubelet,

@@ -1,5 +1,6 @@
 //! Probes and hooks: what is asked of a container, how, and what the answers mean.
 
+mod answers;
 mod ask;
 mod grpc;
 mod http;
@@ -8,7 +9,8 @@ mod verdict;
 mod watch;
 
 pub(crate) use self::{
-    ask::{Ask, Target, ask},
+    answers::{answers, patience},
+    ask::{Ask, Means, Target, answer, ask, ended},
     verdict::Tally,
 };
 

@@ -1,10 +1,13 @@
 //! A node agent without containers: pods run by script, in whatever time the clock says it is.
 
 mod behaviour;
+mod commands;
+mod disk;
 mod life;
 mod pod;
 mod program;
 mod sessions;
+mod surroundings;
 mod web;
 
 use std::{
@@ -29,7 +32,9 @@ use windlass_kernel::{
 use self::pod::{Id, Next, Running};
 pub use self::{
     behaviour::{Behaviour, End, Scene, Scripts},
-    program::{Asked, Environment, Process, Program, Programs, Serve},
+    disk::Disk,
+    program::{Commands, Process, Program, Programs, Serve},
+    surroundings::{Answer, Contact, Exec, Folders, Own, PodVolumes, Probing, Surroundings},
 };
 
 /// What a fake node is and how its pods behave.
@@ -95,7 +100,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     spawn: Arc<dyn Spawn>,
     state: Mutex<State>,
-    environment: OnceLock<Environment>,
+    surroundings: OnceLock<Arc<dyn Surroundings>>,
 }
 
 #[derive(Debug, Default)]
@@ -103,13 +108,15 @@ struct State {
     pods: BTreeMap<Id, Running>,
     listeners: Vec<mpsc::UnboundedSender<Report>>,
     addresses: u32,
+    /// Pods of a fork whose programs begin anew as soon as there are surroundings.
+    unborn: Vec<Id>,
 }
 
 impl FakeAgent {
     /// An agent that knows no pods yet.
     #[must_use]
     pub fn new(node: FakeNode, clock: Arc<dyn Clock>, spawn: Arc<dyn Spawn>) -> Self {
-        Self(Arc::new(Inner { node, clock, spawn, state: Mutex::default(), environment: OnceLock::new() }))
+        Self(Arc::new(Inner { node, clock, spawn, state: Mutex::default(), surroundings: OnceLock::new() }))
     }
 
     /// What the node is.
@@ -118,15 +125,23 @@ impl FakeAgent {
         &self.0.node
     }
 
-    /// Says who makes the environments of programs. Without one they are empty; the first one stays.
-    pub fn set_environment(&self, environment: Environment) {
-        let _ = self.0.environment.set(environment);
+    /// Says what surrounds programs. Without, they have no environment and no volumes, and nobody probes them; the first
+    /// one stays.
+    pub fn set_surroundings(&self, surroundings: Arc<dyn Surroundings>) {
+        let _ = self.0.surroundings.set(surroundings);
+        let mut state = self.0.state.lock();
+        for id in std::mem::take(&mut state.unborn) {
+            if let Some(running) = state.pods.get_mut(&id) {
+                let programs = self.0.node.programs.of(&running.pod).unwrap_or_default();
+                self.0.live(&id, running, programs);
+            }
+        }
     }
 
     /// An agent that begins with this one's pods, as they are now, and goes on with them by itself.
     ///
     /// Scripts go on where they are: the uptime of `clock` goes on from this agent's. Programs, which are found anew,
-    /// begin anew, as after a crash of their containers.
+    /// begin anew, as after a crash of their containers, when [`set_surroundings`](Self::set_surroundings) is called.
     #[must_use]
     pub fn fork(&self, clock: Arc<dyn Clock>, spawn: Arc<dyn Spawn>, programs: Programs) -> Self {
         let fork = Self::new(FakeNode { programs, ..self.0.node.clone() }, clock, spawn);
@@ -145,8 +160,7 @@ impl FakeAgent {
                 fork.0.play(id, running);
             } else if !pod::ended_phase(&running.status) {
                 running.interrupted(fork.0.clock.now());
-                let programs = fork.0.node.programs.of(&running.pod).unwrap_or_default();
-                fork.0.live(id, running, programs);
+                state.unborn.push(id.clone());
             }
         }
         *fork.0.state.lock() = state;
@@ -196,6 +210,10 @@ impl Inner {
         let Some(running) = state.pods.get_mut(id) else { return };
         change(running, now);
         let report = running.report(&id.key);
+        if let Some(life) = running.life.as_ref().filter(|_| report.released) {
+            // Whoever hears that the pod is gone finds nothing of it.
+            life.release();
+        }
         state.listeners.retain(|listener| listener.unbounded_send(report.clone()).is_ok());
         if report.released {
             state.pods.remove(id);
@@ -309,6 +327,9 @@ impl NodeAgent for FakeAgent {
                 None => self.0.end(id, running, Duration::from_secs(30)),
                 Some(pod) => {
                     running.pod = Arc::clone(pod);
+                    if let Some(life) = &running.life {
+                        life.update(pod);
+                    }
                     if let Some(grace) = pod::ending(pod) {
                         self.0.end(id, running, grace);
                     }

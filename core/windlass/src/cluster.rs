@@ -3,6 +3,8 @@
 mod builder;
 pub(crate) mod node;
 mod ready;
+#[cfg(feature = "fake")]
+mod surroundings;
 
 use std::sync::Arc;
 
@@ -159,7 +161,7 @@ impl Cluster {
 
     /// The agents of this process's nodes.
     #[cfg(feature = "fake")]
-    pub(crate) fn agents(&self) -> &Agents {
+    pub(crate) fn agents(&self) -> &Arc<Agents> {
         &self.agents
     }
 }

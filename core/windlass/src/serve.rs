@@ -11,7 +11,7 @@ use windlass_apiserver::{
     Live, StoreLookup,
     access::{AnyOf, BootstrapTokens, ClientCertificates, EcdsaKeys, ServiceAccountTokens},
     discovery::Texts,
-    http::{Connect, Issuer, NoSessions, Parts, Server, StoreCheck, tls},
+    http::{Connect, Issuer, Parts, Server, StoreCheck, tls},
 };
 use windlass_kernel::{Authenticator, Clock, Error, ErrorKind, Keys, Result, SpawnExt, Store};
 
@@ -70,10 +70,9 @@ impl Cluster {
         let config = tls::server_config(&certificate, &pki.authority.pem().certificate)?;
         let issuer = Issuer { issuer: ISSUER.into(), jwks_uri: format!("{ISSUER}/openid/v1/jwks"), keys };
         let parts = Parts {
-            connector: Arc::clone(connector),
             texts: Arc::clone(texts),
             issuer: Some(issuer),
-            ..self.http(Arc::clone(authenticator), bound.to_string())
+            ..self.http(Arc::clone(authenticator), Arc::clone(connector), bound.to_string())
         };
         let server = Server::new(parts, self.stopping().clone());
         let serving = async move {
@@ -87,21 +86,26 @@ impl Cluster {
         Ok(bound)
     }
 
-    /// The API over HTTP for those who need no connection, being in this process: see
-    /// [`answer_in_process`](Server::answer_in_process). `address` is what it says where clients ask for one.
+    /// The API over HTTP for those who are in this process: see [`answer_in_process`](Server::answer_in_process) and
+    /// [`serve_in_process`](Server::serve_in_process). `address` is what it says where clients ask for one.
     #[must_use]
-    pub fn serve_in_process(&self, authenticator: Arc<dyn Authenticator>, address: String) -> Arc<Server> {
-        Server::new(self.http(authenticator, address), self.stopping().clone())
+    pub fn serve_in_process(
+        &self,
+        authenticator: Arc<dyn Authenticator>,
+        connector: Arc<dyn Connect>,
+        address: String,
+    ) -> Arc<Server> {
+        Server::new(self.http(authenticator, connector, address), self.stopping().clone())
     }
 
-    /// What a server is made of that opens no sessions and explains no fields.
-    fn http(&self, authenticator: Arc<dyn Authenticator>, address: String) -> Parts {
+    /// What a server is made of that explains no fields.
+    fn http(&self, authenticator: Arc<dyn Authenticator>, connector: Arc<dyn Connect>, address: String) -> Parts {
         Parts {
             api: self.api(),
             authenticator,
             authorizer: Arc::clone(self.server().authorizer()),
             catalog: Arc::new(Live::new(Arc::clone(self.server()))),
-            connector: Arc::new(NoSessions),
+            connector,
             dial: Arc::clone(self.dial()),
             texts: Arc::new(()),
             issuer: None,

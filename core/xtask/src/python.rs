@@ -71,6 +71,7 @@ pub(crate) fn bench(quick: bool) -> Result<()> {
     let mut figures = Command::new(&python);
     // Elsewhere than beside the package's source, so that the wheel is what is imported.
     figures.arg(root().join("bindings/python/benches/figures.py")).current_dir(&place.folder);
+    figures.env("WINDLASS_WHEEL", &wheel);
     if quick {
         figures.arg("--quick");
     }

@@ -133,7 +133,7 @@ impl Server {
     /// Answers a request that came over no connection, from someone in this process.
     ///
     /// It is `identity` that asks, unless the request has a bearer token of its own. Sessions cannot be opened this way:
-    /// there is no connection that they could take over.
+    /// there is no connection that they could take over ([`serve_in_process`](Self::serve_in_process) has one).
     pub async fn answer_in_process(&self, identity: Identity, request: Request<Asked>) -> Response<Body> {
         self.handle(&Peer { certificate: None, known: Some(identity) }, request).await
     }

@@ -1,8 +1,9 @@
 //! Connections: accepted, encrypted, served in HTTP/1.1 or HTTP/2, and drained at the end.
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, result, sync::Arc, time::Duration};
 
-use hyper::{Request, body::Incoming, service::service_fn};
+use futures::{FutureExt, future::BoxFuture};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::{
@@ -13,10 +14,11 @@ use hyper_util::{
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use windlass_kernel::{Clock, ClockExt, Result, Spawn};
+use tokio_util::compat::FuturesAsyncReadCompatExt;
+use windlass_kernel::{Clock, ClockExt, Identity, Result, Spawn, dial::ByteStream};
 
 use super::{
-    body::received,
+    body::{Body, received},
     handler::{Peer, Server},
 };
 
@@ -66,6 +68,21 @@ impl Server {
         Ok(())
     }
 
+    /// Serves one connection from someone in this process, in HTTP/1.1, until either side ends it.
+    ///
+    /// It is `identity` that asks, unless a request has a bearer token of its own. Sessions can be opened on it.
+    pub async fn serve_in_process(self: Arc<Self>, identity: Identity, stream: ByteStream) {
+        let peer = Peer { certificate: None, known: Some(identity) };
+        let mut builder = http1::Builder::new();
+        // The date would be the machine's, whatever the cluster's clock says.
+        builder.auto_date_header(false);
+        let io = TokioIo::new(stream.compat());
+        let connection = builder.serve_connection(io, service_fn(self.answers(peer))).with_upgrades().boxed();
+        if let Some(Err(error)) = self.stop().race(connection).await {
+            tracing::debug!(%error, "connection ended");
+        }
+    }
+
     async fn connection(self: Arc<Self>, stream: TcpStream, acceptor: TlsAcceptor, watcher: Watcher) {
         // Answers are written whole; waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
@@ -73,13 +90,7 @@ impl Server {
         let Ok(Ok(stream)) = clock.timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let peer = Peer { certificate: certificate.map(|der| Arc::new(der.to_vec())), known: None };
-        let server = Arc::clone(&self);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (server, peer) = (Arc::clone(&server), peer.clone());
-            let request = request.map(received);
-            // Boxed where it is made: what answers a request is large, and is handed on several times.
-            Box::pin(async move { Ok::<_, Infallible>(server.handle(&peer, request).await) })
-        });
+        let service = service_fn(self.answers(peer));
         let mut builder = auto::Builder::new(Tasks(Arc::clone(&self.parts().spawn)));
         builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
         builder
@@ -90,6 +101,20 @@ impl Server {
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, "connection ended");
+        }
+    }
+
+    /// What answers the requests of one connection.
+    fn answers(
+        self: &Arc<Self>,
+        peer: Peer,
+    ) -> impl Fn(Request<Incoming>) -> BoxFuture<'static, result::Result<Response<Body>, Infallible>> + use<> {
+        let server = Arc::clone(self);
+        move |request| {
+            let (server, peer) = (Arc::clone(&server), peer.clone());
+            let request = request.map(received);
+            // Boxed where it is made: what answers a request is large, and is handed on several times.
+            async move { Ok(server.handle(&peer, request).await) }.boxed()
         }
     }
 }

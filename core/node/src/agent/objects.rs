@@ -28,7 +28,7 @@ impl Round<'_> {
     }
 }
 
-async fn read(context: &dyn NodeContext, pod: &Pod, needed: Vec<Object>) -> Result<Found> {
+pub(super) async fn read(context: &dyn NodeContext, pod: &Pod, needed: Vec<Object>) -> Result<Found> {
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
     let mut all = Found::default();
     for (kind, name) in needed {

@@ -9,7 +9,12 @@ use std::{
 use futures::StreamExt;
 use jiff::Timestamp;
 use windlass_api::core::v1::{Pod, Volume};
-use windlass_kernel::{Error, ErrorKind, Result, SpawnExt, Task, controller::ObjectKey, runtime::SandboxState};
+use windlass_kernel::{
+    Error, ErrorKind, Result, SpawnExt, Task,
+    controller::ObjectKey,
+    node::{NodeContext, Token},
+    runtime::SandboxState,
+};
 
 use super::{objects::Object, prepare::whole, worker::Round};
 use crate::{
@@ -168,15 +173,10 @@ impl Round<'_> {
         if let Some((token, _)) = self.memo.shown.tokens.get(request).filter(|(_, renewal)| *renewal > now) {
             return Ok(token.clone());
         }
-        let audiences: Vec<String> =
-            Some(request.audience.clone()).filter(|audience| !audience.is_empty()).into_iter().collect();
-        let minted = self.inner.needs.context.token(pod, &audiences, Duration::from_secs(request.seconds)).await;
+        let minted = request.mint(self.inner.needs.context.as_ref(), pod).await;
         let minted = minted.map_err(|error| format!("failed to fetch token: {}", whole(&error)))?;
-        // Renewed when four fifths of its time are over, and at least once a day.
-        let life = Duration::try_from(minted.expires.duration_since(now)).unwrap_or_default();
-        let age = (life * 4 / 5).clamp(Duration::from_secs(1), Duration::from_secs(24 * 3600));
-        let renewal = now.checked_add(age).unwrap_or(Timestamp::MAX);
-        self.memo.shown.tokens.insert(request.clone(), (minted.token.clone(), renewal));
+        let due = renewal(now, minted.expires);
+        self.memo.shown.tokens.insert(request.clone(), (minted.token.clone(), due));
         Ok(minted.token)
     }
 
@@ -200,5 +200,21 @@ impl Round<'_> {
             };
             self.memo.shown.followed.insert(object, self.inner.needs.spawn.spawn("node.follow", wait));
         }
+    }
+}
+
+/// When a token is to be renewed: when four fifths of its time are over, and at least once a day.
+pub(super) fn renewal(now: Timestamp, expires: Timestamp) -> Timestamp {
+    let life = Duration::try_from(expires.duration_since(now)).unwrap_or_default();
+    let age = (life * 4 / 5).clamp(Duration::from_secs(1), Duration::from_secs(24 * 3600));
+    now.checked_add(age).unwrap_or(Timestamp::MAX)
+}
+
+impl TokenRequest {
+    /// Asks for the token, as the pod's account.
+    pub(super) async fn mint(&self, context: &dyn NodeContext, pod: &Pod) -> Result<Token> {
+        let audiences: Vec<String> =
+            Some(self.audience.clone()).filter(|audience| !audience.is_empty()).into_iter().collect();
+        context.token(pod, &audiences, Duration::from_secs(self.seconds)).await
     }
 }

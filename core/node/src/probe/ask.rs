@@ -1,12 +1,16 @@
 //! Asks a container one question: a command, a request over HTTP or gRPC, a connection, or just some time.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use windlass_api::{
     core::v1::{Container, HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction},
     types::IntOrString,
 };
-use windlass_kernel::{ClockExt, ErrorKind, dial::Target as Address, runtime::ContainerId};
+use windlass_kernel::{
+    Clock, ClockExt, Dial, ErrorKind, Spawn,
+    dial::Target as Address,
+    runtime::{ContainerId, ExecOutput},
+};
 
 use super::{grpc, http, whole};
 use crate::agent::Needs;
@@ -17,16 +21,6 @@ pub(crate) struct Target {
     pub(crate) container: ContainerId,
     /// The pod's address.
     pub(crate) ip: Option<IpAddr>,
-}
-
-impl Target {
-    /// The host that is meant: the one named, or the pod.
-    fn host(&self, named: &str) -> Result<String, String> {
-        if !named.is_empty() {
-            return Ok(named.to_owned());
-        }
-        self.ip.map(|ip| ip.to_string()).ok_or_else(|| "the pod has no address".to_owned())
-    }
 }
 
 /// What to ask.
@@ -45,6 +39,20 @@ pub(crate) enum Ask {
     Sleep(Duration),
     /// It cannot be asked, and why.
     Never(String),
+}
+
+/// What it takes to ask anything but a command.
+#[derive(Clone, Debug)]
+pub(crate) struct Means {
+    pub(crate) dial: Arc<dyn Dial>,
+    pub(crate) spawn: Arc<dyn Spawn>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Means {
+    fn of(needs: &Needs) -> Self {
+        Self { dial: Arc::clone(&needs.dial), spawn: Arc::clone(&needs.spawn), clock: Arc::clone(&needs.clock) }
+    }
 }
 
 /// An answer of so many bytes is enough to tell what went wrong.
@@ -127,29 +135,47 @@ pub(crate) async fn ask(needs: &Needs, target: &Target, ask: &Ask, timeout: Opti
 async fn once(needs: &Needs, target: &Target, ask: &Ask, timeout: Option<Duration>) -> Result<(), String> {
     match ask {
         Ask::Exec(command) => match needs.runtime.exec(&target.container, command, timeout).await {
-            Ok(output) if output.code == 0 => Ok(()),
-            Ok(output) => {
-                let mut text = output.stdout.to_vec();
-                text.extend_from_slice(&output.stderr);
-                text.truncate(BODY);
-                let text = String::from_utf8_lossy(&text).trim().to_owned();
-                Err(if text.is_empty() { format!("command exited with code {}", output.code) } else { text })
-            }
+            Ok(output) => ended(&output),
             Err(error) if error.is(ErrorKind::Timeout) => {
                 Err(format!("command {command:?} timed out after {:?}", timeout.unwrap_or_default()))
             }
             Err(error) => Err(error.to_string()),
         },
+        other => answer(&Means::of(needs), target.ip, other).await,
+    }
+}
+
+/// What the end of a command says.
+pub(crate) fn ended(output: &ExecOutput) -> Result<(), String> {
+    if output.code == 0 {
+        return Ok(());
+    }
+    let mut text = output.stdout.to_vec();
+    text.extend_from_slice(&output.stderr);
+    text.truncate(BODY);
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    Err(if text.is_empty() { format!("command exited with code {}", output.code) } else { text })
+}
+
+/// Asks whatever is no command, of a pod at that address.
+pub(crate) async fn answer(means: &Means, ip: Option<IpAddr>, ask: &Ask) -> Result<(), String> {
+    // The host that is meant: the one named, or the pod.
+    let at = |named: &str| {
+        let pod = || ip.map(|ip| ip.to_string()).ok_or_else(|| "the pod has no address".to_owned());
+        if named.is_empty() { pod() } else { Ok(named.to_owned()) }
+    };
+    match ask {
         Ask::Tcp { host, port } => {
-            let address = Address::Host { host: target.host(host)?, port: *port };
-            needs.dial.dial(&address).await.map(drop).map_err(|error| whole(&error))
+            let address = Address::Host { host: at(host)?, port: *port };
+            means.dial.dial(&address).await.map(drop).map_err(|error| whole(&error))
         }
-        Ask::Http(get) => http::get(needs, &target.host(&get.host)?, get).await,
-        Ask::Grpc { port, service } => grpc::check(needs, &target.host("")?, *port, service).await,
+        Ask::Http(get) => http::get(means, &at(&get.host)?, get).await,
+        Ask::Grpc { port, service } => grpc::check(means, &at("")?, *port, service).await,
         Ask::Sleep(span) => {
-            needs.clock.sleep(*span).await;
+            means.clock.sleep(*span).await;
             Ok(())
         }
+        Ask::Exec(_) => Err("a command needs a container".into()),
         Ask::Never(why) => Err(why.clone()),
     }
 }

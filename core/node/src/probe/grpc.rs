@@ -15,8 +15,7 @@ use tonic_prost::ProstCodec;
 use tower_service::Service;
 use windlass_kernel::{Spawn, SpawnExt, dial::Target as Address};
 
-use super::whole;
-use crate::agent::Needs;
+use super::{ask::Means, whole};
 
 /// What is asked: how a service is; without a name, how the server is.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -35,17 +34,17 @@ struct Health {
 const SERVING: i32 = 1;
 
 /// Asks the server at a host's port how a service is.
-pub(super) async fn check(needs: &Needs, host: &str, port: u16, service: &str) -> Result<(), String> {
+pub(super) async fn check(means: &Means, host: &str, port: u16, service: &str) -> Result<(), String> {
     let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let refused =
         |error: &dyn std::fmt::Display| format!("error: failed to connect service at \"{authority}\": {error}");
     let address = Address::Host { host: host.to_owned(), port };
-    let stream = needs.dial.dial(&address).await.map_err(|error| refused(&whole(&error)))?;
+    let stream = means.dial.dial(&address).await.map_err(|error| refused(&whole(&error)))?;
     let io = TokioIo::new(stream.compat());
-    let handshake = hyper::client::conn::http2::handshake(Tasks(Arc::clone(&needs.spawn)), io).await;
+    let handshake = hyper::client::conn::http2::handshake(Tasks(Arc::clone(&means.spawn)), io).await;
     let (sender, connection) = handshake.map_err(|error| refused(&error))?;
     // Ends with this question: its handle goes at the end of the function.
-    let _driver = needs.spawn.spawn("node.probe.grpc", async move {
+    let _driver = means.spawn.spawn("node.probe.grpc", async move {
         // What goes wrong is seen by the call.
         let _ = connection.await;
     });

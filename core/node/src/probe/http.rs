@@ -6,8 +6,10 @@ use hyper_util::rt::TokioIo;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 use windlass_kernel::{SpawnExt, dial::Target as Address};
 
-use super::{ask::BODY, tls, whole};
-use crate::agent::Needs;
+use super::{
+    ask::{BODY, Means},
+    tls, whole,
+};
 
 /// One request (HTTPGetAction).
 #[derive(Clone, Debug)]
@@ -21,20 +23,20 @@ pub(crate) struct Get {
 }
 
 /// Sends the request to a host. What the answer says does not matter, only its status.
-pub(super) async fn get(needs: &Needs, host: &str, get: &Get) -> Result<(), String> {
+pub(super) async fn get(means: &Means, host: &str, get: &Get) -> Result<(), String> {
     let authority = if host.contains(':') { format!("[{host}]:{}", get.port) } else { format!("{host}:{}", get.port) };
     let scheme = if get.secure { "https" } else { "http" };
     let url = format!("{scheme}://{authority}{}", get.path);
     let failed = |error: &dyn std::fmt::Display| format!("Get \"{url}\": {error}");
     let address = Address::Host { host: host.to_owned(), port: get.port };
-    let mut stream = needs.dial.dial(&address).await.map_err(|error| failed(&whole(&error)))?;
+    let mut stream = means.dial.dial(&address).await.map_err(|error| failed(&whole(&error)))?;
     if get.secure {
-        stream = tls::wrap(stream, host, &needs.clock).await.map_err(|error| failed(&error))?;
+        stream = tls::wrap(stream, host, &means.clock).await.map_err(|error| failed(&error))?;
     }
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream.compat())).await;
     let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
     // Ends with this request: its handle goes at the end of the function.
-    let _driver = needs.spawn.spawn("node.probe.http", async move {
+    let _driver = means.spawn.spawn("node.probe.http", async move {
         // What goes wrong is seen by the request.
         let _ = connection.await;
     });

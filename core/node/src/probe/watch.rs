@@ -2,15 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use windlass_api::core::v1::{Container, Pod, Probe};
 use windlass_kernel::{
-    ClockExt, SpawnExt,
+    SpawnExt,
     node::{About, Notice},
     runtime::{ContainerState, ContainerStatus},
 };
 
-use super::{Ask, Kind, Tally, Target, ask};
+use super::{
+    Ask, Kind, Target,
+    answers::{answers, patience},
+    ask,
+};
 use crate::{
     agent::{Handle, Needs, Round},
     pod::{self, Health, Observed, Role},
@@ -86,33 +91,22 @@ struct Watch {
 
 impl Watch {
     async fn run(self) {
-        let span = |seconds: Option<i32>, least: i64| pod::seconds(seconds.map_or(0, i64::from).max(least));
-        let period = match self.probe.period_seconds {
-            None | Some(0) => Duration::from_secs(10),
-            Some(seconds) => span(Some(seconds), 1),
-        };
-        let timeout = span(self.probe.timeout_seconds, 1);
         let clock = &self.needs.clock;
         let age = Duration::try_from(clock.now().duration_since(self.started)).unwrap_or_default();
-        clock.sleep(span(self.probe.initial_delay_seconds, 0).saturating_sub(age)).await;
-        let mut tally = Tally::of(&self.probe);
-        loop {
-            let answer = ask(&self.needs, &self.target, &self.ask, Some(timeout)).await;
-            if let Err(why) = &answer {
+        let patience = Some(patience(&self.probe));
+        let (needs, target, question) = (self.needs.clone(), self.target.clone(), self.ask.clone());
+        let once = move || {
+            let (needs, target, question) = (needs.clone(), target.clone(), question.clone());
+            async move { ask(&needs, &target, &question, patience).await }.boxed()
+        };
+        let mut answers = answers(Arc::clone(clock), self.kind, &self.probe, age, once);
+        while let Some(answer) = answers.next().await {
+            if let Some(why) = &answer.wrong {
                 self.complain(why);
             }
-            if let Some(verdict) = tally.count(answer.is_ok()) {
+            if let Some(verdict) = answer.verdict {
                 self.tell(verdict);
-                let over = match self.kind {
-                    Kind::Startup => true,
-                    Kind::Liveness => !verdict,
-                    Kind::Readiness => false,
-                };
-                if over {
-                    return;
-                }
             }
-            clock.sleep(period).await;
         }
     }
 

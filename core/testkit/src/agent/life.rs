@@ -1,41 +1,41 @@
-//! The life of a pod whose containers run programs: one container after another where they initialize, then side by side,
-//! each started again as the restart policy says, with the kubelet's back-off.
+//! The life of a pod whose containers run programs: what outlives its containers, and how it begins and ends.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    fmt::Write as _,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+mod health;
+mod instance;
+mod player;
 
-use bytes::Bytes;
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
 use event_listener::Event;
-use futures::{FutureExt, StreamExt, future::BoxFuture, future::join_all, stream};
-use jiff::Timestamp;
+use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
-use windlass_api::core::v1::{Container, Pod};
+use windlass_api::core::v1::Pod;
 use windlass_kernel::{
-    Clock, ClockExt, Error, ErrorKind, Result, SpawnExt, Stop,
+    ClockExt, Dial, Error, ErrorKind, Result, SpawnExt, Stop,
     api::Chunks,
-    dial::ByteStream,
+    dial::{ByteStream, Target},
     node::{LogRequest, Ports},
 };
 
+pub(super) use self::instance::Instance;
+use self::player::Player;
 use super::{
     Inner,
+    disk::Disk,
     pod::{Id, Running},
-    program::{Asked, Process, Program, Serve},
+    program::{Program, Serve},
 };
 
-/// So long a container runs well that its next restart does not wait (twice the longest pause, as in the kubelet).
-const WELL: Duration = Duration::from_secs(600);
-
-/// What outlives the containers of a pod: logs, ports, and the wish that it ends.
-#[derive(Debug, Default)]
+/// What outlives the containers of a pod: logs, ports, volumes, and the wish that it ends.
+#[derive(Debug)]
 pub(super) struct Life {
     stop: Stop,
     instances: Mutex<BTreeMap<String, Instances>>,
+    /// The pod as it is now.
+    pod: Mutex<Arc<Pod>>,
+    changes: Event,
+    folder: Mutex<Option<Folder>>,
 }
 
 #[derive(Debug, Default)]
@@ -44,87 +44,54 @@ struct Instances {
     before: Option<Arc<Instance>>,
 }
 
-/// One run of a container.
-#[derive(Default)]
-pub(super) struct Instance {
-    log: Mutex<Log>,
-    news: Event,
-    ports: Mutex<BTreeMap<u16, Serve>>,
+/// A folder that is removed when it is dropped, by whoever made it.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    disk: Disk,
 }
 
-#[derive(Default)]
-struct Log {
-    lines: Vec<(Timestamp, String)>,
-    /// Whether the last line goes on.
-    open: bool,
-    ended: bool,
-}
-
-impl Instance {
-    pub(super) fn write(&self, text: &str, now: Timestamp) {
-        let mut held = self.log.lock();
-        let log = &mut *held;
-        if log.ended {
-            return;
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // In a child of the process that made it, the disk is another's.
+        if self.disk.made().is_some() {
+            let _ = fs::remove_dir_all(&self.path);
         }
-        for piece in text.split_inclusive('\n') {
-            let (line, whole) = piece.strip_suffix('\n').map_or((piece, false), |line| (line, true));
-            match log.lines.last_mut() {
-                Some((_, last)) if log.open => last.push_str(line),
-                _ => log.lines.push((now, line.to_owned())),
-            }
-            log.open = !whole;
-        }
-        drop(held);
-        self.news.notify(usize::MAX);
-    }
-
-    pub(super) fn serve(&self, port: u16, serve: Serve) {
-        if self.ended() {
-            return;
-        }
-        self.ports.lock().insert(port, serve);
-    }
-
-    pub(super) fn ended(&self) -> bool {
-        self.log.lock().ended
-    }
-
-    fn end(&self) {
-        self.log.lock().ended = true;
-        self.ports.lock().clear();
-        self.news.notify(usize::MAX);
-    }
-
-    /// The text of whole lines from a number on, the number behind them, and whether that is all there will be.
-    fn text(&self, first: usize, request: &LogRequest) -> (String, usize, bool) {
-        let log = self.log.lock();
-        let whole = if log.open && !log.ended && request.follow { log.lines.len() - 1 } else { log.lines.len() };
-        let mut text = String::new();
-        for (at, line) in log.lines.iter().take(whole).skip(first) {
-            if request.since.is_some_and(|since| *at < since) {
-                continue;
-            }
-            if request.timestamps {
-                // Writing to a string cannot fail.
-                let _ = write!(text, "{at} ");
-            }
-            text.push_str(line);
-            text.push('\n');
-        }
-        (text, whole, log.ended)
-    }
-}
-
-impl fmt::Debug for Instance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Instance").field("lines", &self.log.lock().lines.len()).finish_non_exhaustive()
     }
 }
 
 impl Life {
+    fn new(pod: &Arc<Pod>) -> Self {
+        Self {
+            stop: Stop::new(),
+            instances: Mutex::default(),
+            pod: Mutex::new(Arc::clone(pod)),
+            changes: Event::new(),
+            folder: Mutex::default(),
+        }
+    }
+
     pub(super) fn stop(&self) {
         self.stop.stop();
+    }
+
+    /// Removes what goes with the pod.
+    pub(super) fn release(&self) {
+        let folder = self.folder.lock().take();
+        drop(folder);
+    }
+
+    /// Takes the pod as it is now, for volumes that show it.
+    pub(super) fn update(&self, pod: &Arc<Pod>) {
+        let before = std::mem::replace(&mut *self.pod.lock(), Arc::clone(pod));
+        let (old, new) = (&before.metadata, &pod.metadata);
+        if old.labels != new.labels || old.annotations != new.annotations {
+            self.changes.notify(usize::MAX);
+        }
+    }
+
+    fn pod(&self) -> Arc<Pod> {
+        Arc::clone(&self.pod.lock())
     }
 
     fn begin(&self, container: &str) -> Arc<Instance> {
@@ -137,46 +104,39 @@ impl Life {
         new
     }
 
+    /// The present run of a container; without a name, of the first one.
+    pub(super) fn instance(&self, container: &str) -> Option<Arc<Instance>> {
+        let instances = self.instances.lock();
+        let own = if container.is_empty() { instances.values().next() } else { instances.get(container) };
+        own.map(|own| Arc::clone(&own.now))
+    }
+
     pub(super) fn logs(&self, request: LogRequest) -> Result<Chunks> {
         let name = &request.container;
-        let instances = self.instances.lock();
-        let own = if name.is_empty() { instances.values().next() } else { instances.get(name) };
-        let instance =
-            own.and_then(|own| if request.previous { own.before.clone() } else { Some(Arc::clone(&own.now)) });
+        let instance = if request.previous {
+            self.instances.lock().get(name).and_then(|own| own.before.clone())
+        } else {
+            self.instance(name)
+        };
         let Some(instance) = instance else {
             let what = if request.previous { "previous terminated container" } else { "container" };
             let pod = &request.pod.name;
             return Err(Error::new(ErrorKind::BadRequest, format!("{what} {name:?} in pod {pod:?} not found")));
         };
-        let lines = instance.log.lock().lines.len();
-        let tail = request.tail_lines.map_or(usize::MAX, |tail| usize::try_from(tail).unwrap_or(usize::MAX));
-        let first = lines.saturating_sub(tail);
-        if !request.follow {
-            let (mut text, ..) = instance.text(first, &request);
-            if let Some(limit) = request.limit_bytes.and_then(|limit| usize::try_from(limit).ok()) {
-                text.truncate((0..=limit.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
-            }
-            return Ok(Chunks(stream::iter((!text.is_empty()).then(|| Ok(Bytes::from(text)))).boxed()));
-        }
-        let follow = stream::unfold((instance, first, request), |(instance, first, request)| async move {
-            loop {
-                let news = instance.news.listen();
-                let (text, next, ended) = instance.text(first, &request);
-                if !text.is_empty() {
-                    return Some((Ok(Bytes::from(text)), (instance, next, request)));
-                }
-                if ended {
-                    return None;
-                }
-                news.await;
-            }
-        });
-        Ok(Chunks(follow.boxed()))
+        Ok(instance.logs(request))
     }
 
     fn served(&self, port: u16) -> Option<Serve> {
-        let instances = self.instances.lock();
-        instances.values().find_map(|own| own.now.ports.lock().get(&port).cloned())
+        self.instances.lock().values().find_map(|own| own.now.served(port))
+    }
+
+    fn connect(&self, port: u16) -> Result<ByteStream> {
+        let Some(serve) = self.served(port) else {
+            return Err(Error::new(ErrorKind::Unavailable, format!("connect to port {port}: connection refused")));
+        };
+        let (near, far) = crate::pipe::duplex();
+        serve(Box::new(far));
+        Ok(Box::new(near))
     }
 }
 
@@ -185,29 +145,47 @@ pub(super) struct Served(pub(super) Arc<Life>);
 
 impl Ports for Served {
     fn connect(&self, port: u16) -> BoxFuture<'static, Result<ByteStream>> {
-        let connected = match self.0.served(port) {
-            Some(serve) => {
-                let (near, far) = crate::pipe::duplex();
-                serve(Box::new(far));
-                Ok(Box::new(near) as ByteStream)
-            }
-            None => Err(Error::new(ErrorKind::Unavailable, format!("connect to port {port}: connection refused"))),
-        };
+        let connected = self.0.connect(port);
         async move { connected }.boxed()
+    }
+}
+
+/// Reaches the ports of one pod at its own address, and nothing else.
+#[derive(Debug)]
+struct Within {
+    life: Arc<Life>,
+    ip: String,
+}
+
+#[async_trait]
+impl Dial for Within {
+    async fn dial(&self, target: &Target) -> Result<ByteStream> {
+        match target {
+            Target::Host { host, port } if *host == self.ip || host == "localhost" || host == "127.0.0.1" => {
+                self.life.connect(*port)
+            }
+            other => Err(Error::new(ErrorKind::Unavailable, format!("{other:?} is out of a simulated pod's reach"))),
+        }
     }
 }
 
 impl Inner {
     /// Begins the life of a pod, as a task of its own.
     pub(super) fn live(self: &Arc<Self>, id: &Id, running: &mut Running, programs: BTreeMap<String, Arc<dyn Program>>) {
-        let life = Arc::new(Life::default());
+        let life = Arc::new(Life::new(&running.pod));
         running.conceive();
         let player = Player {
             agent: Arc::downgrade(self),
             clock: Arc::clone(&self.clock),
+            spawn: Arc::clone(&self.spawn),
             id: id.clone(),
             pod: Arc::clone(&running.pod),
             ip: running.status.pod_ip.clone().unwrap_or_default(),
+            host_ip: self.node.address.clone(),
+            node: self.node.name.clone(),
+            disk: self.node.programs.disk().clone(),
+            pause: self.node.behaviour_of(&running.pod).restart,
+            around: self.surroundings.get().cloned(),
             life: Arc::clone(&life),
             programs,
         };
@@ -230,122 +208,5 @@ impl Inner {
             }
         };
         outlived.boxed()
-    }
-}
-
-/// Plays a pod's life.
-struct Player {
-    agent: Weak<Inner>,
-    clock: Arc<dyn Clock>,
-    id: Id,
-    pod: Arc<Pod>,
-    ip: String,
-    life: Arc<Life>,
-    programs: BTreeMap<String, Arc<dyn Program>>,
-}
-
-impl Player {
-    async fn run(self) {
-        for container in &self.pod.spec.init_containers {
-            if self.container(container, true).await != Some(0) {
-                return;
-            }
-        }
-        join_all(self.pod.spec.containers.iter().map(|container| self.container(container, false))).await;
-    }
-
-    /// Runs a container until it needs no other run; the exit code of the last, `None` where the pod is ending.
-    async fn container(&self, container: &Container, init: bool) -> Option<i32> {
-        let name = &container.name;
-        let mut pause = Duration::ZERO;
-        let base = self.agent.upgrade().map_or(Duration::ZERO, |agent| agent.node.behaviour_of(&self.pod).restart);
-        loop {
-            let began = self.clock.uptime();
-            let code = self.once(container, init, base).await;
-            let policy = self.pod.spec.restart_policy.as_deref();
-            let again = match policy {
-                Some("Never") => false,
-                Some("OnFailure") => code != 0,
-                _ => !init || code != 0,
-            };
-            let last = !again || self.life.stop.stopped();
-            self.step(&mut |running, now| running.exit_container(name, code, last, now));
-            if last {
-                return (!self.life.stop.stopped()).then_some(code);
-            }
-            if self.clock.uptime().saturating_sub(began) > WELL {
-                pause = Duration::ZERO;
-            }
-            if !pause.is_zero() {
-                self.step(&mut |running, _| running.back_off(name, pause));
-                self.life.stop.race(self.clock.sleep(pause)).await?;
-            }
-            pause = if pause.is_zero() { base } else { (pause * 2).min(base * 30) };
-        }
-    }
-
-    /// Runs a container once.
-    async fn once(&self, container: &Container, init: bool, pause: Duration) -> i32 {
-        let env = loop {
-            match self.environment(container).await {
-                Ok(env) => break env,
-                Err(why) => {
-                    let name = &container.name;
-                    self.step(&mut |running, _| running.wait(name, "CreateContainerConfigError", &why));
-                    if self.life.stop.race(self.clock.sleep(pause)).await.is_none() {
-                        return 137;
-                    }
-                }
-            }
-        };
-        let program = self.programs.get(&container.name);
-        let at_once = program.is_none_or(|program| program.ready_at_once()) && container.readiness_probe.is_none();
-        let mut restarts = 0;
-        self.step(&mut |running, now| restarts = running.begin_container(container, init, at_once, now));
-        let instance = self.life.begin(&container.name);
-        // Also where this future is dropped, which is how processes are killed.
-        let _ended = Ended(Arc::clone(&instance));
-        let Some(program) = program else {
-            if !init {
-                self.life.stop.wait().await;
-            }
-            return 0;
-        };
-        let process = Process {
-            pod: Arc::clone(&self.pod),
-            container: container.clone(),
-            env,
-            restarts,
-            clock: Arc::clone(&self.clock),
-            agent: self.agent.clone(),
-            id: self.id.clone(),
-            instance: Arc::clone(&instance),
-            stop: self.life.stop.clone(),
-        };
-        program.run(process).await
-    }
-
-    async fn environment(&self, container: &Container) -> Result<Vec<(String, String)>, String> {
-        let Some(agent) = self.agent.upgrade() else { return Ok(vec![]) };
-        let Some(environment) = agent.environment.get().cloned() else { return Ok(vec![]) };
-        let host_ip = agent.node.address.clone();
-        drop(agent);
-        let (pod, container, ip) = (Arc::clone(&self.pod), container.clone(), self.ip.clone());
-        environment.of(Asked { pod, container, ip, host_ip }).await
-    }
-
-    fn step(&self, change: &mut dyn FnMut(&mut Running, Timestamp)) {
-        if let Some(agent) = self.agent.upgrade() {
-            agent.step(&self.id, change);
-        }
-    }
-}
-
-/// Ends the log of a run and closes its ports when it is dropped.
-struct Ended(Arc<Instance>);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        self.0.end();
     }
 }

@@ -41,6 +41,25 @@ impl Id {
     }
 }
 
+/// What is known of the health of a container that runs a program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Signs {
+    /// Whether it is one of those whose readiness counts.
+    pub(super) serves: bool,
+    /// Whether it has started, by its probe.
+    pub(super) started: bool,
+    /// What it says itself.
+    pub(super) said: bool,
+    /// What its readiness probe says.
+    pub(super) probed: bool,
+}
+
+impl Signs {
+    fn ready(self) -> bool {
+        self.serves && self.started && self.said && self.probed
+    }
+}
+
 /// A pod as a fake node runs it.
 #[derive(Clone, Debug)]
 pub(super) struct Running {
@@ -201,7 +220,9 @@ impl Running {
         if !ended_phase(&self.status) {
             // A script ends when it is told to; a program that still runs is killed.
             let code = if self.life.is_some() { 137 } else { 0 };
-            for status in &mut self.status.container_statuses {
+            let PodStatus { init_container_statuses, container_statuses, .. } = &mut self.status;
+            let init = init_container_statuses.iter_mut().filter(|status| status.state.running.is_some());
+            for status in container_statuses.iter_mut().chain(init) {
                 if self.life.is_some() && status.state.running.is_none() {
                     continue;
                 }
@@ -285,7 +306,7 @@ impl Running {
     }
 
     /// A container runs. How often it ran before.
-    pub(super) fn begin_container(&mut self, container: &Container, init: bool, ready: bool, now: Timestamp) -> i32 {
+    pub(super) fn begin_container(&mut self, container: &Container, signs: Signs, now: Timestamp) -> i32 {
         let (uid, again) = (self.uid.clone(), self.status_of(&container.name).as_deref().is_some_and(ran));
         let Some(status) = self.status_of(&container.name) else { return 0 };
         let (old, count) = (std::mem::take(&mut status.state), status.restart_count);
@@ -296,23 +317,23 @@ impl Running {
             state: ContainerState { running: Some(running), ..ContainerState::default() },
             last_state: last,
             restart_count: restarts,
-            ready: ready && !init,
-            started: Some(true),
+            ready: signs.ready(),
+            started: Some(signs.started),
             ..named(container, &uid)
         };
         self.summarize();
         restarts
     }
 
-    pub(super) fn set_ready(&mut self, name: &str, ready: bool) {
+    pub(super) fn set_signs(&mut self, name: &str, signs: Signs) {
         let Some(status) = self.status_of(name).filter(|status| status.state.running.is_some()) else { return };
-        status.ready = ready;
+        (status.ready, status.started) = (signs.ready(), Some(signs.started));
         self.summarize();
     }
 
     /// A container ends; `last` where it does not run again.
     pub(super) fn exit_container(&mut self, name: &str, code: i32, last: bool, now: Timestamp) {
-        let init = self.status.init_container_statuses.iter().any(|status| status.name == name);
+        let init = self.pod.spec.init_containers.iter().any(|own| own.name == name && !is_sidecar(own));
         let Some(status) = self.status_of(name) else { return };
         let started = status.state.running.as_ref().and_then(|running| running.started_at).map_or(now, |at| at.0);
         let ended = terminated(code, started, now);
@@ -355,11 +376,17 @@ impl Running {
     fn summarize(&mut self) {
         let PodSpec { init_containers, containers, .. } = &self.pod.spec;
         let code = |own: &Container| self.finished.get(&own.name).copied();
-        let initialized = init_containers.iter().all(|own| code(own) == Some(0));
-        let failed = init_containers.iter().any(|own| code(own).is_some_and(|code| code != 0));
-        let over = failed || containers.iter().all(|own| code(own).is_some());
+        let PodStatus { init_container_statuses, container_statuses, .. } = &self.status;
+        let made = container_statuses.iter().all(ran);
+        let beside: Vec<_> =
+            init_containers.iter().zip(init_container_statuses).filter(|(own, _)| is_sidecar(own)).collect();
+        let begun = beside.iter().all(|(_, status)| status.started == Some(true)) || container_statuses.iter().any(ran);
+        let initialized = begun && init_containers.iter().all(|own| is_sidecar(own) || code(own) == Some(0));
+        let failed = init_containers.iter().any(|own| !is_sidecar(own) && code(own).is_some_and(|code| code != 0));
+        let idle = beside.iter().all(|(_, status)| status.state.running.is_none());
+        let over = idle && (failed || containers.iter().all(|own| code(own).is_some()));
         let well = !failed && containers.iter().all(|own| code(own) == Some(0));
-        let made = self.status.container_statuses.iter().all(ran);
+        let serving = beside.iter().map(|(_, status)| *status).chain(container_statuses).all(|status| status.ready);
         let phase = match (over, well, made) {
             (true, true, _) => "Succeeded",
             (true, false, _) => "Failed",
@@ -370,9 +397,13 @@ impl Running {
         if !(over && self.ending) {
             self.status.phase = Some(phase.into());
         }
-        let ready = !over && initialized && self.status.container_statuses.iter().all(|status| status.ready);
-        self.conditions_of(initialized, ready);
+        self.conditions_of(initialized, !over && initialized && serving);
     }
+}
+
+/// Whether an init container goes on beside the main ones (KEP-753).
+pub(super) fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
 }
 
 /// Whether a container has run.

@@ -16,10 +16,12 @@ use windlass_kernel::{
     controller::ObjectKey,
     dial::ByteStream,
     node::{Exit, LogRequest, Ports, Process, Session, SessionRequest, Streams},
+    runtime::ExecOutput,
 };
 
 use super::{
-    life::Served,
+    commands,
+    life::{Instance, Served},
     pod::{Id, Running},
     web,
 };
@@ -58,10 +60,13 @@ pub(super) fn logs(running: &Running, request: &LogRequest, said: &str) -> Chunk
 
 pub(super) fn open(running: &Running, request: SessionRequest, spawn: &Arc<dyn Spawn>) -> Session {
     match request {
-        SessionRequest::Exec { command, streams, .. } => exec(&command, streams, spawn),
+        SessionRequest::Exec { command, streams, container, .. } => {
+            let instance = running.life.as_ref().and_then(|life| life.instance(&container));
+            exec(&command, streams, instance.as_deref(), spawn)
+        }
         SessionRequest::Attach { streams, .. } => {
             let name = running.pod.spec.containers.first().map(|container| container.name.clone()).unwrap_or_default();
-            exec(&["echo".into(), name], streams, spawn)
+            exec(&["echo".into(), name], streams, None, spawn)
         }
         SessionRequest::PortForward { .. } => match &running.life {
             Some(life) => Session::Ports(Box::new(Served(Arc::clone(life)))),
@@ -70,32 +75,26 @@ pub(super) fn open(running: &Running, request: SessionRequest, spawn: &Arc<dyn S
     }
 }
 
-/// `echo`, `cat`, `true`, `false` and `exit N` do what they do everywhere; other commands are not found.
-fn exec(command: &[String], streams: Streams, spawn: &Arc<dyn Spawn>) -> Session {
-    let words: Vec<&str> = command.iter().map(String::as_str).collect();
-    let words = match words[..] {
-        ["sh" | "/bin/sh", "-c", line] => line.split_whitespace().collect(),
-        _ => words,
-    };
-    let (mut out, mut err, mut exit) = (String::new(), String::new(), Exit::Code(0));
-    match words[..] {
-        ["cat"] if streams.stdin => return cat(spawn),
-        ["echo", ..] => out = format!("{}\n", words[1..].join(" ")),
-        ["true" | "cat"] => {}
-        ["false"] => exit = Exit::Code(1),
-        ["exit", code] => exit = Exit::Code(code.parse().unwrap_or(2)),
-        _ => {
-            err = format!("{}: not found\n", words.first().unwrap_or(&""));
-            exit = Exit::Code(127);
-        }
+fn exec(command: &[String], streams: Streams, instance: Option<&Instance>, spawn: &Arc<dyn Spawn>) -> Session {
+    if streams.stdin && command == ["cat"] {
+        return cat(spawn);
     }
+    let ExecOutput { code, stdout, stderr } = run(command, instance);
     Session::Process(Process {
         stdin: streams.stdin.then(|| Box::new(futures::io::sink()) as _),
-        stdout: streams.stdout.then(|| Box::new(Cursor::new(out.into_bytes())) as _),
-        stderr: streams.stderr.then(|| Box::new(Cursor::new(err.into_bytes())) as _),
+        stdout: streams.stdout.then(|| Box::new(Cursor::new(stdout)) as _),
+        stderr: streams.stderr.then(|| Box::new(Cursor::new(stderr)) as _),
         resize: streams.tty.then(|| mpsc::channel(1).0),
-        exit: async move { exit }.boxed(),
+        exit: async move { Exit::Code(code) }.boxed(),
     })
+}
+
+/// Runs a command in a container: what its program makes of it, or what [`commands`] do.
+pub(super) fn run(command: &[String], instance: Option<&Instance>) -> ExecOutput {
+    if let Some((code, said)) = instance.and_then(Instance::commands).and_then(|own| own(command)) {
+        return ExecOutput { code, stdout: said.into(), stderr: Bytes::new() };
+    }
+    commands::run(command, &|path| instance?.path(path))
 }
 
 /// Gives back what comes in, until that ends.

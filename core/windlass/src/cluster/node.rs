@@ -88,13 +88,7 @@ impl NodeSource for windlass_testkit::FakeAgent {
     }
 
     async fn agent(&self, parts: NodeParts) -> Result<Arc<dyn NodeAgent>> {
-        use windlass_testkit::agent::{Asked, Environment};
-        self.set_environment(Environment::new(move |Asked { pod, container, ip, host_ip }| {
-            let context = Arc::clone(&parts.context);
-            Box::pin(async move {
-                windlass_node::environment(context.as_ref(), &pod, &container, (ip.as_str(), host_ip.as_str())).await
-            })
-        }));
+        self.set_surroundings(Arc::new(super::surroundings::Kubelet::new(&parts)));
         Ok(Arc::new(self.clone()))
     }
 }

@@ -222,3 +222,53 @@ fn another_control_plane_takes_over_from_one_that_is_gone() {
     executor.run_for(Duration::from_secs(60));
     assert_eq!(holders(), ["second", "second"]);
 }
+
+/// Says what is mounted, and what it was probed for; ends when it is told to.
+#[derive(Debug)]
+struct Reader;
+
+impl Program for Reader {
+    fn run(&self, process: Process) -> BoxFuture<'static, i32> {
+        Box::pin(async move {
+            let (_, at) = process.mounts.iter().find(|(path, _)| path == "/etc/c").unwrap().clone();
+            process.write(&std::fs::read_to_string(at.join("colour")).unwrap());
+            let restarts = process.restarts;
+            process.carry_out(Arc::new(move |command| (command == ["alive"]).then_some((1 - restarts.min(1), vec![]))));
+            process.stopping().wait().await;
+            7
+        })
+    }
+}
+
+#[test]
+fn a_closure_reads_its_volumes_and_is_probed() {
+    let executor = Executor::new(7);
+    let rim = Rim::of(&executor.handle());
+    let programs = Programs::new(|container| {
+        (container.image.as_deref() == Some("i")).then(|| Arc::new(Reader) as Arc<dyn Program>)
+    });
+    let moment = Moment::first(&rim).node(FakeNode { programs, ..FakeNode::new("n1", 0) }, &rim);
+    executor.run_until(async {
+        let whole = moment.begin(Cluster::builder(), rim).await.unwrap();
+        whole.cluster().ready().await.unwrap();
+        let client = whole.cluster().client();
+        let mut map = ConfigMap { data: [("colour".into(), "blue".into())].into(), ..ConfigMap::default() };
+        (map.metadata.namespace, map.metadata.name) = (Some("default".into()), Some("c".into()));
+        client.create(&map).await.unwrap();
+        let mut reads = pod("a");
+        reads.spec = serde_json::from_value(serde_json::json!({
+            "volumes": [{"name": "c", "configMap": {"name": "c"}}],
+            "containers": [{
+                "name": "c", "image": "i", "volumeMounts": [{"name": "c", "mountPath": "/etc/c"}],
+                "livenessProbe": {"exec": {"command": ["alive"]}, "periodSeconds": 1, "failureThreshold": 2},
+            }],
+        }))
+        .unwrap();
+        client.create(&reads).await.unwrap();
+        let clock = executor.clock();
+        clock.sleep(Duration::from_secs(60)).await;
+        let status = running(&client, &clock, "a").await.status.container_statuses[0].clone();
+        let code = status.last_state.terminated.map(|ended| ended.exit_code);
+        assert_eq!((status.restart_count, code, status.ready), (1, Some(7), true));
+    });
+}

@@ -34,9 +34,6 @@ use crate::{
 /// Who may do everything.
 const ADMIN: &str = "kubernetes-admin";
 
-/// What pods of a cluster in virtual time are given to know the API by: nothing can connect to it.
-const NO_CERTIFICATE: &str = "# The API of a cluster in virtual time has no certificate: it is asked in process.\n";
-
 /// An object on one side of a difference, as JSON.
 type Side = Option<Cow<'static, [u8]>>;
 
@@ -393,14 +390,11 @@ async fn run_controllers_of(controller: Arc<Reconciler>, informers: Informers, s
 
 async fn start(moment: Moment, keys: &Secrets, hooks: &Hooks, rim: Rim) -> Result<FakeCluster> {
     let mut builder = hooks.assemble(Inner::builder());
-    match keys {
-        Secrets::Real(pki, keys) => {
-            let store: Arc<dyn Store> = Arc::clone(moment.store()) as _;
-            let authenticator = serve::authenticator(Arc::clone(keys) as _, Arc::clone(&rim.clock), store);
-            builder = builder.keys(Arc::clone(keys) as _).authenticator(authenticator);
-            builder = builder.root_certificate(&pki.authority.pem().certificate);
-        }
-        Secrets::Fake => builder = builder.keys(Arc::new(FakeKeys::default())).root_certificate(NO_CERTIFICATE),
+    if let Secrets::Real(pki, keys) = keys {
+        let store: Arc<dyn Store> = Arc::clone(moment.store()) as _;
+        let authenticator = serve::authenticator(Arc::clone(keys) as _, Arc::clone(&rim.clock), store);
+        builder = builder.keys(Arc::clone(keys) as _).authenticator(authenticator);
+        builder = builder.root_certificate(&pki.authority.pem().certificate);
     }
     moment.begin(builder, rim).await
 }

@@ -166,6 +166,16 @@ def test_a_pod_waits_for_what_its_volumes_show(c: windlass.Cluster) -> None:
     assert c.logs("pod/p") == "v\n"
 
 
+def with_volume(c: windlass.Cluster, claim: str) -> None:
+    """A claim, and a volume that it is bound to."""
+    asked = {"accessModes": ["ReadWriteOnce"], "storageClassName": "by-hand"}
+    volume = {**asked, "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/var/lib/volume"}}
+    c.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": claim}, "spec": volume})
+    own = {**asked, "resources": {"requests": {"storage": "1Gi"}}}
+    c.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claim}, "spec": own})
+    c.wait(f"pvc/{claim}", lambda one: one.status.phase == "Bound", timeout="1m")
+
+
 def test_what_is_claimed_or_the_nodes_own_outlives_pods(v: windlass.Cluster) -> None:
     @v.image("counts")
     def counts(ctx: Context) -> None:
@@ -180,6 +190,7 @@ def test_what_is_claimed_or_the_nodes_own_outlives_pods(v: windlass.Cluster) -> 
         claimed="/data",
         host="/host",
     )
+    with_volume(v, "data")
     for at in (1, 2):
         run(v, "counts", **stated)
         assert v.logs("pod/p") == f"claimed {at}\nhost {at}\n"

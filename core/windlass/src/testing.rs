@@ -84,14 +84,15 @@ impl Moment {
         &self.store
     }
 
-    /// Begins a cluster at this moment, with what `builder` says beyond the store, the rim and the nodes.
+    /// Begins a cluster at this moment, with what `builder` says beyond the store, the rim and the nodes. Where it has no
+    /// keys, tokens are signed by those of tests, as pods with programs need them.
     ///
     /// # Errors
     ///
     /// Those of [`Builder::start`].
     pub async fn begin(self, builder: Builder, rim: Rim) -> Result<FakeCluster> {
         let store = self.store;
-        let builder = builder.shared_store(Arc::clone(&store) as _).clock(Arc::clone(&rim.clock));
+        let builder = builder.keys_or_fake().shared_store(Arc::clone(&store) as _).clock(Arc::clone(&rim.clock));
         let cluster = builder.spawn(Arc::clone(&rim.spawn)).entropy(Arc::clone(&rim.entropy)).start().await?;
         let mut whole = FakeCluster { cluster, store, nodes: BTreeMap::new() };
         for agent in self.nodes {

@@ -27,9 +27,21 @@ impl Signer for Scribe {
     }
 }
 
+/// What the signer of these tests reads: "system:node:a".
+const NAME: &str = "c3lzdGVtOm5vZGU6YQ==";
+
+/// A request for "somebody" as admission reads it, made by `openssl req -new -subj /CN=somebody`.
+const REQUEST: &str = concat!(
+    "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlITk1IVUNBUUF3RXpFUk1BOEdBMVVFQXd3SWMyOXRaV0p2Wkhr",
+    "d1dUQVRCZ2NxaGtqT1BRSUJCZ2dxaGtqTwpQUU1CQndOQ0FBUmJUN3RJamNLUmN0UHltVmFLWFhrRXZUUzAxY2ZSdU1RTGpDQzJu",
+    "RE5FKzFBY0VkSXZLeHdxCk9LOEtHU0c2N2VDb3ppNUJHbVhQNEtQODhYM3lqSmdub0FBd0NnWUlLb1pJemowRUF3SURTQUF3UlFJ",
+    "aEFJN0IKUVRtMWQ0Z2pzYUthcVd6MlZFKzJ0dXQva0tqcWMzd09aZXA4TTVRQ0FpQWF2dUhiaWpYS1hkbndFVjhKSmJBbgpPMU9z",
+    "R083VTMrNThucTF4Um9PRVNRPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUgUkVRVUVTVC0tLS0tCg==",
+);
+
 fn request(name: &str, signer: &str) -> Value {
-    // "system:node:a"
-    let spec = json!({"signerName": signer, "request": "c3lzdGVtOm5vZGU6YQ==", "usages": ["client auth"]});
+    let request = if signer == "kubernetes.io/kube-apiserver-client" { REQUEST } else { NAME };
+    let spec = json!({"signerName": signer, "request": request, "usages": ["client auth"]});
     json!({"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": name}, "spec": spec})
 }
 

@@ -156,6 +156,11 @@ impl Rig {
         find().await.unwrap()
     }
 
+    /// Lets everybody see what has been written so far: each watch comes in its own time.
+    pub(crate) async fn seen(&self) {
+        self.handle.sleep(Duration::from_secs(1)).await;
+    }
+
     /// Looks again after a little virtual time, until it is so.
     pub(crate) async fn until<F: Future<Output = bool>>(&self, what: &str, mut so: impl FnMut() -> F) {
         for _ in 0..600 {

@@ -61,6 +61,7 @@ fn a_claim_that_waits_is_given_a_volume_where_the_pod_goes() {
         class(&rig, "late", "WaitForFirstConsumer").await;
         volume(&rig, "v", "late", "b").await;
         claim(&rig, "c", "late").await;
+        rig.seen().await;
         rig.pod("p", "1", using("c")).await;
         rig.until("the volume is given away", || async {
             let volume = rig.client.get::<PersistentVolume>("", "v").await.unwrap();
@@ -80,6 +81,7 @@ fn a_volume_that_is_to_be_made_is_made_where_the_pod_goes() {
         rig.node("a", "8", &[]).await;
         class(&rig, "made", "WaitForFirstConsumer").await;
         claim(&rig, "c", "made").await;
+        rig.seen().await;
         rig.pod("p", "1", using("c")).await;
         rig.until("the claim says where", || async {
             let claim = rig.client.get::<PersistentVolumeClaim>("default", "c").await.unwrap();
@@ -99,6 +101,7 @@ fn a_provisioner_that_cannot_do_it_sends_the_pod_back() {
         rig.node("a", "8", &[]).await;
         class(&rig, "made", "WaitForFirstConsumer").await;
         claim(&rig, "c", "made").await;
+        rig.seen().await;
         rig.pod("p", "1", using("c")).await;
         let selected = || async {
             let claim = rig.client.get::<PersistentVolumeClaim>("default", "c").await.unwrap();

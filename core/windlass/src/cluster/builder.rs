@@ -22,6 +22,10 @@ use crate::{
     rim::{SystemClock, SystemDial, SystemEntropy, TokioSpawn},
 };
 
+/// What pods trust where there is nothing to be trusted.
+#[cfg(feature = "fake")]
+const NO_CERTIFICATE: &str = "# The API of this cluster has no certificate: it is asked in process.\n";
+
 /// Assembles a [`Cluster`]. Every part has a sensible default.
 #[derive(Default)]
 pub struct Builder {
@@ -111,6 +115,18 @@ impl Builder {
     #[must_use]
     pub fn authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
         self.authorizer = Some(authorizer);
+        self
+    }
+
+    /// Keys of tests where there are none, so that pods have tokens. Nobody outside of this process can use them.
+    #[cfg(feature = "fake")]
+    pub(crate) fn keys_or_fake(mut self) -> Self {
+        if self.keys.is_none() {
+            self.keys = Some(Arc::new(windlass_testkit::FakeKeys::default()));
+            if self.config.root_certificate.is_empty() {
+                NO_CERTIFICATE.clone_into(&mut self.config.root_certificate);
+            }
+        }
         self
     }
 

@@ -39,6 +39,8 @@ struct State<K> {
     again: BTreeSet<K>,
     due: BTreeMap<(Duration, u64), K>,
     delayed: BTreeMap<K, (Duration, u64)>,
+    /// Until when keys are not handed out, whoever adds them.
+    resting: BTreeMap<K, Duration>,
     failures: BTreeMap<K, u32>,
     number: u64,
     closed: bool,
@@ -78,6 +80,7 @@ impl<K: Ord + Clone> Queue<K> {
             again: BTreeSet::new(),
             due: BTreeMap::new(),
             delayed: BTreeMap::new(),
+            resting: BTreeMap::new(),
             failures: BTreeMap::new(),
             number: 0,
             closed: false,
@@ -87,8 +90,27 @@ impl<K: Ord + Clone> Queue<K> {
 
     /// Adds a key.
     pub fn add(&self, key: K) {
-        if self.0.state.lock().add(key) {
-            self.0.event.notify_additional(1);
+        let added = self.0.state.lock().add(key, self.0.clock.uptime());
+        self.wake(added);
+    }
+
+    fn wake(&self, added: Added) {
+        match added {
+            Added::Ready => drop(self.0.event.notify_additional(1)),
+            // Those who sleep until a later delay must look again.
+            Added::Delayed => drop(self.0.event.notify(usize::MAX)),
+            Added::Known => {}
+        }
+    }
+
+    /// Does not hand out a key before so long from now, whatever adds it meanwhile; it is handed out once after that.
+    /// Zero ends its rest.
+    pub fn rest(&self, key: &K, rest: Duration) {
+        let mut state = self.0.state.lock();
+        if rest.is_zero() {
+            state.resting.remove(key);
+        } else {
+            state.resting.insert(key.clone(), self.0.clock.uptime().saturating_add(rest));
         }
     }
 
@@ -99,8 +121,7 @@ impl<K: Ord + Clone> Queue<K> {
         }
         let end = self.0.clock.uptime().saturating_add(delay);
         self.0.state.lock().delay(key, end);
-        // Those who sleep until a later delay must look again.
-        self.0.event.notify(usize::MAX);
+        self.wake(Added::Delayed);
     }
 
     /// Adds a key that failed: each failure in a row doubles the delay.
@@ -189,38 +210,51 @@ impl<K: Ord + Clone> Queue<K> {
     fn done(&self, key: K) {
         let mut state = self.0.state.lock();
         state.working.remove(&key);
-        let again = state.again.remove(&key) && state.add(key);
+        let added = if state.again.remove(&key) { state.add(key, self.0.clock.uptime()) } else { Added::Known };
         drop(state);
-        if again {
-            self.0.event.notify_additional(1);
-        }
+        self.wake(added);
     }
 }
 
+/// What became of a key that was added, and so who has to be woken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Added {
+    Ready,
+    Delayed,
+    /// Nobody.
+    Known,
+}
+
 impl<K: Ord + Clone> State<K> {
-    /// Whether somebody has to be woken.
-    fn add(&mut self, key: K) -> bool {
+    fn add(&mut self, key: K, now: Duration) -> Added {
         if self.closed {
-            return false;
+            return Added::Known;
         }
         if self.working.contains(&key) {
             self.again.insert(key);
-            return false;
+            return Added::Known;
         }
-        let new = self.waiting.insert(key.clone());
-        if new {
-            self.ready.push_back(key);
+        if let Some(end) = self.resting.get(&key).copied() {
+            if end > now {
+                return if self.delay(key, end) { Added::Delayed } else { Added::Known };
+            }
+            self.resting.remove(&key);
         }
-        new
+        if !self.waiting.insert(key.clone()) {
+            return Added::Known;
+        }
+        self.ready.push_back(key);
+        Added::Ready
     }
 
-    fn delay(&mut self, key: K, end: Duration) {
+    /// Whether the key falls due earlier than before.
+    fn delay(&mut self, key: K, end: Duration) -> bool {
         if self.closed {
-            return;
+            return false;
         }
         if let Some(place) = self.delayed.get(&key).copied() {
             if place.0 <= end {
-                return;
+                return false;
             }
             self.due.remove(&place);
         }
@@ -228,6 +262,7 @@ impl<K: Ord + Clone> State<K> {
         let place = (end, self.number);
         self.due.insert(place, key.clone());
         self.delayed.insert(key, place);
+        true
     }
 
     fn fall_due(&mut self, now: Duration) -> bool {
@@ -235,7 +270,7 @@ impl<K: Ord + Clone> State<K> {
         while let Some(entry) = self.due.first_entry().filter(|entry| entry.key().0 <= now) {
             let key = entry.remove();
             self.delayed.remove(&key);
-            any |= self.add(key);
+            any |= self.add(key, now) == Added::Ready;
         }
         any
     }

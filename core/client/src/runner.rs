@@ -2,7 +2,7 @@
 //!
 //! A controller that fails or panics is retried with back-off and disturbs no other. Decides nothing itself.
 
-use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt, StreamExt,
@@ -137,7 +137,13 @@ async fn work(controller: &dyn Controller, queue: &Queue<ObjectKey>, key: &Objec
     match reconciled {
         Ok(Ok(requeue)) => {
             queue.forget(key);
-            if let Requeue::After(delay) = requeue {
+            let (rest, then) = match requeue {
+                Requeue::OnChange => (Duration::ZERO, None),
+                Requeue::After(delay) => (Duration::ZERO, Some(delay)),
+                Requeue::Gather { rest, then } => (rest, then),
+            };
+            queue.rest(key, rest);
+            if let Some(delay) = then {
                 queue.add_after(key.clone(), delay);
             }
         }

@@ -70,7 +70,7 @@ impl Services {
     /// The slices of a service, by name.
     #[must_use]
     pub fn slices(&self, key: &ObjectKey) -> Vec<Arc<EndpointSlice>> {
-        self.slices.indexed(BY_SERVICE, &key.to_string()).into_iter().map(|(_, slice)| slice).collect()
+        self.slices.indexed(BY_SERVICE, &key.to_string())
     }
 }
 

@@ -81,7 +81,7 @@ impl Views {
         // A service without a selector has no pods behind it.
         let Some((label, value)) = service.spec.selector.iter().next() else { return Vec::new() };
         let pods = self.pods.indexed(BY_LABEL, &claim::labelled(namespace, label, value)).into_iter();
-        pods.map(|(_, pod)| pod).filter(|pod| selects(service, pod)).collect()
+        pods.filter(|pod| selects(service, pod)).collect()
     }
 }
 
@@ -128,7 +128,7 @@ impl Slices {
     }
 
     fn of(&self, service: &ObjectKey) -> Vec<Arc<EndpointSlice>> {
-        self.cache.indexed(SERVICE, &service.to_string()).into_iter().map(|(_, slice)| slice).collect()
+        self.cache.indexed(SERVICE, &service.to_string())
     }
 }
 

@@ -140,7 +140,7 @@ impl<P: Claimed> Owned<P> {
 
     /// The objects whose controller has the uid, by name.
     pub(crate) fn controlled_by(&self, uid: &str) -> Vec<Arc<P>> {
-        self.0.indexed(BY_CONTROLLER, uid).into_iter().map(|(_, object)| object).collect()
+        self.0.indexed(BY_CONTROLLER, uid)
     }
 
     /// The objects of a namespace that nobody controls and that a selector may match, by name. There may be thousands

@@ -7,7 +7,7 @@ mod plan;
 pub(crate) mod rank;
 mod status;
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use windlass_api::{apps::v1::ReplicaSet, core::v1::Pod};
@@ -127,11 +127,12 @@ impl<K: Replicas> Controller for ReplicaSets<K> {
         let own = adopt::claim::<K, _>(&self.client, (&set.metadata, &set.spec.selector), &self.pods).await?;
         let wanted = usize::try_from(set.spec.replicas.unwrap_or(1)).unwrap_or(0);
         let now = self.clock.now();
-        let mut failed = None;
+        let (mut failed, mut done) = (None, false);
         if set.metadata.deletion_timestamp.is_none() {
             let active: Vec<_> = own.iter().filter(|pod| pod.active()).cloned().collect();
             let step = plan::plan(wanted, &active, || self.related(&set), now);
             let creates = matches!(step, Step::Create(_));
+            done = step != Step::Rest;
             if let Err(error) = self.carry_out(&set, step).await {
                 failed = Some((if creates { Failure::Create } else { Failure::Delete }, error));
             }
@@ -142,8 +143,10 @@ impl<K: Replicas> Controller for ReplicaSets<K> {
         match failed {
             Some((_, error)) => Err(error),
             None => {
-                let next = pods::available_next(&own, seconds(set.spec.min_ready_seconds), now);
-                Ok(next.map_or(Requeue::OnChange, Requeue::After))
+                let then = pods::available_next(&own, seconds(set.spec.min_ready_seconds), now);
+                // What was begun goes on at once.
+                let rest = if done { Duration::ZERO } else { pods::rest(own.len()) };
+                Ok(Requeue::Gather { rest, then })
             }
         }
     }

@@ -179,7 +179,7 @@ impl Controller for TaintEvictions {
         let pods = if taints.is_empty() { Vec::new() } else { self.pods.indexed(BY_NODE, &key.name) };
         let now = self.clock.now();
         let (mut due, mut doomed, mut next) = (Vec::new(), BTreeSet::new(), None::<Timestamp>);
-        for (_, pod) in pods {
+        for pod in pods {
             match plan::fate(&taints, &pod.tolerations, pod.placed) {
                 Fate::Stays => {}
                 Fate::Goes(end) if end <= now => due.push(pod),
@@ -192,7 +192,7 @@ impl Controller for TaintEvictions {
         let gone = due.iter().map(|pod| pod.uid.clone());
         let spared = self.doom(&key.name, &doomed.into_iter().chain(gone).collect());
         if !spared.is_empty() {
-            for (_, pod) in self.pods.indexed(BY_NODE, &key.name) {
+            for pod in self.pods.indexed(BY_NODE, &key.name) {
                 if spared.contains(&pod.uid) {
                     let message = format!("Cancelling deletion of Pod {}", pod.key);
                     self.recorder.event_on(pod.reference(), Severity::Normal, "TaintManagerEviction", message);

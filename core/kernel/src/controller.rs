@@ -37,6 +37,16 @@ pub enum Requeue {
     OnChange,
     /// After so long, or earlier on a change.
     After(Duration),
+    /// On a change, but not before `rest` is over: changes that come until then are looked at together.
+    ///
+    /// For keys whose reconcile costs by the size of what belongs to them, so that the cost does not grow with the square
+    /// of it while much of it changes. An error's back-off does not rest.
+    Gather {
+        /// How long changes are gathered.
+        rest: Duration,
+        /// When to look again without a change; `None` is not at all.
+        then: Option<Duration>,
+    },
 }
 
 /// Keys to reconcile, as a stream. Its end is no end of anything else.

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
+    sync::Arc,
     time::Duration,
 };
 
@@ -34,18 +35,19 @@ pub(super) struct Happening {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     group: Group,
-    message: String,
+    message: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Group {
     object: Object,
     severity: Severity,
-    reason: String,
+    reason: Arc<str>,
 }
 
+/// An object, shared by all who remember it; what tells objects apart comes first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Object([Option<String>; 6]);
+struct Object(Arc<[Option<String>; 6]>);
 
 /// What is to be written.
 #[derive(Debug)]
@@ -69,7 +71,7 @@ struct Known {
 
 #[derive(Default)]
 struct Similar {
-    messages: BTreeSet<String>,
+    messages: BTreeSet<Arc<str>>,
     last: Duration,
 }
 
@@ -108,22 +110,21 @@ impl Correlator {
     /// The key of a happening; of one too many of its kind, the kind's, with a message that says so.
     fn key(&mut self, happening: &mut Happening, now: Duration) -> Key {
         let about = &happening.about;
-        let object = Object(
-            [&about.api_version, &about.kind, &about.namespace, &about.name, &about.uid, &about.field_path]
-                .map(Clone::clone),
-        );
-        let group = Group { object, severity: happening.severity, reason: happening.reason.clone() };
+        let names = [&about.uid, &about.name, &about.namespace, &about.field_path, &about.kind, &about.api_version];
+        let object = Object(Arc::new(names.map(Clone::clone)));
+        let group = Group { object, severity: happening.severity, reason: happening.reason.as_str().into() };
+        let message: Arc<str> = happening.message.as_str().into();
         let similar = self.similar.get_or(&group, Similar::default);
         if now.saturating_sub(mem::replace(&mut similar.last, now)) > SIMILAR_WINDOW {
             similar.messages.clear();
         }
-        similar.messages.insert(happening.message.clone());
+        similar.messages.insert(Arc::clone(&message));
         if similar.messages.len() <= SIMILAR {
-            return Key { group, message: happening.message.clone() };
+            return Key { group, message };
         }
         similar.messages.pop_first();
         happening.message.insert_str(0, "(combined from similar events): ");
-        Key { group, message: String::new() }
+        Key { group, message: "".into() }
     }
 }
 

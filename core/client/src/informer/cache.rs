@@ -106,11 +106,11 @@ impl<P: Clone + Send + Sync + 'static> Cache<P> {
 
     /// Everything that an index has under a value, by key. Empty where the cache has no such index.
     #[must_use]
-    pub fn indexed(&self, index: &str, value: &str) -> Vec<(ObjectKey, P)> {
+    pub fn indexed(&self, index: &str, value: &str) -> Vec<P> {
         let state = self.inner.state.lock();
         let keys = self.inner.place(index).and_then(|place| state.indexes[place].get(value));
-        let found = keys.into_iter().flatten().filter_map(|key| Some((key, state.items.get(&**key)?)));
-        found.map(|(key, held)| (ObjectKey::clone(key), held.projection.clone())).collect()
+        let found = keys.into_iter().flatten().filter_map(|key| state.items.get(&**key));
+        found.map(|held| held.projection.clone()).collect()
     }
 
     /// Reads everything without copying it. `read` must not use the cache itself.

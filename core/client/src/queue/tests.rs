@@ -125,3 +125,36 @@ fn several_workers_empty_the_queue_together() {
         assert_eq!((a, b), (5, 5), "seed {seed}");
     }
 }
+
+#[test]
+fn a_key_that_rests_is_handed_out_once_when_it_has_rested() {
+    let executor = Executor::new(1);
+    let clock = executor.clock();
+    let queue = Queue::new(Arc::clone(&clock));
+    queue.add("a");
+    let told = executor.run_until(async {
+        let mut told = Vec::new();
+        let job = queue.next().await.unwrap();
+        // What comes in the middle of the work, and what comes after it.
+        queue.add("a");
+        queue.rest(&"a", Duration::from_secs(5));
+        drop(job);
+        windlass_kernel::ClockExt::sleep(&*clock, Duration::from_secs(1)).await;
+        queue.add("a");
+        queue.add("b");
+        for _ in 0..2 {
+            let job = queue.next().await.unwrap();
+            told.push((*job.key(), clock.uptime().as_secs()));
+        }
+        queue.rest(&"b", Duration::from_secs(5));
+        queue.rest(&"b", Duration::ZERO);
+        queue.add("b");
+        queue.add("a");
+        for _ in 0..2 {
+            let job = queue.next().await.unwrap();
+            told.push((*job.key(), clock.uptime().as_secs()));
+        }
+        told
+    });
+    assert_eq!(told, [("b", 1), ("a", 5), ("b", 5), ("a", 5)]);
+}

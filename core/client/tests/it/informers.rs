@@ -144,11 +144,10 @@ fn an_index_follows_the_objects() {
     let executor = Executor::new(6);
     let shelf = Shelf::new(&executor);
     let client = shelf.client("user");
-    let by_app = Index { name: "app", values: |_, app: &String| vec![app.clone()] };
-    let project = |document: &Document| document.label("app").map(str::to_owned);
+    let by_app = Index { name: "app", values: |_, (_, app): &(String, String)| vec![app.clone()] };
+    let project = |document: &Document| Some((document.object_key().ok()?.name, document.label("app")?.to_owned()));
     let cache = Informers::new(shelf.parts("user")).cache(&Selection::all::<ConfigMap>(), vec![by_app], project);
-    let found =
-        |app: &str| cache.indexed("app", app).into_iter().map(|(key, _)| key.name).collect::<Vec<_>>().join(" ");
+    let found = |app: &str| cache.indexed("app", app).into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(" ");
     executor.run_until(async {
         for text in ["a app=x", "b app=x", "c app=y", "d"] {
             client.create(&config_map(text)).await.unwrap();

@@ -133,7 +133,7 @@ impl JobPods {
 
     /// The pods that a Job of that name controls, also one that had the name before.
     pub(super) fn of(&self, job: &ObjectKey) -> Vec<Arc<JobPod>> {
-        self.0.indexed(BY_JOB, &job.to_string()).into_iter().map(|(_, pod)| pod).collect()
+        self.0.indexed(BY_JOB, &job.to_string())
     }
 
     /// The pods of a namespace that wait to be counted and that nobody controls.

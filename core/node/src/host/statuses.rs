@@ -13,13 +13,13 @@ use parking_lot::Mutex;
 use windlass_api::{core::v1::Pod, types::Time};
 use windlass_client::{Cache, Client, informer::Parts};
 use windlass_kernel::{
-    ClockExt, Result,
+    ClockExt, ErrorKind, Result,
     api::{Options, Preconditions},
     controller::ObjectKey,
     node::Report,
 };
 
-use super::{RETRY, gone, merge::merge, place};
+use super::{RETRY, gone, merge::merge};
 
 /// So many pods are written at once, so that one sync of the server's log serves several.
 const WRITERS: usize = 8;
@@ -156,18 +156,27 @@ impl Statuses {
         }
     }
 
+    /// Writes a report into the latest status.
+    async fn write_over(&self, report: &Report, now: &Time) -> Result<()> {
+        let change = |latest: &mut Pod| {
+            if latest.metadata.uid.as_deref() == Some(report.uid.as_str()) {
+                latest.status = merge(&latest.status, &report.status, now);
+            }
+        };
+        let key = &report.pod;
+        gone(self.client.modify_status::<Pod>(&key.namespace, &key.name, change).await.map(drop))
+    }
+
     async fn write_one(&self, report: &Report) -> Result<()> {
         let Some(pod) = self.pod(report) else { return Ok(()) };
         let now = Time(self.parts.clock.now());
-        if merge(&pod.status, &report.status, &now) != pod.status {
-            let key = place(&pod);
-            let uid = report.uid.as_str();
-            let change = |latest: &mut Pod| {
-                if latest.metadata.uid.as_deref() == Some(uid) {
-                    latest.status = merge(&latest.status, &report.status, &now);
-                }
-            };
-            gone(self.client.modify_status::<Pod>(&key.namespace, &key.name, change).await.map(drop))?;
+        let merged = merge(&pod.status, &report.status, &now);
+        if merged != pod.status {
+            match self.client.write_status::<Pod>(&pod.metadata, &pod.status, &merged).await {
+                // Somebody else wrote it, and the cache does not show that yet.
+                Err(error) if error.is(ErrorKind::Conflict) => self.write_over(report, &now).await,
+                written => gone(written),
+            }?;
         }
         if report.released && pod.metadata.deletion_timestamp.is_some() {
             let options = Options {

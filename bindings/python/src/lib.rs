@@ -17,6 +17,7 @@ mod raise;
 mod reply;
 mod streams;
 mod text;
+mod tree;
 mod wire;
 
 use pyo3::pymodule;
@@ -34,6 +35,7 @@ mod _native {
         pipe::Pipe,
         streams::{Chunks, Events},
         text::{called, documents, kinds, of_kind, table, to_yaml, version},
+        tree::{Listed, parse},
         wire::Http,
     };
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::BufMut;
 use pyo3::{
     IntoPyObjectExt,
     prelude::*,
@@ -19,12 +18,14 @@ use crate::{
     http::Headers,
     raise::raise,
     streams::{Chunks, Events},
+    tree::Listed,
 };
 
 /// What a call is answered with.
 pub(crate) enum Reply {
     Nothing,
     Json(Vec<u8>),
+    List(List),
     Event(&'static str, Vec<u8>),
     Chunk(bytes::Bytes),
     Stream(Stream),
@@ -55,7 +56,7 @@ impl Reply {
                 Ok(Self::Json(json))
             }
             Answer::Value(value) => Ok(Self::Json(value.to_string().into_bytes())),
-            Answer::List(list) => Ok(Self::Json(whole(&list))),
+            Answer::List(list) => Ok(Self::List(list)),
             Answer::Stream(stream) => Ok(Self::Stream(stream)),
             Answer::Session(_) | Answer::Destination(_) => {
                 Err(Error::new(ErrorKind::Internal, "a session was opened that nobody asked for"))
@@ -82,6 +83,7 @@ impl Reply {
         match self {
             Self::Nothing => Ok(py.None()),
             Self::Json(json) => PyBytes::new(py, &json).into_py_any(py),
+            Self::List(list) => Listed::new(list).into_py_any(py),
             Self::Event(what, json) => (what, PyBytes::new(py, &json)).into_py_any(py),
             Self::Chunk(chunk) => PyBytes::new(py, &chunk).into_py_any(py),
             Self::Stream(stream) => Chunks::new(engine, stream).into_py_any(py),
@@ -102,28 +104,4 @@ impl Reply {
             }
         }
     }
-}
-
-/// The list as one JSON object, its items as they are stored.
-fn whole(list: &List) -> Vec<u8> {
-    let mut meta = json!({"resourceVersion": list.revision.to_string()});
-    if !list.continue_token.is_empty() {
-        meta["continue"] = list.continue_token.as_str().into();
-    }
-    if let Some(remaining) = list.remaining {
-        meta["remainingItemCount"] = remaining.into();
-    }
-    let head = json!({"kind": list.kind, "apiVersion": list.api_version, "metadata": meta}).to_string();
-    let size: usize = list.items.iter().map(|item| item.len() + 1).sum();
-    let mut out = Vec::with_capacity(head.len() + size + 16);
-    out.put_slice(&head.as_bytes()[..head.len() - 1]);
-    out.put_slice(b",\"items\":[");
-    for (at, item) in list.items.iter().enumerate() {
-        if at > 0 {
-            out.put_u8(b',');
-        }
-        item.write_to(&mut out);
-    }
-    out.put_slice(b"]}");
-    out
 }

@@ -285,29 +285,40 @@ def _dumps(tree: Any) -> bytes:
 
 def decode(text: bytes) -> Object:
     """An object from its JSON."""
-    return Object(parse(text))
+    object: Object = _read(text, Object)
+    return object
 
 
 def parse(text: bytes) -> Any:
     """A tree from its JSON."""
+    return _read(text, Node)
+
+
+def _read(text: bytes, outer: type[Node]) -> Any:
+    try:
+        return _native.parse(text, outer, Node)
+    except ValueError:
+        tree = _python_reads(text)
+        return outer(tree) if isinstance(tree, Node) else tree
+
+
+def _python_reads(text: bytes) -> Any:
+    """What is seldom: numbers of any size, nesting that is deep, and errors with their place."""
     return json.loads(text, object_hook=Node)
 
 
-def decode_list(text: bytes, now: str = "", *, everywhere: bool = False) -> ObjectList:
-    """A list from its JSON. Items of a list do not say of which kind they are; here they do.
+def decode_list(listed: _native.Listed, now: str = "", *, everywhere: bool = False) -> ObjectList:
+    """A list as it was read. Items of a list do not say of which kind they are; here they do.
 
     One that was read ``everywhere``, in all namespaces, shows them.
     """
-    with _uncollected(len(text)):
-        whole = parse(text)
-        known = {"apiVersion": whole["apiVersion"], "kind": whole["kind"].removesuffix("List")}
-        items = [Object(known, **item) for item in whole["items"]]
-    meta = whole["metadata"]
+    with _uncollected(listed.size()):
+        items: list[Object] = listed.objects(Object, Node, _python_reads)
     return ObjectList(
         items,
         now=now,
-        resource_version=meta.get("resourceVersion", ""),
-        continue_token=meta.get("continue", ""),
+        resource_version=listed.resource_version(),
+        continue_token=listed.continue_token(),
         everywhere=everywhere,
     )
 

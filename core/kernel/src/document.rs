@@ -5,6 +5,7 @@
 
 mod encoder;
 mod json;
+mod received;
 mod recent;
 
 use std::{any::Any, fmt, sync::Arc};
@@ -80,6 +81,17 @@ impl Document {
             encoder.metadata(meta);
         }
         let value = encoder.finish(&object)?;
+        Self::stored(Arc::new(Entry::new(Key::from(""), revision, revision, value, None)))
+    }
+
+    /// The same from JSON, which is not decoded for it. `kind` is the object's API version and kind where it does not say
+    /// them, as items of lists do not; they may be empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Internal`](ErrorKind::Internal) where it is not the JSON of an object with `metadata`.
+    pub fn received(json: &str, kind: (&str, &str)) -> Result<Self> {
+        let (value, revision) = received::stored_form(json, kind)?;
         Self::stored(Arc::new(Entry::new(Key::from(""), revision, revision, value, None)))
     }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use http::{HeaderMap, header, response::Parts};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 use windlass_kernel::{
     Document, Error, ErrorKind, Result, Revision,
     api::{Answer, List},
@@ -52,38 +53,56 @@ fn warning(line: &str) -> Option<String> {
 
 /// An answer's JSON.
 pub(super) fn decode(bytes: &[u8]) -> Result<Answer> {
-    let value: Value = serde_json::from_slice(bytes)
-        .map_err(|error| Error::new(ErrorKind::Internal, "the server's answer is not JSON").with_source(error))?;
-    if value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) && value.get("items").is_some() {
-        return list(value).map(Answer::List);
+    let wrong = |error| Error::new(ErrorKind::Internal, "the server's answer is not JSON").with_source(error);
+    // What does not look like this is no object either.
+    let head: Head<'_> = serde_json::from_slice(bytes).unwrap_or_default();
+    match head.items {
+        Some(items) if head.kind.ends_with("List") => list(&head, items).map(Answer::List),
+        // What is not stored has no resource version: reviews, statuses, tokens.
+        _ if head.metadata.resource_version.is_some() && head.kind != "Status" => {
+            Document::received(std::str::from_utf8(bytes).unwrap_or_default(), ("", "")).map(Answer::Object)
+        }
+        _ => serde_json::from_slice(bytes).map(Answer::Value).map_err(wrong),
     }
-    // What is not stored has no resource version: reviews, statuses, tokens.
-    if value["metadata"]["resourceVersion"].is_string() && value["kind"] != "Status" {
-        return Document::foreign(&value).map(Answer::Object);
-    }
-    Ok(Answer::Value(value))
 }
 
-fn list(mut value: Value) -> Result<List> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (api_version, kind) = (text(&value["apiVersion"]), text(&value["kind"]));
-    let meta = &value["metadata"];
-    let revision = Revision(text(&meta["resourceVersion"]).parse().unwrap_or(0));
-    let (continue_token, remaining) = (text(&meta["continue"]), meta["remainingItemCount"].as_u64());
-    let item_kind = kind.strip_suffix("List").unwrap_or_default();
-    let mut items = Vec::new();
-    if let Value::Array(list) = value["items"].take() {
-        items.reserve(list.len());
-        for mut item in list {
-            // Servers leave these out of the items of a list.
-            if let Some(fields) = item.as_object_mut() {
-                fields.entry("apiVersion").or_insert_with(|| api_version.as_str().into());
-                fields.entry("kind").or_insert_with(|| item_kind.into());
-            }
-            items.push(Document::foreign(&item)?);
-        }
-    }
-    Ok(List { api_version, kind, revision, continue_token, remaining, items })
+/// What tells lists, objects and other answers from each other. Objects themselves are not decoded.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    metadata: HeadMeta,
+    #[serde(borrow)]
+    items: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HeadMeta {
+    resource_version: Option<String>,
+    #[serde(default, rename = "continue")]
+    continue_token: String,
+    remaining_item_count: Option<u64>,
+}
+
+fn list(head: &Head<'_>, items: &RawValue) -> Result<List> {
+    let item_kind = head.kind.strip_suffix("List").unwrap_or_default();
+    let wrong = |error| Error::new(ErrorKind::Internal, "the items of a list are no list").with_source(error);
+    // A list of nothing may be `null`.
+    let items: Option<Vec<&RawValue>> = serde_json::from_str(items.get()).map_err(wrong)?;
+    let item = |item: &RawValue| Document::received(item.get(), (&head.api_version, item_kind));
+    Ok(List {
+        api_version: head.api_version.clone(),
+        kind: head.kind.clone(),
+        revision: Revision(head.metadata.resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0)),
+        continue_token: head.metadata.continue_token.clone(),
+        remaining: head.metadata.remaining_item_count,
+        items: items.unwrap_or_default().into_iter().map(item).collect::<Result<_>>()?,
+    })
 }
 
 #[cfg(test)]

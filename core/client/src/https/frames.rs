@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 use windlass_kernel::{
     Clock, ClockExt, Document, Error, ErrorKind, Result, Revision,
     api::{Chunks, Events, WatchEvent},
@@ -80,21 +81,30 @@ impl Lines {
     }
 }
 
+#[derive(Deserialize)]
+struct Frame<'a> {
+    r#type: String,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
 fn event(line: &[u8]) -> Result<WatchEvent> {
-    let mut frame: Value = serde_json::from_slice(line)
-        .map_err(|error| Error::new(ErrorKind::Internal, "an event of the watch is not JSON").with_source(error))?;
-    let object = frame["object"].take();
-    match frame["type"].as_str().unwrap_or_default() {
-        "ADDED" => Document::foreign(&object).map(WatchEvent::Added),
-        "MODIFIED" => Document::foreign(&object).map(WatchEvent::Modified),
-        "DELETED" => Document::foreign(&object).map(WatchEvent::Deleted),
+    let wrong = |error| Error::new(ErrorKind::Internal, "an event of the watch is not JSON").with_source(error);
+    let Frame { r#type, object } = serde_json::from_slice(line).map_err(wrong)?;
+    let received = || Document::received(object.get(), ("", ""));
+    let tree = || serde_json::from_str::<Value>(object.get()).map_err(wrong);
+    match r#type.as_str() {
+        "ADDED" => received().map(WatchEvent::Added),
+        "MODIFIED" => received().map(WatchEvent::Modified),
+        "DELETED" => received().map(WatchEvent::Deleted),
         "BOOKMARK" => {
+            let object = tree()?;
             let meta = &object["metadata"];
             let revision = meta["resourceVersion"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0);
             let initial_events_end = meta["annotations"][INITIAL_EVENTS_END] == "true";
             Ok(WatchEvent::Bookmark { revision: Revision(revision), initial_events_end })
         }
-        "ERROR" => Err(Error::from_status(500, &object)),
+        "ERROR" => Err(Error::from_status(500, &tree()?)),
         other => Err(Error::new(ErrorKind::Internal, format!("a watch has no events of type {other:?}"))),
     }
 }

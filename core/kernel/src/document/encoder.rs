@@ -76,12 +76,8 @@ impl Encoder {
     /// Those of [`finish`](Self::finish).
     pub fn finish_with(&self, object: &Value, more: Option<(&str, &str)>) -> Result<Bytes> {
         let fields = object.as_object().ok_or_else(|| Error::new(ErrorKind::Internal, "an object is a JSON object"))?;
-        let length = |length: usize| u32::try_from(length).expect("a body is limited to megabytes").to_le_bytes();
         let mut out = Vec::with_capacity(4096);
-        out.push(FORMAT);
-        out.put_u32_le(0);
-        out.put_slice(&length(self.header.len()));
-        out.put_slice(&self.header);
+        self.begin(&mut out);
         let body = out.len();
         let mut splice = None;
         for (at, (name, value)) in fields.iter().enumerate() {
@@ -98,10 +94,27 @@ impl Encoder {
         }
         out.push(b'}');
         let splice = splice.ok_or_else(|| Error::new(ErrorKind::Internal, "an object has metadata"))?;
+        Ok(Self::end(out, splice))
+    }
+
+    /// Everything before the JSON.
+    pub(super) fn begin(&self, out: &mut Vec<u8>) {
+        out.push(FORMAT);
+        out.put_u32_le(0);
+        out.put_slice(&length(self.header.len()));
+        out.put_slice(&self.header);
+    }
+
+    /// The stored form, where `splice` is the place in the JSON behind the brace that opens the metadata.
+    pub(super) fn end(mut out: Vec<u8>, splice: usize) -> Bytes {
         out[1..5].copy_from_slice(&length(splice));
         // A copy has the size that it needs, for as long as the store keeps it.
-        Ok(Bytes::copy_from_slice(&out))
+        Bytes::copy_from_slice(&out)
     }
+}
+
+fn length(length: usize) -> [u8; 4] {
+    u32::try_from(length).expect("a body is limited to megabytes").to_le_bytes()
 }
 
 fn text_of<'v>(of: &'v Value, field: &str) -> &'v str {

@@ -94,3 +94,36 @@ fn bytes_in_another_form_are_refused() {
     let entry = Entry::new("/a".into(), Revision(1), Revision(1), Bytes::from_static(b"{}"), None);
     assert!(Document::stored(Arc::new(entry)).unwrap_err().is(ErrorKind::Corrupt));
 }
+
+#[test]
+fn what_is_received_is_the_same_without_being_decoded() {
+    let own = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "x", "namespace": "n", "uid": "u", "resourceVersion": "7", "labels": {"a\"b": "c"},
+            "ownerReferences": [{"uid": "o", "controller": true}], "annotations": {"z": "\u{1f600}"}},
+        "spec": {"containers": [{"args": ["\\", 1.5, null]}]},
+    });
+    let (foreign, text) = (Document::foreign(&own).unwrap(), serde_json::to_string_pretty(&own).unwrap());
+    let received = Document::received(&text, ("v1", "Pod")).unwrap();
+    assert_eq!((received.value().unwrap(), received.revision()), (own.clone(), Revision(7)));
+    for index in [Index::Uid, Index::Label, Index::Owner, Index::Key] {
+        assert_eq!(received.indexed(index).collect::<Vec<_>>(), foreign.indexed(index).collect::<Vec<_>>());
+    }
+    assert_eq!(received.metadata::<Value>().unwrap(), foreign.metadata::<Value>().unwrap());
+}
+
+#[test]
+fn items_say_what_they_are_and_empty_metadata_is_enough() {
+    for (text, expect) in [
+        (r#"{"metadata":{}}"#, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {}})),
+        (
+            r#"{"spec":{},"metadata":{"resourceVersion":"9"},"kind":"Own"}"#,
+            json!({"apiVersion": "v1", "kind": "Own", "metadata": {"resourceVersion": "9"}, "spec": {}}),
+        ),
+    ] {
+        assert_eq!(Document::received(text, ("v1", "Pod")).unwrap().value().unwrap(), expect);
+    }
+    for wrong in ["[]", "{}", r#"{"metadata":[]}"#, r#"{"metadata":{"labels":}}"#] {
+        assert!(Document::received(wrong, ("v1", "Pod")).unwrap_err().is(ErrorKind::Internal));
+    }
+}

@@ -27,7 +27,13 @@ pub(crate) async fn run(server: &ApiServer, more: Vec<Value>) -> Result<()> {
     alloc::renew(server).await?;
     ranges(server).await?;
     let mut txn = Txn::default();
-    for object in own(server).into_iter().chain(access::bootstrap::objects()).chain(more) {
+    let mut roles = Vec::new();
+    for draft in access::bootstrap::drafts() {
+        if !all_there(server, &draft).await? {
+            roles.extend(draft.finish());
+        }
+    }
+    for object in own(server).into_iter().chain(roles).chain(more) {
         let served = served(server, &object)?;
         let key = served.key(object::meta_text(&object, "namespace"), object::name(&object));
         if server.parts.store.get(&key, ReadAt::Latest).await?.is_some() {
@@ -43,6 +49,18 @@ pub(crate) async fn run(server: &ApiServer, more: Vec<Value>) -> Result<()> {
         server.parts.store.txn(txn).await?;
     }
     Ok(())
+}
+
+/// Whether a role is there, with its binding: then its objects need not be made to find that out.
+async fn all_there(server: &ApiServer, draft: &access::bootstrap::Draft) -> Result<bool> {
+    let (namespace, name, kinds) = draft.names();
+    for kind in kinds {
+        let key = of_kind(server, access::bootstrap::VERSION, kind)?.key(namespace, name);
+        if server.parts.store.get(&key, ReadAt::Latest).await?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Writes which addresses services get, before any of them asks for one.
@@ -136,9 +154,11 @@ async fn add(server: &ApiServer, served: &Served, key: Key, mut object: Value, t
 }
 
 fn served<'s>(server: &'s ApiServer, object: &Value) -> Result<&'s Served> {
-    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    of_kind(server, object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default())
+}
+
+fn of_kind<'s>(server: &'s ApiServer, api_version: &str, kind: &str) -> Result<&'s Served> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let kind = object["kind"].as_str().unwrap_or_default();
     let info = windlass_api::resources::of_kind(group, version, kind);
     let info = info.ok_or_else(|| Error::new(ErrorKind::Internal, format!("no resource has the kind {kind}")))?;
     server.parts.registry.known(info.group, info.version, info.plural).map(|served| &**served)

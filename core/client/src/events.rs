@@ -56,7 +56,7 @@ impl Recorder {
     /// A recorder for a component, on a host where that matters.
     #[must_use]
     pub fn start(parts: &Parts, component: &str, host: &str) -> Self {
-        let (sender, receiver) = async_channel::bounded(PENDING);
+        let (sender, receiver) = async_channel::unbounded();
         let writer = Writer {
             client: parts.client.clone(),
             clock: Arc::clone(&parts.clock),
@@ -75,10 +75,14 @@ impl Recorder {
 
     /// Records what happened to whatever a reference names.
     pub fn event_on(&self, about: ObjectReference, severity: Severity, reason: &str, message: impl Into<String>) {
-        let happening = Happening { about, severity, reason: reason.into(), message: message.into() };
-        if self.sender.try_send(happening).is_err() {
+        // Room for as many is not set aside, since most components seldom record anything.
+        if self.sender.len() >= PENDING {
             tracing::debug!(reason, "too many events wait to be written, one is dropped");
+            return;
         }
+        let happening = Happening { about, severity, reason: reason.into(), message: message.into() };
+        // Nobody writes events any more where the clock and its tasks have ended.
+        let _ = self.sender.try_send(happening);
     }
 }
 

@@ -7,30 +7,38 @@ use serde_json::{Value, json};
 const ROLES: &str = include_str!("bootstrap/roles.txt");
 const CONTROLLERS: &str = include_str!("bootstrap/controllers.txt");
 const GROUP: &str = "rbac.authorization.k8s.io";
+/// The version of all objects here.
+pub(crate) const VERSION: &str = "rbac.authorization.k8s.io/v1";
 
 /// Every default ClusterRole, ClusterRoleBinding, Role and RoleBinding.
 #[must_use]
 pub fn objects() -> Vec<Value> {
+    drafts().into_iter().flat_map(Draft::finish).collect()
+}
+
+/// A role, and its binding where it is bound, before they are objects.
+pub(crate) fn drafts() -> Vec<Draft> {
     let mut drafts = read(ROLES, Draft::named);
     drafts.extend(read(CONTROLLERS, |name| {
         let mut draft = Draft::named(&format!("system:controller:{name}"));
         draft.subjects.push(json!({"kind": "ServiceAccount", "name": name, "namespace": "kube-system"}));
         draft
     }));
-    drafts.into_iter().flat_map(Draft::finish).collect()
+    drafts
 }
 
 #[derive(Default)]
-struct Draft {
+pub(crate) struct Draft {
     namespace: Option<String>,
     name: String,
     labels: Vec<String>,
     aggregates: Option<String>,
-    rules: Vec<Value>,
+    /// As they are written: most are never needed, because the objects are there.
+    rules: Vec<&'static str>,
     subjects: Vec<Value>,
 }
 
-fn read(text: &str, begin: impl Fn(&str) -> Draft) -> Vec<Draft> {
+fn read(text: &'static str, begin: impl Fn(&str) -> Draft) -> Vec<Draft> {
     let mut drafts: Vec<Draft> = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let is_rule = line == "events" || line.contains(" | ");
@@ -50,20 +58,37 @@ impl Draft {
         }
     }
 
-    fn line(&mut self, line: &str) {
+    /// The namespace, empty for the cluster's, the name, and the kinds of its objects.
+    pub(crate) fn names(&self) -> (&str, &str, impl Iterator<Item = &'static str> + use<>) {
+        let (role, binding) = self.kinds();
+        let bound = (!self.subjects.is_empty()).then_some(binding);
+        (self.namespace.as_deref().unwrap_or_default(), &self.name, [Some(role), bound].into_iter().flatten())
+    }
+
+    fn kinds(&self) -> (&'static str, &'static str) {
+        if self.namespace.is_some() { ("Role", "RoleBinding") } else { ("ClusterRole", "ClusterRoleBinding") }
+    }
+
+    /// The rules of the role.
+    pub(crate) fn rules(&self) -> Vec<Value> {
+        self.rules.iter().map(|line| rule(line)).collect()
+    }
+
+    fn line(&mut self, line: &'static str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            ["events"] => self.rules.push(rule("create update patch | core events.k8s.io | events")),
+            ["events"] => self.rules.push("create update patch | core events.k8s.io | events"),
             ["<", target] => self.aggregates = Some(target.into()),
             [">", target] => self.labels.push(target.into()),
             ["=", kind, name] => self.subjects.push(subject(kind, name)),
-            _ => self.rules.push(rule(line)),
+            _ => self.rules.push(line),
         }
     }
 
-    fn finish(self) -> Vec<Value> {
-        let (role, binding) =
-            if self.namespace.is_some() { ("Role", "RoleBinding") } else { ("ClusterRole", "ClusterRoleBinding") };
+    /// The objects.
+    pub(crate) fn finish(self) -> Vec<Value> {
+        let (role, binding) = self.kinds();
+        let rules = self.rules();
         let mut metadata = json!({
             "name": self.name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
             "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"},
@@ -74,7 +99,7 @@ impl Draft {
         let mut out = Vec::new();
         if !self.subjects.is_empty() {
             out.push(json!({
-                "apiVersion": format!("{GROUP}/v1"), "kind": binding, "metadata": metadata,
+                "apiVersion": VERSION, "kind": binding, "metadata": metadata,
                 "roleRef": {"apiGroup": GROUP, "kind": role, "name": self.name}, "subjects": self.subjects,
             }));
         }
@@ -82,7 +107,7 @@ impl Draft {
             metadata["labels"][format!("{GROUP}/aggregate-to-{target}")] = "true".into();
         }
         let mut object = json!({
-            "apiVersion": format!("{GROUP}/v1"), "kind": role, "metadata": metadata, "rules": self.rules,
+            "apiVersion": VERSION, "kind": role, "metadata": metadata, "rules": rules,
         });
         if let Some(target) = &self.aggregates {
             let label = format!("{GROUP}/aggregate-to-{target}");

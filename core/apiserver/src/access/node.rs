@@ -45,10 +45,9 @@ impl NodeAuthorizer {
     /// Reads pods and volumes from `store`, from the first request of a node on.
     #[must_use]
     pub fn new(store: &Arc<dyn Store>) -> Self {
-        let role = bootstrap::objects()
-            .into_iter()
-            .find(|object| object["kind"] == "ClusterRole" && object["metadata"]["name"] == ROLE);
-        let rules = role.and_then(|mut role| serde_json::from_value(role["rules"].take()).ok()).unwrap_or_default();
+        let role = bootstrap::drafts().into_iter().find(|draft| draft.names().1 == ROLE);
+        let rules = role.map(|role| role.rules()).unwrap_or_default().into_iter();
+        let rules = rules.filter_map(|rule| serde_json::from_value(rule).ok()).collect();
         Self {
             pods: Followed::new(Arc::clone(store), "/registry/core/pods/"),
             volumes: Followed::new(Arc::clone(store), "/registry/core/persistentvolumes/"),

@@ -157,11 +157,11 @@ fn phase(phase: Option<&str>) -> Phase {
     }
 }
 
-/// How long changes of an owner's pods are gathered before all of them are counted again: a hundredth of a millisecond
+/// How long changes of an owner's pods are gathered before all of them are counted again: a fiftieth of a millisecond
 /// for each, some ten times of what that takes. Nothing for as many as most have.
 pub(crate) fn rest(pods: usize) -> Duration {
     const MANY: usize = 200;
-    if pods < MANY { Duration::ZERO } else { Duration::from_micros(10) * u32::try_from(pods).unwrap_or(u32::MAX) }
+    if pods < MANY { Duration::ZERO } else { Duration::from_micros(20) * u32::try_from(pods).unwrap_or(u32::MAX) }
 }
 
 /// After which time the next ready pod becomes available, if there is one that is not yet.

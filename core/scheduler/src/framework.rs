@@ -13,7 +13,8 @@ use windlass_kernel::{
     Error, ErrorKind, Result, Scheduler,
     scheduler::{
         Change, Cycle, Decision, Diagnose, Explanation, Extender, Filter, Fit, NodeView, Nominated, Nowhere, Placement,
-        PodView, PostFilter, PreFilter, Prepared, Reason, Reasons, Recheck, Refusal, Relevance, ScorePlugin, Turn,
+        PodView, PostFilter, PreFilter, Prepared, Reason, Reasons, Recheck, Refusal, Relevance, ScorePlugin, Spread,
+        Turn,
     },
 };
 
@@ -40,7 +41,7 @@ pub struct Framework {
     sample: Option<usize>,
     gauges: Vec<Arc<dyn Gauge>>,
     classes: Option<Classes>,
-    domains: Option<plugins::Domains>,
+    usual: Option<plugins::Usual>,
 }
 
 impl Default for Framework {
@@ -62,7 +63,7 @@ impl Framework {
             sample: None,
             gauges: Vec::new(),
             classes: Some(Classes::default()),
-            domains: None,
+            usual: None,
         }
     }
 
@@ -136,8 +137,16 @@ impl Framework {
     /// For pods that state no topology spread constraints, in place of the usual ones for hosts and zones.
     #[must_use]
     pub fn failure_domains(mut self, labels: &[&str], max_skew: i64, spreading: plugins::Spreading) -> Self {
-        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-        self.domains = Some(plugins::Domains { labels, max_skew, spreading });
+        self.usual = Some(plugins::Usual::domains(labels, max_skew, spreading));
+        self
+    }
+
+    /// Spreads pods that state no topology spread constraints by these, in place of the usual ones for hosts and zones
+    /// (`defaultConstraints` of upstream's `PodTopologySpreadArgs`). Whom they select is the pods of the same services
+    /// and controller, whatever their own selector says.
+    #[must_use]
+    pub fn default_constraints(mut self, constraints: &[Spread]) -> Self {
+        self.usual = Some(plugins::Usual { spreads: constraints.into(), all_labels: true });
         self
     }
 
@@ -146,9 +155,10 @@ impl Framework {
     /// Without [`DefaultPreemption`](plugins::DefaultPreemption) nobody is evicted anyway.
     #[must_use]
     pub fn band(mut self, from: i32) -> Self {
-        let evicts = self.post_filters.iter().any(|plugin| plugin.name() == plugins::DefaultPreemption.name());
-        self.post_filters.retain(|plugin| plugin.name() != plugins::DefaultPreemption.name());
-        if evicts { self.post_filter(plugins::BandedPreemption { from }) } else { self }
+        let plugin = plugins::BandedPreemption { from, enough: plugins::Enough::default() };
+        let all = self.post_filters.len();
+        self.post_filters.retain(|own| own.name() != plugin.name());
+        if self.post_filters.len() < all { self.post_filter(plugin) } else { self }
     }
 
     /// Removes whatever has a name, at all points.
@@ -192,9 +202,9 @@ impl Framework {
     }
 
     /// Adds what the profile says about spreading to the host's facts.
-    fn tell_domains(&self, cycle: &mut Cycle) {
-        if let Some(domains) = &self.domains {
-            cycle.set(domains.clone());
+    fn tell_usual(&self, cycle: &mut Cycle) {
+        if let Some(usual) = &self.usual {
+            cycle.set(usual.clone());
         }
     }
 
@@ -389,7 +399,7 @@ impl Scheduler for Framework {
         if turn.nodes.is_empty() {
             return Ok(nowhere(Explanation::default()));
         }
-        self.tell_domains(turn.cycle);
+        self.tell_usual(turn.cycle);
         // Where a plugin panics, the search says which.
         if let Ok(Some(placement)) = guarded(watch, |at| self.share(at, &mut turn)) {
             return Ok(Decision::Place(placement));

@@ -341,7 +341,7 @@ impl Loop {
         Arc::make_mut(&mut self.snapshot).assume(&pod, &placement.node);
         let node = self.snapshot.nodes().get(&placement.node).filter(|_| !pod.claims.is_empty()).cloned();
         let carry = Carry {
-            volumes: node.map(|node| (self.facts.stores().clone(), node)),
+            volumes: profile.volumes_within.zip(node).map(|(within, node)| (within, self.facts.stores().clone(), node)),
             profile,
             recorder,
             client: self.reporter.client().clone(),

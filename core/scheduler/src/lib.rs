@@ -71,6 +71,8 @@
 
 mod classes;
 mod explained;
+#[cfg(feature = "file")]
+mod file;
 mod framework;
 mod host;
 pub mod plugins;

@@ -33,7 +33,7 @@ struct Given<'a> {
 
 impl Diagnose for Framework {
     fn diagnose(&self, turn: Turn<'_>) -> Result<Diagnosis> {
-        self.tell_domains(turn.cycle);
+        self.tell_usual(turn.cycle);
         guarded(None, |at| {
             let given = Given { framework: self, at, facts: turn.cycle };
             diagnosis(given, turn.pod, &turn.nodes)
@@ -41,7 +41,7 @@ impl Diagnose for Framework {
     }
 
     fn remedy(&self, turn: Turn<'_>) -> Result<Option<Remedy>> {
-        self.tell_domains(turn.cycle);
+        self.tell_usual(turn.cycle);
         guarded(None, |at| {
             let given = Given { framework: self, at, facts: turn.cycle };
             search::smallest(given, turn.pod, turn.nodes.all())

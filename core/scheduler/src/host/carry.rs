@@ -11,7 +11,7 @@ use windlass_client::{
     events::{Recorder, Severity},
 };
 use windlass_kernel::{
-    Clock, ClockExt, Error, Result,
+    Clock, ClockExt, Error, ErrorKind, Result,
     scheduler::{Bound, Cycle, Fit, NodeView, PodView},
 };
 
@@ -30,8 +30,8 @@ pub(super) struct Carry {
     pub(super) pod: Arc<PodView>,
     pub(super) node: Arc<str>,
     pub(super) cycle: Cycle,
-    /// For a pod with claims: where they are followed, and the node.
-    pub(super) volumes: Option<(Stores, NodeView)>,
+    /// For a pod with claims: how long they may take, where they are followed, and the node.
+    pub(super) volumes: Option<(Duration, Stores, NodeView)>,
 }
 
 /// A task of the host that has ended.
@@ -84,8 +84,11 @@ impl Carry {
                 return Err(Failure::Refused(plugin.name(), said.join(", ")));
             }
         }
-        if let Some((stores, there)) = &self.volumes {
-            stores.bind(&self.client, self.clock.as_ref(), pod, there).await?;
+        if let Some((within, stores, there)) = &self.volumes {
+            if stores.bind(&self.client, pod, there).await? {
+                let late = |_| Error::new(ErrorKind::Timeout, format!("binding volumes of pod {}: timed out", pod.key));
+                self.clock.timeout(*within, stores.bound(pod, there)).await.map_err(late)??;
+            }
         }
         for plugin in &self.profile.pre_binds {
             guarded(plugin.name(), plugin.pre_bind(cycle, pod, node)).await?;

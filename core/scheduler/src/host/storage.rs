@@ -1,6 +1,6 @@
 //! Following claims, volumes and storage classes, and writing down what a pod's claims get before the pod is bound.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{FutureExt, select_biased};
 use parking_lot::Mutex;
@@ -12,7 +12,7 @@ use windlass_api::{
 };
 use windlass_client::{Cache, Client, Informers, Select, informer::Subscription};
 use windlass_kernel::{
-    Clock, ClockExt, Error, ErrorKind, Result,
+    Error, ErrorKind, Result,
     api::PatchType,
     controller::ObjectKey,
     scheduler::{NodeView, PodView},
@@ -20,8 +20,6 @@ use windlass_kernel::{
 
 use crate::storage::{Claim, Class, Plan, Storage, Stored, Unready, Volume, views::SELECTED};
 
-/// How long claims may take to get their volumes, as upstream's `bindTimeoutSeconds`.
-const PATIENCE: Duration = Duration::from_secs(600);
 /// On a volume: that its claim was chosen by a controller.
 const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 
@@ -103,26 +101,21 @@ impl Stores {
         Changes(self.claims.subscribe(), self.volumes.subscribe(), self.classes.subscribe())
     }
 
-    /// Lets the pod's claims get the volumes that were found for it on a node, and waits until they have them.
-    pub(super) async fn bind(&self, client: &Client, clock: &dyn Clock, pod: &PodView, node: &NodeView) -> Result<()> {
-        if pod.claims.is_empty() {
-            return Ok(());
-        }
+    /// Lets the pod's claims get the volumes that were found for it on a node. Whether they have to be waited for.
+    pub(super) async fn bind(&self, client: &Client, pod: &PodView, node: &NodeView) -> Result<bool> {
         let storage = self.now().0;
         let failed = |why: &str| Error::new(ErrorKind::Conflict, format!("binding volumes of pod {}: {why}", pod.key));
         let claimed = storage.claims(pod).map_err(|unready| failed(&format!("{unready:?}")))?;
         let plan = storage.plan(&claimed, node).map_err(|reasons| failed(&reasons.join(", ")))?;
         if plan.bind.is_empty() && plan.provision.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         write(client, &plan, &node.name).await?;
-        let bound = self.bound(pod, node);
-        let late = |_| Error::new(ErrorKind::Timeout, format!("binding volumes of pod {}: timed out", pod.key));
-        clock.timeout(PATIENCE, bound).await.map_err(late)?
+        Ok(true)
     }
 
     /// Waits until every claim of a pod is bound to a volume that the node reaches.
-    async fn bound(&self, pod: &PodView, node: &NodeView) -> Result<()> {
+    pub(super) async fn bound(&self, pod: &PodView, node: &NodeView) -> Result<()> {
         let failed = |why: String| Err(Error::new(ErrorKind::Conflict, format!("binding volumes: {why}")));
         let changes = self.changes();
         let mut asked = BTreeSet::new();

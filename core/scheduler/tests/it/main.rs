@@ -1,5 +1,6 @@
 //! The scheduler in a cluster: the real API server, fake nodes, virtual time.
 
+mod config;
 mod explain;
 mod rig;
 mod room;

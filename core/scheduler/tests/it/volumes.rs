@@ -135,3 +135,42 @@ fn a_pod_waits_for_its_claims() {
         assert_eq!(rig.placed("p").await, "a");
     });
 }
+
+#[test]
+fn claims_may_take_as_long_as_the_profile_says() {
+    run(44, |mut rig| async move {
+        let file = json!({
+            "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
+            "profiles": [{"pluginConfig": [{"name": "VolumeBinding", "args": {"bindTimeoutSeconds": 5}}]}],
+        });
+        let _scheduler = rig.scheduler(Config::read(&file.to_string()).unwrap());
+        rig.node("a", "8", &[]).await;
+        class(&rig, "made", "WaitForFirstConsumer").await;
+        claim(&rig, "c", "made").await;
+        rig.seen().await;
+        rig.pod("p", "1", using("c")).await;
+        rig.complains("p", "binding volumes of pod default/p: timed out").await;
+        volume(&rig, "made-for-c", "made", "a").await;
+        bound(&rig, "c", "made-for-c").await;
+        assert_eq!(rig.placed("p").await, "a");
+    });
+}
+
+#[test]
+fn a_profile_without_volume_binding_leaves_claims_alone() {
+    run(45, |mut rig| async move {
+        let file = json!({
+            "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
+            "profiles": [{"plugins": {"multiPoint": {"disabled": [{"name": "VolumeBinding"}]}}}],
+        });
+        let _scheduler = rig.scheduler(Config::read(&file.to_string()).unwrap());
+        rig.node("a", "8", &[]).await;
+        class(&rig, "made", "WaitForFirstConsumer").await;
+        claim(&rig, "c", "made").await;
+        rig.seen().await;
+        rig.pod("p", "1", using("c")).await;
+        assert_eq!(rig.placed("p").await, "a");
+        let claim = rig.client.get::<PersistentVolumeClaim>("default", "c").await.unwrap();
+        assert!(!claim.metadata.annotations.contains_key("volume.kubernetes.io/selected-node"));
+    });
+}

@@ -172,10 +172,29 @@ async fn discovery_and_openapi_tell_what_is_served() {
     assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
     dangling(&document, schemas, "#/components/schemas/");
 
+    // What is served beside upstream's resources is described, too.
+    let own = "dev.windlass.scheduling.v1alpha1.SchedulingExplanation";
+    let path = "/api/v1/namespaces/{namespace}/pods/{name}/schedulingexplanation";
+    let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+    let core = rim.send(&format!("GET {url}")).await.json();
+    let get = &core["paths"][path]["get"];
+    assert_eq!(get["operationId"], "readCoreV1NamespacedPodSchedulingexplanation");
+    let kind = json!({"group": "scheduling.windlass.dev", "version": "v1alpha1", "kind": "SchedulingExplanation"});
+    assert_eq!(get["x-kubernetes-group-version-kind"], kind);
+    let answer = &get["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
+    assert_eq!(answer.as_str(), Some(&*format!("#/components/schemas/{own}")));
+    let schema = &core["components"]["schemas"][own];
+    assert_eq!(schema["x-kubernetes-group-version-kind"], json!([kind]));
+    assert_eq!(schema["properties"]["nodes"]["items"]["properties"]["fits"]["type"], "boolean");
+    dangling(&core, &core["components"]["schemas"], "#/components/schemas/");
+
     let old = rim.send("GET /openapi/v2").await;
     let tag = old.header("etag").to_owned();
     let document = old.json();
     dangling(&document, &document["definitions"], "#/definitions/");
+    let answer = &document["paths"][path]["get"]["responses"]["200"]["schema"]["$ref"];
+    assert_eq!(answer.as_str(), Some(&*format!("#/definitions/{own}")));
+    assert_eq!(document["definitions"][own]["properties"]["verdict"]["type"], "string");
     assert_eq!(rim.send(&format!("GET /openapi/v2\nIf-None-Match: {tag}")).await.code, 304);
 }
 

@@ -27,7 +27,7 @@ pub use self::{
     preemption::{BandedPreemption, DefaultPreemption, Enough},
     spread::{PodTopologySpread, Spreading},
     taints::TaintToleration,
-    volumes::{VolumeBinding, VolumeRestrictions, VolumeZone},
+    volumes::{NodeVolumeLimits, VolumeBinding, VolumeRestrictions, VolumeZone},
 };
 pub(crate) use self::{crashed::Crashes, spread::Usual};
 use crate::framework::Framework;
@@ -38,6 +38,7 @@ pub(crate) fn default_framework() -> Framework {
         .pre_filter(NodeAffinity::default())
         .pre_filter(NodePorts)
         .pre_filter(VolumeRestrictions)
+        .pre_filter(NodeVolumeLimits)
         .pre_filter(VolumeBinding)
         .pre_filter(VolumeZone)
         .pre_filter(PodTopologySpread)
@@ -49,6 +50,7 @@ pub(crate) fn default_framework() -> Framework {
         .filter(NodePorts)
         .filter(NodeResourcesFit)
         .filter(VolumeRestrictions)
+        .filter(NodeVolumeLimits)
         .filter(VolumeBinding)
         .filter(VolumeZone)
         .filter(PodTopologySpread)

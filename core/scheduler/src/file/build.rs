@@ -4,8 +4,8 @@ use super::{args::Args, known::Point, points::Resolved};
 use crate::{
     Framework,
     plugins::{
-        ImageLocality, NodeName, NodePorts, NodeResourcesFit, NodeUnschedulable, PodTopologySpread, TaintToleration,
-        VolumeBinding, VolumeRestrictions, VolumeZone,
+        ImageLocality, NodeName, NodePorts, NodeResourcesFit, NodeUnschedulable, NodeVolumeLimits, PodTopologySpread,
+        TaintToleration, VolumeBinding, VolumeRestrictions, VolumeZone,
     },
     profile::Profile,
 };
@@ -47,6 +47,7 @@ fn pre_filter(framework: Framework, name: &str, args: &Args) -> Framework {
         "NodeAffinity" => framework.pre_filter(args.node_affinity.clone()),
         "NodePorts" => framework.pre_filter(NodePorts),
         "VolumeRestrictions" => framework.pre_filter(VolumeRestrictions),
+        "NodeVolumeLimits" => framework.pre_filter(NodeVolumeLimits),
         "VolumeBinding" => framework.pre_filter(VolumeBinding),
         "VolumeZone" => framework.pre_filter(VolumeZone),
         "PodTopologySpread" => framework.pre_filter(PodTopologySpread),
@@ -68,6 +69,7 @@ fn filter(framework: Framework, name: &str, args: &Args) -> Framework {
             None => framework.filter(NodeResourcesFit),
         },
         "VolumeRestrictions" => framework.filter(VolumeRestrictions),
+        "NodeVolumeLimits" => framework.filter(NodeVolumeLimits),
         "VolumeBinding" => framework.filter(VolumeBinding),
         "VolumeZone" => framework.filter(VolumeZone),
         "PodTopologySpread" => framework.filter(PodTopologySpread),

@@ -73,7 +73,7 @@ const FILTERS: &[Point] = &[Point::PreFilter, Point::Filter];
 const BOTH: &[Point] = &[Point::PreFilter, Point::Filter, Point::PreScore, Point::Score];
 
 /// All of them, in the order in which they are asked.
-pub(super) const KNOWN: [Known; 17] = [
+pub(super) const KNOWN: [Known; 18] = [
     known("SchedulingGates", 0, &[Point::PreEnqueue]),
     known("PrioritySort", 0, &[Point::QueueSort]),
     known("NodeUnschedulable", 0, &[Point::Filter]),
@@ -83,6 +83,7 @@ pub(super) const KNOWN: [Known; 17] = [
     known("NodePorts", 0, FILTERS),
     known("NodeResourcesFit", 1, BOTH),
     known("VolumeRestrictions", 0, FILTERS),
+    known("NodeVolumeLimits", 0, FILTERS),
     known("VolumeBinding", 0, &[Point::PreFilter, Point::Filter, Point::Reserve, Point::PreBind]),
     known("VolumeZone", 0, FILTERS),
     known("PodTopologySpread", 2, BOTH),
@@ -94,8 +95,7 @@ pub(super) const KNOWN: [Known; 17] = [
 ];
 
 /// Plugins of upstream's that there are not. To do without them is possible.
-pub(super) const MISSING: [&str; 4] =
-    ["DynamicResources", "GangScheduling", "NodeDeclaredFeatures", "NodeVolumeLimits"];
+pub(super) const MISSING: [&str; 3] = ["DynamicResources", "GangScheduling", "NodeDeclaredFeatures"];
 
 /// The plugin of a name.
 pub(super) fn find(name: &str) -> Option<&'static Known> {

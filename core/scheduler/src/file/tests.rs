@@ -82,7 +82,7 @@ fn check_plugins(plugins: Value, expect: &str) {
 #[test]
 fn plugins_have_to_be_there_and_have_a_say() {
     let known = "SchedulingGates, PrioritySort, NodeUnschedulable, NodeName, TaintToleration, NodeAffinity, NodePorts, \
-                 NodeResourcesFit, VolumeRestrictions, VolumeBinding, VolumeZone, PodTopologySpread, InterPodAffinity, \
+                 NodeResourcesFit, VolumeRestrictions, NodeVolumeLimits, VolumeBinding, VolumeZone, PodTopologySpread, InterPodAffinity, \
                  DefaultPreemption, NodeResourcesBalancedAllocation, ImageLocality, DefaultBinder";
     let none = format!("score.enabled[1].name: there is no plugin \"Mine\"; there are {known}");
     check_plugins(json!({"score": {"enabled": [{"name": "ImageLocality"}, {"name": "Mine"}]}}), &none);

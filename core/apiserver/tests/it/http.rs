@@ -230,6 +230,12 @@ async fn bad_requests_are_told_why() {
     let metrics = rim.send("GET /metrics").await;
     let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
     assert!(metrics.contains("apiserver_request_total{code=\"400\""), "{metrics}");
+    // What others count stands on the same page, in either form.
+    let lamps = "# HELP lamps_lit_total Lamps that were lit.\n# TYPE lamps_lit_total counter\nlamps_lit_total 3\n";
+    assert!(metrics.ends_with(lamps), "{metrics}");
+    let open = rim.send("GET /metrics\nAccept: application/openmetrics-text").await;
+    let open = String::from_utf8(open.body.to_vec()).unwrap();
+    assert!(open.ends_with("# TYPE lamps_lit counter\nlamps_lit_total 3\n# EOF\n"), "{open}");
 }
 
 #[tokio::test]

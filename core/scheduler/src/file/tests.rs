@@ -307,3 +307,12 @@ profiles:
     assert!(said(packed, "FitIgnoring") && !said(packed, "VolumeBinding") && said(usual, "VolumeBinding"));
     assert_eq!((packed.volumes_within, patient.volumes_within), (None, Some(Duration::from_secs(5))));
 }
+
+#[test]
+fn the_file_of_the_guide_is_one() {
+    let guide = include_str!("../../../../docs/guide/scheduler-configuration.md");
+    let file = guide.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let config = Config::read(file).unwrap();
+    let names: Vec<_> = config.profiles.iter().map(|profile| &*profile.name).collect();
+    assert_eq!(names, ["default-scheduler", "batch"]);
+}

@@ -30,6 +30,10 @@ pub(super) struct Carry {
     pub(super) pod: Arc<PodView>,
     pub(super) node: Arc<str>,
     pub(super) cycle: Cycle,
+    /// When its turn began.
+    pub(super) began: Duration,
+    /// How many turns it had with that one, and when the first began.
+    pub(super) tries: (u32, Option<Duration>),
     /// For a pod with claims: how long they may take, where they are followed, and the node.
     pub(super) volumes: Option<(Duration, Stores, NodeView)>,
 }
@@ -48,6 +52,8 @@ pub(super) struct Carried {
     pub(super) node: Arc<str>,
     pub(super) recorder: Recorder,
     pub(super) failure: Option<Failure>,
+    pub(super) began: Duration,
+    pub(super) tries: (u32, Option<Duration>),
 }
 
 /// Why a pod did not get to its node.
@@ -71,8 +77,8 @@ impl Carry {
             let message = format!("Successfully assigned {} to {}", self.pod.key, self.node);
             self.recorder.event_on(reference(&self.pod), Severity::Normal, "Scheduled", message);
         }
-        let Self { profile, recorder, pod, node, cycle, .. } = self;
-        Carried { pod, profile, cycle, node, recorder, failure }
+        let Self { profile, recorder, pod, node, cycle, began, tries, .. } = self;
+        Carried { pod, profile, cycle, node, recorder, failure, began, tries }
     }
 
     async fn carry(&self) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 mod config;
 mod explain;
+mod metrics;
 mod rig;
 mod room;
 mod volumes;

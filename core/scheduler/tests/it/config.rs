@@ -6,16 +6,17 @@ use windlass_scheduler::Config;
 
 use crate::rig::{Rig, run};
 
-fn config(profile: &Value) -> Config {
+/// A file with these profiles.
+pub(crate) fn profiles(profiles: &Value) -> Config {
     let file = json!({
-        "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration", "profiles": [profile],
+        "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration", "profiles": profiles,
     });
     Config::read(&file.to_string()).unwrap()
 }
 
-/// Arguments of one plugin.
-fn args(plugin: &str, args: &Value) -> Config {
-    config(&json!({"pluginConfig": [{"name": plugin, "args": args}]}))
+/// A file with arguments of one plugin.
+pub(crate) fn args(plugin: &str, args: &Value) -> Config {
+    profiles(&json!([{"pluginConfig": [{"name": plugin, "args": args}]}]))
 }
 
 async fn label(rig: &Rig, node: &str, key: &str, value: &str) {
@@ -91,11 +92,7 @@ fn pods_with_needs_attract_as_much_as_their_profile_says() {
             let near = json!({"name": "InterPodAffinity", "args": {"hardPodAffinityWeight": weight}});
             json!({"schedulerName": name, "plugins": scores, "pluginConfig": [near]})
         };
-        let file = json!({
-            "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
-            "profiles": [profile("drawn", 100), profile("deaf", 0)],
-        });
-        let _scheduler = rig.scheduler(Config::read(&file.to_string()).unwrap());
+        let _scheduler = rig.scheduler(profiles(&json!([profile("drawn", 100), profile("deaf", 0)])));
         rig.pod("p", "1", json!({"schedulerName": "drawn"})).await;
         assert_eq!(rig.placed("p").await, "a");
         rig.pod("q", "1", json!({"schedulerName": "deaf"})).await;
@@ -107,7 +104,7 @@ fn pods_with_needs_attract_as_much_as_their_profile_says() {
 fn plugins_that_are_disabled_have_no_say() {
     run(63, |mut rig| async move {
         let off = json!({"multiPoint": {"disabled": [{"name": "NodeResourcesFit"}]}});
-        let _scheduler = rig.scheduler(config(&json!({"plugins": off})));
+        let _scheduler = rig.scheduler(profiles(&json!([{"plugins": off}])));
         rig.node("a", "1", &[]).await;
         rig.pod("huge", "50", json!({})).await;
         assert_eq!(rig.placed("huge").await, "a");

@@ -8,7 +8,10 @@ use windlass_api::{
 };
 use windlass_scheduler::Config;
 
-use crate::rig::{Rig, run};
+use crate::{
+    config,
+    rig::{Rig, run},
+};
 
 async fn create<T: Resource>(rig: &Rig, object: Value) {
     rig.client.create::<T>(&serde_json::from_value(object).unwrap()).await.unwrap();
@@ -139,11 +142,7 @@ fn a_pod_waits_for_its_claims() {
 #[test]
 fn claims_may_take_as_long_as_the_profile_says() {
     run(44, |mut rig| async move {
-        let file = json!({
-            "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
-            "profiles": [{"pluginConfig": [{"name": "VolumeBinding", "args": {"bindTimeoutSeconds": 5}}]}],
-        });
-        let _scheduler = rig.scheduler(Config::read(&file.to_string()).unwrap());
+        let _scheduler = rig.scheduler(config::args("VolumeBinding", &json!({"bindTimeoutSeconds": 5})));
         rig.node("a", "8", &[]).await;
         class(&rig, "made", "WaitForFirstConsumer").await;
         claim(&rig, "c", "made").await;
@@ -159,11 +158,8 @@ fn claims_may_take_as_long_as_the_profile_says() {
 #[test]
 fn a_profile_without_volume_binding_leaves_claims_alone() {
     run(45, |mut rig| async move {
-        let file = json!({
-            "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
-            "profiles": [{"plugins": {"multiPoint": {"disabled": [{"name": "VolumeBinding"}]}}}],
-        });
-        let _scheduler = rig.scheduler(Config::read(&file.to_string()).unwrap());
+        let off = json!({"multiPoint": {"disabled": [{"name": "VolumeBinding"}]}});
+        let _scheduler = rig.scheduler(config::profiles(&json!([{"plugins": off}])));
         rig.node("a", "8", &[]).await;
         class(&rig, "made", "WaitForFirstConsumer").await;
         claim(&rig, "c", "made").await;

@@ -19,7 +19,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::queue::{Entered, Queue};
+use crate::queue::{Entered, QUEUES, Queue};
 
 /// Figures of one scheduler. Clones count together.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +31,7 @@ struct Figures {
     attempts: Family<Outcome, Counter>,
     durations: Family<Outcome, Histogram>,
     algorithm: Histogram,
-    pending: Family<Waiting, Gauge<i64, AtomicI64>>,
+    pending: [Gauge<i64, AtomicI64>; 4],
     incoming: Family<Incoming, Counter>,
     tries: Histogram,
     spans: Family<Tries, Histogram>,
@@ -75,12 +75,13 @@ const TRIES: u32 = 16;
 impl Default for Figures {
     fn default() -> Self {
         let spans = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
+        let pending = Family::<Waiting, Gauge<i64, AtomicI64>>::default();
         let own = Self {
             registry: Mutex::new(Registry::with_prefix("scheduler")),
             attempts: Family::default(),
             durations: Family::new_with_constructor(spans),
             algorithm: spans(),
-            pending: Family::default(),
+            pending: QUEUES.map(|queue| pending.get_or_create_owned(&Waiting { queue })),
             incoming: Family::default(),
             tries: Histogram::new(exponential_buckets(1.0, 2.0, 5)),
             spans: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 2.0, 20))),
@@ -99,7 +100,7 @@ impl Default for Figures {
             "How long decisions took, however they ended",
             own.algorithm.clone(),
         );
-        registry.register("pending_pods", "Pods without a node, by what they wait for", own.pending.clone());
+        registry.register("pending_pods", "Pods without a node, by what they wait for", pending);
         registry.register(
             "queue_incoming_pods",
             "Pods that came to wait for something, by what brought them there",
@@ -170,8 +171,8 @@ impl Metrics {
 
     /// Takes over how many pods wait for what, and what brought them there since the last time.
     pub(crate) fn waiting(&self, queue: &mut Queue) {
-        for (queue, count) in queue.sizes() {
-            self.0.pending.get_or_create(&Waiting { queue }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        for (pending, count) in self.0.pending.iter().zip(queue.sizes()) {
+            pending.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         for Entered { queue, event, count } in queue.entered() {
             self.0.incoming.get_or_create(&Incoming { event, queue }).inc_by(count);

@@ -47,6 +47,9 @@ pub(crate) struct Entered {
     pub(crate) count: u64,
 }
 
+/// What pods wait for, as upstream calls its queues.
+pub(crate) const QUEUES: [&str; 4] = ["active", "backoff", "unschedulable", "gated"];
+
 const FAILED: &str = "ScheduleAttemptFailure";
 
 /// More important ones first, then those that have waited longer.
@@ -142,11 +145,9 @@ impl Queue {
         self.entries.get(key).map_or((0, None), |entry| (entry.attempts, entry.tried))
     }
 
-    /// How many pods wait for what, as upstream calls its queues.
-    pub(crate) fn sizes(&self) -> [(&'static str, usize); 4] {
-        let sizes = [self.active.len(), self.backoff.len(), self.parked.len(), self.gated];
-        let mut sizes = sizes.into_iter();
-        ["active", "backoff", "unschedulable", "gated"].map(|name| (name, sizes.next().unwrap_or_default()))
+    /// How many pods wait for each of [`QUEUES`].
+    pub(crate) fn sizes(&self) -> [usize; 4] {
+        [self.active.len(), self.backoff.len(), self.parked.len(), self.gated]
     }
 
     /// What came to wait since this was asked last.

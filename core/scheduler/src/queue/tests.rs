@@ -114,16 +114,15 @@ fn it_is_counted_how_many_wait_for_what_and_what_brought_them_there() {
         all.sort_unstable();
         all
     };
-    let sizes = |queue: &Queue| queue.sizes().map(|(_, size)| size);
     assert_eq!(entered(&mut queue), [("active", "UnscheduledPodAdd", 2), ("unschedulable", "UnscheduledPodAdd", 1)]);
-    assert_eq!(sizes(&queue), [2, 0, 0, 1]);
+    assert_eq!(queue.sizes(), [2, 0, 0, 1]);
     check(&mut queue, 0, "a b");
     queue.refused(&ObjectKey::new("ns", "a"), vec!["Fit"], seconds(0));
     queue.failed(&ObjectKey::new("ns", "b"), seconds(0));
-    assert_eq!(sizes(&queue), [0, 1, 1, 1]);
+    assert_eq!(queue.sizes(), [0, 1, 1, 1]);
     queue.changed(seconds(0), "NodeAdd", |_, _| true);
     queue.tick(seconds(1));
-    assert_eq!(sizes(&queue), [2, 0, 0, 1]);
+    assert_eq!(queue.sizes(), [2, 0, 0, 1]);
     let expect = [
         ("active", "BackoffComplete", 2),
         ("backoff", "NodeAdd", 1),
@@ -132,7 +131,7 @@ fn it_is_counted_how_many_wait_for_what_and_what_brought_them_there() {
     ];
     assert_eq!(entered(&mut queue), expect);
     queue.put(&important("c", 0), seconds(1));
-    assert_eq!((sizes(&queue), entered(&mut queue)), ([3, 0, 0, 0], vec![("active", "UnscheduledPodUpdate", 1)]));
+    assert_eq!((queue.sizes(), entered(&mut queue)), ([3, 0, 0, 0], vec![("active", "UnscheduledPodUpdate", 1)]));
     check(&mut queue, 3, "a b c");
     assert_eq!(queue.tries(&ObjectKey::new("ns", "a")), (2, Some(seconds(0))));
     assert_eq!(queue.tries(&ObjectKey::new("ns", "c")), (1, Some(seconds(3))));

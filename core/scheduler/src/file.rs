@@ -224,7 +224,7 @@ impl ProfileText {
         };
         let args = Args::of(self.plugin_config, &format!("{place}.pluginConfig"))?;
         let plugins = Resolved::of(&self.plugins, &format!("{place}.plugins"))?;
-        Ok(build::profile(&name, &plugins, args, sample))
+        Ok(build::profile(&name, &plugins, &args, sample))
     }
 }
 

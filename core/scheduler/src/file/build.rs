@@ -10,19 +10,19 @@ use crate::{
     profile::Profile,
 };
 
-pub(super) fn profile(name: &str, plugins: &Resolved, args: Args, sample: Option<usize>) -> Profile {
+pub(super) fn profile(name: &str, plugins: &Resolved, args: &Args, sample: Option<usize>) -> Profile {
     let mut framework = Framework::empty();
     for name in plugins.names(Point::PreFilter) {
-        framework = pre_filter(framework, name, &args);
+        framework = pre_filter(framework, name, args);
     }
     for name in plugins.names(Point::Filter) {
-        framework = filter(framework, name, &args);
+        framework = filter(framework, name, args);
     }
     for _ in plugins.names(Point::PostFilter) {
         framework = framework.post_filter(args.preemption);
     }
     for (weight, name) in plugins.scores() {
-        framework = score(framework, weight, name, &args);
+        framework = score(framework, weight, name, args);
     }
     framework = framework
         .gauge(TaintToleration)

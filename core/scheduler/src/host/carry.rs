@@ -90,11 +90,11 @@ impl Carry {
                 return Err(Failure::Refused(plugin.name(), said.join(", ")));
             }
         }
-        if let Some((within, stores, there)) = &self.volumes {
-            if stores.bind(&self.client, pod, there).await? {
-                let late = |_| Error::new(ErrorKind::Timeout, format!("binding volumes of pod {}: timed out", pod.key));
-                self.clock.timeout(*within, stores.bound(pod, there)).await.map_err(late)??;
-            }
+        if let Some((within, stores, there)) = &self.volumes
+            && stores.bind(&self.client, pod, there).await?
+        {
+            let late = |_| Error::new(ErrorKind::Timeout, format!("binding volumes of pod {}: timed out", pod.key));
+            self.clock.timeout(*within, stores.bound(pod, there)).await.map_err(late)??;
         }
         for plugin in &self.profile.pre_binds {
             guarded(plugin.name(), plugin.pre_bind(cycle, pod, node)).await?;

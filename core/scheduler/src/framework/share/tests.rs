@@ -387,8 +387,13 @@ impl windlass_kernel::scheduler::Filter for Counting {
         "Counting"
     }
 
-    fn filter(&self, _: &Cycle, _: &PodView, _: &windlass_kernel::scheduler::NodeView) -> crate::framework::Fit {
-        crate::framework::Fit::Yes
+    fn filter(
+        &self,
+        _: &Cycle,
+        _: &PodView,
+        _: &windlass_kernel::scheduler::NodeView,
+    ) -> windlass_kernel::scheduler::Fit {
+        windlass_kernel::scheduler::Fit::Yes
     }
 }
 

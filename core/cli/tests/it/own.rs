@@ -124,7 +124,7 @@ fn pods_are_scheduled_as_a_file_says() {
     let pod = |at: usize| {
         format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: p{at}}}\nspec: {{schedulerName: packed, \
-             containers: [{{name: c, image: i, resources: {{requests: {{cpu: 100m}}}}}}]}}\n---\n"
+             containers: [{{name: c, image: i, resources: {{requests: {{cpu: 2}}}}}}]}}\n---\n"
         )
     };
     let manifest = cluster.file("packed.yaml", &(0..6).map(pod).collect::<String>());

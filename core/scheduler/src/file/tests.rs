@@ -76,7 +76,9 @@ fn wrong_values_are_named_with_their_place() {
 /// What is wrong with what is said of plugins.
 #[track_caller]
 fn check_plugins(plugins: Value, expect: &str) {
-    check(&format!("profiles: [{{plugins: {plugins}}}]"), &format!("profiles[0].plugins.{expect}"));
+    let mut profiles = json!([{}]);
+    profiles[0]["plugins"] = plugins;
+    check(&format!("profiles: {profiles}"), &format!("profiles[0].plugins.{expect}"));
 }
 
 #[test]
@@ -161,8 +163,9 @@ fn plugins_are_enabled_and_disabled_as_upstream_does() {
 /// What is wrong with the arguments of a plugin.
 #[track_caller]
 fn check_args(name: &str, args: Value, expect: &str) {
-    let config = json!([{"name": name, "args": args}]);
-    check(&format!("profiles: [{{pluginConfig: {config}}}]"), &format!("profiles[0].pluginConfig[0].{expect}"));
+    let mut profiles = json!([{"pluginConfig": [{"name": name}]}]);
+    profiles[0]["pluginConfig"][0]["args"] = args;
+    check(&format!("profiles: {profiles}"), &format!("profiles[0].pluginConfig[0].{expect}"));
 }
 
 #[test]

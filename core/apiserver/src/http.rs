@@ -25,5 +25,6 @@ pub use self::{
     body::{Asked, Body, asked, empty, full, status},
     handler::{Issuer, Parts, Server},
     health::{Check, StoreCheck},
+    metrics::Meter,
     upgrade::{Connect, Connecting, Held, NoSessions},
 };

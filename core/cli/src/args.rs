@@ -70,6 +70,9 @@ pub(crate) struct Up {
     /// What nodes and pods do, with --runtime fake: simulations and KWOK's stages, as docs/guide/simulation.md says.
     #[arg(long, value_name = "FILE")]
     pub(crate) simulate: Vec<PathBuf>,
+    /// How pods are scheduled: upstream's KubeSchedulerConfiguration, as docs/guide/scheduler-configuration.md says.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scheduler_config: Option<PathBuf>,
     /// Also write an administrator's kubeconfig there (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,

@@ -1,6 +1,11 @@
 //! `windlass up`: opens the data directory, assembles the cluster, serves it, and waits to be told to end.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,6 +15,7 @@ use windlass::{
     kernel::{Clock, Error, ErrorKind, Spawn},
     real::{ContainerNode, Services, primary_address, socket_note},
     rim::{SystemClock, TokioSpawn},
+    scheduler,
     serve::{self, Https, Pki, RequestSigner},
     simulate::Simulation,
     store::DiskStore,
@@ -40,6 +46,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     let simulation = simulation(&up.simulate)?;
     // What is wrong with them is told before anything starts.
     simulation.nodes(up.nodes)?;
+    let scheduling = scheduling(up.scheduler_config.as_deref())?;
     if !fake && !nix::unistd::geteuid().is_root() {
         let message = "real containers need root: use sudo, or --runtime fake";
         return Err(Error::new(ErrorKind::Unavailable, message).into());
@@ -66,7 +73,8 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         .keys(Arc::clone(&keys) as _)
         .root_certificate(&pki.authority.pem().certificate)
         .signer(Arc::new(RequestSigner::new(&pki)?))
-        .authenticator(Arc::clone(&authenticator));
+        .authenticator(Arc::clone(&authenticator))
+        .scheduling(scheduling);
     if let Some(node) = &node {
         builder = builder.reached_at((address, up.listen.port()).into());
         if let Some(ranges) = node.pod_ranges()? {
@@ -113,6 +121,13 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     cluster.shut_down().await;
     store.close().await?;
     Ok(())
+}
+
+/// How pods are scheduled, as a file says, or as usual.
+fn scheduling(file: Option<&Path>) -> Result<scheduler::Config> {
+    let Some(file) = file else { return Ok(scheduler::Config::default()) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    scheduler::Config::read(&text).with_context(|| format!("cannot schedule as {} says", file.display()))
 }
 
 /// What files say is to be simulated.

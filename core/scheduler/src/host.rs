@@ -10,6 +10,8 @@ mod facts;
 mod hint;
 mod report;
 mod storage;
+mod tasks;
+mod turn;
 mod views;
 
 use std::{
@@ -23,28 +25,14 @@ use std::{
 };
 
 use futures::{FutureExt, select_biased};
-use windlass_client::{
-    Informers,
-    events::{Recorder, Severity},
-};
-use windlass_kernel::{
-    Clock, Identity, Result, Spawn, SpawnExt, Stop, Task,
-    controller::ObjectKey,
-    scheduler::{Change, Cycle, Decision, Explanation, Fit, Nowhere, Placement, PodView, Turn},
-};
+use windlass_client::{Informers, events::Recorder};
+use windlass_kernel::{Clock, Identity, Result, Spawn, Stop, Task, controller::ObjectKey, scheduler::Change};
 
 pub use self::explain::{Explaining, Questions};
-use self::{
-    apart::{Guard, Heard, Job, decide},
-    carry::{Carried, Carry, Ended},
-    facts::Facts,
-    hint::{Hint, Hints},
-    report::{Report, Reporter, reference},
-    storage::Changes,
-    views::Views,
-};
+use self::{apart::Guard, carry::Ended, facts::Facts, hint::Hints, report::Reporter, storage::Changes, views::Views};
 use crate::{
-    framework::{Faults, fault},
+    framework::fault,
+    metrics::{Attempts, Metrics},
     plugins::volumes,
     profile::Profile,
     queue::{Patience, Queue},
@@ -82,19 +70,27 @@ pub struct Host {
     informers: Informers,
     config: Config,
     questions: Option<Questions>,
+    metrics: Metrics,
 }
 
 impl Host {
     /// A host over `informers`, which act as [`identity`].
     #[must_use]
     pub fn new(informers: &Informers, config: Config) -> Self {
-        Self { informers: informers.clone(), config, questions: None }
+        Self { informers: informers.clone(), config, questions: None, metrics: Metrics::default() }
     }
 
     /// Answers the questions of an [`Explaining`].
     #[must_use]
     pub fn answering(mut self, questions: Questions) -> Self {
         self.questions = Some(questions);
+        self
+    }
+
+    /// Counts what it does there.
+    #[must_use]
+    pub fn counting(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
         self
     }
 
@@ -108,7 +104,7 @@ impl Host {
         let facts = Facts::new(&self.informers);
         views.synced().await;
         facts.synced().await;
-        let mut own = Loop::new(&self.informers, self.config, views, facts);
+        let mut own = Loop::new(&self.informers, self.config, views, facts, self.metrics);
         own.questions = self.questions;
         own.run().await;
     }
@@ -129,6 +125,10 @@ struct Loop {
     snapshot: Arc<Snapshot>,
     hints: Hints,
     questions: Option<Questions>,
+    metrics: Metrics,
+    attempts: BTreeMap<Arc<str>, Attempts>,
+    /// When the turn began that is under way.
+    began: Duration,
     limit: Duration,
     guards: BTreeMap<Arc<str>, Guard>,
     tasks: BTreeMap<u64, Task>,
@@ -137,8 +137,9 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(informers: &Informers, config: Config, views: Views, facts: Facts) -> Self {
+    fn new(informers: &Informers, config: Config, views: Views, facts: Facts, metrics: Metrics) -> Self {
         let parts = informers.parts();
+        let attempts = config.profiles.iter().map(|own| (Arc::clone(&own.name), metrics.of(&own.name))).collect();
         let profiles = config.profiles.into_iter().map(|profile| {
             let recorder = Recorder::start(parts, &profile.name, "");
             (Arc::clone(&profile.name), (Arc::new(profile), recorder))
@@ -156,6 +157,9 @@ impl Loop {
             snapshot: Arc::default(),
             hints: Hints::default(),
             questions: None,
+            metrics,
+            attempts,
+            began: Duration::ZERO,
             limit: config.limit,
             guards: BTreeMap::new(),
             tasks: BTreeMap::new(),
@@ -167,8 +171,10 @@ impl Loop {
     async fn run(mut self) {
         loop {
             self.catch_up();
-            self.queue.tick(self.clock.uptime());
-            match self.queue.pop() {
+            let now = self.clock.uptime();
+            self.queue.tick(now);
+            self.metrics.waiting(&mut self.queue);
+            match self.queue.pop(now) {
                 Some(pod) => {
                     self.turn(pod).await;
                     yield_now().await;
@@ -258,197 +264,30 @@ impl Loop {
         };
         wake(&mut self.queue, &self.profiles, now, &change);
     }
-
-    /// Gives a pod its turn.
-    async fn turn(&mut self, pod: Arc<PodView>) {
-        let Some((profile, recorder)) = self.profiles.get(&*pod.scheduler).cloned() else { return };
-        let span = tracing::debug_span!("scheduler.turn", pod = %pod.key);
-        let mut cycle = Cycle::new();
-        self.facts.tell(&mut cycle, &pod);
-        if !profile.trusted {
-            return tracing::Instrument::instrument(self.watched(profile, recorder, pod, cycle), span).await;
-        }
-        let turn = Turn { pod: &pod, nodes: self.snapshot.nodes(), cycle: &mut cycle, entropy: self.entropy.as_ref() };
-        let decided = tracing::Instrument::instrument(decide(profile.scheduler.as_ref(), turn), span).await;
-        match decided {
-            Ok(Decision::Place(placement)) => self.place(profile, recorder, pod, cycle, &placement),
-            Ok(Decision::Nowhere(nowhere)) => {
-                let hint = if nowhere.preemption.is_some() { Hint::Found(None) } else { self.hint(&profile, &pod) };
-                self.nowhere(&recorder, &pod, *nowhere, hint);
-            }
-            Err(error) => self.no_turn(&recorder, &pod, error.to_string()),
-        }
-    }
-
-    /// Gives a pod a turn that may do anything, apart from this task.
-    async fn watched(&mut self, profile: Arc<Profile>, recorder: Recorder, pod: Arc<PodView>, cycle: Cycle) {
-        let hint = self.hints.allows(self.snapshot.nodes().len(), self.clock.uptime());
-        let (scheduler, snapshot) = (Arc::clone(&profile.scheduler), Arc::clone(&self.snapshot));
-        let job = Job { scheduler, snapshot, pod: Arc::clone(&pod), cycle, entropy: Arc::clone(&self.entropy), hint };
-        let guard = self.guards.entry(Arc::clone(&profile.name)).or_default();
-        match guard.turn(job, &profile.name, self.limit, (self.clock.as_ref(), &self.spawn)).await {
-            Heard::Stopped(said) => self.no_turn(&recorder, &pod, said),
-            Heard::Done(done) => match done.decided {
-                Ok(Decision::Place(placement)) => self.place(profile, recorder, pod, done.cycle, &placement),
-                Ok(Decision::Nowhere(nowhere)) => {
-                    let hint = if hint { Hint::Found(done.remedy) } else { Hint::AsBefore };
-                    self.nowhere(&recorder, &pod, *nowhere, hint);
-                }
-                Err(error) => self.no_turn(&recorder, &pod, error.to_string()),
-            },
-        }
-    }
-
-    /// Something failed that has nothing to do with the pod.
-    fn no_turn(&mut self, recorder: &Recorder, pod: &Arc<PodView>, said: String) {
-        tracing::error!(pod = %pod.key, %said, "a pod could not have its turn, trying again");
-        self.queue.failed(&pod.key, self.clock.uptime());
-        self.report(Report::failure(pod, "SchedulerError", said, None), recorder);
-    }
-
-    /// Counts the pod in at its node and lets it go there.
-    fn place(
-        &mut self,
-        profile: Arc<Profile>,
-        recorder: Recorder,
-        pod: Arc<PodView>,
-        mut cycle: Cycle,
-        placement: &Placement,
-    ) {
-        for fault in cycle.get::<Faults>().into_iter().flat_map(|Faults(faults)| faults) {
-            tracing::warn!(pod = %pod.key, %fault, "a score is left out");
-            let said = format!("{fault}; the node was chosen without it");
-            recorder.event_on(reference(&pod), Severity::Warning, "PluginFailed", said);
-        }
-        for plugin in &profile.reserves {
-            let reserve = AssertUnwindSafe(|| plugin.reserve(&mut cycle, &pod, &placement.node));
-            let fit = match catch_unwind(reserve) {
-                Ok(fit) => fit,
-                Err(panic) => {
-                    carry::unreserve(&profile, &cycle, &pod, &placement.node);
-                    return self.no_turn(&recorder, &pod, fault(plugin.name(), panic.as_ref()).to_string());
-                }
-            };
-            if let Fit::No(reasons) | Fit::Never(reasons) = fit {
-                carry::unreserve(&profile, &cycle, &pod, &placement.node);
-                let reason = reasons.as_slice().first().cloned();
-                let overall = reason.map(|reason| (plugin.name(), reason));
-                let explanation = Explanation { nodes: self.snapshot.nodes().len(), overall, ..Explanation::default() };
-                let nowhere = Nowhere { explanation, preemption: None };
-                return self.nowhere(&recorder, &pod, nowhere, Hint::Found(None));
-            }
-        }
-        Arc::make_mut(&mut self.snapshot).assume(&pod, &placement.node);
-        let node = self.snapshot.nodes().get(&placement.node).filter(|_| !pod.claims.is_empty()).cloned();
-        let carry = Carry {
-            volumes: node.map(|node| (self.facts.stores().clone(), node)),
-            profile,
-            recorder,
-            client: self.reporter.client().clone(),
-            clock: Arc::clone(&self.clock),
-            pod,
-            node: Arc::clone(&placement.node),
-            cycle,
-        };
-        self.start("scheduler.bind", async move { Some(carry.run().await) });
-    }
-
-    fn nowhere(&mut self, recorder: &Recorder, pod: &Arc<PodView>, nowhere: Nowhere, hint: Hint) {
-        let Nowhere { explanation, preemption } = nowhere;
-        let (message, by) = (hint.extend(explanation.to_string(), pod), explanation.plugins());
-        tracing::debug!(pod = %pod.key, %message, "a pod fits nowhere");
-        let now = self.clock.uptime();
-        self.queue.refused(&pod.key, by, now);
-        let mut released = Vec::new();
-        if let Some(preemption) = &preemption {
-            self.facts.nominate(&pod.key, Some(&preemption.node), Some(pod));
-            // They may find another place, and would wait for this one in vain.
-            released = self.facts.outrank(pod, &preemption.node);
-            released.iter().for_each(|other| self.queue.again(&other.key, now));
-        } else if self.waits_in_vain(pod) {
-            self.facts.nominate(&pod.key, None, None);
-            released.push(Arc::clone(pod));
-        }
-        self.report(Report::failure(pod, "Unschedulable", message, preemption).releasing(released), recorder);
-    }
-
-    /// Whether room was made for a pod that fits nowhere, and nobody is leaving there any more.
-    fn waits_in_vain(&self, pod: &PodView) -> bool {
-        let Some(node) = pod.nominated.as_ref().filter(|_| pod.preempts) else { return false };
-        let leaves = |other: &Arc<PodView>| other.terminating && other.priority < pod.priority;
-        !self.snapshot.nodes().get(node).is_some_and(|node| node.pods().iter().any(leaves))
-    }
-
-    /// What would help a pod, if it may be looked for now.
-    fn hint(&mut self, profile: &Profile, pod: &Arc<PodView>) -> Hint {
-        let nodes = self.snapshot.nodes();
-        if !self.hints.allows(nodes.len(), self.clock.uptime()) {
-            return Hint::AsBefore;
-        }
-        let mut cycle = Cycle::new();
-        self.facts.tell(&mut cycle, pod);
-        Hint::of(profile.scheduler.as_ref(), Turn { pod, nodes, cycle: &mut cycle, entropy: self.entropy.as_ref() })
-    }
-
-    fn report(&mut self, report: Report, recorder: &Recorder) {
-        let (reporter, recorder) = (Arc::clone(&self.reporter), recorder.clone());
-        self.start("scheduler.report", async move {
-            reporter.run(report, &recorder).await;
-            None
-        });
-    }
-
-    /// Starts a task; what it ends with comes back to this one.
-    fn start(&mut self, name: &'static str, work: impl Future<Output = Option<Carried>> + Send + 'static) {
-        self.started += 1;
-        let (task, sender) = (self.started, self.ended.0.clone());
-        let work = async move {
-            let carried = work.await;
-            // Nobody listens any more: the host has ended.
-            let _ = sender.send(Ended { task, carried }).await;
-        };
-        self.tasks.insert(task, self.spawn.spawn(name, work));
-    }
-
-    fn task_ended(&mut self, ended: Ended) {
-        self.tasks.remove(&ended.task);
-        let Some(Carried { pod, profile, cycle, node, recorder, failure }) = ended.carried else { return };
-        let now = self.clock.uptime();
-        let Some(failure) = failure else {
-            self.queue.remove(&pod.key);
-            return;
-        };
-        carry::unreserve(&profile, &cycle, &pod, &node);
-        if Arc::make_mut(&mut self.snapshot).forget(&pod) {
-            wake(&mut self.queue, &self.profiles, now, &Change::PodGone(&pod));
-        }
-        if self.queue.get(&pod.key).is_none_or(|now| now.uid != pod.uid) {
-            return;
-        }
-        match failure {
-            carry::Failure::Refused(plugin, reason) => {
-                self.queue.refused(&pod.key, vec![plugin], now);
-                self.report(Report::failure(&pod, "Unschedulable", reason, None), &recorder);
-            }
-            carry::Failure::Broken(error) => {
-                tracing::warn!(pod = %pod.key, %node, %error, "a pod was not bound, trying again");
-                self.queue.failed(&pod.key, now);
-                let message = format!("binding rejected: {error}");
-                self.report(Report::failure(&pod, "SchedulerError", message, None), &recorder);
-            }
-        }
-    }
 }
 
 type Profiles = BTreeMap<Arc<str>, (Arc<Profile>, Recorder)>;
 
 fn wake(queue: &mut Queue, profiles: &Profiles, now: Duration, change: &Change<'_>) {
-    queue.changed(now, |pod, by| {
+    queue.changed(now, event(change), |pod, by| {
         profiles.get(&*pod.scheduler).is_some_and(|(profile, _)| {
             // When in doubt, another turn: it names the plugin that panics.
             catch_unwind(AssertUnwindSafe(|| profile.scheduler.helped_by(pod, by, change))).unwrap_or(true)
         })
     });
+}
+
+/// What a change is called where pods are counted that it wakes.
+fn event(change: &Change<'_>) -> &'static str {
+    match change {
+        Change::NodeAdded(_) => "NodeAdd",
+        Change::NodeChanged { .. } => "NodeUpdate",
+        Change::PodPlaced(_) => "AssignedPodAdd",
+        Change::PodChanged { .. } => "AssignedPodUpdate",
+        Change::PodGone(_) => "AssignedPodDelete",
+        // Upstream has a name for each kind of claims, volumes and classes.
+        Change::Other(_) => "StorageUpdate",
+    }
 }
 
 /// What ends a rest.

@@ -67,12 +67,15 @@
 //! # What it does not do
 //!
 //! Dynamic resources and groups of pods have no plugins yet; a pod that uses them is placed without regard to them.
-//! The capacity of storage and the limits of volumes per node are not looked at. Extenders are a trait without an HTTP implementation.
+//! Extenders are a trait without an HTTP implementation.
 
 mod classes;
 mod explained;
+#[cfg(feature = "file")]
+mod file;
 mod framework;
 mod host;
+mod metrics;
 pub mod plugins;
 mod profile;
 mod queue;
@@ -84,6 +87,7 @@ pub use self::{
     explained::Explained,
     framework::{Faults, Framework, Watch},
     host::{Config, Explaining, Host, Questions, identity},
+    metrics::Metrics,
     profile::{DEFAULT_NAME, Profile},
     queue::Patience,
 };

@@ -17,54 +17,56 @@ pub(crate) mod volumes;
 pub use self::{
     balance::NodeResourcesBalancedAllocation,
     crashed::CrashedBefore,
-    fit::{FitScoring, NodeResourcesFit},
+    fit::{FitIgnoring, FitScoring, NodeResourcesFit},
     images::ImageLocality,
     near::InterPodAffinity,
     node_affinity::NodeAffinity,
     nodes::{NodeName, NodeUnschedulable},
     packing::Packing,
     ports::NodePorts,
-    preemption::{BandedPreemption, DefaultPreemption},
+    preemption::{BandedPreemption, DefaultPreemption, Enough},
     spread::{PodTopologySpread, Spreading},
     taints::TaintToleration,
-    volumes::{VolumeBinding, VolumeRestrictions, VolumeZone},
+    volumes::{NodeVolumeLimits, VolumeBinding, VolumeRestrictions, VolumeZone},
 };
-pub(crate) use self::{crashed::Crashes, spread::Domains};
+pub(crate) use self::{crashed::Crashes, spread::Usual};
 use crate::framework::Framework;
 
 /// Upstream's default plugins in their order, with their weights.
 pub(crate) fn default_framework() -> Framework {
     Framework::empty()
-        .pre_filter(NodeAffinity)
+        .pre_filter(NodeAffinity::default())
         .pre_filter(NodePorts)
         .pre_filter(VolumeRestrictions)
+        .pre_filter(NodeVolumeLimits)
         .pre_filter(VolumeBinding)
         .pre_filter(VolumeZone)
         .pre_filter(PodTopologySpread)
-        .pre_filter(InterPodAffinity)
+        .pre_filter(InterPodAffinity::default())
         .filter(NodeUnschedulable)
         .filter(NodeName)
         .filter(TaintToleration)
-        .filter(NodeAffinity)
+        .filter(NodeAffinity::default())
         .filter(NodePorts)
         .filter(NodeResourcesFit)
         .filter(VolumeRestrictions)
+        .filter(NodeVolumeLimits)
         .filter(VolumeBinding)
         .filter(VolumeZone)
         .filter(PodTopologySpread)
-        .filter(InterPodAffinity)
-        .post_filter(DefaultPreemption)
+        .filter(InterPodAffinity::default())
+        .post_filter(DefaultPreemption::default())
         .score(3, TaintToleration)
-        .score(2, NodeAffinity)
-        .score(2, PodTopologySpread)
-        .score(2, InterPodAffinity)
+        .score(2, NodeAffinity::default())
         .score(1, NodeResourcesFit)
-        .score(1, NodeResourcesBalancedAllocation)
+        .score(2, PodTopologySpread)
+        .score(2, InterPodAffinity::default())
+        .score(1, NodeResourcesBalancedAllocation::default())
         .score(1, ImageLocality)
         .gauge(TaintToleration)
-        .gauge(NodeAffinity)
+        .gauge(NodeAffinity::default())
         .gauge(PodTopologySpread)
-        .gauge(InterPodAffinity)
+        .gauge(InterPodAffinity::default())
         .gauge(ImageLocality)
 }
 

@@ -1,6 +1,6 @@
 //! A profile: the scheduler that answers to a name, and what happens between its decision and the binding.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use windlass_kernel::{
     Scheduler,
@@ -12,6 +12,9 @@ use crate::framework::Framework;
 /// The name that pods ask for unless told otherwise.
 pub const DEFAULT_NAME: &str = "default-scheduler";
 
+/// How long claims may take to get their volumes, unless told otherwise: upstream's default of `bindTimeoutSeconds`.
+pub(crate) const BIND_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// What answers to a `schedulerName`.
 #[derive(Clone, Debug)]
 pub struct Profile {
@@ -22,6 +25,8 @@ pub struct Profile {
     pub(crate) pre_binds: Vec<Arc<dyn PreBind>>,
     pub(crate) binds: Vec<Arc<dyn Bind>>,
     pub(crate) trusted: bool,
+    /// `None` where somebody else sees to volumes.
+    pub(crate) volumes_within: Option<Duration>,
 }
 
 impl Default for Profile {
@@ -42,6 +47,7 @@ impl Profile {
             pre_binds: Vec::new(),
             binds: Vec::new(),
             trusted: false,
+            volumes_within: Some(BIND_TIMEOUT),
         }
     }
 
@@ -53,6 +59,14 @@ impl Profile {
     #[must_use]
     pub const fn trusted(mut self) -> Self {
         self.trusted = true;
+        self
+    }
+
+    /// How long the claims of a pod may take to get their volumes before it is given another turn: ten minutes unless
+    /// told otherwise. With `None` pods are bound whether they have their volumes or not.
+    #[must_use]
+    pub const fn volumes_within(mut self, timeout: Option<Duration>) -> Self {
+        self.volumes_within = timeout;
         self
     }
 

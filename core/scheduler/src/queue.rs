@@ -37,6 +37,21 @@ impl Patience {
     }
 }
 
+/// Pods that came to wait for something, since that was asked last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entered {
+    /// What they wait for, as upstream calls its queues.
+    pub(crate) queue: &'static str,
+    /// What brought them there, as upstream calls it.
+    pub(crate) event: &'static str,
+    pub(crate) count: u64,
+}
+
+/// What pods wait for, as upstream calls its queues.
+pub(crate) const QUEUES: [&str; 4] = ["active", "backoff", "unschedulable", "gated"];
+
+const FAILED: &str = "ScheduleAttemptFailure";
+
 /// More important ones first, then those that have waited longer.
 type Rank = (Reverse<i32>, u64, ObjectKey);
 
@@ -58,6 +73,8 @@ struct Entry {
     pod: Arc<PodView>,
     place: Place,
     attempts: u32,
+    /// When its first turn began.
+    tried: Option<Duration>,
     /// The end of its back-off.
     rested: Duration,
     order: u64,
@@ -71,7 +88,9 @@ pub(crate) struct Queue {
     active: BTreeSet<Rank>,
     backoff: BTreeSet<(Duration, ObjectKey)>,
     parked: BTreeSet<(Duration, ObjectKey)>,
+    gated: usize,
     order: u64,
+    entered: Vec<Entered>,
 }
 
 impl Queue {
@@ -82,7 +101,9 @@ impl Queue {
             active: BTreeSet::new(),
             backoff: BTreeSet::new(),
             parked: BTreeSet::new(),
+            gated: 0,
             order: 0,
+            entered: Vec::new(),
         }
     }
 
@@ -92,9 +113,11 @@ impl Queue {
         let Some(entry) = known else {
             self.remove(&pod.key);
             self.order += 1;
-            let entry = Entry { pod: Arc::clone(pod), place: Place::Away, attempts: 0, rested: now, order: self.order };
-            self.entries.insert(pod.key.clone(), entry);
-            self.wake(&pod.key, now);
+            let (pod, order) = (Arc::clone(pod), self.order);
+            let key = pod.key.clone();
+            let entry = Entry { pod, place: Place::Away, attempts: 0, tried: None, rested: now, order };
+            self.entries.insert(key.clone(), entry);
+            self.wake(&key, now, "UnscheduledPodAdd");
             return;
         };
         let before = std::mem::replace(&mut entry.pod, Arc::clone(pod));
@@ -102,7 +125,7 @@ impl Queue {
             Place::Away => {}
             Place::Active(_) | Place::Backoff(_) if before.priority == pod.priority && pod.gates.is_empty() => {}
             Place::Parked(..) if !differs(&before, pod) => {}
-            _ => self.wake(&pod.key, now),
+            _ => self.wake(&pod.key, now, "UnscheduledPodUpdate"),
         }
     }
 
@@ -117,12 +140,28 @@ impl Queue {
         self.entries.get(key).map(|entry| &entry.pod)
     }
 
+    /// How many turns a pod has had, and when the first one began.
+    pub(crate) fn tries(&self, key: &ObjectKey) -> (u32, Option<Duration>) {
+        self.entries.get(key).map_or((0, None), |entry| (entry.attempts, entry.tried))
+    }
+
+    /// How many pods wait for each of [`QUEUES`].
+    pub(crate) fn sizes(&self) -> [usize; 4] {
+        [self.active.len(), self.backoff.len(), self.parked.len(), self.gated]
+    }
+
+    /// What came to wait since this was asked last.
+    pub(crate) fn entered(&mut self) -> impl Iterator<Item = Entered> {
+        self.entered.drain(..)
+    }
+
     /// The next pod. It stays away until something is said about it.
-    pub(crate) fn pop(&mut self) -> Option<Arc<PodView>> {
+    pub(crate) fn pop(&mut self, now: Duration) -> Option<Arc<PodView>> {
         let (_, _, key) = self.active.pop_first()?;
         let entry = self.entries.get_mut(&key)?;
         entry.place = Place::Away;
         entry.attempts += 1;
+        entry.tried.get_or_insert(now);
         Some(Arc::clone(&entry.pod))
     }
 
@@ -132,39 +171,45 @@ impl Queue {
         entry.rested = now.saturating_add(self.patience.after(entry.attempts));
         entry.place = Place::Parked(now, by);
         self.parked.insert((now, key.clone()));
+        self.enters("unschedulable", FAILED);
     }
 
     /// Something failed that has nothing to do with the pod: it is tried again after a while.
     pub(crate) fn failed(&mut self, key: &ObjectKey, now: Duration) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.rested = now.saturating_add(self.patience.after(entry.attempts));
-        self.wake(key, now);
+        self.wake(key, now, FAILED);
     }
 
     /// Wakes a pod if it is parked: something else than a change of the cluster may help it.
     pub(crate) fn again(&mut self, key: &ObjectKey, now: Duration) {
         if self.entries.get(key).is_some_and(|entry| matches!(entry.place, Place::Parked(..))) {
-            self.wake(key, now);
+            self.wake(key, now, "ForceActivate");
         }
     }
 
-    /// Wakes the parked pods that a change may help.
-    pub(crate) fn changed(&mut self, now: Duration, helps: impl Fn(&PodView, &[&'static str]) -> bool) {
+    /// Wakes the parked pods that a change may help; `event` is what the change is called.
+    pub(crate) fn changed(
+        &mut self,
+        now: Duration,
+        event: &'static str,
+        helps: impl Fn(&PodView, &[&'static str]) -> bool,
+    ) {
         let helped: Vec<_> = self.parked.iter().filter(|(_, key)| self.is_helped(key, &helps)).cloned().collect();
-        helped.iter().for_each(|(_, key)| self.wake(key, now));
+        helped.iter().for_each(|(_, key)| self.wake(key, now, event));
     }
 
     /// Wakes what has waited long enough.
     pub(crate) fn tick(&mut self, now: Duration) {
         while let Some((end, key)) = self.backoff.first().cloned().filter(|(end, _)| *end <= now) {
             self.backoff.remove(&(end, key.clone()));
-            self.activate(&key);
+            self.activate(&key, "BackoffComplete");
         }
         while let Some((since, key)) = self.parked.first().cloned() {
             if since.saturating_add(self.patience.unhelped) > now {
                 break;
             }
-            self.wake(&key, now);
+            self.wake(&key, now, "UnschedulableTimeout");
         }
     }
 
@@ -181,24 +226,36 @@ impl Queue {
     }
 
     /// Lets a pod have another turn, once it has rested and nothing outside must happen first.
-    fn wake(&mut self, key: &ObjectKey, now: Duration) {
+    fn wake(&mut self, key: &ObjectKey, now: Duration, event: &'static str) {
         self.leave(key);
         let Some(entry) = self.entries.get_mut(key) else { return };
         if !entry.pod.gates.is_empty() {
             entry.place = Place::Gated;
+            self.gated += 1;
+            self.enters("unschedulable", event);
         } else if entry.rested > now {
             entry.place = Place::Backoff(entry.rested);
             self.backoff.insert((entry.rested, key.clone()));
+            self.enters("backoff", event);
         } else {
-            self.activate(key);
+            self.activate(key, event);
         }
     }
 
-    fn activate(&mut self, key: &ObjectKey) {
+    /// Counts a pod that comes to wait.
+    fn enters(&mut self, queue: &'static str, event: &'static str) {
+        match self.entered.iter_mut().find(|own| own.queue == queue && own.event == event) {
+            Some(own) => own.count += 1,
+            None => self.entered.push(Entered { queue, event, count: 1 }),
+        }
+    }
+
+    fn activate(&mut self, key: &ObjectKey, event: &'static str) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let rank = (Reverse(entry.pod.priority), entry.order, key.clone());
         entry.place = Place::Active(rank.clone());
         self.active.insert(rank);
+        self.enters("active", event);
     }
 
     /// Takes a pod from where it waits.
@@ -208,7 +265,8 @@ impl Queue {
             Place::Active(rank) => drop(self.active.remove(&rank)),
             Place::Backoff(end) => drop(self.backoff.remove(&(end, key.clone()))),
             Place::Parked(since, _) => drop(self.parked.remove(&(since, key.clone()))),
-            Place::Gated | Place::Away => {}
+            Place::Gated => self.gated -= 1,
+            Place::Away => {}
         }
     }
 }

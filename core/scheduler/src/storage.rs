@@ -1,7 +1,8 @@
-//! What the scheduler sees of claims, volumes and storage classes, and which volume a claim would get on a node.
+//! What the scheduler sees of claims, volumes, storage classes and drivers, and which volume a claim would get on a node.
 //!
 //! Pure: `host::storage` follows the API and writes decisions down.
 
+pub mod csi;
 pub(crate) mod views;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -11,12 +12,13 @@ use windlass_kernel::{
     scheduler::{NodeView, PodView},
 };
 
+use self::csi::{Attachment, Capacity, Driver, Limits};
 pub use self::views::{Claim, Class, Volume};
 
 /// Who provisions nothing.
 const NOBODY: &str = "kubernetes.io/no-provisioner";
 
-/// A fact from the host: all claims, volumes and storage classes.
+/// A fact from the host: all claims, volumes, storage classes, and what drivers say.
 #[derive(Clone, Debug, Default)]
 pub struct Storage {
     /// The claims.
@@ -25,6 +27,14 @@ pub struct Storage {
     pub volumes: BTreeMap<String, Arc<Volume>>,
     /// The storage classes, by name.
     pub classes: BTreeMap<String, Arc<Class>>,
+    /// The drivers, by name.
+    pub drivers: BTreeMap<String, Arc<Driver>>,
+    /// How much room there is for volumes, and where.
+    pub capacities: BTreeMap<ObjectKey, Arc<Capacity>>,
+    /// How many volumes nodes take, by node.
+    pub limits: BTreeMap<String, Arc<Limits>>,
+    /// The volumes that are attached to nodes: by node, and by the attachment's name.
+    pub attachments: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// The same, as a turn remembers it.
@@ -35,6 +45,7 @@ pub struct Stored(pub Arc<Storage>);
 pub(crate) mod reason {
     pub(crate) const CONFLICT: &str = "node(s) didn't match PersistentVolume's node affinity";
     pub(crate) const NO_MATCH: &str = "node(s) didn't find available persistent volumes to bind";
+    pub(crate) const NO_ROOM: &str = "node(s) did not have enough free storage";
     pub(crate) const NO_VOLUME: &str = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
     pub(crate) const UNBOUND: &str = "pod has unbound immediate PersistentVolumeClaims";
 }
@@ -112,26 +123,26 @@ impl Storage {
             }
         }
         let plan = self.found(&claimed.waiting, node);
-        if plan.is_none() {
-            reasons.push(reason::NO_MATCH);
+        if let Err(reason) = &plan {
+            reasons.push(*reason);
         }
         if !there {
             reasons.push(reason::NO_VOLUME);
         }
         match plan {
-            Some(plan) if reasons.is_empty() => Ok(plan),
+            Ok(plan) if reasons.is_empty() => Ok(plan),
             _ => Err(reasons),
         }
     }
 
     /// A volume for each claim, or that one can be provisioned on the node. The smallest claims choose first.
-    fn found(&self, waiting: &[Arc<Claim>], node: &NodeView) -> Option<Plan> {
+    fn found(&self, waiting: &[Arc<Claim>], node: &NodeView) -> Result<Plan, &'static str> {
         let mut plan = Plan::default();
         let mut waiting: Vec<_> = waiting.iter().collect();
         waiting.sort_by_key(|claim| claim.size);
         for claim in waiting {
             match &claim.selected {
-                Some(selected) if *selected != *node.name => return None,
+                Some(selected) if *selected != *node.name => return Err(reason::NO_MATCH),
                 Some(_) => {}
                 None => {
                     if let Some(volume) = self.best(claim, node, &plan.bind) {
@@ -140,12 +151,10 @@ impl Storage {
                     }
                 }
             }
-            if !self.provisions(claim, node) {
-                return None;
-            }
+            self.provisions(claim, node)?;
             plan.provision.push(Arc::clone(claim));
         }
-        Some(plan)
+        Ok(plan)
     }
 
     /// The smallest volume that suits a claim and can be used on a node: one that is for the claim comes first.
@@ -157,9 +166,34 @@ impl Storage {
         self.volumes.values().filter(suits).min_by_key(rank).map(Arc::clone)
     }
 
-    fn provisions(&self, claim: &Claim, node: &NodeView) -> bool {
-        let class = claim.class.as_ref().and_then(|name| self.classes.get(name));
-        class.is_some_and(|class| !class.provisioner.is_empty() && class.provisioner != NOBODY && class.allows(node))
+    /// Whether a volume can be made for a claim on a node, as far as is told.
+    fn provisions(&self, claim: &Claim, node: &NodeView) -> Result<(), &'static str> {
+        let class = claim.class.as_ref().and_then(|name| Some((name, self.classes.get(name)?)));
+        let Some((name, class)) = class else { return Err(reason::NO_MATCH) };
+        if class.provisioner.is_empty() || class.provisioner == NOBODY || !class.allows(node) {
+            return Err(reason::NO_MATCH);
+        }
+        let told = self.drivers.get(&class.provisioner).is_some_and(|driver| driver.tells_capacity);
+        let mut own = self.capacities.values().filter(|capacity| capacity.class == *name);
+        if told && !own.any(|capacity| capacity.holds(claim.size, node)) {
+            return Err(reason::NO_ROOM);
+        }
+        Ok(())
+    }
+
+    /// Takes over what is known of an attachment, and forgets what was known before.
+    pub(crate) fn attach(&mut self, name: &str, before: Option<&Attachment>, after: Option<&Attachment>) {
+        if let Some(before) = before
+            && let Some(all) = self.attachments.get_mut(&before.node)
+        {
+            all.remove(name);
+            if all.is_empty() {
+                self.attachments.remove(&before.node);
+            }
+        }
+        if let Some(Attachment { node, volume }) = after {
+            self.attachments.entry(node.clone()).or_default().insert(name.into(), volume.clone());
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Cluster {
     stop: Stop,
     tasks: Vec<Task>,
     controlled: bool,
+    /// What the scheduler has done, where there is one.
+    scheduled: Option<windlass_scheduler::Metrics>,
     /// Where this is the cluster itself, and not another hold on it.
     _ending: Option<Ending>,
 }
@@ -75,6 +77,11 @@ impl Cluster {
     #[must_use]
     pub fn informers(&self, client: Client) -> Informers {
         Informers::new(self.parts(client))
+    }
+
+    /// What the scheduler has done, where there is one.
+    pub(crate) const fn scheduled(&self) -> Option<&windlass_scheduler::Metrics> {
+        self.scheduled.as_ref()
     }
 
     pub(crate) fn parts(&self, client: Client) -> Parts {
@@ -149,6 +156,7 @@ impl Cluster {
             stop: self.stop.clone(),
             tasks: Vec::new(),
             controlled: self.controlled,
+            scheduled: self.scheduled.clone(),
             _ending: None,
         }
     }

@@ -56,8 +56,9 @@ pub(crate) fn start(cluster: &Cluster, components: Components) -> Vec<Task> {
     let controllers = lead(cluster, "kube-controller-manager", parts, candidacy.clone(), control);
 
     let client = cluster.client_as(windlass_scheduler::identity()).with_user_agent("kube-scheduler");
+    let metrics = cluster.scheduled().cloned().unwrap_or_default();
     let schedule = move |parts: Parts, stop: Stop| {
-        let host = windlass_scheduler::Host::new(&Informers::new(parts), scheduling.clone());
+        let host = windlass_scheduler::Host::new(&Informers::new(parts), scheduling.clone()).counting(metrics.clone());
         host.answering(questions.clone()).run(stop)
     };
     let scheduler = lead(cluster, "kube-scheduler", cluster.parts(client), candidacy, schedule);

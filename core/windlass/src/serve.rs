@@ -11,7 +11,7 @@ use windlass_apiserver::{
     Live, StoreLookup,
     access::{AnyOf, BootstrapTokens, ClientCertificates, EcdsaKeys, ServiceAccountTokens},
     discovery::Texts,
-    http::{Connect, Issuer, Parts, Server, StoreCheck, tls},
+    http::{Connect, Issuer, Meter, Parts, Server, StoreCheck, tls},
 };
 use windlass_kernel::{Authenticator, Clock, Error, ErrorKind, Keys, Result, SpawnExt, Store};
 
@@ -44,6 +44,16 @@ pub struct Https {
     pub texts: Arc<dyn Texts>,
     /// Who signs service-account tokens.
     pub keys: Arc<EcdsaKeys>,
+}
+
+/// The scheduler's figures, beside those of the API server.
+#[derive(Debug)]
+struct Scheduled(windlass_scheduler::Metrics);
+
+impl Meter for Scheduled {
+    fn write(&self, out: &mut String) {
+        self.0.write(out);
+    }
 }
 
 impl Cluster {
@@ -110,6 +120,7 @@ impl Cluster {
             texts: Arc::new(()),
             issuer: None,
             checks: vec![Arc::new(StoreCheck::new(Arc::clone(self.store())))],
+            meters: self.scheduled().into_iter().map(|own| Arc::new(Scheduled(own.clone())) as _).collect(),
             address,
             clock: Arc::clone(self.clock()),
             entropy: Arc::clone(self.entropy()),

@@ -17,6 +17,8 @@ pub enum Schema {
     BuiltIn(&'static Message),
     /// The `openAPIV3Schema` of a custom resource's version.
     Custom(Arc<Value>),
+    /// A type of ours beside the fact table: the name of its definition, and its schema.
+    Own(&'static str, Arc<Value>),
     /// Not told.
     Unknown,
 }
@@ -96,7 +98,7 @@ impl From<&'static ResourceInfo> for Resource {
         if let Some(own) = explanation::of(info.group, info.version, info.plural) {
             let kind = [own.kind.group, own.kind.version, own.kind.kind].map(Cow::Borrowed);
             let verbs = own.verbs.iter().map(|verb| Cow::Borrowed(*verb)).collect();
-            subresources.push(Subresource { name: own.name.into(), kind, verbs, schema: Schema::Unknown });
+            subresources.push(Subresource { name: own.name.into(), kind, verbs, schema: explanation::schema() });
             subresources.sort_by(|a, b| a.name.cmp(&b.name));
         }
         Self {

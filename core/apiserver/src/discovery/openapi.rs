@@ -148,18 +148,22 @@ fn definitions_of(resources: &[&Resource], dialect: Dialect, texts: &dyn Texts, 
                     known_as(list, [group, version, &resource.list_kind]);
                 }
             }
+            Schema::Own(name, schema) => emit(name, &custom_definition(kind(resource), schema, dialect))?,
             Schema::Custom(_) | Schema::Unknown => {
                 let none = Value::Null;
                 let schema = if let Schema::Custom(schema) = &resource.schema { schema } else { &none };
                 let name = custom_name(resource, &resource.kind);
-                emit(&name, &custom_definition(resource, schema, dialect))?;
+                emit(&name, &custom_definition(kind(resource), schema, dialect))?;
                 let list = custom_name(resource, &resource.list_kind);
                 emit(&list, &custom_list(resource, dialect))?;
             }
         }
         for sub in &resource.subresources {
-            if let Schema::BuiltIn(message) = &sub.schema {
-                known_as(message, [&sub.kind[0], &sub.kind[1], &sub.kind[2]]);
+            let kind = [&*sub.kind[0], &*sub.kind[1], &*sub.kind[2]];
+            match &sub.schema {
+                Schema::BuiltIn(message) => known_as(message, kind),
+                Schema::Own(name, schema) => emit(name, &custom_definition(kind, schema, dialect))?,
+                Schema::Custom(_) | Schema::Unknown => {}
             }
         }
     }
@@ -169,6 +173,11 @@ fn definitions_of(resources: &[&Resource], dialect: Dialect, texts: &dyn Texts, 
         emit(message.name, &definition(message, kinds, dialect, said))?;
     }
     Ok(())
+}
+
+/// The group, version and kind of a resource's objects.
+fn kind(resource: &Resource) -> [&str; 3] {
+    [&resource.group, &resource.version, &resource.kind]
 }
 
 /// Writes members of a JSON object whose braces are the caller's.

@@ -207,6 +207,7 @@ impl Operations<'_> {
         match (sub.map_or(&self.resource.schema, |sub| &sub.schema), list) {
             (Schema::BuiltIn(message), false) => message.name.into(),
             (Schema::BuiltIn(message), true) => format!("{}List", message.name),
+            (Schema::Own(name, _), _) => (*name).into(),
             (Schema::Custom(_) | Schema::Unknown, _) => custom_name(self.resource, kind),
         }
     }

@@ -194,8 +194,8 @@ pub(super) fn custom_name(resource: &Resource, kind: &str) -> String {
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
-/// A custom resource's schema as published: with the fields that every object has.
-pub(super) fn custom_definition(resource: &Resource, schema: &Value, dialect: Dialect) -> Value {
+/// A schema as published for a group, version and kind: with the fields that every object has.
+pub(super) fn custom_definition([group, version, kind]: [&str; 3], schema: &Value, dialect: Dialect) -> Value {
     let mut out = match (schema, dialect) {
         (Value::Object(_), Dialect::V3) => schema.clone(),
         (Value::Object(_), Dialect::V2) => plain(schema),
@@ -211,8 +211,7 @@ pub(super) fn custom_definition(resource: &Resource, schema: &Value, dialect: Di
         properties["kind"] = json!({"type": "string"});
         properties["metadata"] = dialect.embed(META);
     }
-    out["x-kubernetes-group-version-kind"] =
-        json!([{"group": resource.group, "version": resource.version, "kind": resource.kind}]);
+    out["x-kubernetes-group-version-kind"] = json!([{"group": group, "version": version, "kind": kind}]);
     out
 }
 

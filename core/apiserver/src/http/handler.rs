@@ -18,7 +18,7 @@ use super::{
     body::{Asked, Body, status},
     documents::Documents,
     health::Check,
-    metrics::{Labels, Metrics},
+    metrics::{Labels, Meter, Metrics},
     options,
     pages::Page,
     route::{self, Target},
@@ -64,6 +64,8 @@ pub struct Parts {
     pub issuer: Option<Issuer>,
     /// What must work for the server to be ready.
     pub checks: Vec<Arc<dyn Check>>,
+    /// Whose figures `/metrics` tells beside the server's own.
+    pub meters: Vec<Arc<dyn Meter>>,
     /// Where clients reach the server, as host and port.
     pub address: String,
     /// The time.
@@ -95,7 +97,7 @@ impl Server {
     /// A server that ends when `stop` says so.
     #[must_use]
     pub fn new(parts: Parts, stop: Stop) -> Arc<Self> {
-        let metrics = Metrics::new(parts.clock.now().as_second());
+        let metrics = Metrics::new(parts.clock.now().as_second(), parts.meters.clone());
         let documents = Arc::new(Documents::new(Arc::clone(&parts.texts)));
         Arc::new(Self { parts, metrics, documents, stop })
     }

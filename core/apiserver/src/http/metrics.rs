@@ -1,16 +1,31 @@
 //! `/metrics`, under upstream's names.
 
-use std::sync::atomic::AtomicI64;
+use std::{
+    fmt::Debug,
+    sync::{Arc, atomic::AtomicI64},
+};
 
 use hyper::Method;
 use parking_lot::Mutex;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::{EncodeLabelSet, text::encode_registry},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
 const BUCKETS: [f64; 10] = [0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
+
+/// Somebody else's figures, told on the same page.
+///
+/// # Contract
+///
+/// 1. **Whole families.** It writes families of metrics in OpenMetrics' text form, without the mark of its end. Their
+///    names are those of no other meter.
+/// 2. **Quick.** It is asked by whoever scrapes, and waits for nobody.
+pub trait Meter: Debug + Send + Sync + 'static {
+    /// Adds the figures as they are now.
+    fn write(&self, out: &mut String);
+}
 
 /// What a request was, for counting.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -49,11 +64,12 @@ pub(super) struct Metrics {
     durations: Family<Labels, Histogram>,
     long_running: Family<Labels, Gauge<i64, AtomicI64>>,
     in_flight: Family<InFlight, Gauge<i64, AtomicI64>>,
+    others: Vec<Arc<dyn Meter>>,
 }
 
 impl Metrics {
-    /// Counters at zero. `started` is the Unix time.
-    pub(super) fn new(started: i64) -> Self {
+    /// Counters at zero. `started` is the Unix time; the figures of `others` stand beside them.
+    pub(super) fn new(started: i64, others: Vec<Arc<dyn Meter>>) -> Self {
         let requests = Family::default();
         let durations: Family<Labels, Histogram> = Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let long_running = Family::default();
@@ -78,7 +94,7 @@ impl Metrics {
         let start: Gauge<i64, AtomicI64> = Gauge::default();
         start.set(started);
         registry.register("process_start_time_seconds", "When the server started, as Unix time", start);
-        Self { registry: Mutex::new(registry), requests, durations, long_running, in_flight }
+        Self { registry: Mutex::new(registry), requests, durations, long_running, in_flight, others }
     }
 
     /// Counts a request that was answered.
@@ -111,7 +127,9 @@ impl Metrics {
     pub(super) fn text(&self, open: bool) -> String {
         let mut out = String::new();
         // Writing to a String cannot fail.
-        let _ = encode(&mut out, &self.registry.lock());
+        let _ = encode_registry(&mut out, &self.registry.lock());
+        self.others.iter().for_each(|meter| meter.write(&mut out));
+        out.push_str("# EOF\n");
         if open { out } else { older(&out) }
     }
 }

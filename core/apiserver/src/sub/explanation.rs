@@ -1,5 +1,7 @@
 //! Why a pod is where it is, or nowhere, from the scheduler. A sub-resource of our own: upstream has none like it.
 
+use std::sync::Arc;
+
 use windlass_api::{
     resources::{GroupVersionKind, Subresource},
     schema::{Codec, Message},
@@ -8,9 +10,10 @@ use windlass_kernel::{
     api::{Answer, Request, Response},
     controller::ObjectKey,
     error::Result,
+    scheduler::Diagnosis,
 };
 
-use crate::{errors, registry::Served, server::ApiServer, verbs};
+use crate::{discovery::Schema, errors, registry::Served, server::ApiServer, verbs};
 
 /// The last segment of its path.
 pub(crate) const NAME: &str = "schedulingexplanation";
@@ -24,11 +27,19 @@ static EXPLANATION: Subresource = Subresource {
     message: &NOTHING,
 };
 
+/// The name of its definition.
+const DEFINITION: &str = "dev.windlass.scheduling.v1alpha1.SchedulingExplanation";
+
 static NOTHING: Message = Message { name: "", fields: &[], codec: Codec::Plain };
 
 /// What is served of a built-in resource beyond the fact table.
 pub(crate) fn of(group: &str, version: &str, plural: &str) -> Option<&'static Subresource> {
     ((group, version, plural) == ("", "v1", "pods")).then_some(&EXPLANATION)
+}
+
+/// How it is described to clients.
+pub(crate) fn schema() -> Schema {
+    Schema::Own(DEFINITION, Arc::new(Diagnosis::schema()))
 }
 
 /// Asks the scheduler about the pod that the request names.

@@ -172,10 +172,29 @@ async fn discovery_and_openapi_tell_what_is_served() {
     assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
     dangling(&document, schemas, "#/components/schemas/");
 
+    // What is served beside upstream's resources is described, too.
+    let own = "dev.windlass.scheduling.v1alpha1.SchedulingExplanation";
+    let path = "/api/v1/namespaces/{namespace}/pods/{name}/schedulingexplanation";
+    let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+    let core = rim.send(&format!("GET {url}")).await.json();
+    let get = &core["paths"][path]["get"];
+    assert_eq!(get["operationId"], "readCoreV1NamespacedPodSchedulingexplanation");
+    let kind = json!({"group": "scheduling.windlass.dev", "version": "v1alpha1", "kind": "SchedulingExplanation"});
+    assert_eq!(get["x-kubernetes-group-version-kind"], kind);
+    let answer = &get["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
+    assert_eq!(answer.as_str(), Some(&*format!("#/components/schemas/{own}")));
+    let schema = &core["components"]["schemas"][own];
+    assert_eq!(schema["x-kubernetes-group-version-kind"], json!([kind]));
+    assert_eq!(schema["properties"]["nodes"]["items"]["properties"]["fits"]["type"], "boolean");
+    dangling(&core, &core["components"]["schemas"], "#/components/schemas/");
+
     let old = rim.send("GET /openapi/v2").await;
     let tag = old.header("etag").to_owned();
     let document = old.json();
     dangling(&document, &document["definitions"], "#/definitions/");
+    let answer = &document["paths"][path]["get"]["responses"]["200"]["schema"]["$ref"];
+    assert_eq!(answer.as_str(), Some(&*format!("#/definitions/{own}")));
+    assert_eq!(document["definitions"][own]["properties"]["verdict"]["type"], "string");
     assert_eq!(rim.send(&format!("GET /openapi/v2\nIf-None-Match: {tag}")).await.code, 304);
 }
 
@@ -211,6 +230,12 @@ async fn bad_requests_are_told_why() {
     let metrics = rim.send("GET /metrics").await;
     let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
     assert!(metrics.contains("apiserver_request_total{code=\"400\""), "{metrics}");
+    // What others count stands on the same page, in either form.
+    let lamps = "# HELP lamps_lit_total Lamps that were lit.\n# TYPE lamps_lit_total counter\nlamps_lit_total 3\n";
+    assert!(metrics.ends_with(lamps), "{metrics}");
+    let open = rim.send("GET /metrics\nAccept: application/openmetrics-text").await;
+    let open = String::from_utf8(open.body.to_vec()).unwrap();
+    assert!(open.ends_with("# TYPE lamps_lit counter\nlamps_lit_total 3\n# EOF\n"), "{open}");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("kubectl_applies_and_sees_differences", applies_and_sees_differences),
     ("kubectl_changes_objects_in_every_way", changes_objects_in_every_way),
     ("kubectl_learns_what_there_is", learns_what_there_is),
+    ("kubectl_tells_what_the_scheduler_did", tells_what_the_scheduler_did),
     ("kubectl_rolls_out_and_back", rolls_out_and_back),
     ("kubectl_empties_a_node", empties_a_node),
     ("kubectl_runs_jobs_within_their_quota", runs_jobs_within_their_quota),
@@ -119,6 +120,16 @@ fn learns_what_there_is() {
     let explained = cluster.kubectl(&["explain", "deployment.spec.strategy"]).ok();
     assert!(explained.contains("rollingUpdate"), "{explained}");
     assert_eq!(cluster.kubectl(&["get", "--raw", "/readyz"]).ok(), "ok");
+}
+
+fn tells_what_the_scheduler_did() {
+    let cluster = Cluster::fake(&[]);
+    deployment(&cluster, "d", "2");
+    let placed = "scheduler_schedule_attempts_total{profile=\"default-scheduler\",result=\"scheduled\"} 2\n";
+    until_so("two pods are counted", || cluster.kubectl(&["get", "--raw", "/metrics"]).ok().contains(placed));
+    let metrics = cluster.kubectl(&["get", "--raw", "/metrics"]).ok();
+    assert!(metrics.contains("# TYPE scheduler_schedule_attempts_total counter\n"), "{metrics}");
+    assert!(metrics.contains("scheduler_pending_pods{queue=\"active\"} 0\n"), "{metrics}");
 }
 
 fn rolls_out_and_back() {

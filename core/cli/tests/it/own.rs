@@ -12,6 +12,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("the_guestbook_is_applied_shown_and_deleted", the_guestbook_is_applied_shown_and_deleted),
     ("a_second_process_on_one_directory_is_refused", a_second_process_on_one_directory_is_refused),
     ("several_nodes_share_the_pods", several_nodes_share_the_pods),
+    ("pods_are_scheduled_as_a_file_says", pods_are_scheduled_as_a_file_says),
     ("a_pod_without_a_node_is_explained", a_pod_without_a_node_is_explained),
     ("exit_codes_say_who_is_to_blame", exit_codes_say_who_is_to_blame),
     ("a_bad_manifest_is_named_and_changes_nothing", a_bad_manifest_is_named_and_changes_nothing),
@@ -96,6 +97,44 @@ fn several_nodes_share_the_pods() {
     }
     let more = cluster.windlass(&["up", "--nodes", "2"]).failed(2);
     assert!(more.contains("--runtime fake"), "{more}");
+}
+
+fn pods_are_scheduled_as_a_file_says() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let file = scratch.path().join("scheduler.yaml");
+    let write = |more: &str| {
+        let text = format!("apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n{more}");
+        fs::write(&file, text).expect("a file is written");
+    };
+    let path = file.to_str().expect("a path");
+    write("profiles: [{schedulerName: packed, plugins: {score: {enabled: [{name: Mine}]}}}]\n");
+    let refused = Cluster::prepare(&[], None).windlass(&["up", "--runtime", "fake", "--scheduler-config", path]);
+    let said = refused.failed(2);
+    let expect = format!(
+        "windlass: cannot schedule as {path} says: profiles[0].plugins.score.enabled[0].name: there is no plugin \"Mine\""
+    );
+    assert!(said.starts_with(&expect), "{said}");
+
+    let strategy = "scoringStrategy: {type: MostAllocated}";
+    let args = format!("[{{name: NodeResourcesFit, args: {{{strategy}}}}}]");
+    let score = "{disabled: [{name: '*'}], enabled: [{name: NodeResourcesFit}]}";
+    write(&format!("profiles: [{{schedulerName: packed, plugins: {{score: {score}}}, pluginConfig: {args}}}]\n"));
+    let cluster = Cluster::fake(&["--nodes", "3", "--scheduler-config", path]);
+    until_so("three nodes are ready", || cluster.windlass(&["status", "--line"]).ok().contains("nodes: 3 of 3 ready"));
+    let pod = |at: usize| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p{at}}}\nspec: {{schedulerName: packed, \
+             containers: [{{name: c, image: i, resources: {{requests: {{cpu: 2}}}}}}]}}\n---\n"
+        )
+    };
+    let manifest = cluster.file("packed.yaml", &(0..6).map(pod).collect::<String>());
+    cluster.windlass(&["apply", "-f", manifest.to_str().expect("a path")]).ok();
+    until_so("six pods run", || cluster.windlass(&["status", "--line"]).ok().contains("6 running"));
+    let pods = cluster.windlass(&["get", "pods", "-o", "wide"]).ok();
+    let on = |node: &str| pods.lines().filter(|line| line.contains(node)).count();
+    let mut counts = ["node-1", "node-2", "node-3"].map(on);
+    counts.sort_unstable();
+    assert_eq!(counts, [0, 0, 6], "{pods}");
 }
 
 fn exit_codes_say_who_is_to_blame() {

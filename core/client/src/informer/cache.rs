@@ -98,10 +98,15 @@ impl<P: Clone + Send + Sync + 'static> Cache<P> {
     /// Everything in a namespace, by name.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Vec<(ObjectKey, P)> {
+        self.with_in(namespace, |all| all.map(|(key, own)| (key.clone(), own.clone())).collect())
+    }
+
+    /// Reads everything in a namespace, by name, without copying it. `read` must not use the cache itself.
+    pub fn with_in<R>(&self, namespace: &str, read: impl FnOnce(&mut dyn Iterator<Item = (&ObjectKey, &P)>) -> R) -> R {
         let state = self.inner.state.lock();
         let from = ObjectKey::new(namespace, "");
         let own = state.items.range::<ObjectKey, _>(from..).take_while(|(key, _)| key.namespace == namespace);
-        own.map(|(key, held)| (ObjectKey::clone(key), held.projection.clone())).collect()
+        read(&mut own.map(|(key, held)| (&**key, &held.projection)))
     }
 
     /// Everything that an index has under a value, by key. Empty where the cache has no such index.

@@ -1,10 +1,11 @@
 //! Explanations as data: what is said of a pod on every node, and the smallest change that would let it in.
 //!
-//! Nothing here is found out: schedulers do that. How an explanation looks as JSON is in `json`.
+//! Nothing here is found out: schedulers do that. How an explanation looks as JSON is in `json`, and its schema in `schema`.
 
 mod edit;
 mod json;
 mod remedy;
+mod schema;
 mod shown;
 
 use std::{fmt, fmt::Debug, sync::Arc};

@@ -1,7 +1,7 @@
 //! Views made of the API's objects: what a pod asks for, and what a node offers. Pure.
 
 use windlass_api::{
-    core::v1::{Container, ContainerStatus, Node, Pod, ResourceRequirements},
+    core::v1::{Container, ContainerStatus, Node, Pod},
     quantity::Amount,
 };
 
@@ -29,6 +29,7 @@ impl PodView {
         let near = affinity.and_then(|affinity| affinity.node_affinity.as_ref());
         let controller = meta.owner_references.iter().find(|owner| owner.controller == Some(true));
         let unscheduled = status.conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False");
+        let (requests, estimated) = requests(pod);
         let preferences = near.map(|near| near.preferred_during_scheduling_ignored_during_execution.as_slice());
         Self {
             uid: text(&meta.uid),
@@ -48,8 +49,8 @@ impl PodView {
             created: meta.creation_timestamp.map(|time| time.0),
             started: status.start_time.map(|time| time.0),
             terminating: meta.deletion_timestamp.is_some(),
-            requests: requests(pod, (0, 0)),
-            estimated: requests(pod, GUESS),
+            requests,
+            estimated,
             ports: ports(pod),
             tolerations: spec.tolerations.iter().map(Toleration::of).collect(),
             node_selector: spec.node_selector.clone(),
@@ -100,57 +101,89 @@ fn ports(pod: &Pod) -> Vec<HostPort> {
     .collect()
 }
 
-/// What a pod needs: its containers together, or its hungriest init container beside the sidecars before it, whichever
-/// is more; what is stated for the whole pod instead; and its overhead.
-fn requests(pod: &Pod, guess: (i64, i64)) -> Resources {
-    let statuses = &pod.status;
-    let mut total = Resources::default();
-    for container in &pod.spec.containers {
-        total.add(&needs(container, &statuses.container_statuses, guess));
+/// What containers need together, as they are added up.
+#[derive(Default)]
+struct Sum {
+    total: Resources,
+    sidecars: Resources,
+    peak: Resources,
+}
+
+impl Sum {
+    fn container(&mut self, needs: &Resources) {
+        self.total.add(needs);
     }
-    let (mut sidecars, mut peak) = (Resources::default(), Resources::default());
-    for container in &pod.spec.init_containers {
-        let mut own = needs(container, &statuses.init_container_statuses, guess);
-        if restarts(container) {
-            sidecars.add(&own);
-            peak.raise(&sidecars);
+
+    fn init(&mut self, mut needs: Resources, restarts: bool) {
+        if restarts {
+            self.sidecars.add(&needs);
+            self.peak.raise(&self.sidecars);
         } else {
-            own.add(&sidecars);
-            peak.raise(&own);
+            needs.add(&self.sidecars);
+            self.peak.raise(&needs);
         }
     }
-    total.add(&sidecars);
-    total.raise(&peak);
-    if let Some(whole) = &pod.spec.resources {
-        let stated = Resources::of(&whole.requests);
-        for name in whole.requests.keys() {
-            match name.as_str() {
-                "cpu" => total.cpu = stated.cpu,
-                "memory" => total.memory = stated.memory,
-                name if name.starts_with("hugepages-") => total.set(name, stated.extended(name)),
-                _ => {}
+
+    /// With what is stated for the whole pod instead, and its overhead.
+    fn end(mut self, stated: Option<&(Resources, Vec<&String>)>, overhead: &Resources) -> Resources {
+        self.total.add(&self.sidecars);
+        self.total.raise(&self.peak);
+        if let Some((stated, names)) = stated {
+            for name in names {
+                match name.as_str() {
+                    "cpu" => self.total.cpu = stated.cpu,
+                    "memory" => self.total.memory = stated.memory,
+                    name if name.starts_with("hugepages-") => self.total.set(name, stated.extended(name)),
+                    _ => {}
+                }
             }
         }
+        self.total.add(overhead);
+        self.total
     }
-    total.add(&Resources::of(&pod.spec.overhead));
-    total
+}
+
+/// What a pod needs: its containers together, or its hungriest init container beside the sidecars before it, whichever
+/// is more; what is stated for the whole pod instead; and its overhead. And the same with a guess for containers that do
+/// not say.
+fn requests(pod: &Pod) -> (Resources, Resources) {
+    let (mut said, mut guessed) = (Sum::default(), Sum::default());
+    for container in &pod.spec.containers {
+        let needs = needs(container, &pod.status.container_statuses);
+        guessed.container(&guess(container, &needs));
+        said.container(&needs);
+    }
+    for container in &pod.spec.init_containers {
+        let needs = needs(container, &pod.status.init_container_statuses);
+        guessed.init(guess(container, &needs), restarts(container));
+        said.init(needs, restarts(container));
+    }
+    let whole = pod.spec.resources.as_ref();
+    let stated = whole.map(|whole| (Resources::of(&whole.requests), whole.requests.keys().collect()));
+    let overhead = Resources::of(&pod.spec.overhead);
+    (said.end(stated.as_ref(), &overhead), guessed.end(stated.as_ref(), &overhead))
 }
 
 /// What a container needs, or still has while it is being made smaller.
-fn needs(container: &Container, statuses: &[ContainerStatus], guess: (i64, i64)) -> Resources {
-    let asked = &container.resources.requests;
-    let mut needs = Resources::of(asked);
+fn needs(container: &Container, statuses: &[ContainerStatus]) -> Resources {
+    let mut needs = Resources::of(&container.resources.requests);
     if let Some(status) = statuses.iter().find(|status| status.name == container.name) {
-        let none = ResourceRequirements::default();
-        let actual = &status.resources.as_ref().unwrap_or(&none).requests;
-        needs.raise(&Resources::of(actual));
+        if let Some(actual) = &status.resources {
+            needs.raise(&Resources::of(&actual.requests));
+        }
         needs.raise(&Resources::of(&status.allocated_resources));
     }
+    needs
+}
+
+/// The same with a guess for what the container does not say.
+fn guess(container: &Container, needs: &Resources) -> Resources {
+    let (asked, mut needs) = (&container.resources.requests, needs.clone());
     if !asked.contains_key("cpu") {
-        needs.cpu = needs.cpu.max(guess.0);
+        needs.cpu = needs.cpu.max(GUESS.0);
     }
     if !asked.contains_key("memory") {
-        needs.memory = needs.memory.max(guess.1);
+        needs.memory = needs.memory.max(GUESS.1);
     }
     needs
 }

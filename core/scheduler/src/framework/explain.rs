@@ -33,7 +33,7 @@ struct Given<'a> {
 
 impl Diagnose for Framework {
     fn diagnose(&self, turn: Turn<'_>) -> Result<Diagnosis> {
-        self.tell_domains(turn.cycle);
+        self.tell_usual(turn.cycle);
         let watch = turn.cycle.get::<Watch>().cloned();
         guarded(watch.as_ref(), |at| {
             let given = Given { framework: self, at, facts: turn.cycle };
@@ -42,7 +42,7 @@ impl Diagnose for Framework {
     }
 
     fn remedy(&self, turn: Turn<'_>) -> Result<Option<Remedy>> {
-        self.tell_domains(turn.cycle);
+        self.tell_usual(turn.cycle);
         let watch = turn.cycle.get::<Watch>().cloned();
         guarded(watch.as_ref(), |at| {
             let given = Given { framework: self, at, facts: turn.cycle };

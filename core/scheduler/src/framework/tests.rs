@@ -1,5 +1,5 @@
 use serde_json::json;
-use windlass_kernel::scheduler::{NodeIndex, Score};
+use windlass_kernel::scheduler::{Cycle, Fit, NodeIndex, NodeView, Nominated, Score};
 use windlass_testkit::SeededEntropy;
 
 use super::*;

@@ -11,7 +11,7 @@ use windlass_client::{
     events::{Recorder, Severity},
 };
 use windlass_kernel::{
-    Clock, ClockExt, Error, Result,
+    Clock, ClockExt, Error, ErrorKind, Result,
     scheduler::{Bound, Cycle, Fit, NodeView, PodView},
 };
 
@@ -30,8 +30,12 @@ pub(super) struct Carry {
     pub(super) pod: Arc<PodView>,
     pub(super) node: Arc<str>,
     pub(super) cycle: Cycle,
-    /// For a pod with claims: where they are followed, and the node.
-    pub(super) volumes: Option<(Stores, NodeView)>,
+    /// When its turn began.
+    pub(super) began: Duration,
+    /// How many turns it had with that one, and when the first began.
+    pub(super) tries: (u32, Option<Duration>),
+    /// For a pod with claims: how long they may take, where they are followed, and the node.
+    pub(super) volumes: Option<(Duration, Stores, NodeView)>,
 }
 
 /// A task of the host that has ended.
@@ -48,6 +52,8 @@ pub(super) struct Carried {
     pub(super) node: Arc<str>,
     pub(super) recorder: Recorder,
     pub(super) failure: Option<Failure>,
+    pub(super) began: Duration,
+    pub(super) tries: (u32, Option<Duration>),
 }
 
 /// Why a pod did not get to its node.
@@ -71,8 +77,8 @@ impl Carry {
             let message = format!("Successfully assigned {} to {}", self.pod.key, self.node);
             self.recorder.event_on(reference(&self.pod), Severity::Normal, "Scheduled", message);
         }
-        let Self { profile, recorder, pod, node, cycle, .. } = self;
-        Carried { pod, profile, cycle, node, recorder, failure }
+        let Self { profile, recorder, pod, node, cycle, began, tries, .. } = self;
+        Carried { pod, profile, cycle, node, recorder, failure, began, tries }
     }
 
     async fn carry(&self) -> Result<(), Failure> {
@@ -84,8 +90,11 @@ impl Carry {
                 return Err(Failure::Refused(plugin.name(), said.join(", ")));
             }
         }
-        if let Some((stores, there)) = &self.volumes {
-            stores.bind(&self.client, self.clock.as_ref(), pod, there).await?;
+        if let Some((within, stores, there)) = &self.volumes
+            && stores.bind(&self.client, pod, there).await?
+        {
+            let late = |_| Error::new(ErrorKind::Timeout, format!("binding volumes of pod {}: timed out", pod.key));
+            self.clock.timeout(*within, stores.bound(pod, there)).await.map_err(late)??;
         }
         for plugin in &self.profile.pre_binds {
             guarded(plugin.name(), plugin.pre_bind(cycle, pod, node)).await?;

@@ -148,14 +148,15 @@ impl Facts {
 
     /// Who the pod's kin is: the pods that every service of the pod selects, and its controller too.
     fn siblings(&self, pod: &PodView) -> Option<Siblings> {
-        let services = self.services.in_namespace(&pod.key.namespace);
-        let services = services.into_iter().map(|(_, selector)| selector).filter(|own| own.matches(&pod.labels));
+        let services: Vec<Arc<Labels>> = self.services.with_in(&pod.key.namespace, |all| {
+            all.map(|(_, selector)| selector).filter(|own| own.matches(&pod.labels)).cloned().collect()
+        });
         let controller = pod.owner.as_ref().and_then(|owner| {
             let (_, cache) = self.controllers.iter().find(|(kind, _)| *kind == owner.kind)?;
             cache.get(&ObjectKey::new(pod.key.namespace.clone(), owner.name.clone()))
         });
         let all: Vec<Requirement> =
-            services.chain(controller).flat_map(|selector| selector.requirements().to_vec()).collect();
+            services.into_iter().chain(controller).flat_map(|selector| selector.requirements().to_vec()).collect();
         (!all.is_empty()).then(|| Siblings(Labels::all(all)))
     }
 }

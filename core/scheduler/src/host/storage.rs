@@ -1,56 +1,102 @@
-//! Following claims, volumes and storage classes, and writing down what a pod's claims get before the pod is bound.
+//! Following claims, volumes, storage classes and what drivers say, and writing down what a pod's claims get before the pod is bound.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use futures::{FutureExt, select_biased};
+use async_trait::async_trait;
+use futures::{FutureExt, future};
 use parking_lot::Mutex;
 use serde_json::json;
 use windlass_api::{
     core::v1::{PersistentVolume, PersistentVolumeClaim},
-    storage::v1::StorageClass,
+    storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass},
     types::Resource,
 };
-use windlass_client::{Cache, Client, Informers, Select, informer::Subscription};
+use windlass_client::{
+    Cache, Client, Informers, Select,
+    informer::{Subscription, Update},
+};
 use windlass_kernel::{
-    Clock, ClockExt, Error, ErrorKind, Result,
+    Error, ErrorKind, Result,
     api::PatchType,
     controller::ObjectKey,
     scheduler::{NodeView, PodView},
 };
 
-use crate::storage::{Claim, Class, Plan, Storage, Stored, Unready, Volume, views::SELECTED};
+use crate::storage::{
+    Claim, Class, Plan, Storage, Stored, Unready, Volume,
+    csi::{Attachment, Capacity, Driver, Limits},
+    views::SELECTED,
+};
 
-/// How long claims may take to get their volumes, as upstream's `bindTimeoutSeconds`.
-const PATIENCE: Duration = Duration::from_secs(600);
 /// On a volume: that its claim was chosen by a controller.
 const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 
 /// What is followed. Clones share it.
 #[derive(Clone)]
 pub(super) struct Stores {
-    claims: Cache<Arc<Claim>>,
-    volumes: Cache<Arc<Volume>>,
-    classes: Cache<Arc<Class>>,
+    followed: Arc<[Box<dyn Followed>]>,
     now: Arc<Mutex<Arc<Storage>>>,
 }
 
 /// Says when any of it has changed.
-pub(super) struct Changes(Subscription, Subscription, Subscription);
+pub(super) struct Changes(Vec<Subscription>);
 
-/// A cache whose projections are written into the shared state, too.
-fn follow<T: Resource, P: Clone + Send + Sync + 'static>(
-    informers: &Informers,
-    now: &Arc<Mutex<Arc<Storage>>>,
-    project: fn(&T) -> P,
-    keep: fn(&mut Storage, &ObjectKey, Option<P>),
-) -> Cache<P> {
-    let cache = informers.projected(Select::all(), Vec::new(), move |object: &T| Some(project(object)));
-    let now = Arc::clone(now);
-    cache.on_change(move |update| keep(Arc::make_mut(&mut now.lock()), update.key, update.after.cloned()));
-    cache
+/// A cache of anything.
+#[async_trait]
+trait Followed: Send + Sync {
+    async fn synced(&self);
+    fn subscribe(&self) -> Subscription;
 }
 
-fn keep<K: Ord, P>(map: &mut std::collections::BTreeMap<K, P>, key: K, value: Option<P>) {
+#[async_trait]
+impl<P: Clone + Send + Sync + 'static> Followed for Cache<P> {
+    async fn synced(&self) {
+        Self::synced(self).await;
+    }
+
+    fn subscribe(&self) -> Subscription {
+        Self::subscribe(self)
+    }
+}
+
+/// Follows objects, whose projections are written into the shared state.
+struct Following<'a> {
+    informers: &'a Informers,
+    now: Arc<Mutex<Arc<Storage>>>,
+    followed: Vec<Box<dyn Followed>>,
+}
+
+impl Following<'_> {
+    fn add<T: Resource, P: Clone + Send + Sync + 'static>(
+        &mut self,
+        project: fn(&T) -> Option<P>,
+        write: fn(&mut Storage, &Update<'_, P>),
+    ) {
+        let cache = self.informers.projected(Select::all(), Vec::new(), project);
+        let now = Arc::clone(&self.now);
+        cache.on_change(move |update| write(Arc::make_mut(&mut now.lock()), update));
+        self.followed.push(Box::new(cache));
+    }
+
+    /// Those that are kept by their name.
+    fn named<T: Resource, P: Send + Sync + 'static>(
+        &mut self,
+        project: fn(&T) -> Option<Arc<P>>,
+        map: fn(&mut Storage) -> &mut BTreeMap<String, Arc<P>>,
+    ) {
+        let cache = self.informers.projected(Select::all(), Vec::new(), project);
+        let now = Arc::clone(&self.now);
+        cache.on_change(move |update| {
+            keep(map(Arc::make_mut(&mut now.lock())), update.key.name.clone(), update.after.cloned());
+        });
+        self.followed.push(Box::new(cache));
+    }
+}
+
+fn keep<K: Ord, P>(map: &mut BTreeMap<K, P>, key: K, value: Option<P>) {
     match value {
         Some(value) => drop(map.insert(key, value)),
         None => drop(map.remove(&key)),
@@ -59,40 +105,27 @@ fn keep<K: Ord, P>(map: &mut std::collections::BTreeMap<K, P>, key: K, value: Op
 
 impl Stores {
     pub(super) fn new(informers: &Informers) -> Self {
-        let now = Arc::default();
-        Self {
-            claims: follow(
-                informers,
-                &now,
-                |own: &PersistentVolumeClaim| Arc::new(Claim::of(own)),
-                |all, key, value| {
-                    keep(&mut all.claims, key.clone(), value);
-                },
-            ),
-            volumes: follow(
-                informers,
-                &now,
-                |own: &PersistentVolume| Arc::new(Volume::of(own)),
-                |all, key, value| {
-                    keep(&mut all.volumes, key.name.clone(), value);
-                },
-            ),
-            classes: follow(
-                informers,
-                &now,
-                |own: &StorageClass| Arc::new(Class::of(own)),
-                |all, key, value| {
-                    keep(&mut all.classes, key.name.clone(), value);
-                },
-            ),
-            now,
-        }
+        let mut all = Following { informers, now: Arc::default(), followed: Vec::new() };
+        all.add(
+            |own: &PersistentVolumeClaim| Some(Arc::new(Claim::of(own))),
+            |all, update| keep(&mut all.claims, update.key.clone(), update.after.cloned()),
+        );
+        all.named(|own: &PersistentVolume| Some(Arc::new(Volume::of(own))), |all| &mut all.volumes);
+        all.named(|own: &StorageClass| Some(Arc::new(Class::of(own))), |all| &mut all.classes);
+        all.named(|own: &CSIDriver| Some(Arc::new(Driver::of(own))), |all| &mut all.drivers);
+        all.named(|own: &CSINode| Some(Arc::new(Limits::of(own))), |all| &mut all.limits);
+        all.add(
+            |own: &CSIStorageCapacity| Some(Arc::new(Capacity::of(own))),
+            |all, update| keep(&mut all.capacities, update.key.clone(), update.after.cloned()),
+        );
+        all.add(Attachment::of, |all, update| all.attach(&update.key.name, update.before, update.after));
+        Self { followed: all.followed.into(), now: all.now }
     }
 
     pub(super) async fn synced(&self) {
-        self.claims.synced().await;
-        self.volumes.synced().await;
-        self.classes.synced().await;
+        for one in &*self.followed {
+            one.synced().await;
+        }
     }
 
     pub(super) fn now(&self) -> Stored {
@@ -100,29 +133,24 @@ impl Stores {
     }
 
     pub(super) fn changes(&self) -> Changes {
-        Changes(self.claims.subscribe(), self.volumes.subscribe(), self.classes.subscribe())
+        Changes(self.followed.iter().map(|one| one.subscribe()).collect())
     }
 
-    /// Lets the pod's claims get the volumes that were found for it on a node, and waits until they have them.
-    pub(super) async fn bind(&self, client: &Client, clock: &dyn Clock, pod: &PodView, node: &NodeView) -> Result<()> {
-        if pod.claims.is_empty() {
-            return Ok(());
-        }
+    /// Lets the pod's claims get the volumes that were found for it on a node. Whether they have to be waited for.
+    pub(super) async fn bind(&self, client: &Client, pod: &PodView, node: &NodeView) -> Result<bool> {
         let storage = self.now().0;
         let failed = |why: &str| Error::new(ErrorKind::Conflict, format!("binding volumes of pod {}: {why}", pod.key));
         let claimed = storage.claims(pod).map_err(|unready| failed(&format!("{unready:?}")))?;
         let plan = storage.plan(&claimed, node).map_err(|reasons| failed(&reasons.join(", ")))?;
         if plan.bind.is_empty() && plan.provision.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         write(client, &plan, &node.name).await?;
-        let bound = self.bound(pod, node);
-        let late = |_| Error::new(ErrorKind::Timeout, format!("binding volumes of pod {}: timed out", pod.key));
-        clock.timeout(PATIENCE, bound).await.map_err(late)?
+        Ok(true)
     }
 
     /// Waits until every claim of a pod is bound to a volume that the node reaches.
-    async fn bound(&self, pod: &PodView, node: &NodeView) -> Result<()> {
+    pub(super) async fn bound(&self, pod: &PodView, node: &NodeView) -> Result<()> {
         let failed = |why: String| Err(Error::new(ErrorKind::Conflict, format!("binding volumes: {why}")));
         let changes = self.changes();
         let mut asked = BTreeSet::new();
@@ -159,7 +187,7 @@ impl Changes {
     /// Whether anything has changed since it was last asked.
     pub(super) fn take(&self) -> bool {
         let mut any = false;
-        for one in [&self.0, &self.1, &self.2] {
+        for one in &self.0 {
             while one.take().is_some() {
                 any = true;
             }
@@ -169,11 +197,7 @@ impl Changes {
 
     /// Waits for a change.
     pub(super) async fn next(&self) {
-        select_biased! {
-            _ = self.0.next().fuse() => {}
-            _ = self.1.next().fuse() => {}
-            _ = self.2.next().fuse() => {}
-        }
+        future::select_all(self.0.iter().map(|one| one.next().boxed())).await;
     }
 }
 

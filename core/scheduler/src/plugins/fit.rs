@@ -1,11 +1,12 @@
 //! Whether a node has enough of what a pod asks for; and the preference for nodes with the most left over.
 
+mod ignoring;
 mod lack;
 mod scoring;
 
 use std::sync::Arc;
 
-pub use self::scoring::FitScoring;
+pub use self::{ignoring::FitIgnoring, scoring::FitScoring};
 use windlass_kernel::scheduler::{
     Change, Cure, Cycle, Detail, Filter, Fit, NodeView, Nodes, PodView, Reason, Reasons, Resources, Scope, Score,
     ScorePlugin,
@@ -31,8 +32,35 @@ impl Missing {
     }
 }
 
-/// What a node lacks to take a pod.
-fn missing(pod: &Resources, node: &NodeView) -> Missing {
+impl Missing {
+    fn fit(self) -> Fit {
+        let Self { mut reasons, never } = self;
+        let Some(last) = reasons.pop() else { return Fit::Yes };
+        let reasons = if reasons.is_empty() {
+            Reasons::One(last)
+        } else {
+            reasons.push(last);
+            Reasons::Many(reasons)
+        };
+        if never { Fit::Never(reasons) } else { Fit::No(reasons) }
+    }
+}
+
+/// Whether a change leaves more room, where somebody tells which nodes have enough.
+fn helped(change: &Change<'_>, enough: impl Fn(&NodeView) -> bool) -> bool {
+    match change {
+        Change::NodeAdded(node) => enough(node),
+        Change::NodeChanged { before, after } => {
+            (before.allocatable != after.allocatable || before.max_pods != after.max_pods) && enough(after)
+        }
+        Change::PodGone(_) => true,
+        Change::PodChanged { before, after } => before.requests != after.requests,
+        Change::PodPlaced(_) | Change::Other(_) => false,
+    }
+}
+
+/// What a node lacks to take a pod, of the resources that count.
+fn missing(pod: &Resources, node: &NodeView, counts: impl Fn(&str) -> bool) -> Missing {
     let (used, offered) = (&node.used, &node.allocatable);
     let mut missing = Missing::default();
     let pods = i64::try_from(node.pods().len()).unwrap_or(i64::MAX);
@@ -43,7 +71,7 @@ fn missing(pod: &Resources, node: &NodeView) -> Missing {
     missing.look(pod.cpu, used.cpu, offered.cpu, || Reason::Lacks("cpu"));
     missing.look(pod.memory, used.memory, offered.memory, || Reason::Lacks("memory"));
     missing.look(pod.ephemeral, used.ephemeral, offered.ephemeral, || Reason::Lacks("ephemeral-storage"));
-    for (name, asked) in pod.others() {
+    for (name, asked) in pod.others().filter(|(name, _)| counts(name)) {
         let (used, offered) = (used.extended(name), offered.extended(name));
         missing.look(asked, used, offered, || Reason::Insufficient(Arc::clone(name)));
     }
@@ -56,15 +84,7 @@ impl Filter for NodeResourcesFit {
     }
 
     fn filter(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> Fit {
-        let Missing { mut reasons, never } = missing(&pod.requests, node);
-        let Some(last) = reasons.pop() else { return Fit::Yes };
-        let reasons = if reasons.is_empty() {
-            Reasons::One(last)
-        } else {
-            reasons.push(last);
-            Reasons::Many(reasons)
-        };
-        if never { Fit::Never(reasons) } else { Fit::No(reasons) }
+        missing(&pod.requests, node, |_| true).fit()
     }
 
     fn scope(&self) -> Scope {
@@ -72,24 +92,15 @@ impl Filter for NodeResourcesFit {
     }
 
     fn helped_by(&self, pod: &PodView, change: &Change<'_>) -> bool {
-        match change {
-            Change::NodeAdded(node) => missing(&pod.requests, node).reasons.is_empty(),
-            Change::NodeChanged { before, after } => {
-                (before.allocatable != after.allocatable || before.max_pods != after.max_pods)
-                    && missing(&pod.requests, after).reasons.is_empty()
-            }
-            Change::PodGone(_) => true,
-            Change::PodChanged { before, after } => before.requests != after.requests,
-            Change::PodPlaced(_) | Change::Other(_) => false,
-        }
+        helped(change, |node| missing(&pod.requests, node, |_| true).reasons.is_empty())
     }
 
     fn details(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> Vec<Detail> {
-        lack::of(pod, node).into_iter().map(lack::Lack::detail).collect()
+        lack::of(pod, node, |_| true).into_iter().map(lack::Lack::detail).collect()
     }
 
     fn cures(&self, _: &Cycle, pod: &PodView, node: &NodeView, _: &Nodes<'_>) -> Vec<Cure> {
-        lack::cures(pod, node)
+        lack::cures(pod, node, |_| true)
     }
 }
 

@@ -14,12 +14,24 @@ use windlass_kernel::scheduler::{
 use self::pairs::Pairs;
 
 /// Sends pods to where those they need are, and keeps them from where those are that they must not meet.
-#[derive(Clone, Copy, Debug)]
-pub struct InterPodAffinity;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterPodAffinity {
+    /// What the need of a pod that is there already counts for, as a wish of both: 0 to 100
+    /// (`hardPodAffinityWeight`).
+    pub needed: i64,
+    /// Whether the wishes of pods that are there already do not count for pods without wishes of their own
+    /// (`ignorePreferredTermsOfExistingPods`).
+    pub own_wishes_only: bool,
+}
+
+impl Default for InterPodAffinity {
+    /// Upstream's: 1, and all wishes count.
+    fn default() -> Self {
+        Self { needed: 1, own_wishes_only: false }
+    }
+}
 
 const NAME: &str = "InterPodAffinity";
-/// What the need of a pod that is there already counts for, as a wish of both.
-const NEEDED: i64 = 1;
 
 /// What the filter remembers: places, as a node label and its value, and how many pods speak for or against them.
 #[derive(Clone, Default)]
@@ -142,6 +154,8 @@ impl Filter for InterPodAffinity {
 /// What the score remembers: how much pods speak for each place, and the range of sums over possible nodes.
 #[derive(Clone, Default)]
 struct Wishes {
+    /// What a need of theirs counts for.
+    needed: i64,
     places: BTreeMap<String, BTreeMap<String, i64>>,
     least: i64,
     most: i64,
@@ -167,8 +181,9 @@ impl Wishes {
                 self.add(&wish.term, node, -wish.weight);
             }
         }
-        for term in theirs.required.iter().filter(|term| means(term, pod, namespaces)) {
-            self.add(term, node, NEEDED);
+        let needed = self.needed;
+        for term in theirs.required.iter().filter(|term| needed != 0 && means(term, pod, namespaces)) {
+            self.add(term, node, needed);
         }
     }
 
@@ -187,7 +202,10 @@ impl ScorePlugin for InterPodAffinity {
     fn prepare(&self, cycle: &mut Cycle, pod: &PodView, nodes: &Nodes<'_>) -> Relevance {
         let namespaces = cycle.get::<NamespaceLabels>().cloned().unwrap_or_default();
         let wishing = pod.affinity.as_ref().is_some_and(|a| !a.preferred.is_empty() || !a.anti_preferred.is_empty());
-        let mut wishes = Wishes::default();
+        if self.own_wishes_only && !wishing {
+            return Relevance::Skip;
+        }
+        let mut wishes = Wishes { needed: self.needed, ..Wishes::default() };
         for node in nodes.all().iter().filter(|node| wishing || node.has_affinity()) {
             let pods = node.pods().iter().filter(|other| wishing || other.affinity.is_some());
             pods.for_each(|other| wishes.consider(pod, other, node, &namespaces));

@@ -1,17 +1,22 @@
 //! Node selectors and node affinity.
 
+mod added;
 mod gauge;
 
 use std::sync::Arc;
 
 use windlass_kernel::scheduler::{
-    Change, Cure, Cycle, Detail, Edit, Filter, Fit, NodeView, Nodes, PodView, PreFilter, Prepared, Relevance, Scope,
-    Score, ScorePlugin,
+    Change, Cure, Cycle, Detail, Edit, Filter, Fit, NodeTerms, NodeView, Nodes, PodView, PreFilter, Prepared,
+    Relevance, Scope, Score, ScorePlugin,
 };
 
+use self::added::Added;
+
 /// Sends pods to nodes that their selector and affinity accept, and prefers those they prefer.
-#[derive(Clone, Copy, Debug)]
-pub struct NodeAffinity;
+#[derive(Clone, Debug, Default)]
+pub struct NodeAffinity {
+    added: Option<Arc<Added>>,
+}
 
 const NAME: &str = "NodeAffinity";
 
@@ -19,8 +24,25 @@ const NAME: &str = "NodeAffinity";
 #[derive(Clone)]
 struct Highest(i64);
 
-fn preference(pod: &PodView, node: &NodeView) -> i64 {
-    pod.node_preferences.iter().filter(|p| p.term.matches(node)).map(|p| p.weight).sum()
+impl NodeAffinity {
+    /// What the profile asks of nodes, of every pod.
+    fn demands(&self) -> Option<&NodeTerms> {
+        self.added.as_ref()?.terms.as_ref()
+    }
+
+    /// The weights of all preferences that a node answers to, the pod's and the profile's.
+    fn preference(&self, pod: &PodView, node: &NodeView) -> i64 {
+        let added = self.added.iter().flat_map(|added| &added.preferences);
+        pod.node_preferences.iter().chain(added).filter(|p| p.term.matches(node)).map(|p| p.weight).sum()
+    }
+
+    fn prefers(&self, pod: &PodView) -> bool {
+        !pod.node_preferences.is_empty() || self.added.as_ref().is_some_and(|added| !added.preferences.is_empty())
+    }
+
+    fn accepts(&self, pod: &PodView, node: &NodeView) -> bool {
+        self.demands().is_none_or(|terms| terms.matches(node)) && pod.accepts(node)
+    }
 }
 
 impl PreFilter for NodeAffinity {
@@ -29,7 +51,7 @@ impl PreFilter for NodeAffinity {
     }
 
     fn pre_filter(&self, _: &mut Cycle, pod: &PodView, _: &Nodes<'_>) -> Prepared {
-        if pod.node_selector.is_empty() && pod.node_terms.is_none() {
+        if pod.node_selector.is_empty() && pod.node_terms.is_none() && self.demands().is_none() {
             return Prepared::Skip;
         }
         match pod.node_terms.as_ref().and_then(|terms| terms.names()) {
@@ -45,6 +67,9 @@ impl Filter for NodeAffinity {
     }
 
     fn filter(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> Fit {
+        if self.demands().is_some_and(|terms| !terms.matches(node)) {
+            return Fit::Never("node(s) didn't match scheduler-enforced node affinity".into());
+        }
         Fit::or_never(pod.accepts(node), "node(s) didn't match Pod's node affinity/selector")
     }
 
@@ -54,8 +79,8 @@ impl Filter for NodeAffinity {
 
     fn helped_by(&self, pod: &PodView, change: &Change<'_>) -> bool {
         match change {
-            Change::NodeAdded(node) => pod.accepts(node),
-            Change::NodeChanged { before, after } => before.labels != after.labels && pod.accepts(after),
+            Change::NodeAdded(node) => self.accepts(pod, node),
+            Change::NodeChanged { before, after } => before.labels != after.labels && self.accepts(pod, after),
             _ => false,
         }
     }
@@ -64,15 +89,20 @@ impl Filter for NodeAffinity {
         let found = |key: &str| node.labels.get(key).cloned();
         let selected = selector(pod, node)
             .map(|(key, value)| Detail::Label { wanted: format!("{key}={value}"), found: found(key) });
-        let terms = pod.node_terms.iter().filter(|terms| !terms.matches(node)).flat_map(|terms| &terms.0);
+        let all = self.demands().into_iter().chain(&pod.node_terms);
+        let terms = all.filter(|terms| !terms.matches(node)).flat_map(|terms| &terms.0);
         let unmet = terms.flat_map(|term| term.unmet(node));
         let asked = unmet.map(|asked| Detail::Label { wanted: asked.to_string(), found: found(asked.key()) });
         selected.chain(asked).collect()
     }
 
-    /// To label the node as one of the terms asks, or to ask for less.
+    /// To label the node as one of the terms asks, or to ask for less. What the profile asks for cannot be less.
     fn cures(&self, _: &Cycle, pod: &PodView, node: &NodeView, _: &Nodes<'_>) -> Vec<Cure> {
         let label = |key: String, value: String| Edit::LabelNode { node: Arc::clone(&node.name), key, value };
+        if let Some(terms) = self.demands().filter(|terms| !terms.matches(node)) {
+            let lacks = terms.0.iter().filter_map(|term| term.lacks(node));
+            return lacks.map(|all| all.into_iter().map(|(key, value)| label(key, value)).collect()).collect();
+        }
         let labels = || selector(pod, node).map(|(key, value)| label(key.clone(), value.clone()));
         let drops = || selector(pod, node).map(|(key, _)| Edit::DropSelector(key.clone()));
         let Some(terms) = pod.node_terms.as_ref().filter(|terms| !terms.matches(node)) else {
@@ -107,21 +137,21 @@ impl ScorePlugin for NodeAffinity {
     }
 
     fn prepare(&self, cycle: &mut Cycle, pod: &PodView, nodes: &Nodes<'_>) -> Relevance {
-        if pod.node_preferences.is_empty() {
+        if !self.prefers(pod) {
             return Relevance::Skip;
         }
-        let highest = nodes.iter().map(|node| preference(pod, node)).max().unwrap_or_default();
+        let highest = nodes.iter().map(|node| self.preference(pod, node)).max().unwrap_or_default();
         cycle.set(Highest(highest));
         if highest == 0 { Relevance::Skip } else { Relevance::Relevant }
     }
 
     fn score(&self, cycle: &Cycle, pod: &PodView, node: &NodeView) -> Score {
-        Score::share(preference(pod, node), cycle.get::<Highest>().map_or(0, |highest| highest.0))
+        Score::share(self.preference(pod, node), cycle.get::<Highest>().map_or(0, |highest| highest.0))
     }
 
     /// The sum of the preferences that the node answers to.
     fn raw(&self, _: &Cycle, pod: &PodView, node: &NodeView) -> i64 {
-        preference(pod, node)
+        self.preference(pod, node)
     }
 }
 
@@ -146,7 +176,7 @@ mod tests {
     fn check(spec: Value, expect: &str) {
         let nodes = nodes();
         let text = spec.to_string();
-        let said = prepared(&NodeAffinity, &pod(spec), &nodes);
+        let said = prepared(&NodeAffinity::default(), &pod(spec), &nodes);
         let told = match said.len() {
             1 => said[0].clone(),
             _ => nodes.iter().zip(&said).filter(|(_, said)| *said == "yes").map(|(node, _)| &*node.name).collect(),
@@ -187,6 +217,6 @@ mod tests {
         ]);
         let spec =
             json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}});
-        assert_eq!(scored(&NodeAffinity, Cycle::new(), &pod(spec), &nodes()), [0, 75, 100]);
+        assert_eq!(scored(&NodeAffinity::default(), Cycle::new(), &pod(spec), &nodes()), [0, 75, 100]);
     }
 }

@@ -11,22 +11,48 @@ use windlass_kernel::scheduler::{
 use self::choice::{Candidate, best};
 
 /// Evicts less important pods, as few and as unimportant ones as will do.
-#[derive(Clone, Copy, Debug)]
-pub struct DefaultPreemption;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DefaultPreemption {
+    /// How many nodes are enough to choose from.
+    pub enough: Enough,
+}
 
 /// As [`DefaultPreemption`], but pods of a band never evict each other. Borg's production band is such.
 #[derive(Clone, Copy, Debug)]
 pub struct BandedPreemption {
     /// The lowest priority of the band.
     pub from: i32,
+    /// How many nodes are enough to choose from.
+    pub enough: Enough,
 }
 
-/// So many nodes are enough to choose from: a tenth, and at least this.
-const LEAST: usize = 100;
+/// How many nodes where pods could be evicted are enough to choose from: both, whichever is more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enough {
+    /// So many in a hundred of all nodes (`minCandidateNodesPercentage`).
+    pub percentage: usize,
+    /// So many (`minCandidateNodesAbsolute`).
+    pub absolute: usize,
+}
+
+impl Default for Enough {
+    /// Upstream's: a tenth, and a hundred.
+    fn default() -> Self {
+        Self { percentage: 10, absolute: 100 }
+    }
+}
+
+impl Enough {
+    fn of(self, nodes: usize) -> usize {
+        (nodes.saturating_mul(self.percentage) / 100).max(self.absolute)
+    }
+}
+
+const NAME: &str = "DefaultPreemption";
 
 impl PostFilter for DefaultPreemption {
     fn name(&self) -> &'static str {
-        "DefaultPreemption"
+        NAME
     }
 
     fn post_filter(
@@ -37,7 +63,7 @@ impl PostFilter for DefaultPreemption {
         filters: &dyn Recheck,
         explanation: &mut Explanation,
     ) -> Option<Preemption> {
-        find(cycle, pod, nodes, filters, explanation, pod.priority)
+        Search { cycle, pod, nodes, filters, below: pod.priority }.find(self.enough, explanation)
     }
 
     fn considered(
@@ -48,13 +74,13 @@ impl PostFilter for DefaultPreemption {
         filters: &dyn Recheck,
         explanation: &Explanation,
     ) -> Vec<Victims> {
-        all(cycle, pod, nodes, filters, explanation, pod.priority)
+        Search { cycle, pod, nodes, filters, below: pod.priority }.all(explanation)
     }
 }
 
 impl PostFilter for BandedPreemption {
     fn name(&self) -> &'static str {
-        DefaultPreemption.name()
+        NAME
     }
 
     fn post_filter(
@@ -65,7 +91,8 @@ impl PostFilter for BandedPreemption {
         filters: &dyn Recheck,
         explanation: &mut Explanation,
     ) -> Option<Preemption> {
-        find(cycle, pod, nodes, filters, explanation, pod.priority.min(self.from))
+        let below = pod.priority.min(self.from);
+        Search { cycle, pod, nodes, filters, below }.find(self.enough, explanation)
     }
 
     fn considered(
@@ -76,66 +103,68 @@ impl PostFilter for BandedPreemption {
         filters: &dyn Recheck,
         explanation: &Explanation,
     ) -> Vec<Victims> {
-        all(cycle, pod, nodes, filters, explanation, pod.priority.min(self.from))
+        let below = pod.priority.min(self.from);
+        Search { cycle, pod, nodes, filters, below }.all(explanation)
     }
 }
 
-/// Every node where evicting pods whose priority is below a limit would make room, with the victims there.
-fn all(
-    cycle: &Cycle,
-    pod: &PodView,
-    nodes: &Nodes<'_>,
-    filters: &dyn Recheck,
-    explanation: &Explanation,
+/// A search for room, by evicting pods whose priority is below a limit.
+struct Search<'a> {
+    cycle: &'a Cycle,
+    pod: &'a PodView,
+    nodes: &'a Nodes<'a>,
+    filters: &'a dyn Recheck,
     below: i32,
-) -> Vec<Victims> {
-    if !pod.preempts || leaving(pod, nodes) {
-        return Vec::new();
-    }
-    let curable = explanation.refusals.iter().filter(|refusal| refusal.curable);
-    let candidates = curable.filter_map(|refusal| candidate(cycle, pod, &nodes.all()[refusal.place], filters, below));
-    candidates.map(|Candidate { node, victims, violations }| Victims { node, pods: victims, violations }).collect()
 }
 
-/// Looks for room by evicting pods whose priority is below a limit.
-fn find(
-    cycle: &Cycle,
-    pod: &PodView,
-    nodes: &Nodes<'_>,
-    filters: &dyn Recheck,
-    explanation: &mut Explanation,
-    below: i32,
-) -> Option<Preemption> {
-    if !pod.preempts {
-        explanation.room = Some("not eligible due to preemptionPolicy=Never.".into());
-        return None;
-    }
-    if leaving(pod, nodes) {
-        explanation.room = Some("not eligible due to a terminating pod on the nominated node.".into());
-        return None;
-    }
-    let wanted = (nodes.len() / 10).max(LEAST);
-    let mut candidates = Vec::new();
-    let (mut helpless, mut without) = (0, 0);
-    for refusal in &explanation.refusals {
-        if candidates.len() >= wanted {
-            break;
+impl Search<'_> {
+    /// Every node where that would make room, with the victims there.
+    fn all(&self, explanation: &Explanation) -> Vec<Victims> {
+        if !self.pod.preempts || leaving(self.pod, self.nodes) {
+            return Vec::new();
         }
-        if !refusal.curable {
-            helpless += 1;
-            continue;
-        }
-        match candidate(cycle, pod, &nodes.all()[refusal.place], filters, below) {
-            Some(candidate) => candidates.push(candidate),
-            None => without += 1,
-        }
+        let curable = explanation.refusals.iter().filter(|refusal| refusal.curable);
+        let candidates = curable.filter_map(|refusal| self.candidate(refusal.place));
+        candidates.map(|Candidate { node, victims, violations }| Victims { node, pods: victims, violations }).collect()
     }
-    if let Some(candidate) = best(candidates) {
-        return Some(Preemption { node: candidate.node, victims: candidate.victims });
+
+    /// The best of the first nodes that are enough.
+    fn find(&self, enough: Enough, explanation: &mut Explanation) -> Option<Preemption> {
+        if !self.pod.preempts {
+            explanation.room = Some("not eligible due to preemptionPolicy=Never.".into());
+            return None;
+        }
+        if leaving(self.pod, self.nodes) {
+            explanation.room = Some("not eligible due to a terminating pod on the nominated node.".into());
+            return None;
+        }
+        let wanted = enough.of(self.nodes.len());
+        let mut candidates = Vec::new();
+        let (mut helpless, mut without) = (0, 0);
+        for refusal in &explanation.refusals {
+            if candidates.len() >= wanted {
+                break;
+            }
+            if !refusal.curable {
+                helpless += 1;
+                continue;
+            }
+            match self.candidate(refusal.place) {
+                Some(candidate) => candidates.push(candidate),
+                None => without += 1,
+            }
+        }
+        if let Some(candidate) = best(candidates) {
+            return Some(Preemption { node: candidate.node, victims: candidate.victims });
+        }
+        helpless += explanation.nodes.saturating_sub(explanation.refusals.len());
+        explanation.room = Some(said(explanation.nodes, helpless, without));
+        None
     }
-    helpless += explanation.nodes.saturating_sub(explanation.refusals.len());
-    explanation.room = Some(said(explanation.nodes, helpless, without));
-    None
+
+    fn candidate(&self, place: usize) -> Option<Candidate> {
+        candidate(self.cycle, self.pod, &self.nodes.all()[place], self.filters, self.below)
+    }
 }
 
 fn said(nodes: usize, helpless: usize, without: usize) -> String {

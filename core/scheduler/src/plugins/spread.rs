@@ -2,16 +2,19 @@
 
 mod gauge;
 mod places;
+mod usual;
 
-use std::sync::Arc;
-
-use windlass_api::selector::Labels;
 use windlass_kernel::scheduler::{
     Change, Cure, Cycle, Detail, Edit, Filter, Fit, NodeView, Nodes, PodView, Policy, PreFilter, Prepared, Relevance,
-    Score, ScorePlugin, Siblings, Spread, Unsatisfiable,
+    Score, ScorePlugin, Spread, Unsatisfiable,
 };
 
-use self::places::{Places, kin};
+pub use self::usual::Spreading;
+pub(crate) use self::usual::Usual;
+use self::{
+    places::{Places, kin},
+    usual::{constraints, wants_all_labels},
+};
 
 /// Keeps pods from places that have too many of their kin already, and prefers those with few.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +22,6 @@ pub struct PodTopologySpread;
 
 const NAME: &str = "PodTopologySpread";
 const HOSTNAME: &str = "kubernetes.io/hostname";
-const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// What the filter remembers: each constraint that must hold, with its places.
 #[derive(Clone)]
@@ -180,58 +182,6 @@ fn violated<'a>(
     })
 }
 
-/// Whether kin must, or only should, be spread over failure domains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spreading {
-    /// A pod that would make a domain too crowded waits.
-    Must,
-    /// Other domains are preferred.
-    Should,
-}
-
-/// The domains that fail as one, for pods that state no constraints: a fact from the framework.
-#[derive(Clone, Debug)]
-pub(crate) struct Domains {
-    pub(crate) labels: Arc<[String]>,
-    pub(crate) max_skew: i64,
-    pub(crate) spreading: Spreading,
-}
-
-/// The constraints of a pod that are to be met in one way: its own; where it states none, those of its kin.
-fn constraints(pod: &PodView, cycle: &Cycle, unsatisfiable: Unsatisfiable) -> Vec<Spread> {
-    let mut all = match cycle.get::<Siblings>() {
-        _ if !pod.spread.is_empty() => pod.spread.clone(),
-        Some(Siblings(selector)) => usual(selector, cycle.get::<Domains>()),
-        None => Vec::new(),
-    };
-    all.retain(|spread| spread.unsatisfiable == unsatisfiable);
-    all
-}
-
-/// The constraints of those who state none: over failure domains that an operator named; else over hosts and, more
-/// loosely, over zones.
-fn usual(selector: &Labels, domains: Option<&Domains>) -> Vec<Spread> {
-    let spread = |max_skew, topology: &str, unsatisfiable| Spread {
-        max_skew,
-        topology: topology.into(),
-        unsatisfiable,
-        selector: selector.clone(),
-        min_domains: None,
-        affinity: Policy::Honor,
-        taints: Policy::Ignore,
-    };
-    let should = Unsatisfiable::ScheduleAnyway;
-    let Some(Domains { labels, max_skew, spreading }) = domains else {
-        return vec![spread(3, HOSTNAME, should), spread(5, ZONE, should)];
-    };
-    let unsatisfiable = match spreading {
-        Spreading::Must => Unsatisfiable::DoNotSchedule,
-        Spreading::Should => should,
-    };
-    let named = labels.iter().map(|label| spread(*max_skew, label, unsatisfiable));
-    named.chain([spread(3, HOSTNAME, should)]).collect()
-}
-
 impl Soft {
     fn left_out(&self, node: &NodeView) -> bool {
         self.all_labels && !has_labels(node, self.wishes.iter().map(|wish| &wish.spread))
@@ -265,7 +215,7 @@ impl ScorePlugin for PodTopologySpread {
     }
 
     fn prepare(&self, cycle: &mut Cycle, pod: &PodView, nodes: &Nodes<'_>) -> Relevance {
-        let all_labels = !pod.spread.is_empty();
+        let all_labels = wants_all_labels(pod, cycle);
         let spreads = constraints(pod, cycle, Unsatisfiable::ScheduleAnyway);
         if spreads.is_empty() {
             return Relevance::Skip;

@@ -1,5 +1,6 @@
 //! Volumes: a pod goes where its volumes are, or can be made. Pods without claims are none of these plugins' business.
 
+mod limits;
 mod restrictions;
 mod zone;
 
@@ -9,7 +10,7 @@ use windlass_kernel::scheduler::{
     Change, Cure, Cycle, Detail, Edit, Filter, Fit, NodeView, Nodes, PodView, PreFilter, Prepared, Reason, Reasons,
 };
 
-pub use self::{restrictions::VolumeRestrictions, zone::VolumeZone};
+pub use self::{limits::NodeVolumeLimits, restrictions::VolumeRestrictions, zone::VolumeZone};
 use crate::storage::{Claimed, Storage, Stored, Unready, reason};
 
 /// Sends pods to where their volumes can be used, and claims that wait to where a volume can be found or made.

@@ -15,7 +15,7 @@ fn seconds(seconds: u64) -> Duration {
 #[track_caller]
 fn check(queue: &mut Queue, at: u64, expect: &str) {
     queue.tick(seconds(at));
-    let popped: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|pod| pod.key.name.clone()).collect();
+    let popped: Vec<_> = std::iter::from_fn(|| queue.pop(seconds(at))).map(|pod| pod.key.name.clone()).collect();
     assert_eq!(popped.join(" "), expect, "at {at} s");
 }
 
@@ -50,11 +50,11 @@ fn a_parked_pod_wakes_on_a_change_that_helps_once_it_has_rested() {
     check(&mut queue, 0, "a b");
     queue.refused(&ObjectKey::new("ns", "a"), vec!["Fit"], seconds(0));
     queue.refused(&ObjectKey::new("ns", "b"), vec!["Taint"], seconds(0));
-    queue.changed(seconds(0), |_, by| by == ["Fit"]);
+    queue.changed(seconds(0), "NodeAdd", |_, by| by == ["Fit"]);
     check(&mut queue, 0, "");
     check(&mut queue, 1, "a");
     check(&mut queue, 60, "");
-    queue.changed(seconds(60), |_, by| by == ["Taint"]);
+    queue.changed(seconds(60), "NodeAdd", |_, by| by == ["Taint"]);
     check(&mut queue, 60, "b");
 }
 
@@ -72,7 +72,7 @@ fn nobody_is_parked_for_more_than_five_minutes() {
 fn gated_pods_wait_until_the_last_gate_is_gone() {
     let gated = Arc::new(named("a", pod(json!({"schedulingGates": [{"name": "g"}]}))));
     let mut queue = with(&[gated]);
-    queue.changed(seconds(0), |_, _| true);
+    queue.changed(seconds(0), "NodeAdd", |_, _| true);
     check(&mut queue, 1000, "");
     queue.put(&important("a", 0), seconds(1000));
     check(&mut queue, 1000, "a");
@@ -103,4 +103,36 @@ fn a_new_pod_of_the_same_name_begins_anew() {
     queue.remove(&ObjectKey::new("ns", "a"));
     queue.failed(&ObjectKey::new("ns", "a"), seconds(0));
     assert_eq!(queue.due(), None);
+}
+
+#[test]
+fn it_is_counted_how_many_wait_for_what_and_what_brought_them_there() {
+    let gate = json!({"schedulingGates": [{"name": "wait"}]});
+    let mut queue = with(&[important("a", 0), important("b", 0), Arc::new(named("c", pod(gate)))]);
+    let entered = |queue: &mut Queue| -> Vec<(&str, &str, u64)> {
+        let mut all: Vec<_> = queue.entered().map(|own| (own.queue, own.event, own.count)).collect();
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(entered(&mut queue), [("active", "UnscheduledPodAdd", 2), ("unschedulable", "UnscheduledPodAdd", 1)]);
+    assert_eq!(queue.sizes(), [2, 0, 0, 1]);
+    check(&mut queue, 0, "a b");
+    queue.refused(&ObjectKey::new("ns", "a"), vec!["Fit"], seconds(0));
+    queue.failed(&ObjectKey::new("ns", "b"), seconds(0));
+    assert_eq!(queue.sizes(), [0, 1, 1, 1]);
+    queue.changed(seconds(0), "NodeAdd", |_, _| true);
+    queue.tick(seconds(1));
+    assert_eq!(queue.sizes(), [2, 0, 0, 1]);
+    let expect = [
+        ("active", "BackoffComplete", 2),
+        ("backoff", "NodeAdd", 1),
+        ("backoff", "ScheduleAttemptFailure", 1),
+        ("unschedulable", "ScheduleAttemptFailure", 1),
+    ];
+    assert_eq!(entered(&mut queue), expect);
+    queue.put(&important("c", 0), seconds(1));
+    assert_eq!((queue.sizes(), entered(&mut queue)), ([3, 0, 0, 0], vec![("active", "UnscheduledPodUpdate", 1)]));
+    check(&mut queue, 3, "a b c");
+    assert_eq!(queue.tries(&ObjectKey::new("ns", "a")), (2, Some(seconds(0))));
+    assert_eq!(queue.tries(&ObjectKey::new("ns", "c")), (1, Some(seconds(3))));
 }

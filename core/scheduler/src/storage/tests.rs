@@ -67,6 +67,7 @@ fn storage(claims: &[&str], volumes: &[&str]) -> Storage {
         claims: claims.iter().map(|text| claim(text)).map(|claim| (claim.key.clone(), Arc::new(claim))).collect(),
         volumes: volumes.iter().map(|text| volume(text)).map(|own| (own.name.clone(), Arc::new(own))).collect(),
         classes: classes.into_iter().map(|(name, class)| (name.into(), Arc::new(class))).collect(),
+        ..Storage::default()
     }
 }
 
@@ -129,4 +130,40 @@ fn claims_that_are_not_ready_are_named() {
     check(&["c 1Gi volume=v phase=Lost"], &[], [r#"Lost("c", "v")"#; 2]);
     let missing = storage(&[], &[]).claims(&using(&["c"])).unwrap_err();
     assert_eq!(missing, Unready::Missing("c".into(), false));
+}
+
+#[test]
+fn volumes_are_made_only_where_their_driver_has_room() {
+    let asked = claim("c 5Gi class=made");
+    let node = node("a", &[("zone", "z")], json!({}));
+    let capacity = |class: &str, size: Value, zone: &str| {
+        let mut capacity = json!({
+            "metadata": {"namespace": "d", "name": "x"}, "storageClassName": class,
+            "nodeTopology": {"matchLabels": {"zone": zone}},
+        });
+        capacity.as_object_mut().unwrap().extend(size.as_object().unwrap().clone());
+        Arc::new(Capacity::of(&serde_json::from_value(capacity).unwrap()))
+    };
+    let check = |tells: bool, capacities: Vec<Arc<Capacity>>, expect: Option<&str>| {
+        let mut storage = storage(&["c 5Gi class=made"], &[]);
+        let provisioner = storage.classes["made"].provisioner.clone();
+        storage.drivers.insert(provisioner, Arc::new(Driver { tells_capacity: tells }));
+        let capacities = capacities.into_iter().enumerate();
+        storage.capacities = capacities.map(|(at, own)| (ObjectKey::new("d", at.to_string()), own)).collect();
+        let claimed = Claimed { waiting: vec![Arc::new(asked.clone())], ..Claimed::default() };
+        let told = storage.plan(&claimed, &node).err().map(|reasons| reasons.join(", "));
+        assert_eq!(told.as_deref(), expect);
+    };
+    let room = |size: &str| json!({"capacity": size});
+    let none = Some("node(s) did not have enough free storage");
+    check(false, vec![], None);
+    check(true, vec![], none);
+    check(true, vec![capacity("made", room("5Gi"), "z")], None);
+    check(true, vec![capacity("made", room("4Gi"), "z")], none);
+    check(true, vec![capacity("made", room("5Gi"), "y"), capacity("other", room("5Gi"), "z")], none);
+    check(true, vec![capacity("made", room("4Gi"), "z"), capacity("made", room("9Gi"), "z")], None);
+    // All the room there is, in pieces of which none is large enough.
+    let pieces = json!({"capacity": "100Gi", "maximumVolumeSize": "4Gi"});
+    check(true, vec![capacity("made", pieces, "z")], none);
+    check(true, vec![capacity("made", json!({}), "z")], none);
 }

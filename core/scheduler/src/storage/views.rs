@@ -77,6 +77,8 @@ pub struct Volume {
     labels: BTreeMap<String, String>,
     /// Where it can be used; `None` for everywhere.
     pub affinity: Option<NodeTerms>,
+    /// The driver that it is of, and what the driver knows it by.
+    pub driver: Option<(String, String)>,
 }
 
 /// What is seen of a storage class.
@@ -155,6 +157,7 @@ impl Volume {
             size: bytes(spec.capacity.get("storage")),
             labels: meta.labels.clone(),
             affinity: required.map(NodeTerms::of),
+            driver: spec.csi.as_ref().map(|csi| (csi.driver.clone(), csi.volume_handle.clone())),
         }
     }
 

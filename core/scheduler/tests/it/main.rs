@@ -1,6 +1,8 @@
 //! The scheduler in a cluster: the real API server, fake nodes, virtual time.
 
+mod config;
 mod explain;
+mod metrics;
 mod rig;
 mod room;
 mod volumes;

@@ -9,7 +9,7 @@ use windlass_apiserver::{ApiServer, access::Rbac};
 use windlass_client::{Client, Informers, Select, informer::Parts};
 use windlass_kernel::{Api, Clock, ClockExt, Entropy, Identity, Spawn, SpawnExt, Stop, Store, Task};
 use windlass_node::host::{Host as NodeHost, Registration};
-use windlass_scheduler::{Config, Explaining, Host, Questions, identity};
+use windlass_scheduler::{Config, Explaining, Host, Metrics, Questions, identity};
 use windlass_store::MemoryStore;
 use windlass_testkit::{
     FakeAgent, FakeNode,
@@ -31,6 +31,7 @@ pub(crate) struct Rig {
     server: Arc<ApiServer>,
     nodes: Vec<Task>,
     questions: std::cell::RefCell<Option<Questions>>,
+    pub(crate) metrics: Metrics,
 }
 
 impl Rig {
@@ -55,7 +56,7 @@ impl Rig {
         let account: ServiceAccount = serde_json::from_value(account).unwrap();
         client.create(&account).await.unwrap();
         let questions = std::cell::RefCell::new(Some(questions));
-        Self { handle, client, server, nodes: Vec::new(), questions }
+        Self { handle, client, server, nodes: Vec::new(), questions, metrics: Metrics::default() }
     }
 
     pub(crate) fn informers(&self, identity: Identity) -> Informers {
@@ -67,7 +68,7 @@ impl Rig {
 
     /// Runs a scheduler until the task is dropped.
     pub(crate) fn scheduler(&self, config: Config) -> Task {
-        let mut host = Host::new(&self.informers(identity()), config);
+        let mut host = Host::new(&self.informers(identity()), config).counting(self.metrics.clone());
         if let Some(questions) = self.questions.take() {
             host = host.answering(questions);
         }
@@ -154,6 +155,13 @@ impl Rig {
         };
         self.until(reason, || async { find().await.is_some() }).await;
         find().await.unwrap()
+    }
+
+    /// One of the scheduler's figures, by its name and labels as they stand in its text.
+    pub(crate) fn figure(&self, name: &str) -> Option<f64> {
+        let mut text = String::new();
+        self.metrics.write(&mut text);
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     }
 
     /// Lets everybody see what has been written so far: each watch comes in its own time.

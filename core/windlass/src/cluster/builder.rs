@@ -282,7 +282,9 @@ impl Builder {
 
         let (stop, tasks) = (Stop::new(), Vec::new());
         let (_ending, controlled) = (Some(Ending(Arc::clone(&agents))), !self.bare);
-        let mut cluster = Cluster { server, agents, dial, clock, entropy, spawn, stop, tasks, controlled, _ending };
+        let scheduled = controlled.then(windlass_scheduler::Metrics::default);
+        let mut cluster =
+            Cluster { server, agents, dial, clock, entropy, spawn, stop, tasks, controlled, scheduled, _ending };
         if !self.bare {
             let components = Components {
                 controllers: self.controllers,

@@ -7,7 +7,7 @@ use windlass_kernel::scheduler::{
 };
 
 use super::Given;
-use crate::framework::WhatIf;
+use crate::framework::search::WhatIf;
 
 /// What filters have found out before nodes are asked about.
 pub(super) struct Study<'a> {

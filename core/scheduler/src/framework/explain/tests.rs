@@ -322,16 +322,48 @@ impl Draw {
     }
 }
 
+/// Whether JSON is as its published schema says, in all that explanations are made of.
+#[track_caller]
+fn conforms(told: &Value, schema: &Value, at: &str) {
+    match (schema["type"].as_str(), told) {
+        (Some("object"), Value::Object(fields)) => {
+            for required in schema["required"].as_array().into_iter().flatten() {
+                assert!(fields.contains_key(required.as_str().unwrap()), "{at}: {required} is missing");
+            }
+            for (name, value) in fields {
+                let own = schema["properties"].get(name);
+                conforms(
+                    value,
+                    own.unwrap_or_else(|| panic!("{at}: {name} is not published")),
+                    &format!("{at}.{name}"),
+                );
+            }
+        }
+        (Some("array"), Value::Array(items)) => items.iter().for_each(|item| conforms(item, &schema["items"], at)),
+        (Some("string"), Value::String(_)) | (Some("boolean"), Value::Bool(_)) | (None, _) => {}
+        (Some("integer"), Value::Number(number)) if number.is_i64() => {}
+        (expect, found) => panic!("{at}: {found} is no {expect:?}"),
+    }
+}
+
 /// What is explained must be what is decided, and what is suggested must do.
 #[test]
 fn the_suggested_change_makes_the_pod_schedule() {
     let mut suggested = 0;
+    let mut schema = Diagnosis::schema();
+    for (name, kind) in [("apiVersion", "string"), ("kind", "string"), ("metadata", "object")] {
+        schema["properties"][name] = json!({"type": kind});
+    }
+    for name in ["namespace", "name"] {
+        schema["properties"]["metadata"]["properties"][name] = json!({"type": "string"});
+    }
     for seed in 0..2000 {
         let draw = Draw(SeededEntropy::new(seed));
         let mut nodes: Vec<_> = (0..draw.below(6)).map(|at| draw.node(&format!("n{at}"))).collect();
         let pod = draw.pod("p", 6);
         let framework = if seed % 3 == 0 { switched() } else { Framework::default() };
         let told = diagnose_by(&framework, &pod, &nodes);
+        conforms(&told.to_json(), &schema, "");
         match decide_by(&framework, &pod, &nodes) {
             Decision::Place(placement) => {
                 assert!(told.best.contains(&placement.node), "seed {seed}: {told}");

@@ -11,8 +11,8 @@ use windlass_testkit::SeededEntropy;
 use super::*;
 use crate::{
     plugins::{
-        Crashes, Packing, Spreading,
-        fixture::{labelled, named, node},
+        Crashes, FitScoring, InterPodAffinity, NodeAffinity, NodeResourcesBalancedAllocation, Packing, Spreading,
+        fixture::{labelled, named, node, pod},
     },
     snapshot::Snapshot,
 };
@@ -226,6 +226,39 @@ impl History {
     }
 }
 
+/// A framework whose plugins are told something else than usual.
+fn told() -> Framework {
+    let wish = json!({"weight": 3, "preference": {"matchExpressions": [{"key": "rack", "operator": "Exists"}]}});
+    let term = json!({"matchExpressions": [{"key": "disk", "operator": "NotIn", "values": ["tape"]}]});
+    let affinity = NodeAffinity::adding(
+        &serde_json::from_value(json!({
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]},
+            "preferredDuringSchedulingIgnoredDuringExecution": [wish],
+        }))
+        .unwrap(),
+    );
+    let near = InterPodAffinity { needed: 40, own_wishes_only: true };
+    let balance = NodeResourcesBalancedAllocation::of(&["cpu", "ephemeral-storage"]);
+    let spread = pod(json!({"topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "ScheduleAnyway"},
+        {"maxSkew": 3, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"},
+    ]}));
+    ["NodeAffinity", "InterPodAffinity", "NodeResourcesBalancedAllocation"]
+        .into_iter()
+        .fold(Framework::default(), |framework, name| framework.without(name))
+        .pre_filter(affinity.clone())
+        .filter(affinity.clone())
+        .score(2, affinity.clone())
+        .gauge(affinity)
+        .pre_filter(near)
+        .filter(near)
+        .score(2, near)
+        .gauge(near)
+        .score(1, balance)
+        .fit_scoring(FitScoring::most_allocated())
+        .default_constraints(&spread.spread)
+}
+
 #[test]
 fn classes_choose_as_a_search_of_all_nodes_does() {
     let specs = specs();
@@ -235,6 +268,7 @@ fn classes_choose_as_a_search_of_all_nodes_does() {
             0 => Framework::default().failure_domains(&["topology.kubernetes.io/zone", "rack"], 2, Spreading::Must),
             1 => Framework::default().failure_domains(&["rack"], 1, Spreading::Should).packing(Packing::Hybrid),
             2 => Framework::default().avoiding_crashes(2),
+            3 => told(),
             _ => Framework::default(),
         };
         let mut history = History::new(seed, framework);
@@ -353,8 +387,13 @@ impl windlass_kernel::scheduler::Filter for Counting {
         "Counting"
     }
 
-    fn filter(&self, _: &Cycle, _: &PodView, _: &windlass_kernel::scheduler::NodeView) -> crate::framework::Fit {
-        crate::framework::Fit::Yes
+    fn filter(
+        &self,
+        _: &Cycle,
+        _: &PodView,
+        _: &windlass_kernel::scheduler::NodeView,
+    ) -> windlass_kernel::scheduler::Fit {
+        windlass_kernel::scheduler::Fit::Yes
     }
 }
 

@@ -28,8 +28,8 @@ impl Lack {
     }
 }
 
-/// What a node lacks, pods among it.
-pub(super) fn of(pod: &PodView, node: &NodeView) -> Vec<Lack> {
+/// What a node lacks of what counts, pods among it.
+pub(super) fn of(pod: &PodView, node: &NodeView, counts: impl Fn(&str) -> bool) -> Vec<Lack> {
     let (own, used, offered) = (&pod.requests, &node.used, &node.allocatable);
     let usual = [
         ("cpu", own.cpu, used.cpu, offered.cpu),
@@ -37,8 +37,8 @@ pub(super) fn of(pod: &PodView, node: &NodeView) -> Vec<Lack> {
         ("ephemeral-storage", own.ephemeral, used.ephemeral, offered.ephemeral),
     ];
     let usual = usual.map(|(name, requested, used, allocatable)| (name.into(), requested, used, allocatable));
-    let others =
-        own.others().map(|(name, asked)| (Arc::clone(name), asked, used.extended(name), offered.extended(name)));
+    let others = own.others().filter(|(name, _)| counts(name));
+    let others = others.map(|(name, asked)| (Arc::clone(name), asked, used.extended(name), offered.extended(name)));
     let pods = i64::try_from(node.pods().len()).unwrap_or(i64::MAX);
     let all = [("pods".into(), 1, pods, node.max_pods)].into_iter().chain(usual).chain(others);
     all.filter(|(_, requested, used, allocatable)| *requested > 0 && *requested > allocatable.saturating_sub(*used))
@@ -47,8 +47,8 @@ pub(super) fn of(pod: &PodView, node: &NodeView) -> Vec<Lack> {
 }
 
 /// To ask for what is left; where there are too many pods, without the least important of them. Or a larger node.
-pub(super) fn cures(pod: &PodView, node: &NodeView) -> Vec<Cure> {
-    let lacks = of(pod, node);
+pub(super) fn cures(pod: &PodView, node: &NodeView, counts: impl Fn(&str) -> bool) -> Vec<Cure> {
+    let lacks = of(pod, node, counts);
     let grow = |lack: &Lack| {
         let (resource, to) = (Arc::clone(&lack.resource), lack.used.saturating_add(lack.requested));
         Edit::GrowNode { node: Arc::clone(&node.name), resource, to }
@@ -77,7 +77,7 @@ mod tests {
     #[track_caller]
     fn check(pod: &PodView, others: &[(i64, i64)], expect: &[&str]) {
         let node = with(node("a", &[], json!({})), others.iter().map(|(cpu, memory)| asking(*cpu, *memory)));
-        let told: Vec<_> = cures(pod, &node)
+        let told: Vec<_> = cures(pod, &node, |_| true)
             .iter()
             .map(|cure| cure.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "))
             .collect();

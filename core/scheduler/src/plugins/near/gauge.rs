@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use windlass_kernel::scheduler::{Cycle, NamespaceLabels, NodeView, Nodes, PodTerm, PodView, Score};
 
-use super::{InterPodAffinity, NAME, NEEDED, aversions, means, needs};
+use super::{InterPodAffinity, NAME, aversions, means, needs};
 use crate::classes::{Gauge, Ground, Group, Reading};
 
 /// Counts for each domain of each topology.
@@ -58,6 +58,7 @@ impl Counts {
 /// What is known for one class.
 #[derive(Debug)]
 struct Known {
+    plugin: InterPodAffinity,
     pod: Arc<PodView>,
     namespaces: NamespaceLabels,
     /// The topologies of the pod's own terms.
@@ -82,6 +83,7 @@ impl Gauge for InterPodAffinity {
     fn begin(&self, pod: &PodView, cycle: &Cycle, nodes: &Nodes<'_>, ground: &mut Ground) -> Option<Box<dyn Reading>> {
         let namespaces = cycle.get::<NamespaceLabels>().cloned().unwrap_or_default();
         let mut known = Known {
+            plugin: *self,
             itself: needs(pod).iter().all(|term| means(term, pod, &namespaces)),
             pod: Arc::new(pod.clone()),
             namespaces,
@@ -173,9 +175,10 @@ impl Reading for Known {
                 self.wishes.add(topology, place, weight * by, ground);
             }
         }
-        for term in needs(other).iter().filter(|term| means(term, &pod, &namespaces)) {
+        let needed = self.plugin.needed;
+        for term in needs(other).iter().filter(|term| needed != 0 && means(term, &pod, &namespaces)) {
             let topology = self.topology(term, nodes, ground);
-            self.wishes.add(topology, place, NEEDED * by, ground);
+            self.wishes.add(topology, place, needed * by, ground);
         }
     }
 
@@ -220,7 +223,7 @@ impl Reading for Known {
     }
 
     fn score(&self, weight: i64, groups: &mut [Group<'_>]) {
-        if self.wishes.some == 0 {
+        if self.wishes.some == 0 || self.plugin.own_wishes_only && !self.wishing {
             return;
         }
         let sums: Vec<i64> = groups.iter().map(|group| self.wish(group.numbers)).collect();

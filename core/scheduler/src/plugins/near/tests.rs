@@ -25,7 +25,7 @@ fn caring(app: &str, kind: &str, field: &str, terms: &Value) -> PodView {
 /// What is said of each node.
 #[track_caller]
 fn check(pod: &PodView, nodes: &[NodeView], expect: &[&str]) {
-    assert_eq!(prepared(&InterPodAffinity, pod, nodes), expect);
+    assert_eq!(prepared(&InterPodAffinity::default(), pod, nodes), expect);
 }
 
 const FAR: &str = "never: node(s) didn't match pod affinity rules";
@@ -79,11 +79,12 @@ fn what_if_answers_follow_pods_that_come_and_go() {
     let nodes = [at("a", "x", vec![db()])];
     let index = windlass_kernel::scheduler::NodeIndex::of(&nodes);
     let (mut cycle, pod) = (Cycle::new(), caring("web", "podAntiAffinity", "required", &json!([term("db", "zone")])));
-    InterPodAffinity.pre_filter(&mut cycle, &pod, &Nodes::new(&nodes, &index));
-    assert!(!InterPodAffinity.filter(&cycle, &pod, &nodes[0]).fits());
+    let plugin = InterPodAffinity::default();
+    plugin.pre_filter(&mut cycle, &pod, &Nodes::new(&nodes, &index));
+    assert!(!plugin.filter(&cycle, &pod, &nodes[0]).fits());
     let other = Arc::clone(&nodes[0].pods()[0]);
-    InterPodAffinity.removed(&mut cycle, &pod, &other, &nodes[0]);
-    assert!(InterPodAffinity.filter(&cycle, &pod, &nodes[0]).fits());
+    plugin.removed(&mut cycle, &pod, &other, &nodes[0]);
+    assert!(plugin.filter(&cycle, &pod, &nodes[0]).fits());
 }
 
 #[test]
@@ -92,7 +93,22 @@ fn wishes_of_both_sides_add_up() {
     let fond = caring("fan", "podAffinity", "preferred", &wish("web", 30));
     let nodes = [at("a", "x", vec![db()]), at("b", "y", vec![fond]), at("c", "z", vec![])];
     let pod = caring("web", "podAffinity", "preferred", &wish("db", 60));
-    assert_eq!(scored(&InterPodAffinity, Cycle::new(), &pod, &nodes), [100, 50, 0]);
+    assert_eq!(scored(&InterPodAffinity::default(), Cycle::new(), &pod, &nodes), [100, 50, 0]);
     let shy = caring("web", "podAntiAffinity", "preferred", &wish("db", 60));
-    assert_eq!(scored(&InterPodAffinity, Cycle::new(), &shy, &nodes), [0, 100, 66]);
+    assert_eq!(scored(&InterPodAffinity::default(), Cycle::new(), &shy, &nodes), [0, 100, 66]);
+}
+
+#[test]
+fn a_profile_says_what_needs_and_wishes_of_others_count() {
+    let wish = json!([{"weight": 30, "podAffinityTerm": term("web", "zone")}]);
+    let fond = caring("fan", "podAffinity", "preferred", &wish);
+    let needing = caring("fan", "podAffinity", "required", &json!([term("web", "zone")]));
+    let nodes = [at("a", "x", vec![fond]), at("b", "y", vec![needing]), at("c", "z", vec![])];
+    let pod = labelled(&[("app", "web")], json!({}));
+    let scores =
+        |needed, own_wishes_only| scored(&InterPodAffinity { needed, own_wishes_only }, Cycle::new(), &pod, &nodes);
+    assert_eq!(scores(1, false), [100, 3, 0]);
+    assert_eq!(scores(60, false), [50, 100, 0]);
+    assert_eq!(scores(0, false), [100, 0, 0]);
+    assert_eq!(scores(60, true), Vec::<i64>::new());
 }

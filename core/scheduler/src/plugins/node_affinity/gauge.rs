@@ -2,11 +2,11 @@
 
 use windlass_kernel::scheduler::{Cycle, NodeView, Nodes, PodView, Score};
 
-use super::{NAME, NodeAffinity, preference};
+use super::{NAME, NodeAffinity};
 use crate::classes::{Gauge, Ground, Group, Reading};
 
 #[derive(Debug)]
-struct Known(PodView);
+struct Known(NodeAffinity, PodView);
 
 impl Gauge for NodeAffinity {
     fn name(&self) -> &'static str {
@@ -14,7 +14,7 @@ impl Gauge for NodeAffinity {
     }
 
     fn begin(&self, pod: &PodView, _: &Cycle, _: &Nodes<'_>, _: &mut Ground) -> Option<Box<dyn Reading>> {
-        (!pod.node_preferences.is_empty()).then(|| Box::new(Known(pod.clone())) as _)
+        self.prefers(pod).then(|| Box::new(Known(self.clone(), pod.clone())) as _)
     }
 }
 
@@ -24,7 +24,7 @@ impl Reading for Known {
     }
 
     fn sign(&self, _: usize, node: &NodeView, _: &Ground, numbers: &mut Vec<i64>) {
-        numbers.push(preference(&self.0, node));
+        numbers.push(self.0.preference(&self.1, node));
     }
 
     fn score(&self, weight: i64, groups: &mut [Group<'_>]) {

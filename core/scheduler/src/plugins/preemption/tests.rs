@@ -24,7 +24,12 @@ fn pod(name: &str, priority: i32, cpus: i64) -> PodView {
 }
 
 fn decide(pod: PodView, nodes: &[NodeView], cycle: &mut Cycle) -> String {
-    decide_with(&Framework::empty().filter(NodeResourcesFit).post_filter(DefaultPreemption), pod, nodes, cycle)
+    decide_with(
+        &Framework::empty().filter(NodeResourcesFit).post_filter(DefaultPreemption::default()),
+        pod,
+        nodes,
+        cycle,
+    )
 }
 
 fn decide_with(framework: &Framework, pod: PodView, nodes: &[NodeView], cycle: &mut Cycle) -> String {
@@ -64,7 +69,7 @@ fn pods_of_a_band_never_evict_each_other() {
     let ask = |framework: Framework, nodes: &[NodeView]| {
         decide_with(&framework, pod("new", 200, 2), nodes, &mut Cycle::new())
     };
-    let plain = Framework::empty().filter(NodeResourcesFit).post_filter(DefaultPreemption);
+    let plain = Framework::empty().filter(NodeResourcesFit).post_filter(DefaultPreemption::default());
     assert_eq!(ask(plain.clone(), &nodes), "a: prod");
     let banded = plain.band(100);
     let said = ask(banded.clone(), &nodes);
@@ -142,4 +147,22 @@ fn while_victims_leave_no_more_are_chosen() {
         "0/2 nodes are available: 2 Insufficient cpu. \
          preemption: not eligible due to a terminating pod on the nominated node."
     );
+}
+
+#[test]
+fn so_many_nodes_are_enough_to_choose_from() {
+    let nodes: Vec<_> = (0..10_i32)
+        .map(|at| with(node(&format!("n{at}"), &[], json!({})), [pod(&format!("p{at}"), 9 - at, 4)]))
+        .collect();
+    let ask = |percentage, absolute| {
+        let enough = Enough { percentage, absolute };
+        assert_eq!(enough.of(1000), (percentage * 10).max(absolute));
+        let framework = Framework::empty().filter(NodeResourcesFit).post_filter(DefaultPreemption { enough });
+        decide_with(&framework.sample(100), pod("new", 10, 2), &nodes, &mut Cycle::new())
+    };
+    // The last node has the least important pod.
+    assert_eq!(ask(10, 100), "n9: p9");
+    assert_eq!(ask(100, 0), "n9: p9");
+    assert_eq!(ask(0, 1), "n0: p0");
+    assert_eq!(ask(30, 0), "n2: p2");
 }

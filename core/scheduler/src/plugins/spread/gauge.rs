@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use windlass_kernel::scheduler::{Cycle, NodeView, Nodes, PodView, Score, Spread, Unsatisfiable};
 
-use super::{HOSTNAME, NAME, PodTopologySpread, constraints, counts, float, has_labels};
+use super::{HOSTNAME, NAME, PodTopologySpread, constraints, counts, float, has_labels, wants_all_labels};
 use crate::classes::{Gauge, Ground, Group, Reading};
 
 /// A constraint that must hold.
@@ -50,7 +50,7 @@ impl Gauge for PodTopologySpread {
     }
 
     fn begin(&self, pod: &PodView, cycle: &Cycle, nodes: &Nodes<'_>, ground: &mut Ground) -> Option<Box<dyn Reading>> {
-        let all_labels = !pod.spread.is_empty();
+        let all_labels = wants_all_labels(pod, cycle);
         let hard = constraints(pod, cycle, Unsatisfiable::DoNotSchedule).into_iter();
         let hard = hard.map(|spread| Hard::new(spread, pod, nodes.all(), ground)).collect::<Vec<_>>();
         let soft = constraints(pod, cycle, Unsatisfiable::ScheduleAnyway).into_iter();

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use windlass_kernel::scheduler::NodeIndex;
+use windlass_api::selector::Labels;
+use windlass_kernel::scheduler::{NodeIndex, Siblings};
 
-use super::*;
+use super::{usual::ZONE, *};
 use crate::plugins::fixture::{labelled, node, prepared, scored, with};
 
 const WEB: &[(&str, &str)] = &[("app", "web")];
@@ -105,4 +106,27 @@ fn pods_of_a_service_are_spread_without_being_asked() {
     assert_eq!(scored(&PodTopologySpread, cycle.clone(), &pod, &nodes), Vec::<i64>::new());
     cycle.set(Siblings(Labels::equal_to(WEB.iter().copied())));
     assert_eq!(scored(&PodTopologySpread, cycle, &pod, &nodes), [40, 100]);
+}
+
+#[test]
+fn a_profile_says_how_kin_is_spread_that_does_not_say_so_itself() {
+    let nodes = [at("a", "x", 1), at("b", "y", 0), at("c", "", 0)];
+    let kin = Siblings(Labels::equal_to(WEB.iter().copied()));
+    let ask = |spreads: &[Spread], pod: &PodView| {
+        let mut cycle = Cycle::new();
+        cycle.set(kin.clone());
+        cycle.set(Usual { spreads: spreads.into(), all_labels: true });
+        let index = NodeIndex::of(&nodes);
+        let told = PodTopologySpread.pre_filter(&mut cycle, pod, &Nodes::new(&nodes, &index));
+        let fits = nodes.iter().filter(|node| PodTopologySpread.filter(&cycle, pod, node).fits());
+        let fits = if told == Prepared::Skip { "any".into() } else { fits.map(|node| &*node.name).collect::<String>() };
+        (fits, scored(&PodTopologySpread, cycle, pod, &nodes))
+    };
+    let constraints = |when| spreading(&[(ZONE, 1, when)], &json!({})).spread;
+    let plain = labelled(WEB, json!({}));
+    assert_eq!(ask(&constraints("DoNotSchedule"), &plain), ("b".into(), vec![]));
+    assert_eq!(ask(&constraints("ScheduleAnyway"), &plain), ("any".into(), vec![0, 100, 0]));
+    assert_eq!(ask(&[], &plain), ("any".into(), vec![]));
+    let own = spreading(&[(HOSTNAME, 5, "DoNotSchedule")], &json!({}));
+    assert_eq!(ask(&constraints("DoNotSchedule"), &own), ("abc".into(), vec![]));
 }

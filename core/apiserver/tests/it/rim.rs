@@ -23,7 +23,7 @@ use windlass_kernel::{
     dial::{ByteStream, Target},
     node::NodeAgents,
 };
-use windlass_store::MemoryStore;
+use windlass_store::{HistoryLimits, MemoryStore};
 
 #[derive(Debug)]
 pub(crate) struct WallClock(tokio::time::Instant);
@@ -103,17 +103,37 @@ pub(crate) async fn start() -> Rim {
 
 /// Starts a server whose requests go through what `wrap` makes of it.
 pub(crate) async fn start_with(wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>) -> Rim {
-    assemble(wrap, |_, _| None, Arc::new(Nowhere)).await
+    assemble(Setup { wrap: Box::new(wrap), ..Setup::default() }).await
 }
 
 /// Starts a server with nodes.
 pub(crate) async fn start_on(agents: impl FnOnce(Arc<dyn Clock>, Arc<dyn Spawn>) -> Arc<dyn NodeAgents>) -> Rim {
-    assemble(|api| api, |clock, spawn| Some(agents(clock, spawn)), Arc::new(Nowhere)).await
+    assemble(Setup { agents: Box::new(|clock, spawn| Some(agents(clock, spawn))), ..Setup::default() }).await
 }
 
 /// Starts a server that reaches others through `dial`.
 pub(crate) async fn start_dialling(dial: Arc<dyn Dial>) -> Rim {
-    assemble(|api| api, |_, _| None, dial).await
+    assemble(Setup { dial, ..Setup::default() }).await
+}
+
+/// What a server is made of, where a test is about more than the usual.
+pub(crate) struct Setup<'s> {
+    pub(crate) wrap: Box<dyn FnOnce(Arc<dyn Api>) -> Arc<dyn Api> + 's>,
+    pub(crate) agents: Box<dyn FnOnce(Arc<dyn Clock>, Arc<dyn Spawn>) -> Option<Arc<dyn NodeAgents>> + 's>,
+    pub(crate) dial: Arc<dyn Dial>,
+    /// How much history the store keeps.
+    pub(crate) history: HistoryLimits,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self {
+            wrap: Box::new(|api| api),
+            agents: Box::new(|_, _| None),
+            dial: Arc::new(Nowhere),
+            history: HistoryLimits::default(),
+        }
+    }
 }
 
 /// Reaches nothing.
@@ -127,15 +147,12 @@ impl Dial for Nowhere {
     }
 }
 
-async fn assemble(
-    wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>,
-    agents: impl FnOnce(Arc<dyn Clock>, Arc<dyn Spawn>) -> Option<Arc<dyn NodeAgents>>,
-    dial: Arc<dyn Dial>,
-) -> Rim {
+pub(crate) async fn assemble(setup: Setup<'_>) -> Rim {
+    let Setup { wrap, agents, dial, history } = setup;
     let clock: Arc<dyn Clock> = Arc::new(WallClock(tokio::time::Instant::now()));
     let spawn: Arc<dyn Spawn> = Arc::new(Tasks(tokio::runtime::Handle::current()));
     let entropy: Arc<dyn Entropy> = Arc::new(Random(SystemRandom::new()));
-    let store = Arc::new(MemoryStore::new(Arc::clone(&clock), Arc::clone(&spawn)));
+    let store = Arc::new(MemoryStore::with_limits(Arc::clone(&clock), Arc::clone(&spawn), history));
     let rbac = Arc::new(Rbac::new(store.clone()));
     let nodes = NodeAuthorizer::new(&(store.clone() as _));
     let authorizer: Arc<dyn Authorizer> = Arc::new(InTurn::new().then(Arc::new(nodes)).then(rbac.clone()));
@@ -248,7 +265,7 @@ impl Rim {
         self.connect(true, b"http/1.1").await.into_inner()
     }
 
-    async fn connect(&self, certificate: bool, protocol: &[u8]) -> hyper_util::rt::TokioIo<Stream> {
+    pub(crate) async fn connect(&self, certificate: bool, protocol: &[u8]) -> hyper_util::rt::TokioIo<Stream> {
         let stream = tokio::net::TcpStream::from_std({
             let stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
             stream.set_nonblocking(true).unwrap();
@@ -275,9 +292,7 @@ impl Rim {
         let executor = hyper_util::rt::TokioExecutor::new();
         let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
         tokio::runtime::Handle::current().spawn(connection);
-        let mut request = parse(request);
-        *request.uri_mut() = format!("https://localhost{}", request.uri()).parse().unwrap();
-        read(sender.send_request(request).await.unwrap()).await
+        read(sender.send_request(absolute(parse(request))).await.unwrap()).await
     }
 
     /// One request over HTTP/1.1 as the administrator: a request line, header lines, an empty line and a body.
@@ -304,6 +319,14 @@ pub(crate) fn parse(text: &str) -> hyper::Request<http_body_util::Full<bytes::By
         builder = builder.header(name, value);
     }
     builder.body(http_body_util::Full::new(body.to_owned().into())).unwrap()
+}
+
+/// The request with the host in its URL, as HTTP/2 has it.
+pub(crate) fn absolute(
+    mut request: hyper::Request<http_body_util::Full<bytes::Bytes>>,
+) -> hyper::Request<http_body_util::Full<bytes::Bytes>> {
+    *request.uri_mut() = format!("https://localhost{}", request.uri()).parse().unwrap();
+    request
 }
 
 /// An answer, read whole.

@@ -10,7 +10,7 @@ use windlass_kernel::{
 };
 
 use crate::{
-    access, alloc, index, object,
+    access, alloc, flows, index, object,
     registry::{Schema, Served},
     server::ApiServer,
 };
@@ -27,7 +27,7 @@ pub(crate) async fn run(server: &ApiServer, more: Vec<Value>) -> Result<()> {
     alloc::renew(server).await?;
     ranges(server).await?;
     let mut txn = Txn::default();
-    for object in own(server).into_iter().chain(access::bootstrap::objects()).chain(more) {
+    for object in own(server).into_iter().chain(access::bootstrap::objects()).chain(flows::objects()).chain(more) {
         let served = served(server, &object)?;
         let key = served.key(object::meta_text(&object, "namespace"), object::name(&object));
         if server.parts.store.get(&key, ReadAt::Latest).await?.is_some() {

@@ -2,6 +2,7 @@
 
 mod client;
 mod conform;
+mod serving;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -10,6 +11,7 @@ use clap::{Args as Arguments, Parser, Subcommand};
 pub(crate) use self::{
     client::{Apply, Delete, Exec, Explain, Get, Logs, Output, Reach, Scope, Status, Told},
     conform::{Conform, ConformApi, ConformCni, Kind, Reports},
+    serving::Serving,
 };
 
 /// A Kubernetes cluster in one process.
@@ -70,6 +72,8 @@ pub(crate) struct Up {
     /// What nodes and pods do, with --runtime fake: simulations and KWOK's stages, as docs/guide/simulation.md says.
     #[arg(long, value_name = "FILE")]
     pub(crate) simulate: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
     /// Also write an administrator's kubeconfig there (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,

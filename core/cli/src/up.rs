@@ -37,6 +37,10 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     if !up.simulate.is_empty() && !fake {
         return Err(Error::new(ErrorKind::Invalid, "--simulate needs --runtime fake").into());
     }
+    let (versions, admission) = (up.serving.versions()?, up.serving.admission()?);
+    for (gate, on) in up.serving.gates()?.changed() {
+        eprintln!("windlass: feature gate {}={on} changes nothing: nothing here depends on it", gate.name);
+    }
     let simulation = simulation(&up.simulate)?;
     // What is wrong with them is told before anything starts.
     simulation.nodes(up.nodes)?;
@@ -66,6 +70,8 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         .keys(Arc::clone(&keys) as _)
         .root_certificate(&pki.authority.pem().certificate)
         .signer(Arc::new(RequestSigner::new(&pki)?))
+        .versions(versions)
+        .admission_configuration(admission)
         .authenticator(Arc::clone(&authenticator));
     if let Some(node) = &node {
         builder = builder.reached_at((address, up.listen.port()).into());
@@ -82,8 +88,14 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
 
     let admin = pki.authority.client("kubernetes-admin", &["system:masters"], clock.now())?;
     let authority = pki.authority.pem().certificate.clone();
-    let https =
-        Https { pki: Arc::new(pki), authenticator, connector: Arc::new(Sessions), texts: Arc::new(Published), keys };
+    let https = Https {
+        pki: Arc::new(pki),
+        authenticator,
+        certificate: up.serving.certificate(),
+        connector: Arc::new(Sessions),
+        texts: Arc::new(Published),
+        keys,
+    };
     let bound = cluster.serve(up.listen, &https).await?;
     if node.is_some() && bound.ip().is_loopback() && !address.is_loopback() {
         // Pods cannot reach the loopback address.

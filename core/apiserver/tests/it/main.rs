@@ -24,6 +24,8 @@ mod rig;
 mod rim;
 mod services;
 #[cfg(feature = "http")]
+mod serving;
+#[cfg(feature = "http")]
 mod slow;
 mod streams;
 mod watches;

@@ -12,9 +12,10 @@ use windlass_apiserver::{
         AnyOf, BootstrapTokens, ClientCertificates, EcdsaKeys, Escalation, InTurn, NodeAuthorizer, Rbac,
         ServiceAccountTokens, StaticTokens,
     },
+    discovery::Versions,
     http::{
         Issuer, Parts, Server, StoreCheck,
-        tls::{Authority, KeyAndCertificate, server_config},
+        tls::{Authority, Certificates, KeyAndCertificate, server_config_with},
     },
     stream::Sessions,
 };
@@ -56,6 +57,11 @@ impl Spawn for Tasks {
     }
 }
 
+/// The real time.
+pub(crate) fn now() -> jiff::Timestamp {
+    WallClock(tokio::time::Instant::now()).now()
+}
+
 /// Connects to this machine.
 #[derive(Debug)]
 pub(crate) struct Loopback;
@@ -91,6 +97,7 @@ pub(crate) struct Rim {
     pub(crate) keys: Arc<EcdsaKeys>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stop: Stop,
+    pub(crate) certificates: Arc<Certificates>,
     pub(crate) ended: tokio::task::JoinHandle<Result<()>>,
 }
 
@@ -116,13 +123,20 @@ pub(crate) async fn start_dialling(dial: Arc<dyn Dial>) -> Rim {
     assemble(Setup { dial, ..Setup::default() }).await
 }
 
+type Wrap<'s> = Box<dyn FnOnce(Arc<dyn Api>) -> Arc<dyn Api> + 's>;
+type Agents<'s> = Box<dyn FnOnce(Arc<dyn Clock>, Arc<dyn Spawn>) -> Option<Arc<dyn NodeAgents>> + 's>;
+
 /// What a server is made of, where a test is about more than the usual.
 pub(crate) struct Setup<'s> {
-    pub(crate) wrap: Box<dyn FnOnce(Arc<dyn Api>) -> Arc<dyn Api> + 's>,
-    pub(crate) agents: Box<dyn FnOnce(Arc<dyn Clock>, Arc<dyn Spawn>) -> Option<Arc<dyn NodeAgents>> + 's>,
+    pub(crate) wrap: Wrap<'s>,
+    pub(crate) agents: Agents<'s>,
     pub(crate) dial: Arc<dyn Dial>,
     /// How much history the store keeps.
     pub(crate) history: HistoryLimits,
+    /// Which built-in resources are served, as `--runtime-config` says it.
+    pub(crate) versions: &'s str,
+    /// The certificates that webhooks without `caBundle` are trusted by.
+    pub(crate) trusted: &'s str,
 }
 
 impl Default for Setup<'_> {
@@ -132,6 +146,8 @@ impl Default for Setup<'_> {
             agents: Box::new(|_, _| None),
             dial: Arc::new(Nowhere),
             history: HistoryLimits::default(),
+            versions: "",
+            trusted: "",
         }
     }
 }
@@ -148,7 +164,7 @@ impl Dial for Nowhere {
 }
 
 pub(crate) async fn assemble(setup: Setup<'_>) -> Rim {
-    let Setup { wrap, agents, dial, history } = setup;
+    let Setup { wrap, agents, dial, history, versions, trusted } = setup;
     let clock: Arc<dyn Clock> = Arc::new(WallClock(tokio::time::Instant::now()));
     let spawn: Arc<dyn Spawn> = Arc::new(Tasks(tokio::runtime::Handle::current()));
     let entropy: Arc<dyn Entropy> = Arc::new(Random(SystemRandom::new()));
@@ -181,6 +197,8 @@ pub(crate) async fn assemble(setup: Setup<'_>) -> Rim {
         .admission(Arc::new(Escalation::new(rbac.clone(), Arc::clone(&authorizer))))
         .keys(keys.clone())
         .issuer(ISSUER)
+        .versions(Versions::default().with(versions).unwrap())
+        .trusted_certificates(trusted)
         .start()
         .await
         .unwrap();
@@ -190,12 +208,14 @@ pub(crate) async fn assemble(setup: Setup<'_>) -> Rim {
     let authority = Authority::generate("test-ca", now).unwrap();
     let own = authority.server("kube-apiserver", &["localhost", "127.0.0.1"], now).unwrap();
     let admin = authority.client("admin", &["system:masters"], now).unwrap();
-    let tls = server_config(&own, &authority.pem().certificate).unwrap();
+    let certificates = Certificates::new(&own).unwrap();
+    let tls = server_config_with(Arc::clone(&certificates), &authority.pem().certificate).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let stop = Stop::new();
     let parts = Parts {
         api,
+        inside: Some(server.clone()),
         authenticator,
         authorizer,
         catalog: Arc::new(Live::new(server.clone())),
@@ -215,7 +235,7 @@ pub(crate) async fn assemble(setup: Setup<'_>) -> Rim {
     };
     let http = Server::new(parts, stop.clone());
     let ended = tokio::runtime::Handle::current().spawn(Arc::clone(&http).serve(listener, tls));
-    Rim { port, authority, admin, server, http, rbac, keys, clock, stop, ended }
+    Rim { port, authority, admin, server, http, rbac, keys, clock, stop, certificates, ended }
 }
 
 /// One answer, read whole.
@@ -241,7 +261,7 @@ pub(crate) type Sender = hyper::client::conn::http1::SendRequest<http_body_util:
 
 impl Rim {
     /// A client's TLS, with the administrator's certificate if wanted.
-    fn tls(&self, certificate: bool, protocol: &[u8]) -> Arc<rustls::ClientConfig> {
+    pub(crate) fn tls(&self, certificate: bool, protocol: &[u8]) -> Arc<rustls::ClientConfig> {
         use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
         let read = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
         let mut roots = rustls::RootCertStore::empty();

@@ -9,7 +9,7 @@ use windlass::{
     apiserver::{access::EcdsaKeys, stream::Sessions},
     kernel::{Clock, Error, ErrorKind, Spawn},
     real::{ContainerNode, Services, primary_address, socket_note},
-    rim::{SystemClock, TokioSpawn},
+    rim::{SystemClock, TokioSpawn, trusted_certificates},
     serve::{self, Https, Pki, RequestSigner},
     simulate::Simulation,
     store::DiskStore,
@@ -72,6 +72,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         .signer(Arc::new(RequestSigner::new(&pki)?))
         .versions(versions)
         .admission_configuration(admission)
+        .trusted_certificates(trusted_certificates())
         .authenticator(Arc::clone(&authenticator));
     if let Some(node) = &node {
         builder = builder.reached_at((address, up.listen.port()).into());

@@ -48,6 +48,8 @@ pub struct Builder {
     candidacy: Option<Candidacy>,
     versions: Versions,
     admission_configuration: AdmissionConfiguration,
+    #[cfg(feature = "http")]
+    trusted_certificates: String,
     bare: bool,
 }
 
@@ -225,6 +227,15 @@ impl Builder {
         self
     }
 
+    /// The certificates (PEM) that vouch for webhooks without a `caBundle`, such as those of this machine
+    /// ([`rim::trusted_certificates`](crate::rim::trusted_certificates)). Without it such webhooks cannot be called.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn trusted_certificates(mut self, pem: impl Into<String>) -> Self {
+        self.trusted_certificates = pem.into();
+        self
+    }
+
     /// Which built-in resources clients are shown. Without it, those of stable versions.
     #[must_use]
     pub fn versions(mut self, versions: Versions) -> Self {
@@ -284,7 +295,7 @@ impl Builder {
             .admission_configuration(self.admission_configuration);
         #[cfg(feature = "http")]
         {
-            server = server.trusted_certificates(crate::rim::trusted_certificates());
+            server = server.trusted_certificates(self.trusted_certificates);
         }
         if let Some(keys) = self.keys {
             server = server.keys(keys);

@@ -15,6 +15,8 @@ use super::Pki;
 
 /// How often files are looked at.
 const PERIOD: Duration = Duration::from_secs(1);
+/// How often a server without files looks whether its own certificate is due.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How old the server's own certificate gets; it is valid for a year.
 const OWN_DAYS: i64 = 180;
 
@@ -55,8 +57,9 @@ impl Renewal {
         let mut due = self.due();
         // The files are read once more than needed: they may have changed since the first time.
         let mut seen = None;
+        let period = if self.files.is_some() { PERIOD } else { DAY };
         loop {
-            self.clock.sleep_until(self.clock.uptime() + PERIOD).await;
+            self.clock.sleep(period).await;
             if self.clock.now() >= due {
                 due = self.due();
                 match self.own().and_then(|own| certificates.renew(&own)) {

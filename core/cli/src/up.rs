@@ -53,6 +53,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::current());
     let pki = Pki::open(&data.pki(), clock.now())?;
+    let trusted = up.serving.trusted(&pki.authority.pem().certificate)?;
     let keys = Arc::new(EcdsaKeys::from_pkcs8(&pki.token_key, &[])?);
     let store = Arc::new(DiskStore::open(data.store(), Arc::clone(&clock), Arc::clone(&spawn)).await?);
     let authenticator = serve::authenticator(Arc::clone(&keys) as _, Arc::clone(&clock), Arc::clone(&store) as _);
@@ -68,7 +69,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         .clock(Arc::clone(&clock))
         .spawn(spawn)
         .keys(Arc::clone(&keys) as _)
-        .root_certificate(&pki.authority.pem().certificate)
+        .root_certificate(&trusted)
         .signer(Arc::new(RequestSigner::new(&pki)?))
         .versions(versions)
         .admission_configuration(admission)
@@ -88,7 +89,6 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     }
 
     let admin = pki.authority.client("kubernetes-admin", &["system:masters"], clock.now())?;
-    let authority = pki.authority.pem().certificate.clone();
     let https = Https {
         pki: Arc::new(pki),
         authenticator,
@@ -102,7 +102,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         // Pods cannot reach the loopback address.
         cluster.serve((address, bound.port()).into(), &https).await?;
     }
-    let config = serve::kubeconfig(&format!("https://{}", reachable(bound)), &authority, "kubernetes-admin", &admin);
+    let config = serve::kubeconfig(&format!("https://{}", reachable(bound)), &trusted, "kubernetes-admin", &admin);
     write_private(&data.kubeconfig(), &config)?;
     if let Some(file) = &up.kubeconfig {
         write_private(file, &config)?;

@@ -36,6 +36,16 @@ impl Serving {
         Some(CertificateFiles { certificate, key })
     }
 
+    /// The certificates that pods and the administrator trust the server by: its own authority, and what the named file
+    /// holds. Clients that come by an address may be shown that one.
+    pub(crate) fn trusted(&self, own: &str) -> Result<String> {
+        let Some(file) = &self.tls_cert_file else { return Ok(own.to_owned()) };
+        let given = std::fs::read_to_string(file).map_err(|error| {
+            Error::new(ErrorKind::Invalid, format!("cannot read {}", file.display())).with_source(error)
+        })?;
+        Ok(format!("{own}{given}"))
+    }
+
     /// Which versions are served.
     pub(crate) fn versions(&self) -> Result<Versions> {
         self.runtime_config.iter().try_fold(Versions::default(), |versions, text| versions.with(text))

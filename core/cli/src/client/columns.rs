@@ -21,7 +21,7 @@ pub(super) struct Style {
 pub(super) fn table(resource: &Resource, objects: &[Value], style: Style, now: Timestamp) -> String {
     let (group, kind) = (resource.group.as_str(), resource.kind.as_str());
     let defined = columns(group, kind);
-    let head: Vec<(&str, bool)> = defined.iter().map(|own| (&*own.name, own.priority == 0)).collect();
+    let head: Vec<(&str, bool)> = defined.iter().map(|own| (own.name, own.priority == 0)).collect();
     let rows = objects.iter().map(|object| {
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
         (namespace, cells(group, kind, object, now))

@@ -9,7 +9,7 @@ use std::{
 
 use jiff::{Timestamp, ToSpan};
 use windlass_apiserver::http::tls::{Certificates, KeyAndCertificate};
-use windlass_kernel::{Clock, Error, ErrorKind, Result, Spawn, SpawnExt};
+use windlass_kernel::{Clock, ClockExt, Error, ErrorKind, Result, Spawn, SpawnExt};
 
 use super::Pki;
 

@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(shown, expect);
     }
 
-    fn pod_security(more: Value) -> Value {
+    fn pod_security(more: &Value) -> Value {
         let mut configuration = json!({"apiVersion": POD_SECURITY[0], "kind": "PodSecurityConfiguration"});
         more.as_object().unwrap().iter().for_each(|(name, value)| configuration[name] = value.clone());
         json!({"name": "PodSecurity", "configuration": configuration})
@@ -150,7 +150,7 @@ mod tests {
     fn defaults_and_exemptions_are_read() {
         let more = json!({"defaults": {"enforce": "baseline", "warn-version": "v1.30"},
             "exemptions": {"namespaces": ["kube-system"]}});
-        check(&pod_security(more), r#"{"enforce": "baseline", "warn-version": "v1.30"} {"kube-system"}"#);
+        check(&pod_security(&more), r#"{"enforce": "baseline", "warn-version": "v1.30"} {"kube-system"}"#);
         check(&json!({"name": "PodSecurity"}), "{} {}");
     }
 
@@ -158,14 +158,14 @@ mod tests {
     fn what_is_wrong_has_its_place() {
         let place = "plugins[0].configuration";
         check(
-            &pod_security(json!({"defaults": {"enforce": "strict"}})),
+            &pod_security(&json!({"defaults": {"enforce": "strict"}})),
             &format!(
                 "admission configuration: {place}.defaults.enforce: Invalid value: \"strict\": must be one of \
                  privileged, baseline, restricted"
             ),
         );
         check(
-            &pod_security(json!({"exempt": {}})),
+            &pod_security(&json!({"exempt": {}})),
             &format!("admission configuration: unknown field \"{place}.exempt\""),
         );
         check(

@@ -409,7 +409,8 @@ impl State {
         let cluster = self.whole.cluster_mut();
         let authenticator = self.keys.authenticator(cluster.clock(), cluster.store());
         let (pki, keys) = (Arc::clone(pki), Arc::clone(keys));
-        let https = Https { pki, authenticator, connector: Arc::new(Sessions), texts: Arc::new(()), keys };
+        let https =
+            Https { pki, authenticator, certificate: None, connector: Arc::new(Sessions), texts: Arc::new(()), keys };
         let authority = &https.pki.authority;
         let admin = authority.client(ADMIN, &["system:masters"], cluster.clock().now())?;
         let bound = cluster.serve((Ipv4Addr::LOCALHOST, 0).into(), &https).await?;

@@ -5,6 +5,8 @@
 //! the values mean happen elsewhere.
 
 mod fields;
+#[cfg(feature = "yaml")]
+mod lines;
 mod normalize;
 mod tree;
 
@@ -41,6 +43,9 @@ pub struct Decoded {
     pub value: Value,
     /// The fields that came more than once, as paths such as `spec.containers[0].name`.
     pub duplicates: Vec<String>,
+    /// The same as the lines of a YAML, as upstream tells them: `line 5: key "x" already set in map`. The first ten; none
+    /// where the text is large.
+    pub lines: Vec<String>,
 }
 
 /// Why a body is not a tree.
@@ -83,7 +88,7 @@ pub fn decode_yaml(bytes: &[u8], strictness: Strictness) -> Result<Decoded, Deco
     if bytes.trim_ascii_start().starts_with(b"{") || bytes.trim_ascii_start().starts_with(b"[") {
         let read = decode_json(bytes, strictness);
         if matches!(read, Ok(_) | Err(DecodeError::TooDeep { .. })) {
-            return read;
+            return read.map(|decoded| with_lines(decoded, bytes));
         }
     }
     if nesting(bytes) > MOST_BRACKETS {
@@ -91,7 +96,15 @@ pub fn decode_yaml(bytes: &[u8], strictness: Strictness) -> Result<Decoded, Deco
     }
     let mut state = tree::State::new(strictness);
     let value = state.read(yaml_serde::Deserializer::from_slice(bytes));
-    state.finish(value)
+    state.finish(value).map(|decoded| with_lines(decoded, bytes))
+}
+
+#[cfg(feature = "yaml")]
+fn with_lines(mut decoded: Decoded, bytes: &[u8]) -> Decoded {
+    if !decoded.duplicates.is_empty() && nesting(bytes) <= MOST_BRACKETS {
+        decoded.lines = lines::repeated(bytes);
+    }
+    decoded
 }
 
 /// More brackets than this are never open at once in a YAML that is read. The parser's time grows with their square, and

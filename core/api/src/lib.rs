@@ -8,7 +8,9 @@
 pub mod apply;
 pub mod cron;
 pub mod decode;
+pub mod features;
 mod r#gen;
+pub mod lifecycle;
 #[cfg(feature = "yaml")]
 pub mod manifests;
 pub mod names;

@@ -3,6 +3,7 @@
 
 mod account;
 mod certificates;
+mod configuration;
 mod ingress;
 mod limits;
 mod namespace;
@@ -25,6 +26,7 @@ use windlass_kernel::{
     store::{Key, KeyRange, ListSpec, ReadAt},
 };
 
+pub use self::configuration::AdmissionConfiguration;
 use crate::object;
 
 /// The built-in plugins.
@@ -33,6 +35,7 @@ pub(crate) fn built_in(
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
     authorizer: &Arc<dyn Authorizer>,
+    configuration: AdmissionConfiguration,
 ) -> Vec<Arc<dyn Admission>> {
     let reader = Reader { store: Arc::clone(store) };
     vec![
@@ -45,7 +48,7 @@ pub(crate) fn built_in(
         }),
         Arc::new(node::NodeRestriction { reader: reader.clone() }),
         Arc::new(taint::TaintNodesByCondition),
-        Arc::new(security::PodSecurity { reader: reader.clone() }),
+        Arc::new(security::PodSecurity { reader: reader.clone(), configuration: configuration.pod_security }),
         Arc::new(priority::Priority { reader: reader.clone() }),
         Arc::new(tolerations::DefaultTolerationSeconds),
         Arc::new(runtime::RuntimeClass { reader: reader.clone() }),

@@ -95,7 +95,7 @@ pub(crate) fn checked(
     validation: FieldValidation,
     summary: &str,
 ) -> Result<Read> {
-    let Decoded { value: mut object, duplicates } = decoded;
+    let Decoded { value: mut object, duplicates, lines } = decoded;
     let Some(fields) = object.as_object_mut() else {
         return Err(bad_request(format!(
             "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: \
@@ -148,12 +148,23 @@ pub(crate) fn checked(
     };
     let mut warnings = Vec::new();
     if validation != FieldValidation::Ignore {
-        let mut odd: Vec<String> = duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();
-        odd.extend(unknown.iter().take(decode::MOST_NAMED).map(|path| format!("unknown field {path:?}")));
-        if validation == FieldValidation::Strict && !odd.is_empty() {
-            return Err(unfit(&format!("strict decoding error: {}", odd.join(", "))));
+        let unknown = unknown.iter().take(decode::MOST_NAMED).map(|path| format!("unknown field {path:?}"));
+        let twice = duplicates.iter().map(|path| format!("duplicate field {path:?}"));
+        if validation == FieldValidation::Strict {
+            // What a YAML reader complains of is one error, whatever it says.
+            let yaml = (!lines.is_empty()).then(|| format!("yaml: unmarshal errors:\n  {}", lines.join("\n  ")));
+            let odd: Vec<String> = match yaml {
+                Some(yaml) => std::iter::once(yaml).chain(unknown).collect(),
+                None => twice.chain(unknown).collect(),
+            };
+            if !odd.is_empty() {
+                return Err(unfit(&format!("strict decoding error: {}", odd.join(", "))));
+            }
+        } else if lines.is_empty() {
+            warnings = twice.chain(unknown).collect();
+        } else {
+            warnings = lines.into_iter().chain(unknown).collect();
         }
-        warnings = odd;
     }
     if let Shape::BuiltIn(message) = wanted.shape {
         decode::normalize(&mut object, message).map_err(|error| unfit(&error))?;
@@ -176,7 +187,7 @@ pub(crate) enum Refused {
 pub(crate) fn tree(body: Body) -> std::result::Result<Decoded, Refused> {
     let (media_type, bytes) = match body {
         Body::None => return Err(Refused::Syntax("json parse error: unexpected end of JSON input".into())),
-        Body::Value(value) => return Ok(Decoded { value, duplicates: Vec::new() }),
+        Body::Value(value) => return Ok(Decoded { value, ..Decoded::default() }),
         Body::Bytes { media_type, bytes } => (media_type, bytes),
     };
     if bytes.len() > LIMIT {
@@ -194,7 +205,7 @@ pub(crate) fn tree(body: Body) -> std::result::Result<Decoded, Refused> {
         YAML | "application/apply-patch+yaml" => decode::decode_yaml(&bytes, Strictness::default())
             .map_err(|error| Refused::Syntax(format!("yaml parse error: {error}"))),
         PROTOBUF => protobuf::decode(&bytes)
-            .map(|value| Decoded { value, duplicates: Vec::new() })
+            .map(|value| Decoded { value, ..Decoded::default() })
             .map_err(|error| Refused::Syntax(format!("proto: {error}"))),
         _ => Err(Refused::Said(unsupported(&[JSON, YAML, PROTOBUF]))),
     }
@@ -294,6 +305,20 @@ mod tests {
         check("", pod, FieldValidation::Strict, refused);
         check("", pod, FieldValidation::Warn, r#"{"name":"x"} ["unknown field \"spec.foo\""]"#);
         check("", pod, FieldValidation::Ignore, r#"{"name":"x"} []"#);
+    }
+
+    #[test]
+    fn duplicate_fields_are_told_by_path_in_json_and_by_line_in_yaml() {
+        let pod = r#"{"metadata":{"name":"x"},"spec":{"hostname":"a","hostname":"b"}}"#;
+        let refused = r#"400 Pod in version "v1" cannot be handled as a Pod: strict decoding error: duplicate field "spec.hostname""#;
+        check("", pod, FieldValidation::Strict, refused);
+        let pod = "metadata:\n  name: x\nspec:\n  hostname: a\n  hostname: b\n  foo: 1\n";
+        let refused = "400 Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: \
+                       yaml: unmarshal errors:\n  line 5: key \"hostname\" already set in map, unknown field \"spec.foo\"";
+        check(YAML, pod, FieldValidation::Strict, refused);
+        let told = r#"{"name":"x"} ["line 5: key \"hostname\" already set in map", "unknown field \"spec.foo\""]"#;
+        check(YAML, pod, FieldValidation::Warn, told);
+        check(YAML, pod, FieldValidation::Ignore, r#"{"name":"x"} []"#);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use windlass_kernel::{
 };
 
 use crate::{
-    access, alloc, index, object,
+    access, alloc, flows, index, object,
     registry::{Schema, Served},
     server::ApiServer,
 };
@@ -33,7 +33,7 @@ pub(crate) async fn run(server: &ApiServer, more: Vec<Value>) -> Result<()> {
             roles.extend(draft.finish());
         }
     }
-    for object in own(server).into_iter().chain(roles).chain(more) {
+    for object in own(server).into_iter().chain(roles).chain(flows::objects()).chain(more) {
         let served = served(server, &object)?;
         let key = served.key(object::meta_text(&object, "namespace"), object::name(&object));
         if server.parts.store.get(&key, ReadAt::Latest).await?.is_some() {

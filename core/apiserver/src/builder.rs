@@ -9,10 +9,12 @@ use windlass_kernel::{
 };
 
 use crate::{
-    admission,
+    admission::{self, AdmissionConfiguration},
     alloc::Ranges,
     bootstrap, custom,
+    discovery::Versions,
     events::EventLease,
+    flows,
     followed::Followed,
     registered,
     registry::Registry,
@@ -45,6 +47,10 @@ pub struct Builder {
     port: Option<u16>,
     address: Option<IpAddr>,
     initial: Vec<Value>,
+    versions: Versions,
+    configuration: AdmissionConfiguration,
+    #[cfg(feature = "http")]
+    roots: String,
 }
 
 impl Builder {
@@ -161,6 +167,29 @@ impl Builder {
         self
     }
 
+    /// How the built-in admission plugins are configured.
+    #[must_use]
+    pub fn admission_configuration(mut self, configuration: AdmissionConfiguration) -> Self {
+        self.configuration = configuration;
+        self
+    }
+
+    /// Which built-in resources clients are shown: stable versions unless set. What runs in this process sees all.
+    #[must_use]
+    pub fn versions(mut self, versions: Versions) -> Self {
+        self.versions = versions;
+        self
+    }
+
+    /// The certificates (PEM) that vouch for webhooks whose configuration has no `caBundle`. Without them such webhooks
+    /// cannot be called.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn trusted_certificates(mut self, pem: impl Into<String>) -> Self {
+        self.roots = pem.into();
+        self
+    }
+
     /// Objects beyond the built-in ones to write at start where they do not exist, such as roles.
     #[must_use]
     pub fn initial_objects(mut self, objects: Vec<Value>) -> Self {
@@ -186,13 +215,19 @@ impl Builder {
         let clock = self.clock.ok_or_else(|| needed("a clock"))?;
         let entropy = self.entropy.ok_or_else(|| needed("entropy"))?;
         let authorizer = self.authorizer.ok_or_else(|| needed("an authorizer"))?;
-        let mut plugins = admission::built_in(&store, &clock, &entropy, &authorizer);
+        let mut plugins = admission::built_in(&store, &clock, &entropy, &authorizer, self.configuration);
         plugins.extend(self.admission);
         let registry = Registry::built_in();
         // Who has no agents to ask does not say that it can tell.
         let registry = if self.agents.is_some() { registry } else { registry.without(usage::GROUP) };
         let registered = Followed::new(Arc::clone(&store), registered::PREFIX);
+        let flows = Followed::new(Arc::clone(&store), flows::PREFIX);
         let parts = Parts {
+            flows,
+            #[cfg(feature = "http")]
+            calls: crate::webhook::Calls::default(),
+            #[cfg(feature = "http")]
+            outgoing: crate::webhook::Outgoing::new(self.roots),
             events: EventLease::new(Arc::clone(&store), Arc::clone(&clock)),
             recent: Arc::new(Recent::of(RECENT)),
             store,
@@ -209,6 +244,7 @@ impl Builder {
             keys: self.keys,
             issuer: self.issuer.unwrap_or_else(|| "https://kubernetes.default.svc.cluster.local".into()),
             registry,
+            versions: self.versions,
             ranges: self.ranges,
             rules: self.rules,
             port: self.port.unwrap_or(6443),

@@ -8,6 +8,7 @@ mod actual;
 mod authorizer;
 mod cost;
 mod tree;
+mod types;
 mod values;
 
 use kube_cel::{
@@ -20,6 +21,7 @@ pub(crate) use self::{
     authorizer::Questions,
     cost::{Extent, cost},
     tree::{Making, REQUESTED},
+    types::{Checker, Type},
     values::{map, plain, to_json},
 };
 pub(crate) use kube_cel::cel::Value;

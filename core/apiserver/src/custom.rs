@@ -37,6 +37,15 @@ pub(crate) use self::{
     validate::check_default,
     version::{Scale, Served, Version},
 };
+/// What whoever writes a definition should hear about its schemas.
+pub(crate) fn unrecognized_formats(definition: &serde_json::Value) -> Vec<String> {
+    let mut found = std::collections::BTreeSet::new();
+    for version in definition["spec"]["versions"].as_array().into_iter().flatten() {
+        formats::unrecognized(&version["schema"]["openAPIV3Schema"], &mut found);
+    }
+    found.into_iter().map(|format| format!("unrecognized format {format:?}")).collect()
+}
+
 #[cfg(feature = "cel")]
 pub(crate) use self::{
     rules::check_rules,

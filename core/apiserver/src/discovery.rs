@@ -11,6 +11,7 @@ mod paths;
 mod schema;
 mod texts;
 mod version;
+mod versions;
 
 pub use self::{
     aggregated::{AggregatedVersion, aggregated},
@@ -19,6 +20,7 @@ pub use self::{
     openapi::{index, v2, v2_protobuf, v3},
     texts::{Describe, Description, Texts},
     version::{GIT_VERSION, version},
+    versions::Versions,
 };
 #[cfg(feature = "http")]
 pub(crate) use self::{catalog::api_version, openapi::fingerprint};

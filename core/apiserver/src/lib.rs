@@ -14,6 +14,7 @@ mod cursor;
 mod custom;
 mod errors;
 mod events;
+mod flows;
 mod followed;
 mod index;
 mod lookup;
@@ -26,6 +27,8 @@ mod review;
 mod rules;
 mod select;
 mod server;
+#[cfg(feature = "http")]
+mod stored;
 mod sub;
 mod usage;
 mod verbs;
@@ -34,9 +37,11 @@ mod webhook;
 mod write;
 
 pub use self::{
+    admission::AdmissionConfiguration,
     alloc::Ranges,
     builder::Builder,
     custom::Live,
+    flows::Flow,
     lookup::StoreLookup,
     review::{PolicyRules, RuleSource},
     server::ApiServer,

@@ -7,6 +7,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use arc_swap::ArcSwap;
 use windlass_api::{
+    lifecycle,
     resources::{self, ResourceInfo, Subresource},
     schema::Message,
 };
@@ -119,6 +120,8 @@ pub(crate) struct Served {
     pub(crate) rules: &'static Kind,
     converts: bool,
     prefix: String,
+    /// What users of a built-in kind that is deprecated are told.
+    deprecation: Option<String>,
 }
 
 impl Served {
@@ -130,13 +133,16 @@ impl Served {
         let apart = storage.subresource("status").is_some() && !known.has_status;
         let rules = if apart { &kinds::CUSTOM_WITH_STATUS } else { known };
         let prefix = format!("/registry/{group}/{}/", storage.plural);
-        Self { info: info.into(), storage: storage.into(), rules, converts: !std::ptr::eq(info, storage), prefix }
+        let ended = lifecycle::of_kind(info.group, info.version, info.kind);
+        let deprecation = ended.map(|ended| ended.warning(&info.group_version().api_version(), info.kind));
+        let converts = !std::ptr::eq(info, storage);
+        Self { info: info.into(), storage: storage.into(), rules, converts, prefix, deprecation }
     }
 
     /// A resource that a definition defines, in one of its versions.
     pub(crate) fn custom(info: Info, rules: &'static Kind) -> Self {
         let prefix = format!("/registry/{}/{}/", info.group, info.plural);
-        Self { storage: info.clone(), info, rules, converts: false, prefix }
+        Self { storage: info.clone(), info, rules, converts: false, prefix, deprecation: None }
     }
 
     /// What the definition says, for a custom resource.
@@ -188,11 +194,7 @@ impl Served {
         if let Some(version) = self.definition() {
             return version.deprecation.as_deref();
         }
-        match (&*self.info.group, &*self.info.plural) {
-            ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
-            ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
-            _ => None,
-        }
+        self.deprecation.as_deref()
     }
 
     /// Whether it is the resource of definitions.
@@ -267,6 +269,14 @@ impl Registry {
                 version.retired.stop();
             }
         }
+    }
+
+    /// Every resource whose objects are stored, in each of its versions.
+    #[cfg(feature = "http")]
+    pub(crate) fn stored(&self) -> Vec<Arc<Served>> {
+        let custom = self.custom();
+        let all = self.built_in.iter().chain(custom.resources());
+        all.filter(|served| served.stored() && served.info.group != crate::usage::GROUP).cloned().collect()
     }
 
     /// Finds a resource.

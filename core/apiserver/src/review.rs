@@ -19,7 +19,7 @@ use crate::{
     errors,
     registry::Served,
     server::ApiServer,
-    sub,
+    sub, write,
 };
 
 /// Answers what the request's body asks.
@@ -30,7 +30,8 @@ pub(crate) async fn create(server: &ApiServer, served: &Served, mut request: Req
     }
     let body = mem::take(&mut request.body);
     let read = body::object(body, Wanted::object_of(&served.info), request.options.field_validation)?;
-    let mut review = read.object;
+    let (mut review, mut warnings) = (read.object, read.warnings);
+    write::posted(server, served, &request, &mut review, &mut warnings).await?;
     let status = match &*served.info.kind {
         "SelfSubjectAccessReview" => access::of_self(server, &request, &review).await?,
         "SubjectAccessReview" => access::of_subject(server, &served.info, &review).await?,
@@ -42,7 +43,7 @@ pub(crate) async fn create(server: &ApiServer, served: &Served, mut request: Req
     };
     let fields = crate::object::as_map(&mut review);
     fields.insert("status".into(), status);
-    Ok(Response { code: 201, warnings: read.warnings, answer: Answer::Value(review) })
+    Ok(Response { code: 201, warnings, answer: Answer::Value(review) })
 }
 
 /// An identity as objects state it.

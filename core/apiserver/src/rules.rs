@@ -92,6 +92,11 @@ pub(crate) fn prepare(served: &Served, part: Part, new: &mut Value, old: &Value)
     }
 }
 
+/// What the writer of an object should hear about it.
+pub(crate) fn warnings(served: &Served, object: &Value) -> Vec<String> {
+    if served.is_definitions() { custom::unrecognized_formats(object) } else { Vec::new() }
+}
+
 /// Refuses a new object that breaks its kind's rules.
 pub(crate) fn check_new(served: &Served, new: &Value) -> Result<()> {
     let mut errors = Errors::new();

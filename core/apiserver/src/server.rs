@@ -22,8 +22,10 @@ use crate::{
     alloc::Ranges,
     builder::Builder,
     custom::{self, Cleaning},
+    discovery::Versions,
     errors,
     events::EventLease,
+    flows::Flows,
     followed::Followed,
     registered,
     registry::{Registry, Target},
@@ -46,11 +48,20 @@ pub(crate) struct Parts {
     pub(crate) admission: Vec<Arc<dyn Admission>>,
     /// The webhooks and policies that objects register.
     pub(crate) registered: Followed<registered::Snapshot>,
+    /// Flow schemas and priority levels.
+    pub(crate) flows: Followed<Flows>,
+    /// What the calls of webhooks came to.
+    #[cfg(feature = "http")]
+    pub(crate) calls: crate::webhook::Calls,
+    #[cfg(feature = "http")]
+    pub(crate) outgoing: crate::webhook::Outgoing,
     pub(crate) agents: Option<Arc<dyn NodeAgents>>,
     pub(crate) explainer: Option<Arc<dyn Explainer>>,
     pub(crate) keys: Option<Arc<dyn Keys>>,
     pub(crate) issuer: String,
     pub(crate) registry: Registry,
+    /// Which built-in resources clients are shown.
+    pub(crate) versions: Versions,
     pub(crate) ranges: Ranges,
     pub(crate) events: EventLease,
     /// What watches in this process decoded lately.

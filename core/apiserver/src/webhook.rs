@@ -3,6 +3,8 @@
 //! What is asked and what the answer means is the caller's business. Redirects are not followed, and an answer has a
 //! limit of time and size.
 
+mod calls;
+mod kept;
 mod resolve;
 mod tls;
 
@@ -25,6 +27,10 @@ use windlass_kernel::{
     error::{Error, ErrorKind, Result},
 };
 
+pub(crate) use self::{
+    calls::{Call, Calls, Outcome},
+    kept::Outgoing,
+};
 use crate::server::ApiServer;
 
 /// What an answer may take.
@@ -45,7 +51,7 @@ pub(crate) struct Endpoint {
     /// The host and port, as in URLs.
     authority: String,
     path: String,
-    /// The certificates to trust, as PEM.
+    /// The certificates to trust, as PEM; those of this machine where it is empty.
     roots: Vec<u8>,
 }
 
@@ -126,26 +132,34 @@ pub(crate) async fn post(server: &ApiServer, to: &Endpoint, body: &Value, limits
 }
 
 async fn exchange(server: &ApiServer, to: &Endpoint, body: Bytes, size: usize) -> Result<Bytes> {
-    let broken = |error: hyper::Error| Error::new(ErrorKind::Unavailable, error.to_string()).with_source(error);
+    let outgoing = &server.parts.outgoing;
+    let now = || server.parts.clock.uptime();
+    if let Some(mut kept) = outgoing.take(to, now()) {
+        match ask(&mut kept, to, body.clone(), size).await {
+            Ok(answer) => {
+                outgoing.keep(to, kept, now());
+                return Ok(answer);
+            }
+            // The other side may have ended the connection at this very moment; asking again changes nothing there.
+            Err(error) if error.is(ErrorKind::Unavailable) => {}
+            Err(error) => return Err(error),
+        }
+    }
     let stream = dial(server, &to.target).await?;
     let name = ServerName::try_from(to.name.clone())
         .map_err(|_| Error::new(ErrorKind::Invalid, format!("{:?} is no name of a host", to.name)))?;
-    let tls = tls::connector(&to.roots, &server.parts.clock)?;
+    let tls = tls::connector(&to.roots, outgoing, &server.parts.clock)?;
     let stream = tls.connect(name, stream.compat()).await.map_err(|error| {
         Error::new(ErrorKind::Unavailable, format!("tls: failed to verify certificate: {error}")).with_source(error)
     })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let request = Request::post(&to.path)
-        .header(header::HOST, &to.authority)
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::ACCEPT, "application/json")
-        .header(header::USER_AGENT, "kube-apiserver-admission")
-        .body(Full::new(body))
-        .map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
-    let answered = async move {
-        let response = sender.send_request(request).await.map_err(broken)?;
-        read(response, size).await
-    };
+    if let Some(spawn) = &server.parts.spawn {
+        // It ends when the sender is dropped, or the other side ends it.
+        spawn.start("webhook.connection", Box::pin(async move { drop(connection.await) }));
+        let answer = ask(&mut sender, to, body, size).await?;
+        outgoing.keep(to, sender, now());
+        return Ok(answer);
+    }
     let connection = connection.then(|ended| async move {
         match ended {
             // Without an error the answer has come, and whoever reads it says so.
@@ -153,10 +167,28 @@ async fn exchange(server: &ApiServer, to: &Endpoint, body: Bytes, size: usize) -
             Err(error) => broken(error),
         }
     });
-    match future::select(Box::pin(answered), Box::pin(connection)).await {
+    match future::select(Box::pin(ask(&mut sender, to, body, size)), Box::pin(connection)).await {
         Either::Left((answer, _)) => answer,
         Either::Right((error, _)) => Err(error),
     }
+}
+
+fn broken(error: hyper::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, error.to_string()).with_source(error)
+}
+
+/// Sends one request over a connection and reads its answer to the end.
+async fn ask(sender: &mut kept::Sender, to: &Endpoint, body: Bytes, size: usize) -> Result<Bytes> {
+    let request = Request::post(&to.path)
+        .header(header::HOST, &to.authority)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::ACCEPT, "application/json")
+        .header(header::USER_AGENT, "kube-apiserver-admission")
+        .body(Full::new(body))
+        .map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
+    // A connection that was just used may need a moment.
+    sender.ready().await.map_err(broken)?;
+    read(sender.send_request(request).await.map_err(broken)?, size).await
 }
 
 async fn read(response: hyper::Response<Incoming>, size: usize) -> Result<Bytes> {

@@ -2,6 +2,7 @@
 
 mod client;
 mod conform;
+mod serving;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -10,6 +11,7 @@ use clap::{Args as Arguments, Parser, Subcommand};
 pub(crate) use self::{
     client::{Apply, Delete, Exec, Explain, Get, Logs, Output, Reach, Scope, Status, Told},
     conform::{Conform, ConformApi, ConformCni, Kind, Reports},
+    serving::Serving,
 };
 
 /// A Kubernetes cluster in one process.
@@ -73,6 +75,8 @@ pub(crate) struct Up {
     /// How pods are scheduled: upstream's KubeSchedulerConfiguration, as docs/guide/scheduler-configuration.md says.
     #[arg(long, value_name = "FILE")]
     pub(crate) scheduler_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
     /// Also write an administrator's kubeconfig there (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,

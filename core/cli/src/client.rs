@@ -3,6 +3,7 @@
 mod apply;
 mod columns;
 mod connect;
+mod defined;
 mod delete;
 mod exec;
 mod explain;

@@ -14,7 +14,7 @@ use windlass::{
     apiserver::{access::EcdsaKeys, stream::Sessions},
     kernel::{Clock, Error, ErrorKind, Spawn},
     real::{ContainerNode, Services, primary_address, socket_note},
-    rim::{SystemClock, TokioSpawn},
+    rim::{SystemClock, TokioSpawn, trusted_certificates},
     scheduler,
     serve::{self, Https, Pki, RequestSigner},
     simulate::Simulation,
@@ -43,6 +43,10 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     if !up.simulate.is_empty() && !fake {
         return Err(Error::new(ErrorKind::Invalid, "--simulate needs --runtime fake").into());
     }
+    let (versions, admission) = (up.serving.versions()?, up.serving.admission()?);
+    for (gate, on) in up.serving.gates()?.changed() {
+        eprintln!("windlass: feature gate {}={on} changes nothing: nothing here depends on it", gate.name);
+    }
     let simulation = simulation(&up.simulate)?;
     // What is wrong with them is told before anything starts.
     simulation.nodes(up.nodes)?;
@@ -56,6 +60,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::current());
     let pki = Pki::open(&data.pki(), clock.now())?;
+    let trusted = up.serving.trusted(&pki.authority.pem().certificate)?;
     let keys = Arc::new(EcdsaKeys::from_pkcs8(&pki.token_key, &[])?);
     let store = Arc::new(DiskStore::open(data.store(), Arc::clone(&clock), Arc::clone(&spawn)).await?);
     let authenticator = serve::authenticator(Arc::clone(&keys) as _, Arc::clone(&clock), Arc::clone(&store) as _);
@@ -71,8 +76,11 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         .clock(Arc::clone(&clock))
         .spawn(spawn)
         .keys(Arc::clone(&keys) as _)
-        .root_certificate(&pki.authority.pem().certificate)
+        .root_certificate(&trusted)
         .signer(Arc::new(RequestSigner::new(&pki)?))
+        .versions(versions)
+        .admission_configuration(admission)
+        .trusted_certificates(trusted_certificates())
         .authenticator(Arc::clone(&authenticator))
         .scheduling(scheduling);
     if let Some(node) = &node {
@@ -89,15 +97,20 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     }
 
     let admin = pki.authority.client("kubernetes-admin", &["system:masters"], clock.now())?;
-    let authority = pki.authority.pem().certificate.clone();
-    let https =
-        Https { pki: Arc::new(pki), authenticator, connector: Arc::new(Sessions), texts: Arc::new(Published), keys };
+    let https = Https {
+        pki: Arc::new(pki),
+        authenticator,
+        certificate: up.serving.certificate(),
+        connector: Arc::new(Sessions),
+        texts: Arc::new(Published),
+        keys,
+    };
     let bound = cluster.serve(up.listen, &https).await?;
     if node.is_some() && bound.ip().is_loopback() && !address.is_loopback() {
         // Pods cannot reach the loopback address.
         cluster.serve((address, bound.port()).into(), &https).await?;
     }
-    let config = serve::kubeconfig(&format!("https://{}", reachable(bound)), &authority, "kubernetes-admin", &admin);
+    let config = serve::kubeconfig(&format!("https://{}", reachable(bound)), &trusted, "kubernetes-admin", &admin);
     write_private(&data.kubeconfig(), &config)?;
     if let Some(file) = &up.kubeconfig {
         write_private(file, &config)?;

@@ -6,5 +6,9 @@ mod clock;
 mod dial;
 mod entropy;
 mod spawn;
+#[cfg(feature = "http")]
+mod trust;
 
+#[cfg(feature = "http")]
+pub use self::trust::trusted_certificates;
 pub use self::{clock::SystemClock, dial::SystemDial, entropy::SystemEntropy, spawn::TokioSpawn};

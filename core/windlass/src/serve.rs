@@ -1,5 +1,6 @@
 //! A cluster's API over HTTPS: its keys and certificates in a folder, its authenticators, and a kubeconfig for it.
 
+mod certificates;
 mod kubeconfig;
 mod pki;
 mod signer;
@@ -15,7 +16,8 @@ use windlass_apiserver::{
 };
 use windlass_kernel::{Authenticator, Clock, Error, ErrorKind, Keys, Result, SpawnExt, Store};
 
-pub use self::{kubeconfig::kubeconfig, pki::Pki, signer::RequestSigner};
+use self::certificates::Renewal;
+pub use self::{certificates::CertificateFiles, kubeconfig::kubeconfig, pki::Pki, signer::RequestSigner};
 use crate::Cluster;
 
 /// Who signs service-account tokens, as tokens say it.
@@ -38,6 +40,8 @@ pub struct Https {
     pub pki: Arc<Pki>,
     /// Who knows the identities behind credentials.
     pub authenticator: Arc<dyn Authenticator>,
+    /// A certificate beside the server's own, for the names that it is valid for. It is read again when it changes.
+    pub certificate: Option<CertificateFiles>,
     /// Opens sessions: exec, attach, port-forward.
     pub connector: Arc<dyn Connect>,
     /// Knows what fields mean, for `kubectl explain`.
@@ -68,7 +72,7 @@ impl Cluster {
         };
         let listener = TcpListener::bind(address).await.map_err(taken)?;
         let bound = listener.local_addr().map_err(taken)?;
-        let Https { pki, authenticator, connector, texts, keys } = https;
+        let Https { pki, authenticator, certificate, connector, texts, keys } = https;
         let keys: Arc<dyn Keys> = Arc::clone(keys) as _;
         let names =
             ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1", "10.96.0.1"];
@@ -76,8 +80,15 @@ impl Cluster {
         let mut reached_at: Vec<&str> = names.to_vec();
         reached_at.extend((!bound.ip().is_unspecified()).then_some(own.as_str()));
         reached_at.extend(pki.extra_names.iter().map(String::as_str));
-        let certificate = pki.authority.server("kube-apiserver", &reached_at, self.clock().now())?;
-        let config = tls::server_config(&certificate, &pki.authority.pem().certificate)?;
+        let renewal = Renewal {
+            pki: Arc::clone(pki),
+            names: reached_at.into_iter().map(ToOwned::to_owned).collect(),
+            files: certificate.clone(),
+            clock: Arc::clone(self.clock()),
+            spawn: Arc::clone(self.spawn()),
+        };
+        let certificates = renewal.begin()?;
+        let config = tls::server_config_with(Arc::clone(&certificates), &pki.authority.pem().certificate)?;
         let issuer = Issuer { issuer: ISSUER.into(), jwks_uri: format!("{ISSUER}/openid/v1/jwks"), keys };
         let parts = Parts {
             texts: Arc::clone(texts),
@@ -85,8 +96,11 @@ impl Cluster {
             ..self.http(Arc::clone(authenticator), Arc::clone(connector), bound.to_string())
         };
         let server = Server::new(parts, self.stopping().clone());
+        let stop = self.stopping().clone();
         let serving = async move {
-            if let Err(error) = server.serve(listener, config).await {
+            let renewing = stop.race(renewal.run(certificates));
+            let (_, served) = futures::join!(renewing, server.serve(listener, config));
+            if let Err(error) = served {
                 tracing::error!(%error, "the API is served no more");
             }
         };
@@ -112,6 +126,7 @@ impl Cluster {
     fn http(&self, authenticator: Arc<dyn Authenticator>, connector: Arc<dyn Connect>, address: String) -> Parts {
         Parts {
             api: self.api(),
+            inside: Some(Arc::clone(self.server())),
             authenticator,
             authorizer: Arc::clone(self.server().authorizer()),
             catalog: Arc::new(Live::new(Arc::clone(self.server()))),

@@ -26,7 +26,7 @@ impl State {
 
     pub(super) fn finish<E: fmt::Display>(self, value: Result<Value, E>) -> Result<Decoded, DecodeError> {
         match value {
-            Ok(value) => Ok(Decoded { value, duplicates: self.duplicates }),
+            Ok(value) => Ok(Decoded { value, duplicates: self.duplicates, ..Decoded::default() }),
             Err(_) if self.too_deep => Err(DecodeError::TooDeep { max_depth: self.max_depth }),
             Err(error) => Err(DecodeError::Syntax(error.to_string())),
         }

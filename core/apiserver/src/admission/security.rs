@@ -19,8 +19,9 @@ use windlass_kernel::{
     error::Result,
 };
 
+pub(super) use self::level::known;
 use self::level::{Demand, Demands, Violation, violations};
-use super::Reader;
+use super::{Reader, configuration::PodSecurityConfiguration};
 use crate::{errors, kinds::Errors, object};
 
 /// More pods of a namespace than this are not checked when its labels change.
@@ -41,6 +42,7 @@ const WORKLOADS: [(&str, &str, &str); 8] = [
 #[derive(Debug)]
 pub(super) struct PodSecurity {
     pub(super) reader: Reader,
+    pub(super) configuration: PodSecurityConfiguration,
 }
 
 #[async_trait]
@@ -69,6 +71,9 @@ impl Admission for PodSecurity {
         let request = admitting.request;
         let Some(new) = admitting.new.as_deref() else { return Ok(()) };
         let resource = &request.resource;
+        if self.exempts(request, new) {
+            return Ok(());
+        }
         match (&*resource.group, &*resource.resource) {
             ("", "namespaces") => self.namespace(admitting.old, new, &mut admitting.warnings).await,
             ("", "pods") => {
@@ -103,7 +108,36 @@ impl Admission for PodSecurity {
 impl PodSecurity {
     async fn demands(&self, namespace: &str) -> Result<Demands> {
         let found = self.reader.get("core/namespaces", "", namespace).await?;
-        Ok(found.map(|found| Demands::read(|label| found.label(label))).unwrap_or_default())
+        Ok(self.read(|label| found.as_ref().and_then(|found| found.label(label))))
+    }
+
+    /// What labels demand, and what is demanded where they say nothing.
+    fn read<'l>(&'l self, label: impl Fn(&str) -> Option<&'l str>) -> Demands {
+        Demands::read(|name| {
+            let default = || {
+                let (_, mode) = name.split_once('/')?;
+                self.configuration.defaults.get(mode).map(String::as_str)
+            };
+            label(name).or_else(default)
+        })
+    }
+
+    /// Whether nobody is to ask: by the user, the namespace or the runtime class.
+    fn exempts(&self, request: &Request, new: &Value) -> bool {
+        let PodSecurityConfiguration { usernames, runtime_classes, namespaces, .. } = &self.configuration;
+        let resource = &request.resource;
+        let (group, plural) = (&*resource.group, &*resource.resource);
+        if (group, plural) == ("", "namespaces") {
+            return false;
+        }
+        let spec = match template_of(group, plural) {
+            Some(at) => new.pointer(at).map(|template| &template["spec"]),
+            None => Some(&new["spec"]),
+        };
+        let class = spec.and_then(|spec| spec["runtimeClassName"].as_str());
+        namespaces.contains(&request.namespace)
+            || usernames.contains(&request.identity.name)
+            || class.is_some_and(|class| runtime_classes.contains(class))
     }
 
     /// Checks the labels of a namespace, and tells what its pods have against a new level.
@@ -117,9 +151,11 @@ impl PodSecurity {
         let mut wrong = Errors::new();
         level::check(&now, &before, &mut wrong);
         wrong.into_result("", "Namespace", object::name(new))?;
-        let read =
-            |labels: &BTreeMap<String, String>| Demands::read(|label| labels.get(label).map(String::as_str)).enforce;
-        let (demand, had) = (read(&now), read(&before));
+        let demand = self.read(|label| now.get(label).map(String::as_str)).enforce;
+        let had = self.read(|label| before.get(label).map(String::as_str)).enforce;
+        if self.configuration.namespaces.contains(object::name(new)) {
+            return Ok(());
+        }
         if old.is_none() || demand == had || demand.asks_nothing() {
             return Ok(());
         }

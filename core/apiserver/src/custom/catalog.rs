@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use arc_swap::ArcSwap;
-use windlass_api::resources;
+use windlass_api::resources::{self, ResourceInfo};
 
 use super::version::{Served, Version};
 use crate::{
@@ -26,7 +26,10 @@ impl Live {
     #[must_use]
     pub fn new(server: Arc<ApiServer>) -> Self {
         let measures = server.parts.registry.has(usage::GROUP);
-        let built_in = Snapshot::built_in_and(|group| measures && group == usage::GROUP);
+        let versions = &server.parts.versions;
+        let served =
+            |info: &'static ResourceInfo| if info.group == usage::GROUP { measures } else { versions.serves(info) };
+        let built_in = Snapshot::of_built_in(served);
         let last = ArcSwap::from_pointee(built_in.clone());
         Self { server, built_in, last }
     }

@@ -1,8 +1,9 @@
 //! The formats of strings that are checked (`format` of a schema); one that is not known says nothing.
 
-use std::{net::Ipv4Addr, net::Ipv6Addr, sync::LazyLock};
+use std::{collections::BTreeSet, net::Ipv4Addr, net::Ipv6Addr, sync::LazyLock};
 
 use regex::Regex;
+use serde_json::Value;
 use windlass_api::names;
 
 /// Whether a text has the format.
@@ -25,6 +26,51 @@ pub(super) fn matches(format: &str, text: &str) -> bool {
         "isbn10" => is_isbn10(text),
         "isbn13" => is_isbn13(text),
         _ => PATTERNS.iter().find(|(name, _)| *name == format).is_none_or(|(_, pattern)| pattern.is_match(text)),
+    }
+}
+
+/// The formats that are checked, without dashes, beside those that a pattern decides. What a password is is not checked.
+const KNOWN: [&str; 17] = [
+    "byte",
+    "cidr",
+    "creditcard",
+    "date",
+    "datetime",
+    "duration",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "isbn",
+    "isbn10",
+    "isbn13",
+    "k8slongname",
+    "k8sshortname",
+    "password",
+    "uri",
+];
+
+/// The formats of strings anywhere in a schema that are not checked, each once.
+pub(super) fn unrecognized(schema: &Value, found: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(fields) => {
+            let numeric = matches!(schema["type"].as_str(), Some("integer" | "number"));
+            if let (Some(format), false) = (schema["format"].as_str(), numeric || schema["type"].is_object()) {
+                let plain = format.replace('-', "");
+                let known = KNOWN.contains(&plain.as_str()) || PATTERNS.iter().any(|(name, _)| *name == plain);
+                if !known && !format.is_empty() {
+                    found.insert(format.to_owned());
+                }
+            }
+            for (name, value) in fields {
+                // What stands there are objects and not schemas.
+                if !matches!(name.as_str(), "default" | "example" | "enum") {
+                    unrecognized(value, found);
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| unrecognized(item, found)),
+        _ => {}
     }
 }
 

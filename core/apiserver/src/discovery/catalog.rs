@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt::Debug, sync::Arc};
 
 use serde_json::Value;
 use windlass_api::{
-    resources::{self, ResourceInfo},
+    resources::{self, GroupVersion, ResourceInfo},
     schema::Message,
 };
 
@@ -134,17 +134,16 @@ impl Snapshot {
     /// The built-in resources of the groups and versions that upstream serves by default.
     #[must_use]
     pub fn built_in() -> Self {
-        Self::built_in_and(|_| false)
+        Self::of_built_in(|info| info.group_version().served_by_default())
     }
 
-    /// As [`built_in`](Self::built_in), and the groups of which all versions are served.
-    pub(crate) fn built_in_and(whole: impl Fn(&str) -> bool) -> Self {
-        let served = resources::group_versions().into_iter().filter(|gv| gv.served_by_default() || whole(gv.group));
-        let versions: Vec<_> = served.map(|gv| (gv.group.into(), gv.version.into())).collect();
-        let known = |info: &&'static ResourceInfo| {
-            versions.iter().any(|(group, version)| group == info.group && version == info.version)
-        };
-        let resources = resources::all().iter().filter(known).map(|info| Arc::new(Resource::from(info))).collect();
+    /// The built-in resources that are `served`.
+    pub(crate) fn of_built_in(served: impl Fn(&'static ResourceInfo) -> bool) -> Self {
+        let found: Vec<&'static ResourceInfo> = resources::all().iter().filter(|info| served(info)).collect();
+        let any = |gv: &GroupVersion| found.iter().any(|info| info.group_version() == *gv);
+        let versions = resources::group_versions().into_iter().filter(any);
+        let versions = versions.map(|gv| (gv.group.into(), gv.version.into())).collect();
+        let resources = found.into_iter().map(|info| Arc::new(Resource::from(info))).collect();
         Self { generation: 0, versions, resources }
     }
 

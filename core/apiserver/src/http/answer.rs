@@ -8,8 +8,10 @@ use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
     header::{self, HeaderValue},
 };
+use windlass_api::resources;
 use windlass_kernel::{
     EntropyExt, Identity, Result,
+    access::{Attributes, Decision},
     api::{self, Answer, GroupVersionResource, List, PatchType, Verb},
     error::{Error, ErrorKind},
 };
@@ -28,6 +30,7 @@ use super::{
     watch::{Frames, holding, until_stopped},
 };
 use crate::{
+    access::forbidden,
     discovery::{Resource, Schema, api_version},
     stream as sessions,
     table::{IncludeObject, Look},
@@ -51,6 +54,9 @@ impl Server {
         }
         let snapshot = self.parts().catalog.snapshot();
         let resource = snapshot.find(&target.group, &target.version, &target.resource).cloned();
+        if resource.is_none() {
+            self.shown(&request).await?;
+        }
         let format = self.format(&request, resource.as_deref(), &http)?;
         let packs = gzip::accepted(http.headers());
         let media_type = media_type(http.headers());
@@ -72,6 +78,34 @@ impl Server {
             }
         }
         Ok(out)
+    }
+
+    /// Refuses a built-in resource that clients are not shown, as if it did not exist.
+    async fn shown(&self, request: &api::Request) -> Result<()> {
+        let GroupVersionResource { group, version, resource } = &request.resource;
+        if resources::find(group, version, resource).is_none() {
+            // Custom resources come and go, and are looked for behind the API.
+            return Ok(());
+        }
+        let attributes = Attributes {
+            verb: "get".into(),
+            group: group.to_string(),
+            version: version.to_string(),
+            resource: resource.to_string(),
+            subresource: request.subresource.clone(),
+            namespace: request.namespace.clone(),
+            name: request.name.clone(),
+            ..Attributes::default()
+        };
+        // Whoever may not ask is not told what exists.
+        match self.parts().authorizer.authorize(&request.identity, &attributes).await? {
+            Decision::Allow(_) => {
+                Err(Error::new(ErrorKind::NotFound, "the server could not find the requested resource"))
+            }
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+                Err(forbidden(&request.identity, &attributes, &reason))
+            }
+        }
     }
 
     async fn connect(
@@ -160,6 +194,8 @@ impl Server {
             _ => "application/json",
         };
         let frames = Frames::new(format, group_version, Arc::clone(&self.parts().clock)).of(events, self.stop());
+        let told = self.metrics().watched(labels);
+        let frames = frames.inspect(move |frame| frame.iter().for_each(|frame| told.tell(frame.len())));
         let mut out = Response::new(body::stream(holding(Box::pin(frames), self.metrics().running(labels))));
         out.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         Ok(out)

@@ -1,6 +1,10 @@
 //! One HTTP request from its headers to its answer: who asks, for what, and how long that took.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures::FutureExt;
 use hyper::{
@@ -25,11 +29,16 @@ use super::{
     upgrade::Connect,
 };
 use crate::{
+    ApiServer, Flow,
     access::{Impersonation, forbidden, impersonate},
     discovery::{Catalog, Texts},
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// The uid of the flow schema that a request belongs to.
+const FLOW_SCHEMA: &str = "x-kubernetes-pf-flowschema-uid";
+/// The uid of its priority level.
+const PRIORITY_LEVEL: &str = "x-kubernetes-pf-prioritylevel-uid";
 const SLOW: Duration = Duration::from_millis(500);
 
 /// Who signs service-account tokens, for those who want to verify them.
@@ -48,6 +57,8 @@ pub struct Issuer {
 pub struct Parts {
     /// Carries out requests.
     pub api: Arc<dyn Api>,
+    /// The server behind it, where there is one in this process: it tells which flow a request belongs to, and metrics.
+    pub inside: Option<Arc<ApiServer>>,
     /// Says who asks.
     pub authenticator: Arc<dyn Authenticator>,
     /// Says who may read pages and act as others. Requests for resources are authorized by `api`.
@@ -97,7 +108,8 @@ impl Server {
     /// A server that ends when `stop` says so.
     #[must_use]
     pub fn new(parts: Parts, stop: Stop) -> Arc<Self> {
-        let metrics = Metrics::new(parts.clock.now().as_second(), parts.meters.clone());
+        let started = parts.clock.now().as_second();
+        let metrics = Metrics::new(started, parts.inside.as_deref(), parts.meters.clone());
         let documents = Arc::new(Documents::new(Arc::clone(&parts.texts)));
         Arc::new(Self { parts, metrics, documents, stop })
     }
@@ -147,8 +159,9 @@ impl Server {
         let (target, method) = (route::parse(&path), request.method().clone());
         let long = target.as_ref().is_some_and(|target| long_running(target, &request));
         let labels = self.labels(target.as_ref(), &request);
+        let flow = OnceLock::new();
         let _in_flight = (!long).then(|| self.metrics.in_flight(&method));
-        let work = AssertUnwindSafe(self.answer(peer, target, &labels, request)).catch_unwind();
+        let work = AssertUnwindSafe(self.answer(peer, target, &labels, &flow, request)).catch_unwind();
         let done = if long { Ok(work.await) } else { self.parts.clock.timeout(LIMIT, work).await };
         let mut out = match done {
             Ok(Ok(Ok(out))) => out,
@@ -174,12 +187,21 @@ impl Server {
             let (code, millis) = (out.status().as_u16(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
             tracing::info!(%method, path, code, millis, "slow request");
         }
-        self.finish(&mut out);
-        out
+        if out.headers().contains_key(header::WARNING) {
+            self.metrics.deprecated(&labels, &self.parts.catalog.snapshot());
+        }
+        self.finish(&mut out, flow.get());
+        if matches!(labels.verb.as_str(), "GET" | "LIST") && !long { self.metrics.sized(&labels, out) } else { out }
     }
 
-    fn finish(&self, out: &mut Response<Body>) {
+    fn finish(&self, out: &mut Response<Body>, flow: Option<&Flow>) {
         let headers = out.headers_mut();
+        let uids = flow.into_iter().flat_map(|flow| [(FLOW_SCHEMA, &flow.schema), (PRIORITY_LEVEL, &flow.level)]);
+        for (name, uid) in uids {
+            if let Ok(uid) = HeaderValue::from_str(uid) {
+                headers.insert(HeaderName::from_static(name), uid);
+            }
+        }
         if !headers.contains_key(header::CACHE_CONTROL) {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
         }
@@ -195,9 +217,15 @@ impl Server {
         peer: &Peer,
         target: Option<Target>,
         labels: &Labels,
+        flow: &OnceLock<Flow>,
         request: Request<Asked>,
     ) -> Result<Response<Body>> {
         let identity = self.identity(peer, request.headers()).await?;
+        if let Some(inside) = &self.parts.inside {
+            let found = inside.flow(&identity, &attributes(target.as_ref(), labels, &request)).await;
+            // It is said for information: a request does not fail for it.
+            found.ok().flatten().into_iter().for_each(|found| _ = flow.set(found));
+        }
         if let Some(target) = target {
             return self.resource(Arc::new(identity), target, labels, request).await;
         }
@@ -275,6 +303,33 @@ impl Server {
             scope: scope.into(),
             component: "apiserver".into(),
         }
+    }
+}
+
+/// What a request is about, as far as its URL says it.
+fn attributes(target: Option<&Target>, labels: &Labels, request: &Request<Asked>) -> Attributes {
+    let method = request.method();
+    let Some(target) = target else {
+        let (verb, path) = (method_verb(method).into(), request.uri().path().into());
+        return Attributes { verb, path, ..Attributes::default() };
+    };
+    let verb = match (labels.verb.as_str(), method) {
+        ("WATCH", _) => "watch",
+        ("LIST", _) => "list",
+        ("DELETECOLLECTION", _) => "deletecollection",
+        (_, &Method::POST) => "create",
+        (_, &Method::PUT) => "update",
+        _ => method_verb(method),
+    };
+    Attributes {
+        verb: verb.into(),
+        group: target.group.clone(),
+        version: target.version.clone(),
+        resource: target.resource.clone(),
+        subresource: target.subresource.clone(),
+        namespace: target.namespace.clone(),
+        name: target.name.clone(),
+        ..Attributes::default()
     }
 }
 

@@ -5,12 +5,29 @@ use std::{
     sync::{Arc, atomic::AtomicI64},
 };
 
-use hyper::Method;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::{
+    Method, Response,
+    body::{Body as _, Frame},
+};
 use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode_registry},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::Registry,
+};
+use windlass_api::lifecycle;
+
+use super::body::Body;
+use crate::{
+    ApiServer,
+    discovery::{GIT_VERSION, Snapshot},
 };
 
 const BUCKETS: [f64; 10] = [0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
@@ -56,6 +73,27 @@ struct InFlight {
     request_kind: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Watched {
+    group: String,
+    resource: String,
+    version: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Stored {
+    resource: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Deprecated {
+    group: String,
+    removed_release: String,
+    resource: String,
+    subresource: String,
+    version: String,
+}
+
 /// The counters of one server.
 #[derive(Debug)]
 pub(super) struct Metrics {
@@ -64,12 +102,18 @@ pub(super) struct Metrics {
     durations: Family<Labels, Histogram>,
     long_running: Family<Labels, Gauge<i64, AtomicI64>>,
     in_flight: Family<InFlight, Gauge<i64, AtomicI64>>,
+    watched: Family<Watched, Counter>,
+    watched_sizes: Family<Watched, Histogram>,
+    sizes: Family<Labels, Histogram>,
+    stored: Family<Stored, Gauge<i64, AtomicI64>>,
+    deprecated: Family<Deprecated, Gauge<i64, AtomicI64>>,
     others: Vec<Arc<dyn Meter>>,
 }
 
 impl Metrics {
-    /// Counters at zero. `started` is the Unix time; the figures of `others` stand beside them.
-    pub(super) fn new(started: i64, others: Vec<Arc<dyn Meter>>) -> Self {
+    /// Counters at zero, and those of the server behind the API. `started` is the Unix time; the figures of `others` stand
+    /// beside them.
+    pub(super) fn new(started: i64, inside: Option<&ApiServer>, others: Vec<Arc<dyn Meter>>) -> Self {
         let requests = Family::default();
         let durations: Family<Labels, Histogram> = Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let long_running = Family::default();
@@ -94,7 +138,90 @@ impl Metrics {
         let start: Gauge<i64, AtomicI64> = Gauge::default();
         start.set(started);
         registry.register("process_start_time_seconds", "When the server started, as Unix time", start);
-        Self { registry: Mutex::new(registry), requests, durations, long_running, in_flight, others }
+        let watched = Family::default();
+        registry.register("apiserver_watch_events", "Events that watchers were sent", watched.clone());
+        let watched_sizes: Family<Watched, Histogram> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(1024.0, 2.0, 8)));
+        registry.register(
+            "apiserver_watch_events_sizes",
+            "Bytes of events that watchers were sent",
+            watched_sizes.clone(),
+        );
+        let sizes: Family<Labels, Histogram> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(1000.0, 10.0, 7)));
+        registry.register("apiserver_response_sizes", "Bytes of answers to requests that read", sizes.clone());
+        let stored = Family::default();
+        registry.register("apiserver_storage_objects", "How many objects are stored of each resource", stored.clone());
+        let deprecated = Family::default();
+        registry.register(
+            "apiserver_requested_deprecated_apis",
+            "Deprecated resources that were asked for, with the release that takes them away",
+            deprecated.clone(),
+        );
+        let build: Family<[(&str, String); 1], Gauge<i64, AtomicI64>> = Family::default();
+        build.get_or_create(&[("git_version", GIT_VERSION.to_owned())]).set(1);
+        registry.register("kubernetes_build_info", "The version that is served", build);
+        if let Some(inside) = inside {
+            inside.parts.calls.register(&mut registry);
+        }
+        Self {
+            registry: Mutex::new(registry),
+            requests,
+            durations,
+            long_running,
+            in_flight,
+            watched,
+            watched_sizes,
+            sizes,
+            stored,
+            deprecated,
+            others,
+        }
+    }
+
+    /// Counts the events of a watch.
+    pub(super) fn watched(&self, labels: &Labels) -> Watching {
+        let Labels { group, resource, version, .. } = labels.clone();
+        let watched = Watched { group, resource, version };
+        Watching {
+            events: self.watched.get_or_create_owned(&watched),
+            sizes: self.watched_sizes.get_or_create_owned(&watched),
+        }
+    }
+
+    /// Measures an answer, once it has been sent where its size is not known before.
+    pub(super) fn sized(&self, labels: &Labels, out: Response<Body>) -> Response<Body> {
+        let sizes = self.sizes.get_or_create_owned(labels);
+        if let Some(size) = out.body().size_hint().exact() {
+            sizes.observe(float(size));
+            return out;
+        }
+        let mut sent = Sent { sizes, bytes: 0 };
+        out.map(|body| {
+            let counted = body.map_frame(move |frame: Frame<Bytes>| {
+                sent.add(&frame);
+                frame
+            });
+            counted.boxed_unsync()
+        })
+    }
+
+    /// Says how many objects there are of each resource.
+    pub(super) fn stored(&self, counts: &[(String, usize)]) {
+        self.stored.clear();
+        for (resource, count) in counts {
+            let gauge = self.stored.get_or_create_owned(&Stored { resource: resource.clone() });
+            gauge.set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Notes that a resource was asked for, if it is deprecated.
+    pub(super) fn deprecated(&self, labels: &Labels, snapshot: &Snapshot) {
+        let Labels { group, version, resource, subresource, .. } = labels.clone();
+        let Some(known) = snapshot.find(&group, &version, &resource) else { return };
+        let Some(ended) = lifecycle::of_kind(&group, &version, &known.kind) else { return };
+        let removed_release = ended.removed.to_owned();
+        self.deprecated.get_or_create(&Deprecated { group, removed_release, resource, subresource, version }).set(1);
     }
 
     /// Counts a request that was answered.
@@ -156,6 +283,44 @@ fn older(text: &str) -> String {
         out.push('\n');
     }
     out
+}
+
+/// A count as metrics have it.
+#[expect(clippy::cast_precision_loss, reason = "sizes are rounded to buckets")]
+fn float(size: u64) -> f64 {
+    size as f64
+}
+
+/// The events of one watch.
+pub(super) struct Watching {
+    events: Counter,
+    sizes: Histogram,
+}
+
+impl Watching {
+    /// One more, of so many bytes.
+    pub(super) fn tell(&self, bytes: usize) {
+        self.events.inc();
+        self.sizes.observe(float(bytes as u64));
+    }
+}
+
+/// What was sent of a body.
+struct Sent {
+    sizes: Histogram,
+    bytes: u64,
+}
+
+impl Sent {
+    fn add(&mut self, frame: &Frame<Bytes>) {
+        self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.sizes.observe(float(self.bytes));
+    }
 }
 
 /// A request that is open.

@@ -56,6 +56,9 @@ impl Server {
                 let asked = page.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
                 let open = asked.flat_map(|value| value.split(',')).any(|clause| clause.trim().starts_with(OPEN));
                 let kind = if open { OPEN_METRICS } else { PROMETHEUS };
+                if let Some(inside) = &self.parts().inside {
+                    self.metrics().stored(&inside.stored().await?);
+                }
                 Some(answer(kind, self.metrics().text(open)))
             }
             ["api"] => Some(self.groups(&snapshot, page, true)),

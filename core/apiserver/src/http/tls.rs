@@ -1,6 +1,7 @@
 //! A certificate authority and what it signs: server and client certificates, as PEM. Files are the caller's business.
 
 mod requests;
+mod shown;
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use rcgen::{
 };
 use rustls::{
     RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
 use windlass_kernel::{
@@ -19,7 +20,7 @@ use windlass_kernel::{
     error::{Error, ErrorKind},
 };
 
-pub use self::requests::Requested;
+pub use self::{requests::Requested, shown::Certificates};
 
 const CA_DAYS: i64 = 3650;
 const LEAF_DAYS: i64 = 365;
@@ -161,23 +162,31 @@ fn params(name: &str, organizations: &[&str], now: Timestamp, days: i64) -> Resu
 ///
 /// [`Invalid`](ErrorKind::Invalid) where one is not PEM of the right kind.
 pub fn server_config(own: &KeyAndCertificate, clients: &str) -> Result<Arc<ServerConfig>> {
-    fn bad(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-        Error::new(ErrorKind::Invalid, "cannot read the TLS certificates").with_source(error)
-    }
+    server_config_with(Certificates::new(own)?, clients)
+}
+
+/// As [`server_config`], with certificates that may be replaced while the server runs.
+///
+/// # Errors
+///
+/// [`Invalid`](ErrorKind::Invalid) where `clients` is not PEM of the right kind.
+pub fn server_config_with(own: Arc<Certificates>, clients: &str) -> Result<Arc<ServerConfig>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(clients.as_bytes()) {
-        roots.add(root.map_err(bad)?).map_err(bad)?;
+        roots.add(root.map_err(unreadable)?).map_err(unreadable)?;
     }
-    let chain: Vec<_> =
-        CertificateDer::pem_slice_iter(own.certificate.as_bytes()).collect::<Result<_, _>>().map_err(bad)?;
-    let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).map_err(bad)?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-    let verifier = verifier.allow_unauthenticated().build().map_err(bad)?;
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(bad)?;
-    let mut config = config.with_client_cert_verifier(verifier).with_single_cert(chain, key).map_err(bad)?;
+    let verifier = verifier.allow_unauthenticated().build().map_err(unreadable)?;
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(unreadable)?.with_client_cert_verifier(verifier);
+    let mut config = config.with_cert_resolver(own);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Invalid, "cannot read the TLS certificates").with_source(error)
 }
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ impl<'a> Asked<'a> {
         let Some(before) = &self.new else { return Ok(false) };
         let form = &self.forms[at].served;
         let mut after = if self.converts {
-            let decoded = Decoded { value: changed, duplicates: Vec::new() };
+            let decoded = Decoded { value: changed, ..Decoded::default() };
             let read = body::checked(decoded, Wanted::object_of(&form.info), FieldValidation::Ignore, "")?;
             let own = &self.forms[0].served;
             let mut value = match form.definition() {

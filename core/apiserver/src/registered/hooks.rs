@@ -93,7 +93,10 @@ impl Hook {
         }
         let object = asked.shown(at, asked.new.as_ref()).await?;
         let old = asked.shown(at, asked.old.as_ref()).await?;
-        match self.call(asked, at, (object, old), mutates).await {
+        let started = asked.server.parts.clock.uptime();
+        let called = self.call(asked, at, (object, old), mutates).await;
+        self.count(asked, started, mutates, &called);
+        match called {
             Ok(verdict) => Ok(Some(verdict)),
             Err(why) if self.ignores_failures => {
                 tracing::warn!(webhook = self.name, why, "failed calling webhook, failing open");
@@ -105,6 +108,27 @@ impl Hook {
             }
         }
     }
+
+    /// Tells the metrics what came of a call.
+    #[cfg(feature = "http")]
+    fn count(&self, asked: &Asked<'_>, started: Duration, mutates: bool, called: &Result<Verdict, String>) {
+        use crate::webhook::{Call, Outcome};
+        let parts = &asked.server.parts;
+        let outcome = match called {
+            Ok(Verdict { refused: None, .. }) => Outcome::Allowed,
+            Ok(Verdict { refused: Some(status), .. }) => {
+                Outcome::Refused(refusal(&self.name, status).to_status()["code"].as_u64().unwrap_or(400))
+            }
+            Err(_) if self.ignores_failures => Outcome::Ignored,
+            Err(_) => Outcome::Failed,
+        };
+        let operation = asked.operation.as_str();
+        let took = parts.clock.uptime().saturating_sub(started);
+        parts.calls.count(&Call { name: &self.name, mutates, operation, took, outcome });
+    }
+
+    #[cfg(not(feature = "http"))]
+    fn count(&self, _: &Asked<'_>, _: Duration, _: bool, _: &Result<Verdict, String>) {}
 
     async fn call(
         &self,

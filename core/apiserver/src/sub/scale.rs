@@ -47,7 +47,7 @@ pub(super) async fn serve(
             let patched = |old: &Value| {
                 let mut scale = of(served, old)?;
                 patch.make(&mut scale, Some(subresource.message))?;
-                let decoded = Decoded { value: scale, duplicates: Vec::new() };
+                let decoded = Decoded { value: scale, ..Decoded::default() };
                 let read = body::checked(decoded, wanted, validation, "")?;
                 scaled(served, old, &read.object, read.warnings)
             };

@@ -65,6 +65,7 @@ pub(crate) struct Patch {
     kind: PatchType,
     tree: Value,
     duplicates: Vec<String>,
+    lines: Vec<String>,
 }
 
 impl Patch {
@@ -80,7 +81,7 @@ impl Patch {
             Refused::Said(error) => error,
             Refused::Syntax(why) => errors::bad_request(format!("error decoding patch: {why}")),
         })?;
-        Ok(Self { kind, tree: decoded.value, duplicates: decoded.duplicates })
+        Ok(Self { kind, tree: decoded.value, duplicates: decoded.duplicates, lines: decoded.lines })
     }
 
     /// Makes the patch on a stored object; only an apply can do without.
@@ -139,14 +140,18 @@ impl Patch {
         let owner = Owner::of(served, request, now.to_owned());
         let merged = owner.apply(served, old, &config, request.options.force)?;
         let stored = Wanted::object_of(&served.storage);
-        let decoded = Decoded { value: merged, duplicates: Vec::new() };
+        let decoded = Decoded { value: merged, ..Decoded::default() };
         let read = body::checked(decoded, stored, FieldValidation::Ignore, "")?;
         let mut warnings = Vec::new();
         if request.options.field_validation != FieldValidation::Ignore {
-            warnings = self.duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();
+            let by_path = || self.duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();
+            warnings = if self.lines.is_empty() { by_path() } else { self.lines.clone() };
             if request.options.field_validation == FieldValidation::Strict && !warnings.is_empty() {
-                let odd = warnings.join(", ");
-                return Err(errors::bad_request(format!("error strict decoding YAML: {odd}")));
+                let odd = warnings.join("\n  ");
+                let message = format!(
+                    "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {odd}"
+                );
+                return Err(errors::bad_request(message));
             }
         }
         Ok(Proposal { object: read.object, owners: Owners::Settled, warnings })
@@ -154,7 +159,7 @@ impl Patch {
 
     /// Brings a patched tree into the form of its type.
     fn typed(&self, served: &Served, tree: Value, validation: FieldValidation) -> Result<(Value, Vec<String>)> {
-        let decoded = Decoded { value: tree, duplicates: self.duplicates.clone() };
+        let decoded = Decoded { value: tree, duplicates: self.duplicates.clone(), ..Decoded::default() };
         let read = body::checked(decoded, Wanted::object_of(&served.info), validation, "").map_err(|error| {
             let Some((_, odd)) = error.message().split_once("strict decoding error: ") else { return error };
             let why = format!("strict decoding error: {odd}");

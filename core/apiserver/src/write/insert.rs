@@ -55,6 +55,7 @@ pub(crate) async fn insert(
     let mut claims = alloc::claim(server, served, &mut object, None).await?;
     rules::check_new(served, &object)?;
     gate.judge(None, Some(&mut object), &mut warnings).await?;
+    warnings.extend(rules::warnings(served, &object));
     let mut charges = quota::charge(server, served, request, None, &object).await?;
     let (mut draws, mut changes) = (0, 0);
     while draws < DRAWS {

@@ -70,6 +70,9 @@ impl Change<'_> {
         let claims = alloc::claim(server, served, &mut new, Some(old)).await?;
         rules::check_update(served, part, &new, old)?;
         gate.judge(Some(old), Some(&mut new), &mut warnings).await?;
+        if matches!(part, Part::Main) {
+            warnings.extend(rules::warnings(served, &new));
+        }
         let charges = quota::charge(server, served, request, Some(old), &new).await?;
 
         let version = object::meta_mut(&mut new).remove("resourceVersion");

@@ -1,6 +1,9 @@
 //! A webhook that listens on this machine, speaks TLS and says what a test wants it to.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -26,6 +29,7 @@ pub(crate) struct Hook {
     port: u16,
     authority: String,
     seen: Arc<Mutex<Vec<(String, Value)>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Hook {
@@ -43,6 +47,16 @@ impl Hook {
         &self.authority
     }
 
+    /// A `clientConfig` that leads here and does not say whom to trust.
+    pub(crate) fn client_without_bundle(&self, path: &str) -> Value {
+        serde_json::json!({"url": format!("https://localhost:{}{path}", self.port)})
+    }
+
+    /// How many connections were opened.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
     /// What was asked so far, with the path and query that it was asked at; forgets it.
     pub(crate) fn take(&self) -> Vec<(String, Value)> {
         std::mem::take(&mut *self.seen.lock())
@@ -51,16 +65,27 @@ impl Hook {
 
 /// Listens, and answers each request by its path and what it says.
 pub(crate) async fn listen(rim: &Rim, answer: impl Fn(&str, &Value) -> Reply + Send + Sync + 'static) -> Hook {
-    let authority = Authority::generate("hook-ca", rim.clock.now()).unwrap();
+    listen_as(&Authority::generate("hook-ca", rim.clock.now()).unwrap(), rim, answer).await
+}
+
+/// As [`listen`], with a certificate of this authority.
+pub(crate) async fn listen_as(
+    authority: &Authority,
+    rim: &Rim,
+    answer: impl Fn(&str, &Value) -> Reply + Send + Sync + 'static,
+) -> Hook {
     let own = authority.server("hook", &["localhost", "hook.default.svc"], rim.clock.now()).unwrap();
     let config = server_config(&own, &authority.pem().certificate).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let seen: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
     let (noted, answer) = (Arc::clone(&seen), Arc::new(answer));
+    let connections: Arc<AtomicUsize> = Arc::default();
+    let opened = Arc::clone(&connections);
     let runtime = tokio::runtime::Handle::current();
     runtime.clone().spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
+            opened.fetch_add(1, Ordering::SeqCst);
             let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&config));
             let (noted, answer) = (Arc::clone(&noted), Arc::clone(&answer));
             runtime.spawn(async move {
@@ -74,7 +99,7 @@ pub(crate) async fn listen(rim: &Rim, answer: impl Fn(&str, &Value) -> Reply + S
             });
         }
     });
-    Hook { port, authority: STANDARD.encode(&authority.pem().certificate), seen }
+    Hook { port, authority: STANDARD.encode(&authority.pem().certificate), seen, connections }
 }
 
 async fn serve(

@@ -23,5 +23,9 @@ mod rig;
 #[cfg(feature = "http")]
 mod rim;
 mod services;
+#[cfg(feature = "http")]
+mod serving;
+#[cfg(feature = "http")]
+mod slow;
 mod streams;
 mod watches;

@@ -12,9 +12,10 @@ use windlass_apiserver::{
         AnyOf, BootstrapTokens, ClientCertificates, EcdsaKeys, Escalation, InTurn, NodeAuthorizer, Rbac,
         ServiceAccountTokens, StaticTokens,
     },
+    discovery::Versions,
     http::{
         Issuer, Meter, Parts, Server, StoreCheck,
-        tls::{Authority, KeyAndCertificate, server_config},
+        tls::{Authority, Certificates, KeyAndCertificate, server_config_with},
     },
     stream::Sessions,
 };
@@ -23,7 +24,7 @@ use windlass_kernel::{
     dial::{ByteStream, Target},
     node::NodeAgents,
 };
-use windlass_store::MemoryStore;
+use windlass_store::{HistoryLimits, MemoryStore};
 
 #[derive(Debug)]
 pub(crate) struct WallClock(tokio::time::Instant);
@@ -54,6 +55,11 @@ impl Spawn for Tasks {
     fn blocking(&self, _: &'static str, work: Box<dyn FnOnce() + Send>) {
         self.0.spawn_blocking(work);
     }
+}
+
+/// The real time.
+pub(crate) fn now() -> jiff::Timestamp {
+    WallClock(tokio::time::Instant::now()).now()
 }
 
 /// Connects to this machine.
@@ -91,6 +97,7 @@ pub(crate) struct Rim {
     pub(crate) keys: Arc<EcdsaKeys>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stop: Stop,
+    pub(crate) certificates: Arc<Certificates>,
     pub(crate) ended: tokio::task::JoinHandle<Result<()>>,
 }
 
@@ -113,17 +120,46 @@ pub(crate) async fn start() -> Rim {
 
 /// Starts a server whose requests go through what `wrap` makes of it.
 pub(crate) async fn start_with(wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>) -> Rim {
-    assemble(wrap, |_, _| None, Arc::new(Nowhere)).await
+    assemble(Setup { wrap: Box::new(wrap), ..Setup::default() }).await
 }
 
 /// Starts a server with nodes.
 pub(crate) async fn start_on(agents: impl FnOnce(Arc<dyn Clock>, Arc<dyn Spawn>) -> Arc<dyn NodeAgents>) -> Rim {
-    assemble(|api| api, |clock, spawn| Some(agents(clock, spawn)), Arc::new(Nowhere)).await
+    assemble(Setup { agents: Box::new(|clock, spawn| Some(agents(clock, spawn))), ..Setup::default() }).await
 }
 
 /// Starts a server that reaches others through `dial`.
 pub(crate) async fn start_dialling(dial: Arc<dyn Dial>) -> Rim {
-    assemble(|api| api, |_, _| None, dial).await
+    assemble(Setup { dial, ..Setup::default() }).await
+}
+
+type Wrap<'s> = Box<dyn FnOnce(Arc<dyn Api>) -> Arc<dyn Api> + 's>;
+type Agents<'s> = Box<dyn FnOnce(Arc<dyn Clock>, Arc<dyn Spawn>) -> Option<Arc<dyn NodeAgents>> + 's>;
+
+/// What a server is made of, where a test is about more than the usual.
+pub(crate) struct Setup<'s> {
+    pub(crate) wrap: Wrap<'s>,
+    pub(crate) agents: Agents<'s>,
+    pub(crate) dial: Arc<dyn Dial>,
+    /// How much history the store keeps.
+    pub(crate) history: HistoryLimits,
+    /// Which built-in resources are served, as `--runtime-config` says it.
+    pub(crate) versions: &'s str,
+    /// The certificates that webhooks without `caBundle` are trusted by.
+    pub(crate) trusted: &'s str,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self {
+            wrap: Box::new(|api| api),
+            agents: Box::new(|_, _| None),
+            dial: Arc::new(Nowhere),
+            history: HistoryLimits::default(),
+            versions: "",
+            trusted: "",
+        }
+    }
 }
 
 /// Reaches nothing.
@@ -137,15 +173,12 @@ impl Dial for Nowhere {
     }
 }
 
-async fn assemble(
-    wrap: impl FnOnce(Arc<dyn Api>) -> Arc<dyn Api>,
-    agents: impl FnOnce(Arc<dyn Clock>, Arc<dyn Spawn>) -> Option<Arc<dyn NodeAgents>>,
-    dial: Arc<dyn Dial>,
-) -> Rim {
+pub(crate) async fn assemble(setup: Setup<'_>) -> Rim {
+    let Setup { wrap, agents, dial, history, versions, trusted } = setup;
     let clock: Arc<dyn Clock> = Arc::new(WallClock(tokio::time::Instant::now()));
     let spawn: Arc<dyn Spawn> = Arc::new(Tasks(tokio::runtime::Handle::current()));
     let entropy: Arc<dyn Entropy> = Arc::new(Random(SystemRandom::new()));
-    let store = Arc::new(MemoryStore::new(Arc::clone(&clock), Arc::clone(&spawn)));
+    let store = Arc::new(MemoryStore::with_limits(Arc::clone(&clock), Arc::clone(&spawn), history));
     let rbac = Arc::new(Rbac::new(store.clone()));
     let nodes = NodeAuthorizer::new(&(store.clone() as _));
     let authorizer: Arc<dyn Authorizer> = Arc::new(InTurn::new().then(Arc::new(nodes)).then(rbac.clone()));
@@ -174,6 +207,8 @@ async fn assemble(
         .admission(Arc::new(Escalation::new(rbac.clone(), Arc::clone(&authorizer))))
         .keys(keys.clone())
         .issuer(ISSUER)
+        .versions(Versions::default().with(versions).unwrap())
+        .trusted_certificates(trusted)
         .start()
         .await
         .unwrap();
@@ -183,12 +218,14 @@ async fn assemble(
     let authority = Authority::generate("test-ca", now).unwrap();
     let own = authority.server("kube-apiserver", &["localhost", "127.0.0.1"], now).unwrap();
     let admin = authority.client("admin", &["system:masters"], now).unwrap();
-    let tls = server_config(&own, &authority.pem().certificate).unwrap();
+    let certificates = Certificates::new(&own).unwrap();
+    let tls = server_config_with(Arc::clone(&certificates), &authority.pem().certificate).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let stop = Stop::new();
     let parts = Parts {
         api,
+        inside: Some(server.clone()),
         authenticator,
         authorizer,
         catalog: Arc::new(Live::new(server.clone())),
@@ -209,7 +246,7 @@ async fn assemble(
     };
     let http = Server::new(parts, stop.clone());
     let ended = tokio::runtime::Handle::current().spawn(Arc::clone(&http).serve(listener, tls));
-    Rim { port, authority, admin, server, http, rbac, keys, clock, stop, ended }
+    Rim { port, authority, admin, server, http, rbac, keys, clock, stop, certificates, ended }
 }
 
 /// One answer, read whole.
@@ -235,7 +272,7 @@ pub(crate) type Sender = hyper::client::conn::http1::SendRequest<http_body_util:
 
 impl Rim {
     /// A client's TLS, with the administrator's certificate if wanted.
-    fn tls(&self, certificate: bool, protocol: &[u8]) -> Arc<rustls::ClientConfig> {
+    pub(crate) fn tls(&self, certificate: bool, protocol: &[u8]) -> Arc<rustls::ClientConfig> {
         use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
         let read = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
         let mut roots = rustls::RootCertStore::empty();
@@ -259,7 +296,7 @@ impl Rim {
         self.connect(true, b"http/1.1").await.into_inner()
     }
 
-    async fn connect(&self, certificate: bool, protocol: &[u8]) -> hyper_util::rt::TokioIo<Stream> {
+    pub(crate) async fn connect(&self, certificate: bool, protocol: &[u8]) -> hyper_util::rt::TokioIo<Stream> {
         let stream = tokio::net::TcpStream::from_std({
             let stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
             stream.set_nonblocking(true).unwrap();
@@ -286,9 +323,7 @@ impl Rim {
         let executor = hyper_util::rt::TokioExecutor::new();
         let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
         tokio::runtime::Handle::current().spawn(connection);
-        let mut request = parse(request);
-        *request.uri_mut() = format!("https://localhost{}", request.uri()).parse().unwrap();
-        read(sender.send_request(request).await.unwrap()).await
+        read(sender.send_request(absolute(parse(request))).await.unwrap()).await
     }
 
     /// One request over HTTP/1.1 as the administrator: a request line, header lines, an empty line and a body.
@@ -315,6 +350,14 @@ pub(crate) fn parse(text: &str) -> hyper::Request<http_body_util::Full<bytes::By
         builder = builder.header(name, value);
     }
     builder.body(http_body_util::Full::new(body.to_owned().into())).unwrap()
+}
+
+/// The request with the host in its URL, as HTTP/2 has it.
+pub(crate) fn absolute(
+    mut request: hyper::Request<http_body_util::Full<bytes::Bytes>>,
+) -> hyper::Request<http_body_util::Full<bytes::Bytes>> {
+    *request.uri_mut() = format!("https://localhost{}", request.uri()).parse().unwrap();
+    request
 }
 
 /// An answer, read whole.

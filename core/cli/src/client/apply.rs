@@ -12,7 +12,6 @@ use super::{
     connect::{Connected, within},
     manifests::{self, Manifest},
     print,
-    resources::{gvr, shown},
 };
 use crate::args::Apply;
 
@@ -44,9 +43,10 @@ pub(super) fn outcome(mut failures: Vec<(String, Error)>, total: usize, what: &s
 }
 
 async fn one(connected: &Connected, apply: &Apply, mut manifest: Manifest) -> Result<String, Error> {
-    let namespace = manifest.place_in(apply.scope.namespace.as_deref(), &connected.namespace)?;
-    let line = format!("{}/{}", shown(manifest.info), manifest.name());
-    let mut request = connected.client.request(Verb::Patch(PatchType::Apply), gvr(manifest.info));
+    let resource = manifest.resource(connected).await?;
+    let namespace = manifest.place_in(&resource, apply.scope.namespace.as_deref(), &connected.namespace)?;
+    let line = format!("{}/{}", resource.shown(), manifest.name());
+    let mut request = connected.client.request(Verb::Patch(PatchType::Apply), resource.gvr());
     request = request.in_namespace(namespace).named(manifest.name()).body(manifest.object);
     request.options.field_manager.clone_from(&apply.field_manager);
     request.options.field_validation = FieldValidation::Strict;

@@ -4,8 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use windlass::apiserver::table::{cells, columns};
 
-use super::resources::shown;
-use windlass::api::resources::ResourceInfo;
+use super::resources::Resource;
 
 /// How a table is drawn.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,25 +18,55 @@ pub(super) struct Style {
 }
 
 /// A table of the objects of a resource.
-pub(super) fn table(info: &ResourceInfo, objects: &[Value], style: Style, now: Timestamp) -> String {
-    let defined = columns(info.group, info.kind);
-    let wanted: Vec<usize> = (0..defined.len()).filter(|at| style.wide || defined[*at].priority == 0).collect();
-    let mut rows = Vec::with_capacity(objects.len() + 1);
-    let mut head: Vec<String> = wanted.iter().map(|at| defined[*at].name.to_uppercase()).collect();
+pub(super) fn table(resource: &Resource, objects: &[Value], style: Style, now: Timestamp) -> String {
+    let (group, kind) = (resource.group.as_str(), resource.kind.as_str());
+    let defined = columns(group, kind);
+    let head: Vec<(&str, bool)> = defined.iter().map(|own| (own.name, own.priority == 0)).collect();
+    let rows = objects.iter().map(|object| {
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        (namespace, cells(group, kind, object, now))
+    });
+    draw(resource, &head, rows, style)
+}
+
+/// Tables of a custom resource that the server made, as one.
+pub(super) fn made(resource: &Resource, tables: &[Value], style: Style) -> String {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let defined = tables.iter().map(|table| list(&table["columnDefinitions"])).find(|own| !own.is_empty());
+    let defined = defined.unwrap_or_default();
+    let head: Vec<(&str, bool)> = defined
+        .iter()
+        .map(|own| (own["name"].as_str().unwrap_or_default(), own["priority"].as_i64() == Some(0)))
+        .collect();
+    let rows = tables.iter().flat_map(|table| list(&table["rows"])).map(|row| {
+        let namespace = row["object"]["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        (namespace, list(&row["cells"]))
+    });
+    draw(resource, &head, rows, style)
+}
+
+/// Draws rows under the names of their columns; those that are not always shown only where that is asked for.
+fn draw(
+    resource: &Resource,
+    columns: &[(&str, bool)],
+    objects: impl Iterator<Item = (String, Vec<Value>)>,
+    style: Style,
+) -> String {
+    let wanted: Vec<usize> = (0..columns.len()).filter(|at| style.wide || columns[*at].1).collect();
+    let mut head: Vec<String> = wanted.iter().map(|at| columns[*at].0.to_uppercase()).collect();
     if style.namespaces {
         head.insert(0, "NAMESPACE".into());
     }
-    rows.push(head);
-    for object in objects {
-        let all = cells(info.group, info.kind, object, now);
+    let mut rows = vec![head];
+    for (namespace, all) in objects {
         let mut row: Vec<String> = wanted.iter().map(|at| all.get(*at).map_or_else(String::new, text)).collect();
         if style.kinds
             && let Some(name) = row.first_mut()
         {
-            *name = format!("{}/{name}", shown(info));
+            *name = format!("{}/{name}", resource.shown());
         }
         if style.namespaces {
-            row.insert(0, object["metadata"]["namespace"].as_str().unwrap_or_default().into());
+            row.insert(0, namespace);
         }
         rows.push(row);
     }
@@ -77,8 +106,8 @@ mod tests {
     fn check(style: Style, expect: &str) {
         let object = json!({"metadata": {"name": "a", "namespace": "n", "creationTimestamp": "2026-01-01T00:57:00Z"},
             "data": {"k": "v"}});
-        let info = find("", "v1", "configmaps").unwrap();
-        assert_eq!(table(info, &[object], style, "2026-01-01T01:00:00Z".parse().unwrap()), expect);
+        let maps = Resource::from(find("", "v1", "configmaps").unwrap());
+        assert_eq!(table(&maps, &[object], style, "2026-01-01T01:00:00Z".parse().unwrap()), expect);
     }
 
     #[test]
@@ -86,5 +115,22 @@ mod tests {
         check(Style::default(), "NAME   DATA   AGE\na      1      3m\n");
         let all = Style { namespaces: true, kinds: true, ..Style::default() };
         check(all, "NAMESPACE   NAME          DATA   AGE\nn           configmap/a   1      3m\n");
+    }
+
+    #[test]
+    fn tables_of_the_server_are_joined() {
+        let row =
+            |name: &str, size: i64| json!({"cells": [name, size, "x"], "object": {"metadata": {"namespace": "n"}}});
+        let columns = json!([{"name": "Name", "priority": 0}, {"name": "Size", "priority": 0},
+            {"name": "More", "priority": 1}]);
+        let tables = [
+            json!({"columnDefinitions": columns, "rows": [row("a", 1)]}),
+            json!({"columnDefinitions": columns, "rows": [row("b", 22)]}),
+        ];
+        let maps = Resource::from(find("", "v1", "configmaps").unwrap());
+        assert_eq!(made(&maps, &tables, Style::default()), "NAME   SIZE\na      1\nb      22\n");
+        let all = Style { namespaces: true, wide: true, ..Style::default() };
+        let expect = "NAMESPACE   NAME   SIZE   MORE\nn           a      1      x\nn           b      22     x\n";
+        assert_eq!(made(&maps, &tables, all), expect);
     }
 }

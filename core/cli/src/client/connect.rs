@@ -26,6 +26,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Connected {
     pub(super) client: Client,
+    /// The same, for requests word by word.
+    pub(super) api: Arc<HttpsApi>,
     pub(super) server: String,
     /// Where no namespace is named.
     pub(super) namespace: String,
@@ -67,11 +69,11 @@ fn connect(reach: &Reach) -> Result<Connected> {
     let access = access(reach)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let means = Means { dial: Arc::new(SystemDial), spawn: Arc::new(TokioSpawn::current()), clock: Arc::clone(&clock) };
-    let api = HttpsApi::new(&access, means)?;
+    let api = Arc::new(HttpsApi::new(&access, means)?);
     // The server knows who asks by the credential.
-    let client = Client::new(Arc::new(api), Arc::new(Identity::anonymous()));
+    let client = Client::new(Arc::clone(&api) as _, Arc::new(Identity::anonymous()));
     let client = client.with_user_agent(concat!("windlass/", env!("CARGO_PKG_VERSION")));
-    Ok(Connected { client, server: access.server, namespace: access.namespace, clock })
+    Ok(Connected { client, api, server: access.server, namespace: access.namespace, clock })
 }
 
 /// The named one, the cluster's own, or the user's.

@@ -4,48 +4,50 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use futures::StreamExt;
-use windlass::{
-    api::resources::ResourceInfo,
-    kernel::{
-        Error, ErrorKind,
-        api::{Options, Propagation, Verb, WatchEvent},
-    },
+use windlass::kernel::{
+    Error, ErrorKind,
+    api::{Options, Propagation, Verb, WatchEvent},
 };
 
 use super::{
     apply::outcome,
     connect::{Connected, within},
     manifests, print,
-    resources::{gvr, shown, targets},
+    resources::{Resource, needs_asking, targets},
 };
 use crate::args::Delete;
 
 /// An object to delete.
 struct Doomed {
-    info: &'static ResourceInfo,
+    resource: Resource,
     namespace: String,
     name: String,
 }
 
 pub(crate) fn run(delete: &Delete) -> Result<ExitCode> {
     let manifests = manifests::read(&delete.filename)?;
-    let targets = if delete.what.is_empty() { vec![] } else { targets(&delete.what)? };
-    if targets.iter().any(|target| target.names.is_empty()) {
-        return Err(Error::new(ErrorKind::Invalid, "name what is to be deleted").into());
-    }
     within(&delete.scope, async |connected| {
+        let defined = if needs_asking(&delete.what) { connected.defined().await? } else { vec![] };
+        let targets = if delete.what.is_empty() { vec![] } else { targets(&delete.what, &defined)? };
+        if targets.iter().any(|target| target.names.is_empty()) {
+            return Err(Error::new(ErrorKind::Invalid, "name what is to be deleted").into());
+        }
         let mut doomed = Vec::new();
         for mut manifest in manifests {
-            let namespace = manifest.place_in(delete.scope.namespace.as_deref(), &connected.namespace)?;
-            doomed.push(Doomed { info: manifest.info, namespace, name: manifest.name().into() });
+            let resource = match manifest.resource(&connected).await {
+                // Its definition may be gone, and what it defined with it.
+                Err(_) if delete.ignore_not_found && manifest.built_in.is_none() => continue,
+                resource => resource?,
+            };
+            let namespace = manifest.place_in(&resource, delete.scope.namespace.as_deref(), &connected.namespace)?;
+            doomed.push(Doomed { resource, namespace, name: manifest.name().into() });
         }
         // What came last leans on what came first, not the other way round.
         doomed.reverse();
         for target in &targets {
-            let info = target.info();
-            let namespace = if info.namespaced { connected.namespace.as_str() } else { "" };
+            let namespace = if target.resource.namespaced { connected.namespace.as_str() } else { "" };
             doomed.extend(target.names.iter().map(|name| Doomed {
-                info,
+                resource: target.resource.clone(),
                 namespace: namespace.into(),
                 name: name.into(),
             }));
@@ -53,7 +55,7 @@ pub(crate) fn run(delete: &Delete) -> Result<ExitCode> {
         let mut failures = Vec::new();
         let mut gone = Vec::new();
         for doomed in &doomed {
-            let shown = format!("{}/{}", shown(doomed.info), doomed.name);
+            let shown = format!("{}/{}", doomed.resource.shown(), doomed.name);
             match one(&connected, delete, doomed).await {
                 Ok(uid) => {
                     print(format!("{shown} deleted\n"))?;
@@ -74,7 +76,7 @@ pub(crate) fn run(delete: &Delete) -> Result<ExitCode> {
 
 /// Deletes an object and returns its uid.
 async fn one(connected: &Connected, delete: &Delete, doomed: &Doomed) -> Result<String, Error> {
-    let dynamic = connected.client.dynamic(gvr(doomed.info));
+    let dynamic = connected.client.dynamic(doomed.resource.gvr());
     let object = dynamic.get(&doomed.namespace, &doomed.name).await?;
     let options = Options {
         grace_period: delete.grace_period.map(i64::from),
@@ -87,12 +89,12 @@ async fn one(connected: &Connected, delete: &Delete, doomed: &Doomed) -> Result<
 
 /// Follows the object until it, or its namesake's predecessor, is gone.
 async fn wait(connected: &Connected, doomed: &Doomed, uid: &str) -> Result<(), Error> {
-    let dynamic = connected.client.dynamic(gvr(doomed.info));
+    let dynamic = connected.client.dynamic(doomed.resource.gvr());
     while let Some(left) = dynamic.get_opt(&doomed.namespace, &doomed.name).await? {
         if left["metadata"]["uid"].as_str() != Some(uid) {
             return Ok(());
         }
-        let mut request = connected.client.request(Verb::Watch, gvr(doomed.info)).in_namespace(&doomed.namespace);
+        let mut request = connected.client.request(Verb::Watch, doomed.resource.gvr()).in_namespace(&doomed.namespace);
         request.options.field_selector = format!("metadata.name={}", doomed.name);
         request.options.resource_version = left["metadata"]["resourceVersion"].as_str().unwrap_or_default().into();
         let mut events = connected.client.api().watch(request).await?;

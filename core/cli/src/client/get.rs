@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value, json};
 use windlass::{
-    api::{manifests::to_yaml, resources::ResourceInfo},
+    api::manifests::to_yaml,
     kernel::{
         Document, Error, ErrorKind,
         api::{Answer, Verb},
@@ -13,16 +13,22 @@ use windlass::{
 };
 
 use super::{
-    columns::{Style, table},
+    columns::{Style, made, table},
     connect::{Connected, within},
     print,
-    resources::{Target, gvr, shown, targets},
+    resources::{Resource, Target, needs_asking, targets},
 };
 use crate::args::{Get, Output};
 
 pub(crate) fn run(get: &Get) -> Result<ExitCode> {
-    let targets = targets(&get.what)?;
+    let asks = needs_asking(&get.what);
+    // What is wrong with other words is told before anybody is asked.
+    let known = if asks { None } else { Some(targets(&get.what, &[])?) };
     within(&get.scope, async |connected| {
+        let targets = match known {
+            Some(known) => known,
+            None => targets(&get.what, &connected.defined().await?)?,
+        };
         let mut found = Vec::new();
         for target in &targets {
             found.push((target, fetch(&connected, get, target).await?));
@@ -31,34 +37,84 @@ pub(crate) fn run(get: &Get) -> Result<ExitCode> {
     })
 }
 
-/// The objects of a target, each with its kind.
-async fn fetch(connected: &Connected, get: &Get, target: &Target) -> Result<Vec<Value>> {
-    let info = target.info();
-    let namespace = if info.namespaced && !get.all_namespaces { connected.namespace.as_str() } else { "" };
-    let mut objects = Vec::new();
-    if target.names.is_empty() {
-        objects = list(connected, info, namespace, [&get.selector, &get.field_selector]).await?;
-    } else if get.all_namespaces && info.namespaced {
+/// What was found of a target.
+enum Found {
+    /// Objects, each with its kind.
+    Objects(Vec<Value>),
+    /// Tables that the server made of objects that only it knows the columns of.
+    Tables(Vec<Value>),
+}
+
+impl Found {
+    fn objects(&self) -> &[Value] {
+        match self {
+            Self::Objects(objects) => objects,
+            Self::Tables(_) => &[],
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Objects(objects) => objects.is_empty(),
+            Self::Tables(tables) => {
+                tables.iter().all(|table| table["rows"].as_array().is_none_or(|rows| rows.is_empty()))
+            }
+        }
+    }
+}
+
+async fn fetch(connected: &Connected, get: &Get, target: &Target) -> Result<Found> {
+    let Target { resource, names } = target;
+    if !names.is_empty() && get.all_namespaces && resource.namespaced {
         return Err(Error::new(ErrorKind::Invalid, "an object has a name in one namespace: leave -A out").into());
     }
-    for name in &target.names {
-        objects.push(connected.client.dynamic(gvr(info)).get(namespace, name).await?);
+    let namespace = if resource.namespaced && !get.all_namespaces { connected.namespace.as_str() } else { "" };
+    if !resource.built_in && matches!(get.output, None | Some(Output::Wide)) {
+        return Ok(Found::Tables(made_tables(connected, get, target, namespace).await?));
+    }
+    let mut objects = Vec::new();
+    if names.is_empty() {
+        objects = list(connected, resource, namespace, [&get.selector, &get.field_selector]).await?;
+    }
+    for name in names {
+        objects.push(connected.client.dynamic(resource.gvr()).get(namespace, name).await?);
     }
     for object in &mut objects {
-        object["apiVersion"] = info.group_version().api_version().into();
-        object["kind"] = info.kind.into();
+        object["apiVersion"] = resource.api_version().into();
+        object["kind"] = resource.kind.as_str().into();
     }
-    Ok(objects)
+    Ok(Found::Objects(objects))
+}
+
+async fn made_tables(connected: &Connected, get: &Get, target: &Target, namespace: &str) -> Result<Vec<Value>> {
+    let Target { resource, names } = target;
+    let place = if namespace.is_empty() { String::new() } else { format!("namespaces/{namespace}/") };
+    let path = format!("/apis/{}/{}/{place}{}", resource.group, resource.version, resource.plural);
+    if names.is_empty() {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in [("labelSelector", &get.selector), ("fieldSelector", &get.field_selector)] {
+            if !value.is_empty() {
+                query.append_pair(name, value);
+            }
+        }
+        return Ok(vec![connected.table(&format!("{path}?{}", query.finish())).await?]);
+    }
+    let mut tables = Vec::new();
+    for name in names {
+        let name: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+        tables.push(connected.table(&format!("{path}/{name}")).await?);
+    }
+    Ok(tables)
 }
 
 /// Part of a collection.
 pub(super) async fn list(
     connected: &Connected,
-    info: &ResourceInfo,
+    resource: &Resource,
     namespace: &str,
     [labels, fields]: [&str; 2],
 ) -> Result<Vec<Value>> {
-    let mut request = connected.client.request(Verb::List, gvr(info)).in_namespace(namespace);
+    let mut request = connected.client.request(Verb::List, resource.gvr()).in_namespace(namespace);
     request.options.label_selector = labels.into();
     request.options.field_selector = fields.into();
     match connected.client.call(request).await?.answer {
@@ -67,12 +123,13 @@ pub(super) async fn list(
     }
 }
 
-fn show(connected: &Connected, get: &Get, found: &[(&Target, Vec<Value>)]) -> Result<ExitCode> {
+fn show(connected: &Connected, get: &Get, found: &[(&Target, Found)]) -> Result<ExitCode> {
     match get.output {
         None | Some(Output::Wide) => tables(connected, get, found)?,
         Some(Output::Name) => {
-            let line = |info, object: &Value| format!("{}/{}\n", shown(info), text(object, "name"));
-            let all = found.iter().flat_map(|(target, objects)| objects.iter().map(|o| line(target.info(), o)));
+            let line =
+                |target: &Target, object: &Value| format!("{}/{}\n", target.resource.shown(), text(object, "name"));
+            let all = found.iter().flat_map(|(target, found)| found.objects().iter().map(|one| line(target, one)));
             print(all.collect::<String>())?;
         }
         Some(Output::Json) => print(format!("{:#}\n", whole(found)))?,
@@ -81,16 +138,19 @@ fn show(connected: &Connected, get: &Get, found: &[(&Target, Vec<Value>)]) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-fn tables(connected: &Connected, get: &Get, found: &[(&Target, Vec<Value>)]) -> Result<()> {
+fn tables(connected: &Connected, get: &Get, found: &[(&Target, Found)]) -> Result<()> {
     let mut drawn = Vec::new();
-    for (target, objects) in found.iter().filter(|(_, objects)| !objects.is_empty()) {
-        let info = target.info();
+    for (target, own) in found.iter().filter(|(_, own)| !own.is_empty()) {
+        let resource = &target.resource;
         let (wide, kinds) = (get.output == Some(Output::Wide), found.len() > 1);
-        let style = Style { wide, kinds, namespaces: get.all_namespaces && info.namespaced };
-        drawn.push(table(info, objects, style, connected.clock.now()));
+        let style = Style { wide, kinds, namespaces: get.all_namespaces && resource.namespaced };
+        drawn.push(match own {
+            Found::Objects(objects) => table(resource, objects, style, connected.clock.now()),
+            Found::Tables(tables) => made(resource, tables, style),
+        });
     }
     if drawn.is_empty() {
-        let everywhere = get.all_namespaces || found.iter().all(|(target, _)| !target.info().namespaced);
+        let everywhere = get.all_namespaces || found.iter().all(|(target, _)| !target.resource.namespaced);
         let place = if everywhere { String::new() } else { format!(" in {} namespace", connected.namespace) };
         eprintln!("No resources found{place}.");
     }
@@ -98,8 +158,8 @@ fn tables(connected: &Connected, get: &Get, found: &[(&Target, Vec<Value>)]) -> 
 }
 
 /// One named object as it is, everything else as a list. Who owns which field is left out, as it is seldom asked.
-fn whole(found: &[(&Target, Vec<Value>)]) -> Value {
-    let mut objects: Vec<Value> = found.iter().flat_map(|(_, objects)| objects.iter().cloned()).collect();
+fn whole(found: &[(&Target, Found)]) -> Value {
+    let mut objects: Vec<Value> = found.iter().flat_map(|(_, found)| found.objects().iter().cloned()).collect();
     for object in &mut objects {
         if let Some(meta) = object["metadata"].as_object_mut() {
             meta.remove("managedFields");

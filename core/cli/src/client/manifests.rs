@@ -7,18 +7,22 @@ use std::{
 
 use serde_json::Value;
 use windlass::{
-    api::{manifests::documents, resources::ResourceInfo},
+    api::manifests::documents,
     kernel::{Error, ErrorKind, Result},
 };
 
-use super::resources::of_object;
+use super::{
+    connect::Connected,
+    resources::{Resource, of_defined, of_object},
+};
 
 /// An object that a file states.
 #[derive(Debug)]
 pub(super) struct Manifest {
     /// Where it was read: the file, and which document of it.
     pub(super) place: String,
-    pub(super) info: &'static ResourceInfo,
+    /// The built-in resource; `None` where the cluster has to say what it is.
+    pub(super) built_in: Option<Resource>,
     pub(super) object: Value,
 }
 
@@ -27,9 +31,18 @@ impl Manifest {
         self.object["metadata"]["name"].as_str().unwrap_or_default()
     }
 
+    /// The resource of the object. What is not built in may have been defined by the object before.
+    pub(super) async fn resource(&self, connected: &Connected) -> Result<Resource> {
+        if let Some(known) = &self.built_in {
+            return Ok(known.clone());
+        }
+        let text = |field: &str| self.object[field].as_str().unwrap_or_default();
+        of_defined(text("apiVersion"), text("kind"), &connected.defined().await?)
+    }
+
     /// Gives the object a namespace where it needs one; `named` is the one on the command line.
-    pub(super) fn place_in(&mut self, named: Option<&str>, usual: &str) -> Result<String> {
-        if !self.info.namespaced {
+    pub(super) fn place_in(&mut self, resource: &Resource, named: Option<&str>, usual: &str) -> Result<String> {
+        if !resource.namespaced {
             return Ok(String::new());
         }
         let meta = &mut self.object["metadata"];
@@ -103,8 +116,7 @@ fn collect(place: &str, mut object: Value, found: &mut Vec<Manifest>) -> Result<
         }
         return Ok(());
     }
-    let info = of_object(&api_version, &kind).map_err(|error| wrong(place, error.message().into()))?;
-    let manifest = Manifest { place: place.into(), info, object };
+    let manifest = Manifest { place: place.into(), built_in: of_object(&api_version, &kind), object };
     if manifest.name().is_empty() {
         return Err(wrong(place, "an object has a metadata.name".into()));
     }
@@ -128,7 +140,8 @@ mod tests {
     fn check(text: &str, expect: &str) {
         let shown = match parse("f.yaml", text) {
             Ok(found) => {
-                let line = |m: &Manifest| format!("{} {} ({})", m.info.singular, m.name(), m.place);
+                let kind = |m: &Manifest| m.built_in.as_ref().map_or("?".into(), |own| own.singular.clone());
+                let line = |m: &Manifest| format!("{} {} ({})", kind(m), m.name(), m.place);
                 found.iter().map(line).collect::<Vec<_>>().join("; ")
             }
             Err(error) => error.to_string(),
@@ -156,10 +169,7 @@ mod tests {
     fn errors_name_the_file_and_the_document() {
         check("kind: Pod\n", "f.yaml, document 1: an object states its apiVersion and kind");
         check("apiVersion: v1\nkind: Pod\n", "f.yaml, document 1: an object has a metadata.name");
-        check(
-            "apiVersion: x/v1\nkind: Y\n",
-            "f.yaml, document 1: no built-in kind is \"Y\" of \"x/v1\"; custom ones need kubectl",
-        );
+        check("apiVersion: x/v1\nkind: Y\nmetadata: {name: a}\n", "? a (f.yaml, document 1)");
         assert!(parse("f.yaml", "a: 1\na: 2\n").unwrap_err().message().starts_with("f.yaml, document 1: "));
         assert!(parse("f.yaml", "a: [\n").unwrap_err().message().starts_with("f.yaml, document 1: "));
     }
@@ -168,7 +178,8 @@ mod tests {
     fn an_object_is_in_one_namespace() {
         let pod = "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: n}}";
         let mut manifest = parse("f", pod).unwrap().remove(0);
-        assert_eq!(manifest.place_in(None, "default").unwrap(), "n");
-        assert!(manifest.place_in(Some("other"), "default").unwrap_err().is(ErrorKind::Invalid));
+        let pods = manifest.built_in.clone().unwrap();
+        assert_eq!(manifest.place_in(&pods, None, "default").unwrap(), "n");
+        assert!(manifest.place_in(&pods, Some("other"), "default").unwrap_err().is(ErrorKind::Invalid));
     }
 }

@@ -17,8 +17,8 @@ use crate::args::Status;
 pub(crate) fn run(status: &Status) -> Result<ExitCode> {
     with(&status.reach, async |connected| {
         let all = async |group, plural| {
-            let info = find(group, "v1", plural).context("a built-in resource")?;
-            list(&connected, info, "", ["", ""]).await
+            let resource = find(group, "v1", plural).context("a built-in resource")?.into();
+            list(&connected, &resource, "", ["", ""]).await
         };
         let picture = Picture {
             nodes: all("", "nodes")

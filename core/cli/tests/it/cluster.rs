@@ -186,6 +186,11 @@ impl Drop for Cluster {
     }
 }
 
+/// The real time, which certificates are checked against.
+pub(crate) fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
 /// The example's manifests.
 pub(crate) fn manifests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/guestbook/manifests")

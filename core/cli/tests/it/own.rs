@@ -2,9 +2,12 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use windlass::apiserver::http::tls::Authority;
+
 use crate::{
     Test,
-    cluster::{Cluster, manifests, until_so},
+    cluster::{Cluster, manifests, now, until_so},
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -16,6 +19,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_pod_without_a_node_is_explained", a_pod_without_a_node_is_explained),
     ("exit_codes_say_who_is_to_blame", exit_codes_say_who_is_to_blame),
     ("a_bad_manifest_is_named_and_changes_nothing", a_bad_manifest_is_named_and_changes_nothing),
+    ("custom_resources_are_used_like_built_in_ones", custom_resources_are_used_like_built_in_ones),
+    ("what_is_served_is_chosen_by_flags", what_is_served_is_chosen_by_flags),
+    ("certificates_in_files_are_read_again_when_they_change", certificates_in_files_are_read_again_when_they_change),
     ("logs_and_commands_come_from_containers", logs_and_commands_come_from_containers),
     ("what_a_machine_lacks_is_said_in_one_line", what_a_machine_lacks_is_said_in_one_line),
     ("down_ends_a_cluster_and_purge_removes_it", down_ends_a_cluster_and_purge_removes_it),
@@ -143,7 +149,10 @@ fn exit_codes_say_who_is_to_blame() {
     cluster.windlass(&["delete", "pod", "absent"]).failed(4);
     cluster.windlass(&["delete", "pod", "absent", "--ignore-not-found"]).ok();
     let unknown = cluster.windlass(&["get", "widgets"]).failed(2);
-    assert_eq!(unknown, "windlass: no built-in resource is called \"widgets\"; custom ones need kubectl\n");
+    assert_eq!(
+        unknown,
+        "windlass: no resource is called \"widgets\": it is neither built in nor defined in the cluster\n"
+    );
     cluster.windlass(&["get"]).failed(2);
     cluster.end(true);
     let away = cluster.windlass(&["status"]).failed(3);
@@ -168,6 +177,110 @@ fn a_bad_manifest_is_named_and_changes_nothing() {
     assert!(refused.out.contains("configmap/a created"), "{refused:?}");
     assert!(refused.err.contains("refused.yaml, document 2: ") && refused.err.contains("spec.type"), "{refused:?}");
     assert_eq!(refused.code, Some(2));
+}
+
+fn custom_resources_are_used_like_built_in_ones() {
+    let cluster = Cluster::fake(&[]);
+    let file = cluster.file(
+        "widgets.yaml",
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: widgets.example.com}\n\
+         spec:\n  group: example.com\n  scope: Namespaced\n  names: {plural: widgets, kind: Widget, shortNames: [wd], \
+         categories: [all]}\n  versions:\n  - name: v1\n    served: true\n    storage: true\n    \
+         additionalPrinterColumns: [{name: Size, type: integer, jsonPath: .spec.size}]\n    schema: {openAPIV3Schema: \
+         {type: object, properties: {spec: {type: object, properties: {size: {type: integer}}}}}}\n\
+         ---\napiVersion: example.com/v1\nkind: Widget\nmetadata: {name: a}\nspec: {size: 3}\n",
+    );
+    let file = file.to_str().expect("a path");
+    let said = cluster.windlass(&["apply", "-f", file]).ok();
+    let expect =
+        "customresourcedefinition.apiextensions.k8s.io/widgets.example.com created\nwidget.example.com/a created\n";
+    assert_eq!(said, expect);
+    let said = cluster.windlass(&["apply", "-f", file]).ok();
+    assert!(said.contains("widget.example.com/a applied"), "{said}");
+    for words in [&["get", "wd"][..], &["get", "widget", "a"], &["get", "widgets.v1.example.com/a"]] {
+        assert_eq!(cluster.windlass(words).ok(), "NAME   SIZE\na      3\n", "{words:?}");
+    }
+    assert_eq!(cluster.windlass(&["get", "wd", "-A"]).ok(), "NAMESPACE   NAME   SIZE\ndefault     a      3\n");
+    assert_eq!(cluster.windlass(&["get", "wd", "-o", "name"]).ok(), "widget.example.com/a\n");
+    let object: serde_json::Value =
+        serde_json::from_str(&cluster.windlass(&["get", "wd", "a", "-o", "json"]).ok()).expect("JSON");
+    assert_eq!((&object["kind"], &object["spec"]["size"]), (&"Widget".into(), &3.into()));
+    assert!(cluster.windlass(&["get", "all"]).ok().contains("widget.example.com/a"));
+    cluster.windlass(&["get", "wd", "b"]).failed(4);
+    assert_eq!(cluster.windlass(&["get", "wd", "-l", "app=x"]).ok(), "");
+
+    let bad = cluster.file(
+        "bad.yaml",
+        "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: b}\nspec: {size: big}\n---\n\
+         apiVersion: example.com/v1\nkind: Gadget\nmetadata: {name: c}\n",
+    );
+    let refused = cluster.windlass(&["apply", "-f", bad.to_str().expect("a path")]);
+    assert!(refused.err.contains("bad.yaml, document 1: ") && refused.err.contains("spec.size"), "{refused:?}");
+    assert!(refused.err.contains("bad.yaml, document 2: ") && refused.err.contains("\"Gadget\""), "{refused:?}");
+    assert_eq!(refused.code, Some(2));
+
+    cluster.windlass(&["delete", "-f", file]).ok();
+    cluster.windlass(&["get", "wd"]).failed(2);
+    cluster.windlass(&["delete", "-f", file, "--ignore-not-found"]).ok();
+}
+
+fn what_is_served_is_chosen_by_flags() {
+    let cluster =
+        Cluster::fake(&["--runtime-config", "api/beta=true,batch/v1=false", "--feature-gates", "WatchList=true"]);
+    let get = |path: &str| cluster.windlass(&["get", path]);
+    get("jobs").failed(4);
+    assert!(get("deployments").code == Some(0));
+    let up =
+        |words: &[&str]| cluster.windlass(&[&["up", "--runtime", "fake", "--listen", "127.0.0.1:0"], words].concat());
+    let gate = up(&["--feature-gates", "WatchLst=true"]).failed(2);
+    assert_eq!(gate, "windlass: unrecognized feature gate: WatchLst: did you mean WatchList?\n");
+    let version = up(&["--runtime-config", "bach/v1=true"]).failed(2);
+    assert_eq!(version, "windlass: runtime-config: unknown api groups bach: did you mean batch/v1?\n");
+    let key = up(&["--tls-cert-file", "a.crt", "--tls-private-key-file", "absent.key"]).err;
+    assert!(key.contains("a.crt"), "{key}");
+}
+
+fn certificates_in_files_are_read_again_when_they_change() {
+    let now = now();
+    let first = Authority::generate("first-ca", now).expect("an authority");
+    let second = Authority::generate("second-ca", now).expect("an authority");
+    let sign = |authority: &Authority| authority.server("given", &["localhost"], now).expect("a certificate");
+    let folder = tempfile::tempdir().expect("a folder");
+    let [certificate, key] = ["tls.crt", "tls.key"].map(|name| folder.path().join(name));
+    let write = |authority: &Authority| {
+        let signed = sign(authority);
+        fs::write(&certificate, signed.certificate).expect("a file is written");
+        fs::write(&key, signed.key).expect("a file is written");
+    };
+    write(&first);
+    let path = |path: &std::path::Path| path.to_str().expect("a path").to_owned();
+    let cluster = Cluster::fake(&["--tls-cert-file", &path(&certificate), "--tls-private-key-file", &path(&key)]);
+    let own = fs::read_to_string(cluster.kubeconfig()).expect("a kubeconfig");
+    let port = own.lines().find_map(|line| line.trim().strip_prefix("server: https://127.0.0.1:")).expect("a port");
+    let reaching = |name: &str, authority: &Authority| {
+        let trusted = STANDARD.encode(&authority.pem().certificate);
+        let text = format!(
+            "apiVersion: v1\nkind: Config\nclusters:\n- name: c\n  cluster:\n    server: https://localhost:{port}\n    \
+             certificate-authority-data: {trusted}\nusers:\n- name: u\n  user: {{token: wrong}}\ncontexts:\n- name: x\n  \
+             context: {{cluster: c, user: u}}\ncurrent-context: x\n"
+        );
+        let file = folder.path().join(format!("{name}.yaml"));
+        fs::write(&file, text).expect("a file is written");
+        path(&file)
+    };
+    // Whoever is refused by name was let in by certificate.
+    let reached = |kubeconfig: &str| {
+        let code = cluster.windlass(&["get", "nodes", "--kubeconfig", kubeconfig]).code;
+        assert!(matches!(code, Some(3 | 4)), "{code:?}");
+        code == Some(4)
+    };
+    let (by_first, by_second) = (reaching("first", &first), reaching("second", &second));
+    assert!(reached(&by_first) && !reached(&by_second));
+    write(&second);
+    until_so("the new certificate is shown", || reached(&by_second));
+    assert!(!reached(&by_first));
+    // The cluster's own certificate is still there for those who come by address.
+    cluster.windlass(&["status"]).ok();
 }
 
 fn logs_and_commands_come_from_containers() {

@@ -3,8 +3,9 @@
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use windlass_apiserver::{
-    ApiServer, Ranges,
+    AdmissionConfiguration, ApiServer, Ranges,
     access::{Escalation, InTurn, NodeAuthorizer, Rbac},
+    discovery::Versions,
 };
 use windlass_client::leader::Timing;
 use windlass_controllers::{Config, autoscaler::MetricSource, certificates::Signer, node_ipam::PodRanges};
@@ -45,6 +46,10 @@ pub struct Builder {
     ranges: Option<Ranges>,
     reached_at: Option<SocketAddr>,
     candidacy: Option<Candidacy>,
+    versions: Versions,
+    admission_configuration: AdmissionConfiguration,
+    #[cfg(feature = "http")]
+    trusted_certificates: String,
     bare: bool,
 }
 
@@ -215,6 +220,29 @@ impl Builder {
         self
     }
 
+    /// How the built-in admission plugins are configured.
+    #[must_use]
+    pub fn admission_configuration(mut self, configuration: AdmissionConfiguration) -> Self {
+        self.admission_configuration = configuration;
+        self
+    }
+
+    /// The certificates (PEM) that vouch for webhooks without a `caBundle`, such as those of this machine
+    /// ([`rim::trusted_certificates`](crate::rim::trusted_certificates)). Without it such webhooks cannot be called.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn trusted_certificates(mut self, pem: impl Into<String>) -> Self {
+        self.trusted_certificates = pem.into();
+        self
+    }
+
+    /// Which built-in resources clients are shown. Without it, those of stable versions.
+    #[must_use]
+    pub fn versions(mut self, versions: Versions) -> Self {
+        self.versions = versions;
+        self
+    }
+
     /// Starts the API server alone: no controllers, no scheduler.
     #[must_use]
     pub fn without_controllers(mut self) -> Self {
@@ -261,7 +289,14 @@ impl Builder {
                 server.rules(rbac).authorizer(authorizer).admission(Arc::new(escalation))
             }
         };
-        server = server.dial(Arc::clone(&dial) as _);
+        server = server
+            .dial(Arc::clone(&dial) as _)
+            .versions(self.versions)
+            .admission_configuration(self.admission_configuration);
+        #[cfg(feature = "http")]
+        {
+            server = server.trusted_certificates(self.trusted_certificates);
+        }
         if let Some(keys) = self.keys {
             server = server.keys(keys);
         }

@@ -90,20 +90,28 @@ fn version(text: &str) -> Option<Version> {
     (minor == "0" || !minor.starts_with('0')).then(|| minor.parse().ok().map(Version::Minor))?
 }
 
+/// Whether a level or version is one; `mode` is the last part of a label's name, such as `enforce` or `warn-version`.
+///
+/// # Errors
+///
+/// What it must be.
+pub(in crate::admission) fn known(mode: &str, text: &str) -> Result<(), &'static str> {
+    match mode.ends_with("-version") {
+        false if level(text).is_none() => Err("must be one of privileged, baseline, restricted"),
+        true if version(text).is_none() => Err("must be \"latest\" or \"v1.x\""),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses labels that changed to what names no level or version.
 pub(super) fn check(now: &BTreeMap<String, String>, before: &BTreeMap<String, String>, errors: &mut Errors) {
-    for mode in ["enforce", "audit", "warn"] {
-        for (suffix, why) in
-            [("", "must be one of privileged, baseline, restricted"), ("-version", "must be \"latest\" or \"v1.x\"")]
-        {
-            let name = format!("{PREFIX}{mode}{suffix}");
-            let Some(text) = now.get(&name).filter(|text| before.get(&name) != Some(text)) else { continue };
-            let known = if suffix.is_empty() { level(text).is_some() } else { version(text).is_some() };
-            if !known {
-                let object = serde_json::json!({"labels": {name.as_str(): text}});
-                let meta = Field::at(windlass_api::path::Path::new("metadata"), &object);
-                errors.invalid(&meta.get("labels").key(&name), why);
-            }
+    for mode in ["enforce", "enforce-version", "audit", "audit-version", "warn", "warn-version"] {
+        let name = format!("{PREFIX}{mode}");
+        let Some(text) = now.get(&name).filter(|text| before.get(&name) != Some(text)) else { continue };
+        if let Err(why) = known(mode, text) {
+            let object = serde_json::json!({"labels": {name.as_str(): text}});
+            let meta = Field::at(windlass_api::path::Path::new("metadata"), &object);
+            errors.invalid(&meta.get("labels").key(&name), why);
         }
     }
 }

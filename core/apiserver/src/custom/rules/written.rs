@@ -6,7 +6,7 @@ use super::{
     bounds::{Allowed, most},
 };
 use crate::{
-    cel::{self, Expression, PER_RULE, PER_SCHEMA},
+    cel::{self, Checker, Expression, PER_RULE, PER_SCHEMA, Type},
     kinds::{Errors, Field},
 };
 
@@ -88,7 +88,10 @@ fn one(rule: &Field<'_, '_>, node: &Node, at: At, total: &mut u64, errors: &mut 
     if optional.is_true() && !read.compares() {
         errors.invalid(&optional, "may not be set if oldSelf is not used in rule");
     }
-    bounded(&text, program, "estimated rule cost", node, at, total, errors);
+    let compares = if optional.is_true() { Compares::Optionally } else { Compares::Always };
+    if bounded(&text, program, "estimated rule cost", node, at, total, errors) {
+        typed(&text, program, node, at, (compares, "bool", "cel expression must evaluate to a bool"), errors);
+    }
     let message = rule.get("messageExpression");
     if !message.present() {
         return;
@@ -98,7 +101,10 @@ fn one(rule: &Field<'_, '_>, node: &Node, at: At, total: &mut u64, errors: &mut 
             errors.required(&message, "messageExpression must be non-empty if specified");
         }
         Ok(program) => {
-            bounded(&message, &program, "estimated messageExpression cost", node, at, total, errors);
+            if bounded(&message, &program, "estimated messageExpression cost", node, at, total, errors) {
+                let wanted = (compares, "string", "messageExpression must evaluate to a string");
+                typed(&message, &program, node, at, wanted, errors);
+            }
         }
         Err(why) => errors.invalid(&message, format!("messageExpression compilation failed: {why}")),
     }
@@ -112,17 +118,51 @@ fn bounded(
     at: At,
     total: &mut u64,
     errors: &mut Errors,
-) {
+) -> bool {
     let seen = [("self", Allowed::Of(node, at.root)), ("oldSelf", Allowed::Of(node, at.root))];
     match cel::cost(program.tree(), &seen) {
-        Err(why) => errors.invalid(text, format!("compilation failed: {why}")),
+        Err(why) => {
+            errors.invalid(text, format!("compilation failed: {why}"));
+            false
+        }
         Ok(steps) => {
             let steps = steps.saturating_mul(at.times);
             *total = total.saturating_add(steps);
             if steps > PER_RULE {
                 errors.forbidden(text, format!("{} {TRY}", exceeds(what, steps, PER_RULE)));
             }
+            true
         }
+    }
+}
+
+/// What `oldSelf` is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compares {
+    /// A value like `self`.
+    Always,
+    /// Such a value, or none.
+    Optionally,
+}
+
+/// Refuses an expression whose types cannot fit, or whose value is not of the type that is wanted.
+fn typed(
+    text: &Field<'_, '_>,
+    program: &Expression,
+    node: &Node,
+    at: At,
+    (compares, wanted, why): (Compares, &str, &str),
+    errors: &mut Errors,
+) {
+    let own = Type::of_place(node, at.root);
+    let old = if compares == Compares::Optionally { Type::Unknown } else { own.clone() };
+    let mut checker = Checker::knowing([("self", own), ("oldSelf", old)]);
+    let kind = checker.infer(program.tree());
+    let complaints = checker.complaints();
+    if !complaints.is_empty() {
+        errors.invalid(text, format!("compilation failed: {}", complaints.join("; ")));
+    } else if kind.is_other_than(wanted) {
+        errors.invalid(text, why);
     }
 }
 
@@ -179,6 +219,33 @@ mod tests {
         assert_eq!(said(&with(nested, &bounded)), "[]");
         assert!(said(&with(nested, &open)).contains("estimated rule cost exceeds budget by factor of more than 100x"));
         assert_eq!(said(&with("self.list.size() < 3 && self.n > 1", &open)), "[]");
+    }
+
+    #[test]
+    fn rules_whose_types_cannot_fit_are_refused() {
+        let list = json!({"type": "array", "maxItems": 9, "items": {"type": "string", "maxLength": 9}});
+        let refused = |rule: &str, why: &str| {
+            let wrong = said(&with(rule, &list));
+            assert!(wrong.contains(why), "{rule}: {wrong}");
+        };
+        refused(
+            "self.n == 'a'",
+            "compilation failed: found no matching overload for '_==_' applied to '(int, string)'",
+        );
+        refused("self.list.all(x, x > 1)", "found no matching overload for '_>_' applied to '(string, int)'");
+        refused("self.n + 1", "cel expression must evaluate to a bool");
+        refused("self.list", "cel expression must evaluate to a bool");
+        let message = |text: &str| {
+            let mut schema = with("self.n > 1", &list);
+            schema["x-kubernetes-validations"][0]["messageExpression"] = text.into();
+            said(&schema)
+        };
+        assert!(message("self.n").contains("messageExpression must evaluate to a string"));
+        assert_eq!(message("'n is ' + string(self.n)"), "[]");
+        assert_eq!(said(&with("self == oldSelf && self.n == oldSelf.n", &list)), "[]");
+        let mut optional = with("oldSelf.hasValue() && oldSelf.value().n == self.n", &list);
+        optional["x-kubernetes-validations"][0]["optionalOldSelf"] = true.into();
+        assert_eq!(said(&optional), "[]");
     }
 
     #[test]

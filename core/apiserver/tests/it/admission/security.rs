@@ -1,12 +1,13 @@
 //! Pod security by the labels of namespaces.
 
 use serde_json::{Value, json};
+use windlass_apiserver::AdmissionConfiguration;
 use windlass_kernel::{
     Error,
     api::{PatchType, Response, Verb},
 };
 
-use crate::rig::Rig;
+use crate::rig::{HandClock, Rig, wait};
 
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 const WARN: &str = "pod-security.kubernetes.io/warn";
@@ -99,4 +100,39 @@ fn labels_must_name_levels_and_versions() {
     );
     let refused = label(&rig, &json!({"pod-security.kubernetes.io/enforce-version": "1.30"})).unwrap_err();
     assert!(refused.message().contains("must be \"latest\" or \"v1.x\""), "{}", refused.message());
+}
+
+#[test]
+fn a_configuration_has_defaults_for_namespaces_and_exempts_some() {
+    let configuration = json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration",
+        "plugins": [{"name": "PodSecurity", "configuration": {
+            "apiVersion": "pod-security.admission.config.k8s.io/v1", "kind": "PodSecurityConfiguration",
+            "defaults": {"enforce": "baseline", "enforce-version": "latest"},
+            "exemptions": {"namespaces": ["kube-system"], "runtimeClasses": ["sandboxed"]}}}]});
+    let clock = HandClock::default();
+    let builder =
+        crate::rig::builder(&clock).admission_configuration(AdmissionConfiguration::read(&configuration).unwrap());
+    let rig = Rig::over(&clock, wait(builder.start()).unwrap());
+    let class = json!({"metadata": {"name": "sandboxed"}, "handler": "h"});
+    rig.create("node.k8s.io/v1/runtimeclasses", class).unwrap();
+    let pod = |name: &str, class: Option<&str>| {
+        let mut pod = json!({"metadata": {"name": name}, "spec": {"hostNetwork": true,
+            "containers": [{"name": "c", "image": "i"}]}});
+        class.into_iter().for_each(|class| pod["spec"]["runtimeClassName"] = class.into());
+        pod
+    };
+    for namespace in ["default", "kube-system"] {
+        let account = rig.request(Verb::Create, "serviceaccounts").in_namespace(namespace);
+        rig.call(account.body(json!({"metadata": {"name": "default"}}))).unwrap();
+    }
+    let refused = rig.create("pods", pod("a", None)).unwrap_err();
+    assert!(refused.message().contains("violates PodSecurity \"baseline:latest\": host namespaces"), "{refused}");
+    rig.create("pods", pod("b", Some("sandboxed"))).unwrap();
+    let system = rig.request(Verb::Create, "pods").in_namespace("kube-system").body(pod("c", None));
+    rig.call(system).unwrap();
+    // A namespace that says something else is asked itself.
+    let mut namespace = rig.get("namespaces", "default").unwrap();
+    namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = "privileged".into();
+    rig.update("namespaces", namespace).unwrap();
+    rig.create("pods", pod("d", None)).unwrap();
 }

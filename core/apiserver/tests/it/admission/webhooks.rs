@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
+use windlass_apiserver::http::tls::Authority;
 
 use crate::{
     hook::{self, Hook, Reply},
-    rim::{self, Answer, Loopback, Rim},
+    rim::{self, Answer, Loopback, Rim, Setup},
 };
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -370,4 +371,67 @@ async fn the_scale_of_a_workload_is_judged_as_a_scale() {
     let request = &seen[0].1["request"];
     assert_eq!((&request["kind"]["kind"], &request["subResource"]), (&json!("Scale"), &json!("scale")));
     assert_eq!(request["object"]["spec"]["replicas"], 5);
+}
+
+#[tokio::test]
+async fn calls_share_a_connection_and_are_counted() {
+    let (rim, hook) = start().await;
+    validating(&rim, "v", &json!([webhook("a.example.com", &hook.client("/allow"))])).await;
+    for name in ["one", "two", "three"] {
+        assert_eq!(create(&rim, &map(name, &json!({}))).await.code, 201);
+    }
+    assert_eq!((hook.take().len(), hook.connections()), (3, 1));
+    // Another bundle is another trust, and another connection.
+    validating(&rim, "w", &json!([webhook("b.example.com", &hook.client("/deny"))])).await;
+    assert_eq!(create(&rim, &map("four", &json!({}))).await.code, 403);
+    let text = String::from_utf8(rim.send("GET /metrics").await.body.to_vec()).unwrap();
+    let has = |line: &str| assert!(text.lines().any(|own| own == line), "{line}\n{text}");
+    has("apiserver_admission_webhook_request_total{code=\"200\",name=\"a.example.com\",operation=\"CREATE\",\
+         rejected=\"false\",type=\"validating\"} 4");
+    has("apiserver_admission_webhook_request_total{code=\"403\",name=\"b.example.com\",operation=\"CREATE\",\
+         rejected=\"true\",type=\"validating\"} 1");
+    has("apiserver_admission_webhook_rejection_count{error_type=\"no_error\",name=\"b.example.com\",\
+         operation=\"CREATE\",rejection_code=\"403\",type=\"validating\"} 1");
+    has("apiserver_admission_webhook_admission_duration_seconds_count{name=\"a.example.com\",\
+         operation=\"CREATE\",rejected=\"false\",type=\"validating\"} 4");
+}
+
+#[tokio::test]
+async fn a_webhook_without_a_bundle_is_trusted_by_the_certificates_of_the_machine() {
+    let machine = Authority::generate("machine-ca", rim::now()).unwrap();
+    let trusted = format!("# a collection\n{}", machine.pem().certificate);
+    let setup = Setup { dial: Arc::new(Loopback), trusted: &trusted, ..Setup::default() };
+    let rim = rim::assemble(setup).await;
+    let known = hook::listen_as(&machine, &rim, behaviour).await;
+    let stranger = hook::listen(&rim, behaviour).await;
+    validating(&rim, "v", &json!([webhook("a.example.com", &known.client_without_bundle("/allow"))])).await;
+    assert_eq!(create(&rim, &map("one", &json!({}))).await.code, 201);
+    validating(&rim, "w", &json!([webhook("b.example.com", &stranger.client_without_bundle("/allow"))])).await;
+    let refused = create(&rim, &map("two", &json!({}))).await;
+    assert_eq!(refused.code, 500);
+    assert!(message(&refused).contains("failed to verify certificate"), "{refused:?}");
+    assert_eq!((known.take().len(), stranger.take().len()), (2, 0));
+}
+
+#[tokio::test]
+async fn questions_that_are_never_stored_are_seen_by_webhooks_too() {
+    let (rim, hook) = start().await;
+    let mut asks = webhook("a.example.com", &hook.client("/deny"));
+    asks["rules"] = json!([{"operations": ["CREATE"], "apiGroups": ["authorization.k8s.io"], "apiVersions": ["v1"],
+        "resources": ["subjectaccessreviews"]}]);
+    validating(&rim, "v", &json!([asks])).await;
+    let review = |kind: &str, spec: Value| {
+        let object = json!({"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec});
+        format!("POST /apis/authorization.k8s.io/v1/{}s\n\n{object}", kind.to_lowercase())
+    };
+    let attributes = json!({"verb": "get", "resource": "pods"});
+    let refused =
+        rim.send(&review("SubjectAccessReview", json!({"user": "alice", "resourceAttributes": attributes}))).await;
+    assert_eq!(refused.code, 403, "{refused:?}");
+    let (_, asked) = hook.take().remove(0);
+    assert_eq!(asked["request"]["kind"]["kind"], "SubjectAccessReview");
+    assert_eq!(asked["request"]["object"]["spec"]["user"], "alice");
+    let own = rim.send(&review("SelfSubjectAccessReview", json!({"resourceAttributes": attributes}))).await;
+    assert_eq!((own.code, &own.json()["status"]["allowed"]), (201, &json!(true)));
+    assert!(hook.take().is_empty());
 }

@@ -30,6 +30,22 @@ fn a_definition_is_established_and_served_on_the_next_request() {
 }
 
 #[test]
+fn formats_that_nobody_checks_are_warned_about() {
+    let rig = Rig::new();
+    let text = |format: &str| json!({"type": "string", "format": format});
+    let spec = json!({"type": "object", "properties": {
+        "a": text("date-time"), "b": text("k8s-short-name"), "c": text("zebra"), "format": text("aardvark"),
+        "d": {"type": "array", "items": text("zebra")}, "e": {"type": "integer", "format": "int64"}}});
+    let told = ["unrecognized format \"aardvark\"", "unrecognized format \"zebra\""];
+    let create = rig.request(Verb::Create, DEFINITIONS).body(widgets(&spec));
+    assert_eq!(rig.call(create).unwrap().warnings, told);
+    let mut definition = rig.get(DEFINITIONS, "widgets.example.com").unwrap();
+    definition["metadata"]["labels"] = json!({"a": "b"});
+    let update = rig.request(Verb::Update, DEFINITIONS).named("widgets.example.com").body(definition);
+    assert_eq!(rig.call(update).unwrap().warnings, told);
+}
+
+#[test]
 fn a_server_that_starts_serves_what_is_defined() {
     let first = rig(widgets(&free()));
     first.create(WIDGETS, widget("a", &json!({}))).unwrap();

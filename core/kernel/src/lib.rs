@@ -22,6 +22,7 @@ pub mod spawn;
 pub mod spdy;
 pub mod stop;
 pub mod store;
+pub mod volume;
 
 pub use access::{Admission, Authenticator, Authorizer, Identity};
 pub use api::Api;
@@ -40,3 +41,4 @@ pub use scheduler::Scheduler;
 pub use spawn::{Spawn, SpawnExt, Task};
 pub use stop::Stop;
 pub use store::{Revision, Store};
+pub use volume::VolumeDriver;

@@ -19,7 +19,9 @@ use windlass_kernel::{
 };
 
 pub use self::raw::RawAnswer;
-use crate::wire::{self, ControllerClient, ControllerOffers, IdentityClient, NodeClient, NodeOffers, OnWire, csi, from_status};
+use crate::wire::{
+    self, ControllerClient, ControllerOffers, IdentityClient, NodeClient, NodeOffers, OnWire, csi, from_status,
+};
 
 /// A volume driver behind a CSI socket. Clones share one connection, which comes back by itself after a loss.
 ///

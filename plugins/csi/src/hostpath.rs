@@ -2,9 +2,10 @@
 //!
 //! All state is below one folder, and in the kernel's own tables of mounts and loop devices, so that a driver that was killed
 //! at any instant goes on from what is there. A volume's size is kept to by block volumes; in folders it is what usage is
-//! measured against. It needs root, and `cp`, `losetup` and `setpriv` on the machine.
+//! measured against. It needs root, and `losetup` on the machine for block volumes.
 
 mod controller;
+mod copy;
 mod devices;
 mod mounts;
 mod node;
@@ -20,6 +21,7 @@ use std::{
     fs,
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -45,6 +47,10 @@ pub struct Settings {
     /// How many bytes all volumes and snapshots together may have; `None` for what the file system has.
     pub capacity: Option<u64>,
 }
+
+/// How often the lock is tried for, and how long between.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The name that a driver has unless it is told another.
 pub const NAME: &str = "hostpath.csi.windlass.dev";
@@ -89,7 +95,7 @@ impl HostPath {
         };
         fs::create_dir_all(root).map_err(failed)?;
         let lock = fs::File::create(root.join("lock")).map_err(failed)?;
-        let alone = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| {
+        let alone = alone(lock).map_err(|error| {
             let message = format!("another driver works in {}", root.display());
             Error::new(ErrorKind::AlreadyExists, message).with_source(error)
         })?;
@@ -114,6 +120,19 @@ impl HostPath {
         let done = self.spawn.run_blocking("hostpath", work).await;
         done.unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, "the driver panicked").maybe_applied()))
     }
+}
+
+/// Takes the lock. A tool that a killed driver had just started holds it for a moment longer than the driver.
+#[allow(clippy::disallowed_methods, reason = "a driver is opened before there is anything that could be kept waiting")]
+fn alone(mut lock: fs::File) -> Result<Flock<fs::File>, nix::Error> {
+    for _ in 0..ATTEMPTS {
+        match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+            Ok(alone) => return Ok(alone),
+            Err((again, _)) => lock = again,
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error)
 }
 
 /// Keys that nobody else has.

@@ -24,7 +24,9 @@ use tracing::Instrument;
 use windlass_kernel::{Error, ErrorKind, Result, Stop, VolumeDriver};
 
 pub use self::program::{Setup, main};
-use crate::wire::{controller_server::ControllerServer, identity_server::IdentityServer, node_server::NodeServer, to_status};
+use crate::wire::{
+    controller_server::ControllerServer, identity_server::IdentityServer, node_server::NodeServer, to_status,
+};
 
 /// The driver, as the servers of its services.
 #[derive(Clone, Debug)]

@@ -115,10 +115,8 @@ impl OnWire for CapacityRange {
 
     fn to_wire(&self) -> Self::Message {
         let number = |bytes: Option<u64>| bytes.map_or(0, fields::number);
-        (*self != Self::default()).then(|| csi::CapacityRange {
-            required_bytes: number(self.required),
-            limit_bytes: number(self.limit),
-        })
+        (*self != Self::default())
+            .then(|| csi::CapacityRange { required_bytes: number(self.required), limit_bytes: number(self.limit) })
     }
 
     fn from_wire(message: Self::Message) -> Result<Self> {
@@ -147,10 +145,7 @@ impl OnWire for TopologyRequirement {
     type Message = csi::TopologyRequirement;
 
     fn to_wire(&self) -> csi::TopologyRequirement {
-        csi::TopologyRequirement {
-            requisite: each_to_wire(&self.requisite),
-            preferred: each_to_wire(&self.preferred),
-        }
+        csi::TopologyRequirement { requisite: each_to_wire(&self.requisite), preferred: each_to_wire(&self.preferred) }
     }
 
     fn from_wire(message: csi::TopologyRequirement) -> Result<Self> {

@@ -33,7 +33,8 @@ impl RemoteDriver {
         })?;
         let mut client = tonic::client::Grpc::new(self.channel.clone());
         client.ready().await.map_err(|error| {
-            Error::new(ErrorKind::Unavailable, format!("no volume driver answers at {}", self.socket)).with_source(error)
+            Error::new(ErrorKind::Unavailable, format!("no volume driver answers at {}", self.socket))
+                .with_source(error)
         })?;
         Ok(match client.unary(tonic::Request::new(message), path, Plain).await {
             Ok(answer) => RawAnswer { body: answer.into_inner(), ..RawAnswer::default() },

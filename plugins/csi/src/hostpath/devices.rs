@@ -25,9 +25,8 @@ impl Device {
 
 /// The devices that show a file.
 pub(super) fn of(file: &Path) -> Result<Vec<Device>> {
-    let blocks = fs::read_dir("/sys/block").map_err(|error| {
-        Error::new(ErrorKind::Internal, "cannot list block devices").with_source(error)
-    })?;
+    let blocks = fs::read_dir("/sys/block")
+        .map_err(|error| Error::new(ErrorKind::Internal, "cannot list block devices").with_source(error))?;
     let device = |entry: fs::DirEntry| {
         // A device without a file has no such entry.
         let shown = fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
@@ -71,27 +70,10 @@ pub(super) fn resize(device: &Device) -> Result<()> {
     tool("losetup", &["--set-capacity".as_ref(), device.path().as_os_str()]).map(drop)
 }
 
-/// Copies a file or folder with all that it has, sharing blocks where the file system can.
-pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
-    let arguments: [&OsStr; 7] = [
-        "--archive".as_ref(),
-        "--reflink=auto".as_ref(),
-        "--sparse=auto".as_ref(),
-        "--no-target-directory".as_ref(),
-        "--".as_ref(),
-        from.as_os_str(),
-        to.as_os_str(),
-    ];
-    tool("cp", &arguments).map(drop)
-}
-
-/// Runs a tool that ends with this process, and gives its output.
+/// Runs a tool, and gives its output.
 fn tool(name: &str, arguments: &[&OsStr]) -> Result<String> {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", name]).args(arguments).env("LC_ALL", "C");
-    let done = command.output().map_err(|error| {
-        Error::new(ErrorKind::Unavailable, format!("cannot run {name} by setpriv: is util-linux installed?"))
-            .with_source(error)
+    let done = Command::new(name).args(arguments).env("LC_ALL", "C").output().map_err(|error| {
+        Error::new(ErrorKind::Unavailable, format!("cannot run {name}: is util-linux installed?")).with_source(error)
     })?;
     if done.status.success() {
         return Ok(String::from_utf8_lossy(&done.stdout).into_owned());

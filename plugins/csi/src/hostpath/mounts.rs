@@ -1,6 +1,9 @@
 //! The kernel's table of mounts, and what changes it.
 
-use std::{fs, io, path::{Path, PathBuf}};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use windlass_kernel::{Error, ErrorKind, Result, volume::Refusal};
@@ -8,25 +11,53 @@ use windlass_kernel::{Error, ErrorKind, Result, volume::Refusal};
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
+    /// The number of its file system.
+    system: String,
     /// What of its file system it shows.
-    pub(super) shows: String,
+    shows: String,
     pub(super) at: PathBuf,
-    pub(super) read_only: bool,
+}
+
+/// A file or folder by its place in its own file system: that is what the table of mounts says of what is bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    system: String,
+    path: String,
+}
+
+impl Mount {
+    /// Whether it is a bind of that.
+    pub(super) fn shows(&self, origin: &Origin) -> bool {
+        self.system == origin.system && self.shows == origin.path
+    }
+}
+
+/// Where a path without links is in its file system. It need not exist.
+pub(super) fn origin(path: &Path) -> Result<Origin> {
+    origin_in(&mounts()?, path)
+        .ok_or_else(|| Error::new(ErrorKind::Internal, format!("{} is in no file system", path.display())))
+}
+
+fn origin_in(mounts: &[Mount], path: &Path) -> Option<Origin> {
+    // Of several at one place the last is seen.
+    let around = mounts.iter().filter(|mount| path.starts_with(&mount.at));
+    let around = around.max_by_key(|mount| mount.at.components().count())?;
+    let below = path.strip_prefix(&around.at).ok()?;
+    let path = Path::new(&around.shows).join(below).to_string_lossy().into_owned();
+    Some(Origin { system: around.system.clone(), path })
 }
 
 /// All mounts, in the order in which they were made.
 pub(super) fn mounts() -> Result<Vec<Mount>> {
-    let table = fs::read_to_string("/proc/self/mountinfo").map_err(|error| {
-        Error::new(ErrorKind::Internal, "cannot read the table of mounts").with_source(error)
-    })?;
+    let table = fs::read_to_string("/proc/self/mountinfo")
+        .map_err(|error| Error::new(ErrorKind::Internal, "cannot read the table of mounts").with_source(error))?;
     Ok(table.lines().filter_map(parse).collect())
 }
 
 fn parse(line: &str) -> Option<Mount> {
-    let mut fields = line.split(' ').skip(3);
-    let (shows, at, options) = (fields.next()?, fields.next()?, fields.next()?);
-    let read_only = options.split(',').any(|option| option == "ro");
-    Some(Mount { shows: unescaped(shows), at: unescaped(at).into(), read_only })
+    let mut fields = line.split(' ').skip(2);
+    let (system, shows, at) = (fields.next()?, fields.next()?, fields.next()?);
+    Some(Mount { system: system.into(), shows: unescaped(shows), at: unescaped(at).into() })
 }
 
 /// Spaces and the like are octal numbers there.
@@ -110,8 +141,18 @@ mod tests {
     #[test]
     fn lines_of_the_table_are_read() {
         let line = r"36 35 98:0 /v/a\040b/data /mnt/c\134d ro,noatime shared:1 - ext4 /dev/vda rw";
-        let expect = Mount { shows: "/v/a b/data".into(), at: r"/mnt/c\d".into(), read_only: true };
+        let expect = Mount { system: "98:0".into(), shows: "/v/a b/data".into(), at: r"/mnt/c\d".into() };
         assert_eq!(parse(line), Some(expect));
         assert_eq!(parse("garbage"), None);
+    }
+
+    #[test]
+    fn a_bound_folder_is_known_by_its_place_in_its_file_system() {
+        let table =
+            ["1 0 8:1 / / rw", "2 1 8:2 /srv /var rw", "3 1 8:2 /srv/x/data /mnt rw", "4 1 8:1 /x/data /else rw"];
+        let mounts: Vec<Mount> = table.into_iter().filter_map(parse).collect();
+        let origin = origin_in(&mounts, Path::new("/var/x/data")).unwrap();
+        let shown: Vec<_> = mounts.iter().filter(|mount| mount.shows(&origin)).map(|mount| mount.at.clone()).collect();
+        assert_eq!(shown, [Path::new("/mnt")]);
     }
 }

@@ -18,7 +18,8 @@ pub(super) fn place(path: &Path, root: &Path) -> Result<PathBuf> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(refused("is no place for a volume"));
     };
-    let parent = parent.canonicalize().map_err(|error| refused("is in a folder that does not exist").with_source(error))?;
+    let parent =
+        parent.canonicalize().map_err(|error| refused("is in a folder that does not exist").with_source(error))?;
     let place = parent.join(name);
     if fs::symlink_metadata(&place).is_ok_and(|file| file.is_symlink()) {
         return Err(refused("is a symbolic link"));

@@ -6,7 +6,8 @@ use windlass_kernel::{
 };
 
 use super::{
-    Inner, devices,
+    Inner,
+    copy::copy,
     records::{SNAPSHOTS, SnapshotRecord, VOLUMES, content_name, is_key},
     volumes::page,
 };
@@ -33,7 +34,7 @@ impl Inner {
             created: self.clock.now(),
         };
         let name = content_name(volume.block);
-        self.store.build(SNAPSHOTS, key, &record, |apart| devices::copy(&from, &apart.join(name)))?;
+        self.store.build(SNAPSHOTS, key, &record, |apart| copy(&from, &apart.join(name)))?;
         Ok(snapshot(key, &record))
     }
 

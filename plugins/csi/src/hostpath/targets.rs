@@ -11,7 +11,10 @@ use std::{
 use nix::mount::MsFlags;
 use windlass_kernel::{
     Error, ErrorKind, Result,
-    volume::{Access, AccessMode, CapacityRange, ExpandOnNode, PublishVolume, Refusal, StageVolume, Usage, UsageQuery, VolumeId, VolumeUsage},
+    volume::{
+        Access, AccessMode, CapacityRange, ExpandOnNode, PublishVolume, Refusal, StageVolume, Usage, UsageQuery,
+        VolumeId, VolumeUsage,
+    },
 };
 
 use super::{
@@ -37,13 +40,14 @@ impl Inner {
         let staging = place(&request.staging, self.store.root())?;
         matches_kind(&request.capability, record.block)?;
         mount_flags(&request.capability.access)?;
-        let (key, content) = (request.volume.as_str(), self.store.content(VOLUMES, request.volume.as_str(), record.block));
+        let content = self.store.content(VOLUMES, request.volume.as_str(), record.block);
         made(fs::create_dir(&staging), &staging)?;
         if record.block {
             return devices::attach(&content, false).map(drop);
         }
+        let origin = mounts::origin(&content)?;
         match mounts::at(&staging)? {
-            Some(mount) if shows(&mount, key, false) => Ok(()),
+            Some(mount) if mount.shows(&origin) => Ok(()),
             Some(_) => Err(taken(&staging)),
             None => mounts::bind(&content, &staging),
         }
@@ -57,8 +61,11 @@ impl Inner {
             return self.undevice(id);
         }
         let staging = place(staging, self.store.root())?;
-        while mounts::at(&staging)?.is_some_and(|mount| shows(&mount, id.as_str(), false)) {
-            mounts::unmount(&staging)?;
+        if self.known_volume(id.as_str())?.is_some_and(|record| !record.block) {
+            let origin = mounts::origin(&self.store.content(VOLUMES, id.as_str(), false))?;
+            while mounts::at(&staging)?.is_some_and(|mount| mount.shows(&origin)) {
+                mounts::unmount(&staging)?;
+            }
         }
         self.undevice(id)
     }
@@ -91,26 +98,20 @@ impl Inner {
         let wanted = TargetRecord { key: key.clone(), target: target.clone(), read_only };
         let mounted = mounts::at(&target)?;
         let device = record.block.then(|| self.device(&key, read_only)).transpose()?;
-        let ours = mounted.as_ref().is_some_and(|mount| match &device {
-            Some(device) => mount.shows == format!("/{}", device.name),
-            None => shows(mount, &key, false),
-        });
+        let from = match &device {
+            Some(device) => device.path(),
+            None => self.store.content(VOLUMES, &key, false),
+        };
+        let origin = mounts::origin(&from)?;
+        let ours = mounted.as_ref().is_some_and(|mount| mount.shows(&origin));
         let written = self.store.read::<TargetRecord>(TARGETS, &name)?;
         if mounted.is_some() && (!ours || written.is_some_and(|written| written != wanted)) {
             return Err(taken(&target));
         }
         self.store.update(TARGETS, &name, &wanted)?;
         if !ours {
-            let from = match &device {
-                Some(device) => {
-                    made(fs::File::create_new(&target).map(drop), &target)?;
-                    device.path()
-                }
-                None => {
-                    made(fs::create_dir(&target), &target)?;
-                    self.store.content(VOLUMES, &key, false)
-                }
-            };
+            let make = if record.block { fs::File::create_new(&target).map(drop) } else { fs::create_dir(&target) };
+            made(make, &target)?;
             mounts::bind(&from, &target)?;
         }
         let flags = if read_only { flags | MsFlags::MS_RDONLY } else { flags };
@@ -129,10 +130,10 @@ impl Inner {
         let not = |why: &str| Refusal::Precondition.error(format!("volume {key} is not staged{why}"));
         let Some(staging) = &request.staging else { return Err(not(": staging_target_path is missing")) };
         let staging = place(staging, self.store.root())?;
-        let there = match record.block {
-            true => !devices::of(&self.store.content(VOLUMES, &key, true))?.is_empty(),
-            false => mounts::at(&staging)?.is_some_and(|mount| shows(&mount, &key, false)),
-        };
+        let origins = self.origins(&key, record.block)?;
+        let at = mounts::at(&staging)?;
+        // A block volume is staged by its device alone.
+        let there = if record.block { !origins.is_empty() } else { at.is_some_and(|at| at.shows(&origins[0])) };
         if there { Ok((key, record)) } else { Err(not(&format!(" at {}", staging.display()))) }
     }
 
@@ -209,10 +210,12 @@ impl Inner {
     fn end_target(&self, id: &VolumeId, name: &str) -> Result<()> {
         let file = self.store.content(VOLUMES, id.as_str(), true);
         if self.known_volume(id.as_str())?.is_some_and(|record| record.block) {
-            let shown = self.shown_at(id.as_str(), true)?;
-            let idle = |device: &devices::Device| !shown.iter().any(|mount| mount.shows == format!("/{}", device.name));
-            for device in devices::of(&file)?.iter().filter(|device| device.read_only && idle(device)) {
-                devices::detach(device, &file)?;
+            let mounts = mounts::mounts()?;
+            for device in devices::of(&file)?.into_iter().filter(|device| device.read_only) {
+                let origin = mounts::origin(&device.path())?;
+                if !mounts.iter().any(|mount| mount.shows(&origin)) {
+                    devices::detach(&device, &file)?;
+                }
             }
         }
         self.store.forget(TARGETS, name)?;
@@ -249,8 +252,8 @@ impl Inner {
             return Ok(VolumeUsage { bytes: Some(bytes), inodes: None, condition });
         }
         let taken = usage::of(&content)?;
-        let disk = nix::sys::statvfs::statvfs(&content)
-            .map_err(|error| self.store.failed("look at", &key, error.into()))?;
+        let disk =
+            nix::sys::statvfs::statvfs(&content).map_err(|error| self.store.failed("look at", &key, error.into()))?;
         let available = record.capacity.saturating_sub(taken.bytes).min(self.disk_free()?);
         Ok(VolumeUsage {
             bytes: Some(Usage { total: record.capacity, used: taken.bytes, available }),
@@ -275,11 +278,6 @@ impl Inner {
     }
 }
 
-/// Whether a mount shows a volume's folder.
-fn shows(mount: &mounts::Mount, key: &str, block: bool) -> bool {
-    mount.shows.ends_with(&format!("/{VOLUMES}/{key}/{}", content_name(block)))
-}
-
 /// The name under which a target is written down.
 fn target_key(target: &Path) -> String {
     records::key('t', &target.to_string_lossy())
@@ -302,7 +300,10 @@ fn named(id: &VolumeId) -> Result<()> {
 /// Whether the folder that a path lies in is not there.
 fn gone(path: &Path) -> Result<bool> {
     if !path.is_absolute() {
-        return Err(Error::new(ErrorKind::Invalid, format!("{:?} is not an absolute path", path.display().to_string())));
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("{:?} is not an absolute path", path.display().to_string()),
+        ));
     }
     Ok(path.parent().is_some_and(|parent| !parent.exists()))
 }

@@ -13,7 +13,9 @@ use windlass_kernel::{
 };
 
 use super::{
-    Inner, devices, mounts,
+    Inner,
+    copy::copy,
+    devices, mounts,
     records::{SNAPSHOTS, SnapshotRecord, SourceRecord, VOLUMES, VolumeRecord, content_name, is_key},
     usage,
 };
@@ -91,7 +93,7 @@ impl Inner {
     pub(super) fn fill(&self, content: &Path, record: &VolumeRecord, from: Option<&Path>) -> Result<()> {
         let failed = |error| self.store.failed("fill", &record.name, error);
         if let Some(from) = from {
-            devices::copy(from, content)?;
+            copy(from, content)?;
         } else if !record.block {
             fs::create_dir(content).map_err(failed)?;
             // Whoever sees the folder has it mounted; who may write there is said by the pod.
@@ -114,8 +116,8 @@ impl Inner {
             SourceRecord::Snapshot(id) => {
                 let record: Option<SnapshotRecord> =
                     if is_key('s', id) { self.store.read(SNAPSHOTS, id)? } else { None };
-                let record = record
-                    .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no snapshot {id}")))?;
+                let record =
+                    record.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no snapshot {id}")))?;
                 (SNAPSHOTS, id, record.block, record.capacity)
             }
         };
@@ -164,16 +166,20 @@ impl Inner {
         self.store.discard(VOLUMES, key)
     }
 
+    /// What mounts of a volume show: its folder, or its devices.
+    pub(super) fn origins(&self, key: &str, block: bool) -> Result<Vec<mounts::Origin>> {
+        let content = self.store.content(VOLUMES, key, block);
+        if !block {
+            return Ok(vec![mounts::origin(&content)?]);
+        }
+        devices::of(&content)?.iter().map(|device| mounts::origin(&device.path())).collect()
+    }
+
     /// The mounts that show a volume.
     pub(super) fn shown_at(&self, key: &str, block: bool) -> Result<Vec<mounts::Mount>> {
-        let mut shows = vec![format!("/{VOLUMES}/{key}/{}", content_name(block))];
-        if block {
-            let devices = devices::of(&self.store.content(VOLUMES, key, true))?;
-            shows = devices.into_iter().map(|device| format!("/{}", device.name)).collect();
-        }
-        let all = mounts::mounts()?;
-        let ours = |shown: &str| shows.iter().any(|own| if block { shown == own } else { shown.ends_with(own) });
-        Ok(all.into_iter().filter(|mount| ours(&mount.shows)).collect())
+        let origins = self.origins(key, block)?;
+        let mounts = mounts::mounts()?.into_iter();
+        Ok(mounts.filter(|mount| origins.iter().any(|origin| mount.shows(origin))).collect())
     }
 
     /// Grows a volume.

@@ -10,9 +10,7 @@ use windlass_kernel::{
 };
 
 use super::{Served, answer, lacks};
-use crate::wire::{
-    ControllerOffers, OnWire, controller_server::Controller, csi, refused, required, text, words,
-};
+use crate::wire::{ControllerOffers, OnWire, controller_server::Controller, csi, refused, required, text, words};
 
 type Answer<T> = Result<Response<T>, Status>;
 

@@ -50,9 +50,8 @@ pub fn main(driver: impl FnOnce(Setup) -> Result<Arc<dyn VolumeDriver>>) -> Exit
 
 fn run(driver: impl FnOnce(Setup) -> Result<Arc<dyn VolumeDriver>>) -> Result<()> {
     let socket = socket()?;
-    let runtime = Runtime::new().map_err(|error| {
-        Error::new(ErrorKind::Unavailable, "cannot start a runtime").with_source(error)
-    })?;
+    let runtime = Runtime::new()
+        .map_err(|error| Error::new(ErrorKind::Unavailable, "cannot start a runtime").with_source(error))?;
     let machine = Arc::new(Machine::on(runtime.handle().clone()));
     let driver = driver(Setup { clock: machine.clone(), spawn: machine.clone() })?;
     runtime.block_on(async {

@@ -226,7 +226,10 @@ impl OnWire for Page<VolumeState> {
                 condition: condition(status.volume_condition),
             })
         };
-        Ok(Self { entries: message.entries.into_iter().map(state).collect::<Result<_>>()?, next: next(message.next_token) })
+        Ok(Self {
+            entries: message.entries.into_iter().map(state).collect::<Result<_>>()?,
+            next: next(message.next_token),
+        })
     }
 }
 
@@ -367,10 +370,12 @@ impl OnWire for Page<Snapshot> {
     }
 
     fn from_wire(message: Self::Message) -> Result<Self> {
-        let snapshot = |entry: csi::list_snapshots_response::Entry| {
-            Snapshot::from_wire(within("snapshot", entry.snapshot)?)
-        };
-        Ok(Self { entries: message.entries.into_iter().map(snapshot).collect::<Result<_>>()?, next: next(message.next_token) })
+        let snapshot =
+            |entry: csi::list_snapshots_response::Entry| Snapshot::from_wire(within("snapshot", entry.snapshot)?);
+        Ok(Self {
+            entries: message.entries.into_iter().map(snapshot).collect::<Result<_>>()?,
+            next: next(message.next_token),
+        })
     }
 }
 

@@ -2,9 +2,7 @@
 
 use windlass_kernel::{
     Result,
-    volume::{
-        CapacityRange, ExpandOnNode, NodeInfo, PublishVolume, StageVolume, Usage, UsageQuery, VolumeUsage,
-    },
+    volume::{CapacityRange, ExpandOnNode, NodeInfo, PublishVolume, StageVolume, Usage, UsageQuery, VolumeUsage},
 };
 
 use super::{

@@ -51,10 +51,14 @@ fn path() -> impl Strategy<Value = PathBuf> {
 }
 
 fn capability() -> impl Strategy<Value = VolumeCapability> {
-    let folder = (text(), vec(text(), 0..4), "[0-9]{0,6}")
-        .prop_map(|(fs_type, flags, group)| Access::Mount { fs_type, flags, group });
+    let folder = (text(), vec(text(), 0..4), "[0-9]{0,6}").prop_map(|(fs_type, flags, group)| Access::Mount {
+        fs_type,
+        flags,
+        group,
+    });
     let access = prop_oneof![Just(Access::Block), folder];
-    (access, prop::sample::select(AccessMode::ALL.to_vec())).prop_map(|(access, mode)| VolumeCapability { access, mode })
+    (access, prop::sample::select(AccessMode::ALL.to_vec()))
+        .prop_map(|(access, mode)| VolumeCapability { access, mode })
 }
 
 fn topology() -> impl Strategy<Value = Topology> {
@@ -101,8 +105,11 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
 }
 
 fn usage() -> impl Strategy<Value = Usage> {
-    (0..1_u64 << 60, 0..1_u64 << 60, 0..1_u64 << 60)
-        .prop_map(|(total, used, available)| Usage { total, used, available })
+    (0..1_u64 << 60, 0..1_u64 << 60, 0..1_u64 << 60).prop_map(|(total, used, available)| Usage {
+        total,
+        used,
+        available,
+    })
 }
 
 proptest! {

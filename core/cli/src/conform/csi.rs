@@ -59,7 +59,8 @@ async fn suite(args: &ConformCsi, socket: &Path, started: Option<Arc<Started>>, 
         Some(started) => started.connected(&*clock, || RemoteDriver::connect(name.clone(), Arc::clone(&dial))).await?,
     };
     let secret = |(key, variable): &(String, String)| {
-        let value = std::env::var(variable).with_context(|| format!("the variable {variable} of --secret is not set"))?;
+        let value =
+            std::env::var(variable).with_context(|| format!("the variable {variable} of --secret is not set"))?;
         Ok((key.clone(), value))
     };
     let secrets = Secrets(args.secrets.iter().map(secret).collect::<Result<_>>()?);

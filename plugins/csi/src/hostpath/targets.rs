@@ -187,8 +187,14 @@ impl Inner {
             // It is another volume's by now: this one is not there.
             return Ok(());
         }
-        // After a crash there may be no device any more that a mount could be known by: what is there was made here.
-        while mounts::at(&target)?.is_some() {
+        let record: Option<VolumeRecord> = self.store.read(VOLUMES, &written.key)?;
+        let origins = record.map(|record| self.origins(&written.key, record.block)).transpose()?.unwrap_or_default();
+        while let Some(mount) = mounts::at(&target)? {
+            // A device may be gone that the mount could be known by: then what is written down is all that is known.
+            if !origins.is_empty() && !origins.iter().any(|origin| mount.shows(origin)) {
+                let message = format!("something else is mounted at {}", target.display());
+                return Err(Refusal::Precondition.error(message));
+            }
             mounts::unmount(&target)?;
         }
         let removed = match fs::symlink_metadata(&target) {

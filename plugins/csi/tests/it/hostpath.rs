@@ -193,6 +193,13 @@ fn foreign(kit: &Kit) {
     fs::write(own.join("words"), "of somebody").unwrap();
     tried.unpublish(&b, &own).unwrap();
     assert_eq!(fs::read_to_string(own.join("words")).unwrap(), "of somebody");
+    // What somebody mounted over it is not this driver's to take away.
+    let over = nix::mount::MsFlags::MS_BIND;
+    nix::mount::mount(Some(&own), &target, None::<&str>, over, None::<&str>).unwrap();
+    let refused = tried.unpublish(&a, &target).unwrap_err();
+    assert_eq!(Refusal::of(&refused), Some(Refusal::Precondition), "{refused}");
+    assert_eq!(fs::read_to_string(target.join("words")).unwrap(), "of somebody");
+    nix::mount::umount(&target).unwrap();
     tried.unpublish(&a, &target).unwrap();
     tried.unstage(&a).unwrap();
 }

@@ -20,7 +20,7 @@ use windlass_kernel::{
 use self::study::{Refusal, Study};
 use super::{
     Framework,
-    watch::{At, guarded},
+    watch::{At, Watch, guarded},
 };
 
 /// What a host knows and a decision begins with.
@@ -34,7 +34,8 @@ struct Given<'a> {
 impl Diagnose for Framework {
     fn diagnose(&self, turn: Turn<'_>) -> Result<Diagnosis> {
         self.tell_domains(turn.cycle);
-        guarded(None, |at| {
+        let watch = turn.cycle.get::<Watch>().cloned();
+        guarded(watch.as_ref(), |at| {
             let given = Given { framework: self, at, facts: turn.cycle };
             diagnosis(given, turn.pod, &turn.nodes)
         })
@@ -42,7 +43,8 @@ impl Diagnose for Framework {
 
     fn remedy(&self, turn: Turn<'_>) -> Result<Option<Remedy>> {
         self.tell_domains(turn.cycle);
-        guarded(None, |at| {
+        let watch = turn.cycle.get::<Watch>().cloned();
+        guarded(watch.as_ref(), |at| {
             let given = Given { framework: self, at, facts: turn.cycle };
             search::smallest(given, turn.pod, turn.nodes.all())
         })

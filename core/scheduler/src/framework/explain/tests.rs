@@ -357,3 +357,34 @@ fn the_suggested_change_makes_the_pod_schedule() {
     }
     assert!(suggested > 500, "only {suggested} of the pods fitted nowhere");
 }
+
+/// Refuses everything, and notes who a watch says is at work meanwhile.
+#[derive(Clone, Debug, Default)]
+struct Looks {
+    watch: Watch,
+    seen: Arc<parking_lot::Mutex<Vec<&'static str>>>,
+}
+
+impl Filter for Looks {
+    fn name(&self) -> &'static str {
+        "Looks"
+    }
+
+    fn filter(&self, _: &Cycle, _: &PodView, _: &NodeView) -> Fit {
+        self.seen.lock().push(self.watch.at());
+        Fit::No(windlass_kernel::scheduler::Reasons::One(windlass_kernel::scheduler::Reason::Told("no".into())))
+    }
+}
+
+#[test]
+fn a_plugin_is_known_to_be_at_work_when_it_is_asked_what_would_help() {
+    let looks = Looks::default();
+    let framework = Framework::default().filter(looks.clone());
+    let (pod, nodes) = (Arc::new(pod(json!({}))), [node("n1", &[], json!({}))]);
+    let (index, entropy, mut cycle) = (NodeIndex::of(&nodes), SeededEntropy::new(1), Cycle::new());
+    cycle.set(looks.watch.clone());
+    let turn = Turn { pod: &pod, nodes: Nodes::new(&nodes, &index), cycle: &mut cycle, entropy: &entropy };
+    framework.remedy(turn).unwrap();
+    let seen = looks.seen.lock();
+    assert!(!seen.is_empty() && seen.iter().all(|at| *at == "Looks"), "{seen:?}");
+}

@@ -22,6 +22,7 @@ pub mod spawn;
 pub mod spdy;
 pub mod stop;
 pub mod store;
+mod text;
 pub mod volume;
 
 pub use access::{Admission, Authenticator, Authorizer, Identity};

@@ -25,7 +25,7 @@ pub(super) fn inventory(folder: &Path, state: Option<&Path>) -> BTreeSet<String>
 
 /// The mounts below a folder.
 pub(super) fn mounts(folder: &Path) -> Vec<PathBuf> {
-    let table = fs::read_to_string("/proc/self/mountinfo").expect("the table of mounts");
+    let table = fs::read_to_string("/proc/thread-self/mountinfo").expect("the table of mounts");
     let at = table.lines().filter_map(|line| line.split(' ').nth(4));
     at.map(PathBuf::from).filter(|at| at.starts_with(folder)).collect()
 }

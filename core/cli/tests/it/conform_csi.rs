@@ -61,9 +61,18 @@ fn conform(
     let stop = Stop::new();
     let serving = runtime.block_on(async { skel::bind(driver, &socket) }).expect("a socket");
     let task = runtime.spawn(serving.run(stop.clone()));
-    let done = run(&socket, &[&["--state", root.to_str().expect("a path")], more].concat());
+    let work = folder.join("work");
+    let folders = ["--state", root.to_str().expect("a path"), "--folder", work.to_str().expect("a path")];
+    let done = run(&socket, &[&folders, more].concat());
     stop.stop();
     runtime.block_on(task).expect("a task").expect("the server ends well");
+    // What a forgetful driver left mounted would keep the folder from going.
+    let table = fs::read_to_string("/proc/thread-self/mountinfo").expect("the table of mounts");
+    for at in
+        table.lines().rev().filter_map(|line| line.split(' ').nth(4)).filter(|at| Path::new(at).starts_with(folder))
+    {
+        nix::mount::umount(at).expect("a mount goes");
+    }
     done
 }
 

@@ -49,7 +49,8 @@ fn origin_in(mounts: &[Mount], path: &Path) -> Option<Origin> {
 
 /// All mounts, in the order in which they were made.
 pub(super) fn mounts() -> Result<Vec<Mount>> {
-    let table = fs::read_to_string("/proc/self/mountinfo")
+    // Of this thread: whoever runs in namespaces of a thread's own would be shown another's.
+    let table = fs::read_to_string("/proc/thread-self/mountinfo")
         .map_err(|error| Error::new(ErrorKind::Internal, "cannot read the table of mounts").with_source(error))?;
     Ok(table.lines().filter_map(parse).collect())
 }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitCode},
+    process::{Child, Command, ExitCode, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -139,6 +139,8 @@ impl Started {
         let child = Command::new(program)
             .args(words)
             .env("CSI_ENDPOINT", format!("unix://{}", self.socket.display()))
+            // The output is the verdicts'; what goes wrong is told beside it.
+            .stdout(Stdio::null())
             .spawn()
             .with_context(|| format!("cannot start {program}"))?;
         *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);

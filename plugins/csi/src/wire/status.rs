@@ -11,12 +11,18 @@ pub(crate) fn refused(name: &str, why: impl AsRef<str>) -> Error {
 /// What a driver's status says, for a call that did `what`.
 pub(crate) fn from_status(what: &str, status: Status) -> Error {
     let message = format!("cannot {what}: {}", status.message());
-    let error = match refusal_of(status.code()) {
+    // Only what the connection did has a cause here: a driver's own words have none.
+    let cut = std::error::Error::source(&status).is_some();
+    let code = match status.code() {
+        Code::Unknown | Code::Internal if cut => Code::Unavailable,
+        code => code,
+    };
+    let error = match refusal_of(code) {
         Some(refusal) => refusal.error(message),
-        None => Error::new(kind_of(status.code()), message),
+        None => Error::new(kind_of(code), message),
     };
     let lost = matches!(
-        status.code(),
+        code,
         Code::DeadlineExceeded
             | Code::Unavailable
             | Code::Cancelled

@@ -5,9 +5,14 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
-use windlass_kernel::{Error, ErrorKind, Result};
+use windlass_kernel::{Error, ErrorKind, Result, volume::Refusal};
+
+/// How often it is looked whether a device has gone, and how long between.
+const ATTEMPTS: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A loop device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +67,16 @@ pub(super) fn attach(file: &Path, read_only: bool) -> Result<Device> {
 /// Takes a device away. One that is gone is success.
 pub(super) fn detach(device: &Device, file: &Path) -> Result<()> {
     let done = tool("losetup", &["--detach".as_ref(), device.path().as_os_str()]);
-    if of(file)?.contains(device) { done.map(drop) } else { Ok(()) }
+    for _ in 0..ATTEMPTS {
+        if !of(file)?.contains(device) {
+            return Ok(());
+        }
+        // Whoever looks at all devices has it open for a moment, and it goes with that.
+        #[allow(clippy::disallowed_methods, reason = "this is work that blocks, apart from tasks")]
+        std::thread::sleep(PAUSE);
+    }
+    done?;
+    Err(Refusal::Precondition.error(format!("device {} is in use", device.path().display())))
 }
 
 /// Shows a file as large as it is now.

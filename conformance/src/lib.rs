@@ -13,5 +13,6 @@ pub mod node;
 pub mod report;
 pub mod runtime;
 pub mod store;
+pub mod volume;
 
 pub use self::need::{Need, NotRun};

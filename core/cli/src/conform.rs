@@ -4,6 +4,7 @@
 
 mod api;
 mod cni;
+mod csi;
 
 use std::{fs, path::Path, process::ExitCode, sync::Arc};
 
@@ -28,6 +29,7 @@ struct Suite {
 pub(crate) fn run(conform: &Conform) -> Result<ExitCode> {
     match &conform.kind {
         Kind::Cni(cni) => cni::run(cni),
+        Kind::Csi(csi) => csi::run(csi),
         Kind::Api(api) => api::run(api),
     }
 }

@@ -25,8 +25,10 @@ pub mod node_lifecycle;
 mod owned;
 pub mod podgc;
 mod pods;
+pub mod provisioner;
 mod registry;
 mod replicaset;
+pub mod resizer;
 pub mod resource_quota;
 mod resources;
 pub mod root_ca;
@@ -42,4 +44,5 @@ pub mod volume_binder;
 pub mod volume_protection;
 mod written;
 
+pub use provisioner::NamedDriver;
 pub use registry::{Config, all, collector, identity, names, run};

@@ -28,7 +28,9 @@ use crate::{
     owned::Owned,
     podgc::PodCollector,
     pods::Pods,
+    provisioner::{NamedDriver, Provisioner},
     replicaset::ReplicaSets,
+    resizer::Resizer,
     resource_quota::Quotas,
     root_ca::RootCas,
     service_account::ServiceAccounts,
@@ -50,6 +52,8 @@ pub struct Config {
     pub signer: Option<Arc<dyn Signer>>,
     /// Where autoscalers get metrics from that are not of what containers use; without it those are refused.
     pub metrics: Option<Arc<dyn MetricSource>>,
+    /// The drivers that volumes are made by for claims of their classes.
+    pub volume_drivers: Vec<NamedDriver>,
     /// The ranges that pods have addresses of, where each node is given a block of each.
     pub pod_ranges: Option<PodRanges>,
 }
@@ -154,7 +158,14 @@ pub fn all(informers: &Informers, config: &Config) -> Vec<Arc<dyn Controller>> {
         revisions: revisions.clone(),
         config: config.clone(),
     };
-    CONTROLLERS.iter().map(|(name, make)| make(&tools(name))).collect()
+    let mut all: Vec<_> = CONTROLLERS.iter().map(|(name, make)| make(&tools(name))).collect();
+    if !config.volume_drivers.is_empty() {
+        // Making and growing volumes is the binder's right, as it was when drivers were part of upstream's.
+        let tools = tools("persistent-volume-binder");
+        all.push(Arc::new(Provisioner::new(&tools)));
+        all.push(Arc::new(Resizer::new(&tools)));
+    }
+    all
 }
 
 /// The garbage collector, which follows all resources by itself instead of being driven by keys.

@@ -22,6 +22,8 @@ pub mod spawn;
 pub mod spdy;
 pub mod stop;
 pub mod store;
+mod text;
+pub mod volume;
 
 pub use access::{Admission, Authenticator, Authorizer, Identity};
 pub use api::Api;
@@ -40,3 +42,4 @@ pub use scheduler::Scheduler;
 pub use spawn::{Spawn, SpawnExt, Task};
 pub use stop::Stop;
 pub use store::{Revision, Store};
+pub use volume::VolumeDriver;

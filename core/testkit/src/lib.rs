@@ -13,6 +13,7 @@ pub mod network;
 pub mod pipe;
 pub mod runtime;
 pub mod sim;
+pub mod volume;
 
 pub use access::Everyone;
 pub use agent::{FakeAgent, FakeNode};
@@ -22,3 +23,4 @@ pub use event_log::{Difference, EventLog};
 pub use keys::FakeKeys;
 pub use network::FakeNetwork;
 pub use runtime::FakeRuntime;
+pub use volume::FakeDriver;

@@ -12,3 +12,7 @@ mod writing_a_scheduler_plugin {}
 
 #[doc = include_str!("../../../docs/guide/writing-a-store.md")]
 mod writing_a_store {}
+
+#[cfg(feature = "csi")]
+#[doc = include_str!("../../../docs/guide/writing-a-volume-driver.md")]
+mod writing_a_volume_driver {}

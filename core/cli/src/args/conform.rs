@@ -17,6 +17,8 @@ pub(crate) struct Conform {
 pub(crate) enum Kind {
     /// CNI plugins: a network, in namespaces of the check's own. Needs root.
     Cni(ConformCni),
+    /// A CSI volume driver, at a socket of this machine. Needs root where volumes are mounted.
+    Csi(ConformCsi),
     /// A Kubernetes API server, by requests over a kubeconfig of somebody who may do everything.
     Api(ConformApi),
 }
@@ -42,6 +44,41 @@ pub(crate) struct ConformCni {
     pub(crate) conf: PathBuf,
     #[command(flatten)]
     pub(crate) reports: Reports,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct ConformCsi {
+    /// The driver's socket, such as unix:///run/csi/csi.sock.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) endpoint: String,
+    /// Start the driver by this command, with CSI_ENDPOINT set, and kill it in the middle of calls.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
+    /// The driver's own folder: what is left there, and loop devices of files there, are leaks.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// A folder in which volumes are staged and published; one of its own by default.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// A parameter that volumes are made with; may be given several times.
+    #[arg(long = "parameter", value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) parameters: Vec<(String, String)>,
+    /// A secret that calls are made with, by the environment variable that holds it; may be given several times.
+    #[arg(long = "secret", value_name = "KEY=VARIABLE", value_parser = pair)]
+    pub(crate) secrets: Vec<(String, String)>,
+    /// How large volumes are, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    pub(crate) size: u64,
+    /// Check volumes that live with a pod, too.
+    #[arg(long)]
+    pub(crate) ephemeral: bool,
+    #[command(flatten)]
+    pub(crate) reports: Reports,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("there is no '='")?;
+    Ok((key.into(), value.into()))
 }
 
 /// What all kinds have.

@@ -4,6 +4,7 @@
 mod cluster;
 mod conform;
 mod conform_api;
+mod conform_csi;
 mod durable;
 mod guestbook;
 mod kubectl;
@@ -27,6 +28,7 @@ fn main() {
         (guestbook::WITH_KUBECTL, guestbook::missing().or_else(kubectl::missing)),
         (conform::TESTS, conform::missing()),
         (conform_api::TESTS, None),
+        (conform_csi::TESTS, conform_csi::missing()),
     ];
     for (tests, missing) in groups {
         for &(name, test) in tests {

@@ -15,6 +15,7 @@ mod laws;
 mod lost_nodes;
 mod mirrors;
 mod pod_ranges;
+mod provisioning;
 mod quotas;
 mod replication;
 mod roles;

@@ -1,6 +1,8 @@
 //! The names of what a runtime holds. They are opaque: nothing is ever read out of them.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
+
+use crate::text::text;
 
 /// The id that a runtime gave a sandbox.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,42 +19,6 @@ pub struct ImageRef(Arc<str>);
 /// The id that a runtime gave an image: the same for all names of one image.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageId(Arc<str>);
-
-macro_rules! text {
-    ($($name:ident),*) => {$(
-        impl $name {
-            /// The name as text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl From<&str> for $name {
-            fn from(text: &str) -> Self {
-                Self(text.into())
-            }
-        }
-
-        impl From<String> for $name {
-            fn from(text: String) -> Self {
-                Self(text.into())
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    )*};
-}
 
 text!(SandboxId, ContainerId, ImageRef, ImageId);
 

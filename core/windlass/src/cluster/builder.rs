@@ -8,9 +8,10 @@ use windlass_apiserver::{
     discovery::Versions,
 };
 use windlass_client::leader::Timing;
-use windlass_controllers::{Config, autoscaler::MetricSource, certificates::Signer, node_ipam::PodRanges};
+use windlass_controllers::{Config, NamedDriver, autoscaler::MetricSource, certificates::Signer, node_ipam::PodRanges};
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, Keys, Result, Spawn, Stop, Store,
+    VolumeDriver,
 };
 use windlass_scheduler::Explaining;
 use windlass_store::MemoryStore;
@@ -240,6 +241,14 @@ impl Builder {
     #[must_use]
     pub fn versions(mut self, versions: Versions) -> Self {
         self.versions = versions;
+        self
+    }
+
+    /// A driver that makes, grows and deletes volumes for claims of the classes that name it as their provisioner. May be called
+    /// several times. Bringing the volumes to nodes is not its part here.
+    #[must_use]
+    pub fn volume_driver(mut self, name: impl Into<String>, driver: impl VolumeDriver) -> Self {
+        self.config.volume_drivers.push(NamedDriver { name: name.into(), driver: Arc::new(driver) });
         self
     }
 

@@ -12,6 +12,7 @@ const SUITES: &[(&str, &str, &str)] = &[
     ("runtime", "core/kernel/src/runtime.rs", "ContainerRuntime"),
     ("node", "core/kernel/src/node/agent.rs", "NodeAgent"),
     ("network", "core/kernel/src/network.rs", "PodNetwork"),
+    ("volume", "core/kernel/src/volume.rs", "VolumeDriver"),
 ];
 
 pub(super) fn check(root: &Path) -> Result<Vec<Problem>> {

@@ -23,6 +23,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("windlass-conformance", &["api", "client", "kernel", "testkit"]),
     ("windlass-cni", &["api", "kernel"]),
     ("windlass-cri", &["api", "kernel"]),
+    ("windlass-csi", &["api", "kernel"]),
     ("windlass-lab", &["cri", "kernel"]),
     ("windlass-python", &[]),
 ];

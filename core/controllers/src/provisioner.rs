@@ -1,0 +1,273 @@
+//! The provisioner: makes a volume for a claim whose class names one of the drivers here, and deletes it when nobody wants it
+//! any more.
+//!
+//! It does what the external provisioner does for drivers outside. Which volume a claim gets is the binder's business: a volume
+//! is made for its claim, and says so.
+
+mod plan;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use windlass_api::{
+    core::v1::{Node, PersistentVolume, PersistentVolumeClaim},
+    storage::v1::{CSINode, StorageClass},
+};
+use windlass_client::{
+    Cache, Client, Select,
+    events::{Recorder, Severity},
+    gvr,
+};
+use windlass_kernel::{
+    Clock, ClockExt, Controller, Document, Error, ErrorKind, Result, VolumeDriver,
+    controller::{ObjectKey, Requeue, Watched},
+    volume::{Secrets, Source, TopologyRequirement},
+};
+
+use self::plan::Refused;
+use crate::{claim, registry::Tools};
+
+/// How long a driver may take; then it is asked again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A driver and its name, which does not change.
+#[derive(Clone, Debug)]
+pub struct NamedDriver {
+    /// What classes and volumes call it.
+    pub name: String,
+    /// The driver.
+    pub driver: Arc<dyn VolumeDriver>,
+}
+
+impl NamedDriver {
+    /// A driver by the name that it says.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`VolumeDriver::info`].
+    pub async fn of(driver: Arc<dyn VolumeDriver>) -> Result<Self> {
+        Ok(Self { name: driver.info().await?.name, driver })
+    }
+}
+
+/// Makes and deletes volumes.
+#[derive(Debug)]
+pub struct Provisioner {
+    client: Client,
+    clock: Arc<dyn Clock>,
+    drivers: BTreeMap<String, Arc<dyn VolumeDriver>>,
+    /// What tells events in the name of each driver.
+    recorders: BTreeMap<String, Recorder>,
+    volumes: Cache<Arc<PersistentVolume>>,
+    claims: Cache<Arc<PersistentVolumeClaim>>,
+    classes: Cache<Arc<StorageClass>>,
+    nodes: Cache<Arc<Node>>,
+    on_nodes: Cache<Arc<CSINode>>,
+}
+
+impl Provisioner {
+    pub(crate) fn new(tools: &Tools) -> Self {
+        let (informers, drivers) = (&tools.informers, &tools.config.volume_drivers);
+        Self {
+            client: tools.client.clone(),
+            clock: Arc::clone(&informers.parts().clock),
+            drivers: drivers.iter().map(|own| (own.name.clone(), Arc::clone(&own.driver))).collect(),
+            recorders: drivers.iter().map(|own| (own.name.clone(), tools.recorder_as(&own.name))).collect(),
+            volumes: informers.typed(Select::all()),
+            claims: informers.typed(Select::all()),
+            classes: informers.typed(Select::all()),
+            nodes: informers.typed(Select::all()),
+            on_nodes: informers.typed(Select::all()),
+        }
+    }
+
+    /// Makes the volume of a claim that waits for one of a driver here.
+    async fn claim(&self, key: &ObjectKey) -> Result<()> {
+        let Some(claim) = self.claims.get(key) else { return Ok(()) };
+        let Some((name, class)) = plan::asked_for(&claim) else { return Ok(()) };
+        let (Some(driver), Some(recorder)) = (self.drivers.get(name), self.recorders.get(name)) else { return Ok(()) };
+        let Some(class) = self.classes.get(&ObjectKey::new("", class)) else { return Ok(()) };
+        let own = plan::volume_name(&claim);
+        if class.provisioner != *name || (plan::waits(&class) && plan::selected_node(&claim).is_none()) {
+            return Ok(());
+        }
+        // The cache may not have it yet; making it again would be in vain, and no harm.
+        if self.volumes.get(&ObjectKey::new("", &own)).is_some() {
+            return Ok(());
+        }
+        let message = format!(
+            "External provisioner is provisioning volume for claim {:?}",
+            format!("{}/{}", key.namespace, key.name)
+        );
+        recorder.event(&*claim, Severity::Normal, "Provisioning", message);
+        match self.made(name, &**driver, &claim, &class).await {
+            Ok(()) => {
+                recorder.event(
+                    &*claim,
+                    Severity::Normal,
+                    "ProvisioningSucceeded",
+                    format!("Successfully provisioned volume {own}"),
+                );
+                Ok(())
+            }
+            Err(error) => {
+                let class = class.metadata.name.as_deref().unwrap_or_default();
+                let message = format!("failed to provision volume with StorageClass {class:?}: {error}");
+                recorder.event(&*claim, Severity::Warning, "ProvisioningFailed", message);
+                self.reschedule(&claim, &error).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn made(
+        &self,
+        name: &str,
+        driver: &dyn VolumeDriver,
+        claim: &PersistentVolumeClaim,
+        class: &StorageClass,
+    ) -> Result<()> {
+        let service = driver.controller().and_then(|controller| controller.provisioning());
+        let lacks = || Error::new(ErrorKind::NotSupported, format!("driver {name} makes no volumes"));
+        let service = service.ok_or_else(lacks)?;
+        let info = self.clock.timeout(PATIENCE, driver.info()).await??;
+        let refused = |Refused(why)| Error::new(ErrorKind::Invalid, why);
+        let topology = if info.topology { self.topology(name, claim, class)? } else { None };
+        let source = self.source(name, claim)?;
+        let request = plan::request(claim, class, source, topology).map_err(refused)?;
+        let made = self.clock.timeout(PATIENCE, service.create(&request)).await??;
+        let volume = plan::volume(name, claim, class, &request, &made);
+        match self.client.create(&volume).await {
+            Err(error) if error.is(ErrorKind::AlreadyExists) => Ok(()),
+            done => done.map(drop),
+        }
+    }
+
+    /// Where a volume is to be reached from: the selected node alone, what the class allows, or any node with the driver.
+    fn topology(
+        &self,
+        name: &str,
+        claim: &PersistentVolumeClaim,
+        class: &StorageClass,
+    ) -> Result<Option<TopologyRequirement>> {
+        let at = |node: &str| {
+            let driver = self.on_nodes.get(&ObjectKey::new("", node));
+            let driver = driver.and_then(|found| found.spec.drivers.iter().find(|own| own.name == name).cloned())?;
+            plan::place(&driver, &*self.nodes.get(&ObjectKey::new("", node))?)
+        };
+        if let Some(node) = plan::selected_node(claim) {
+            let place = at(node).ok_or_else(|| {
+                let message = format!("driver {name} is not registered on node {node}: its CSINode does not list it");
+                Error::new(ErrorKind::Unavailable, message)
+            })?;
+            let (requisite, preferred) = (vec![place.clone()], vec![place]);
+            return Ok(Some(TopologyRequirement { requisite, preferred }));
+        }
+        let allowed = plan::allowed(class);
+        let places = if allowed.is_empty() {
+            self.nodes.list().into_iter().filter_map(|(key, _)| at(&key.name)).collect()
+        } else {
+            allowed
+        };
+        Ok(plan::spread(claim, places))
+    }
+
+    /// What a claim is to be a copy of.
+    fn source(&self, name: &str, claim: &PersistentVolumeClaim) -> Result<Option<Source>> {
+        let refused = |Refused(why)| Error::new(ErrorKind::Invalid, why);
+        let Some(other) = plan::copied(claim).map_err(refused)? else { return Ok(None) };
+        let namespace = claim.metadata.namespace.clone().unwrap_or_default();
+        let unbound =
+            || Error::new(ErrorKind::Unavailable, format!("claim {other}, which is to be copied, is not bound"));
+        let found = self.claims.get(&ObjectKey::new(namespace, other)).ok_or_else(unbound)?;
+        let volume = found.spec.volume_name.as_deref().filter(|volume| !volume.is_empty()).ok_or_else(unbound)?;
+        let volume = self.volumes.get(&ObjectKey::new("", volume)).ok_or_else(unbound)?;
+        match &volume.spec.csi {
+            Some(csi) if csi.driver == name => Ok(Some(Source::Volume(csi.volume_handle.as_str().into()))),
+            _ => Err(Error::new(ErrorKind::Invalid, format!("claim {other} has a volume of another driver"))),
+        }
+    }
+
+    /// A claim that cannot be served on its node goes back to the scheduler.
+    async fn reschedule(&self, claim: &PersistentVolumeClaim, error: &Error) -> Result<()> {
+        if !error.is(ErrorKind::Full) || plan::selected_node(claim).is_none() {
+            return Ok(());
+        }
+        let done = self.client.update(&plan::without_node(claim)).await;
+        match done {
+            Err(error) if error.is(ErrorKind::NotFound) || error.is(ErrorKind::Conflict) => Ok(()),
+            done => done.map(drop),
+        }
+    }
+
+    /// Deletes a volume that no claim has, where its class wanted that; and lets go of it where not.
+    async fn volume(&self, key: &ObjectKey) -> Result<()> {
+        let Some(volume) = self.volumes.get(key) else { return Ok(()) };
+        let Some(csi) = &volume.spec.csi else { return Ok(()) };
+        let (Some(driver), Some(recorder)) = (self.drivers.get(&csi.driver), self.recorders.get(&csi.driver)) else {
+            return Ok(());
+        };
+        let Some(end) = plan::end_of(&volume) else { return Ok(()) };
+        if end == plan::End::Delete {
+            let service = driver.controller().and_then(|controller| controller.provisioning());
+            let lacks = || Error::new(ErrorKind::NotSupported, format!("driver {} deletes no volumes", csi.driver));
+            let id = csi.volume_handle.as_str().into();
+            let deleted = match service.ok_or_else(lacks) {
+                Ok(service) => self.clock.timeout(PATIENCE, service.delete(&id, &Secrets::default())).await.flatten(),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = deleted {
+                recorder.event(&*volume, Severity::Warning, "VolumeFailedDelete", error.to_string());
+                return Err(error);
+            }
+        }
+        if let Some(free) = plan::let_go(&volume) {
+            match self.client.update(&free).await {
+                Err(error) if error.is(ErrorKind::NotFound) => return Ok(()),
+                done => done.map(drop)?,
+            }
+        }
+        if end == plan::End::LetGo || volume.metadata.deletion_timestamp.is_some() {
+            return Ok(());
+        }
+        match self.client.delete::<PersistentVolume>("", &key.name).await {
+            Err(error) if error.is(ErrorKind::NotFound) => Ok(()),
+            done => done,
+        }
+    }
+}
+
+#[async_trait]
+impl Controller for Provisioner {
+    fn name(&self) -> &'static str {
+        "persistent-volume-provisioner"
+    }
+
+    fn watches(&self) -> Vec<Watched> {
+        if self.drivers.is_empty() {
+            return Vec::new();
+        }
+        vec![
+            Watched { resource: gvr::<PersistentVolumeClaim>(), keys: claim::own_key },
+            Watched { resource: gvr::<PersistentVolume>(), keys: claim::own_key },
+            Watched { resource: gvr::<StorageClass>(), keys: |_: &Document| vec![WAITING] },
+        ]
+    }
+
+    fn stands_for(&self, key: &ObjectKey) -> Option<Vec<ObjectKey>> {
+        let waiting = || {
+            let all = self.claims.list().into_iter();
+            all.filter(|(_, claim)| plan::asked_for(claim).is_some()).map(|(key, _)| key).collect()
+        };
+        (*key == WAITING).then(waiting)
+    }
+
+    /// A key is a claim or a volume.
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue> {
+        let done = if key.namespace.is_empty() { self.volume(key).await } else { self.claim(key).await };
+        done.map(|()| Requeue::OnChange)
+    }
+}
+
+/// The key that stands for all claims that wait.
+const WAITING: ObjectKey = ObjectKey { namespace: String::new(), name: String::new() };

@@ -1,0 +1,274 @@
+//! What is asked of a driver for a claim, and what volume comes of the answer. Decides; asks and writes nothing.
+
+use windlass_api::{
+    core::v1::{
+        CSIPersistentVolumeSource, Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ObjectReference,
+        PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
+    },
+    meta::v1::ObjectMeta,
+    quantity::{Amount, Format},
+    storage::v1::{CSINodeDriver, StorageClass},
+    types::{Quantity, Resource},
+};
+use windlass_kernel::volume::{
+    Access, AccessMode, CapacityRange, CreateVolume, Source, Topology, TopologyRequirement, Volume, VolumeCapability,
+};
+
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
+const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+
+/// Holds a volume until its driver has deleted it, also where somebody deletes the object first (KEP-2644).
+const FINALIZER: &str = "external-provisioner.volume.kubernetes.io/finalizer";
+
+/// Parameters that are the provisioner's and not the driver's.
+const OWN: &str = "csi.storage.k8s.io/";
+const FS_TYPE: &str = "csi.storage.k8s.io/fstype";
+
+/// Why a claim cannot be served as it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refused(pub(super) String);
+
+/// The driver and class that a claim without a volume waits for.
+pub(super) fn asked_for(claim: &PersistentVolumeClaim) -> Option<(&String, &str)> {
+    if claim.metadata.deletion_timestamp.is_some() || claim.spec.volume_name.as_ref().is_some_and(|n| !n.is_empty()) {
+        return None;
+    }
+    let class = claim.metadata.annotations.get(CLASS).map(String::as_str).or(claim.spec.storage_class_name.as_deref());
+    Some((claim.metadata.annotations.get(PROVISIONER)?, class.filter(|name| !name.is_empty())?))
+}
+
+/// Whether volumes of a class are made only when a pod has a node.
+pub(super) fn waits(class: &StorageClass) -> bool {
+    class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer")
+}
+
+/// The node that the scheduler chose for a claim.
+pub(super) fn selected_node(claim: &PersistentVolumeClaim) -> Option<&str> {
+    claim.metadata.annotations.get(SELECTED_NODE).map(String::as_str).filter(|node| !node.is_empty())
+}
+
+/// The claim, for the scheduler to choose again.
+pub(super) fn without_node(claim: &PersistentVolumeClaim) -> PersistentVolumeClaim {
+    let mut claim = claim.clone();
+    claim.metadata.annotations.remove(SELECTED_NODE);
+    claim
+}
+
+/// The name of the volume of a claim. It is the name that the driver is told, too.
+pub(super) fn volume_name(claim: &PersistentVolumeClaim) -> String {
+    format!("pvc-{}", claim.metadata.uid.as_deref().unwrap_or_default())
+}
+
+/// The claim of which a claim is to be a copy.
+pub(super) fn copied(claim: &PersistentVolumeClaim) -> Result<Option<&str>, Refused> {
+    let Some(source) = &claim.spec.data_source else { return Ok(None) };
+    let group = source.api_group.as_deref().unwrap_or_default();
+    if group.is_empty() && source.kind == PersistentVolumeClaim::KIND {
+        return Ok(Some(&source.name));
+    }
+    Err(Refused(format!(
+        "a volume cannot be made from {} {:?}: only from a PersistentVolumeClaim",
+        source.kind, source.name
+    )))
+}
+
+/// What is asked of the driver.
+pub(super) fn request(
+    claim: &PersistentVolumeClaim,
+    class: &StorageClass,
+    source: Option<Source>,
+    topology: Option<TopologyRequirement>,
+) -> Result<CreateVolume, Refused> {
+    let bytes = |amount: Option<&Quantity>| {
+        let amount: Option<Amount> = amount.and_then(|amount| amount.0.parse().ok());
+        amount.and_then(|amount| u64::try_from(amount.as_i64()).ok()).filter(|bytes| *bytes > 0)
+    };
+    let own = |name: &&String| name.starts_with(OWN) && *name != FS_TYPE;
+    if let Some(name) = class.parameters.keys().find(own) {
+        return Err(Refused(format!("parameter {name} of the class is not supported")));
+    }
+    let block = claim.spec.volume_mode.as_deref() == Some("Block");
+    let access = if block {
+        Access::Block
+    } else {
+        let fs_type = class.parameters.get(FS_TYPE).cloned().unwrap_or_default();
+        Access::Mount { fs_type, flags: class.mount_options.clone(), group: String::new() }
+    };
+    let capability = |mode: &String| {
+        let mode = match mode.as_str() {
+            "ReadWriteOnce" => AccessMode::SingleNodeWriter,
+            "ReadWriteOncePod" => AccessMode::SingleNodeSingleWriter,
+            "ReadOnlyMany" => AccessMode::MultiNodeReaderOnly,
+            "ReadWriteMany" => AccessMode::MultiNodeMultiWriter,
+            _ => return Err(Refused(format!("access mode {mode} is not known"))),
+        };
+        Ok(VolumeCapability { access: access.clone(), mode })
+    };
+    let resources = &claim.spec.resources;
+    Ok(CreateVolume {
+        name: volume_name(claim),
+        capacity: CapacityRange {
+            required: bytes(resources.requests.get("storage")),
+            limit: bytes(resources.limits.get("storage")),
+        },
+        capabilities: claim.spec.access_modes.iter().map(capability).collect::<Result<_, _>>()?,
+        parameters: class.parameters.iter().filter(|(name, _)| !name.starts_with(OWN)).map(owned).collect(),
+        source,
+        topology,
+        ..CreateVolume::default()
+    })
+}
+
+fn owned((name, value): (&String, &String)) -> (String, String) {
+    (name.clone(), value.clone())
+}
+
+/// The volume that was made, as the cluster sees it.
+pub(super) fn volume(
+    driver: &str,
+    claim: &PersistentVolumeClaim,
+    class: &StorageClass,
+    request: &CreateVolume,
+    made: &Volume,
+) -> PersistentVolume {
+    // Where the driver does not say, it is as large as was asked.
+    let bytes = made.capacity.or(request.capacity.required).unwrap_or_default();
+    let amount = Amount::units(i64::try_from(bytes).unwrap_or(i64::MAX), Format::Binary);
+    let fs_type = request.capabilities.iter().find_map(|capability| match &capability.access {
+        Access::Mount { fs_type, .. } => Some(fs_type.clone()).filter(|fs_type| !fs_type.is_empty()),
+        Access::Block => None,
+    });
+    let meta = &claim.metadata;
+    PersistentVolume {
+        metadata: ObjectMeta {
+            name: Some(request.name.clone()),
+            annotations: [(PROVISIONED_BY.to_owned(), driver.to_owned())].into(),
+            finalizers: deletes(class.reclaim_policy.as_deref()).then(|| FINALIZER.to_owned()).into_iter().collect(),
+            ..ObjectMeta::default()
+        },
+        spec: PersistentVolumeSpec {
+            access_modes: claim.spec.access_modes.clone(),
+            capacity: [("storage".to_owned(), Quantity(amount.to_string()))].into(),
+            claim_ref: Some(ObjectReference {
+                api_version: Some(PersistentVolumeClaim::api_version()),
+                kind: Some(PersistentVolumeClaim::KIND.into()),
+                namespace: meta.namespace.clone(),
+                name: meta.name.clone(),
+                uid: meta.uid.clone(),
+                resource_version: meta.resource_version.clone(),
+                ..ObjectReference::default()
+            }),
+            csi: Some(CSIPersistentVolumeSource {
+                driver: driver.into(),
+                volume_handle: made.id.to_string(),
+                volume_attributes: made.context.clone(),
+                fs_type,
+                ..CSIPersistentVolumeSource::default()
+            }),
+            mount_options: class.mount_options.clone(),
+            node_affinity: affinity(&made.topology),
+            persistent_volume_reclaim_policy: Some(class.reclaim_policy.clone().unwrap_or_else(|| "Delete".into())),
+            storage_class_name: class.metadata.name.clone(),
+            volume_mode: Some(claim.spec.volume_mode.clone().unwrap_or_else(|| "Filesystem".into())),
+            ..PersistentVolumeSpec::default()
+        },
+        ..PersistentVolume::default()
+    }
+}
+
+/// The nodes that reach a volume: those of any of its places.
+fn affinity(places: &[Topology]) -> Option<VolumeNodeAffinity> {
+    let requirement = |(key, value): (&String, &String)| NodeSelectorRequirement {
+        key: key.clone(),
+        operator: "In".into(),
+        values: vec![value.clone()],
+    };
+    let term = |place: &Topology| NodeSelectorTerm {
+        match_expressions: place.0.iter().map(requirement).collect(),
+        ..NodeSelectorTerm::default()
+    };
+    let terms: Vec<_> = places.iter().filter(|place| !place.0.is_empty()).map(term).collect();
+    let required = Some(NodeSelector { node_selector_terms: terms });
+    (!places.is_empty()).then_some(VolumeNodeAffinity { required })
+}
+
+/// Where a node is, in the words of a driver; `None` where the node does not say.
+pub(super) fn place(driver: &CSINodeDriver, node: &Node) -> Option<Topology> {
+    let word = |key: &String| Some((key.clone(), node.metadata.labels.get(key)?.clone()));
+    driver.topology_keys.iter().map(word).collect::<Option<_>>().map(Topology)
+}
+
+/// The places that a class allows: of each term every combination of its values.
+pub(super) fn allowed(class: &StorageClass) -> Vec<Topology> {
+    let mut all = Vec::new();
+    for term in &class.allowed_topologies {
+        let mut places = vec![Topology::default()];
+        for wanted in &term.match_label_expressions {
+            let with = |place: &Topology, value: &String| {
+                let mut place = place.clone();
+                place.0.insert(wanted.key.clone(), value.clone());
+                place
+            };
+            places = places.iter().flat_map(|place| wanted.values.iter().map(|value| with(place, value))).collect();
+        }
+        all.extend(places);
+    }
+    all
+}
+
+/// Any of the places; claims begin at different ones, each at the same every time.
+pub(super) fn spread(claim: &PersistentVolumeClaim, mut places: Vec<Topology>) -> Option<TopologyRequirement> {
+    places.sort();
+    places.dedup();
+    if places.is_empty() {
+        return None;
+    }
+    let uid = claim.metadata.uid.as_deref().unwrap_or_default();
+    let first = uid.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % places.len();
+    let mut preferred = places.clone();
+    preferred.rotate_left(first);
+    Some(TopologyRequirement { requisite: places, preferred })
+}
+
+/// What becomes of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Its driver deletes it, then the object goes.
+    Delete,
+    /// The object may go, and what it stood for stays.
+    LetGo,
+}
+
+/// Whether a volume is at its end; `None` while a claim has it.
+pub(super) fn end_of(volume: &PersistentVolume) -> Option<End> {
+    let released = matches!(volume.status.phase.as_deref(), Some("Released" | "Failed"));
+    let held = volume.metadata.finalizers.iter().any(|own| own == FINALIZER);
+    let going = volume.metadata.deletion_timestamp.is_some();
+    let ours = held || volume.metadata.annotations.contains_key(PROVISIONED_BY);
+    match deletes(volume.spec.persistent_volume_reclaim_policy.as_deref()) {
+        true if ours && (released || (going && unclaimed(volume))) => Some(End::Delete),
+        false if held && going && (released || unclaimed(volume)) => Some(End::LetGo),
+        _ => None,
+    }
+}
+
+/// Whether no claim was ever said to have a volume.
+fn unclaimed(volume: &PersistentVolume) -> bool {
+    volume.spec.claim_ref.is_none()
+}
+
+fn deletes(policy: Option<&str>) -> bool {
+    policy.is_none_or(|policy| policy == "Delete")
+}
+
+/// The volume without the hold on it, where there is one.
+pub(super) fn let_go(volume: &PersistentVolume) -> Option<PersistentVolume> {
+    let mut free = volume.clone();
+    free.metadata.finalizers.retain(|own| own != FINALIZER);
+    (free.metadata.finalizers.len() < volume.metadata.finalizers.len()).then_some(free)
+}
+
+#[cfg(test)]
+mod tests;

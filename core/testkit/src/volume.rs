@@ -1,0 +1,303 @@
+//! A volume driver in memory that keeps its contract, for orchestrators to be tested with.
+//!
+//! It makes, grows and lists volumes; there is no node that could mount them, since nothing of a fake is on any machine.
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use windlass_kernel::{
+    Clock, ClockExt, Error, ErrorKind, Result, VolumeDriver,
+    volume::{
+        Attaching, CapacityRange, CapacityReporting, ControllerFeatures, CreateVolume, DriverInfo, ExpandVolume,
+        Expanded, Expanding, Expansion, Inspecting, Listing, Modifying, Page, Provisioning, Refusal, Secrets,
+        SnapshotListing, Snapshotting, Source, Topology, ValidateVolume, Validated, Volume, VolumeController, VolumeId,
+        VolumeNode, VolumeState,
+    },
+};
+
+/// How long each call takes.
+const STEP: Duration = Duration::from_millis(5);
+
+/// How large a volume is where nobody says.
+const USUAL: u64 = 1 << 30;
+
+/// How large the largest is.
+const MOST: u64 = 1 << 50;
+
+/// A volume driver in memory. Clones share it.
+#[derive(Clone)]
+pub struct FakeDriver {
+    name: String,
+    /// Where its volumes are reached from.
+    places: Vec<Topology>,
+    clock: Arc<dyn Clock>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    volumes: BTreeMap<String, Held>,
+    failures: Vec<ErrorKind>,
+}
+
+/// A volume, and what it was asked for with.
+#[derive(Clone, Debug)]
+struct Held {
+    request: CreateVolume,
+    volume: Volume,
+}
+
+impl FakeDriver {
+    /// A driver without volumes, whose volumes are reached from everywhere.
+    pub fn new(name: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
+        Self { name: name.into(), places: Vec::new(), clock, state: Arc::default() }
+    }
+
+    /// A driver whose volumes are reached from one place each: that of these which is asked for.
+    #[must_use]
+    pub fn in_places(mut self, places: impl IntoIterator<Item = Topology>) -> Self {
+        self.places = places.into_iter().collect();
+        self
+    }
+
+    /// Lets the next call that makes, grows or deletes fail, with nothing done. Several fail one after the other.
+    pub fn fail_next(&self, kind: ErrorKind) {
+        self.state.lock().failures.push(kind);
+    }
+
+    /// The volumes that there are, with what they were asked for with.
+    #[must_use]
+    pub fn volumes(&self) -> Vec<(CreateVolume, Volume)> {
+        self.state.lock().volumes.values().map(|held| (held.request.clone(), held.volume.clone())).collect()
+    }
+
+    /// Takes its time, and fails where it was told to.
+    async fn step(&self) -> Result<()> {
+        self.clock.sleep(STEP).await;
+        let mut state = self.state.lock();
+        if state.failures.is_empty() {
+            return Ok(());
+        }
+        let kind = state.failures.remove(0);
+        Err(Error::new(kind, "the driver was told to fail"))
+    }
+
+    /// The place for a volume; `None` where all are as good.
+    fn place(&self, request: &CreateVolume) -> Result<Option<Topology>> {
+        let Some(first) = self.places.first() else { return Ok(None) };
+        let Some(wanted) = &request.topology else { return Ok(Some(first.clone())) };
+        let own = |place: &&Topology| self.places.contains(place);
+        let found = wanted.preferred.iter().find(own).or_else(|| wanted.requisite.iter().find(own));
+        match found {
+            Some(place) => Ok(Some(place.clone())),
+            None if wanted.requisite.is_empty() => Ok(Some(first.clone())),
+            None => Err(Error::new(ErrorKind::Full, "the driver is in none of the places that are asked for")),
+        }
+    }
+}
+
+fn size(range: CapacityRange) -> Result<u64> {
+    let bytes = range.required.unwrap_or_else(|| USUAL.min(range.limit.unwrap_or(USUAL)));
+    if range.contains(bytes) && bytes <= MOST {
+        return Ok(bytes);
+    }
+    Err(Refusal::OutOfRange.error(format!("no volume is as large as {range:?}")))
+}
+
+fn missing(id: &VolumeId) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no volume {id}"))
+}
+
+fn named(text: &str) -> Result<()> {
+    if text.is_empty() { Err(Error::new(ErrorKind::Invalid, "a name is required")) } else { Ok(()) }
+}
+
+#[async_trait]
+impl VolumeDriver for FakeDriver {
+    async fn info(&self) -> Result<DriverInfo> {
+        Ok(DriverInfo {
+            name: self.name.clone(),
+            version: "1".into(),
+            manifest: BTreeMap::new(),
+            topology: !self.places.is_empty(),
+            expansion: Some(Expansion::Online),
+        })
+    }
+
+    async fn ready(&self) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn controller(&self) -> Option<&dyn VolumeController> {
+        Some(self)
+    }
+
+    fn node(&self) -> Option<&dyn VolumeNode> {
+        None
+    }
+}
+
+#[async_trait]
+impl VolumeController for FakeDriver {
+    fn features(&self) -> ControllerFeatures {
+        ControllerFeatures { clones: true, ..ControllerFeatures::default() }
+    }
+
+    async fn validate(&self, request: &ValidateVolume) -> Result<Validated> {
+        named(request.volume.as_str())?;
+        if request.capabilities.is_empty() {
+            return Err(Error::new(ErrorKind::Invalid, "capabilities are required"));
+        }
+        let state = self.state.lock();
+        let held = state.volumes.get(request.volume.as_str()).ok_or_else(|| missing(&request.volume))?;
+        let has = |capability| held.request.capabilities.contains(capability);
+        if !request.capabilities.iter().all(has) {
+            return Ok(Validated::Refused("the volume was made for other uses".into()));
+        }
+        Ok(Validated::Confirmed {
+            context: request.context.clone(),
+            capabilities: request.capabilities.clone(),
+            parameters: request.parameters.clone(),
+            mutable_parameters: request.mutable_parameters.clone(),
+        })
+    }
+
+    fn provisioning(&self) -> Option<&dyn Provisioning> {
+        Some(self)
+    }
+
+    fn attaching(&self) -> Option<&dyn Attaching> {
+        None
+    }
+
+    fn listing(&self) -> Option<&dyn Listing> {
+        Some(self)
+    }
+
+    fn inspecting(&self) -> Option<&dyn Inspecting> {
+        Some(self)
+    }
+
+    fn capacity(&self) -> Option<&dyn CapacityReporting> {
+        None
+    }
+
+    fn snapshotting(&self) -> Option<&dyn Snapshotting> {
+        None
+    }
+
+    fn snapshot_listing(&self) -> Option<&dyn SnapshotListing> {
+        None
+    }
+
+    fn expanding(&self) -> Option<&dyn Expanding> {
+        Some(self)
+    }
+
+    fn modifying(&self) -> Option<&dyn Modifying> {
+        None
+    }
+}
+
+#[async_trait]
+impl Provisioning for FakeDriver {
+    async fn create(&self, request: &CreateVolume) -> Result<Volume> {
+        named(&request.name)?;
+        if request.capabilities.is_empty() {
+            return Err(Error::new(ErrorKind::Invalid, "capabilities are required"));
+        }
+        let bytes = size(request.capacity)?;
+        let place = self.place(request)?;
+        self.step().await?;
+        let mut state = self.state.lock();
+        let id = format!("fake-{}", request.name);
+        if let Some(held) = state.volumes.get(&id) {
+            let same = held.volume.capacity.is_some_and(|bytes| request.capacity.contains(bytes))
+                && held.request.capabilities == request.capabilities
+                && held.request.parameters == request.parameters
+                && held.request.source == request.source;
+            let other = || Error::new(ErrorKind::AlreadyExists, format!("volume {} is another", request.name));
+            return if same { Ok(held.volume.clone()) } else { Err(other()) };
+        }
+        let held = match &request.source {
+            None => 0,
+            Some(Source::Volume(id)) => {
+                state.volumes.get(id.as_str()).ok_or_else(|| missing(id))?.volume.capacity.unwrap_or_default()
+            }
+            Some(Source::Snapshot(id)) => {
+                return Err(Error::new(ErrorKind::NotFound, format!("there is no snapshot {id}")));
+            }
+        };
+        let bytes = bytes.max(held);
+        if !request.capacity.contains(bytes) {
+            return Err(Refusal::OutOfRange.error("the copy would be smaller than what it is a copy of"));
+        }
+        let volume = Volume {
+            id: id.as_str().into(),
+            capacity: Some(bytes),
+            context: BTreeMap::from([("fake".into(), request.name.clone())]),
+            source: request.source.clone(),
+            topology: place.into_iter().collect(),
+        };
+        state.volumes.insert(id, Held { request: request.clone(), volume: volume.clone() });
+        Ok(volume)
+    }
+
+    async fn delete(&self, volume: &VolumeId, _: &Secrets) -> Result<()> {
+        named(volume.as_str())?;
+        self.step().await?;
+        self.state.lock().volumes.remove(volume.as_str());
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Listing for FakeDriver {
+    async fn list(&self, limit: Option<u32>, token: Option<&str>) -> Result<Page<VolumeState>> {
+        if let Some(token) = token.filter(|token| !token.starts_with("fake-")) {
+            return Err(Refusal::Pending.error(format!("{token:?} is not where a page ended")));
+        }
+        let state = self.state.lock();
+        let rest = state.volumes.iter().filter(|(id, _)| token.is_none_or(|token| id.as_str() > token));
+        let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let mut rest = rest.map(|(_, held)| held.volume.clone());
+        let volumes: Vec<Volume> = rest.by_ref().take(most).collect();
+        let next = rest.next().and(volumes.last()).map(|last| last.id.to_string());
+        let entry = |volume| VolumeState { volume, ..VolumeState::default() };
+        Ok(Page { entries: volumes.into_iter().map(entry).collect(), next })
+    }
+}
+
+#[async_trait]
+impl Inspecting for FakeDriver {
+    async fn inspect(&self, volume: &VolumeId) -> Result<VolumeState> {
+        let state = self.state.lock();
+        let held = state.volumes.get(volume.as_str()).ok_or_else(|| missing(volume))?;
+        Ok(VolumeState { volume: held.volume.clone(), ..VolumeState::default() })
+    }
+}
+
+#[async_trait]
+impl Expanding for FakeDriver {
+    async fn expand(&self, request: &ExpandVolume) -> Result<Expanded> {
+        if request.capacity == CapacityRange::default() {
+            return Err(Error::new(ErrorKind::Invalid, "a size is required"));
+        }
+        self.step().await?;
+        let mut state = self.state.lock();
+        let held = state.volumes.get_mut(request.volume.as_str()).ok_or_else(|| missing(&request.volume))?;
+        let bytes = size(request.capacity)?.max(held.volume.capacity.unwrap_or_default());
+        held.volume.capacity = Some(bytes);
+        Ok(Expanded { capacity: bytes, node_expansion: false })
+    }
+}
+
+impl fmt::Debug for FakeDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeDriver").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod api;
+mod check;
 mod need;
 pub mod network;
 pub mod node;
@@ -15,4 +16,7 @@ pub mod runtime;
 pub mod store;
 pub mod volume;
 
-pub use self::need::{Need, NotRun};
+pub use self::{
+    check::Check,
+    need::{Need, NotRun},
+};

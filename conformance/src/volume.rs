@@ -89,39 +89,8 @@ impl Debug for Fixture {
     }
 }
 
-/// One check of the suite.
-#[derive(Clone, Copy)]
-pub struct Check {
-    /// Its name, a sentence in snake case.
-    pub name: &'static str,
-    /// The clause of the CSI specification (1.12) that it tests.
-    pub clause: &'static str,
-    needs: fn(&Fixture) -> Option<&'static str>,
-    run: fn(Fixture) -> BoxFuture<'static, ()>,
-}
-
-impl Debug for Check {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Check").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl Check {
-    /// Why the fixture cannot be checked for this, if it cannot.
-    #[must_use]
-    pub fn lacks(&self, fixture: &Fixture) -> Option<&'static str> {
-        (self.needs)(fixture)
-    }
-
-    /// Runs the check.
-    ///
-    /// # Panics
-    ///
-    /// Where the contract is broken.
-    pub async fn run(&self, fixture: Fixture) {
-        (self.run)(fixture).await;
-    }
-}
+/// One check of the suite, by clauses of the CSI specification (1.12).
+pub type Check = crate::check::Check<Fixture>;
 
 /// Every check, for harnesses that report them one by one.
 #[must_use]
@@ -145,13 +114,7 @@ pub fn checks() -> Vec<Check> {
 
 /// Every check as a case for [`report::run`](crate::report::run). `fresh` is given a prefix that differs for each.
 pub fn cases(fresh: impl Fn(String) -> Fixture) -> Vec<Case> {
-    let case = |(number, check): (usize, Check)| {
-        let fixture = fresh(format!("c{number}"));
-        let skip = check.lacks(&fixture).map(Into::into);
-        let (name, clause) = (check.name, check.clause);
-        Case { suite: "volume", name, clause, skip, work: Box::pin(async move { check.run(fixture).await }) }
-    };
-    checks().into_iter().enumerate().map(case).collect()
+    crate::check::cases("volume", checks(), fresh)
 }
 
 /// Finds out which kinds of volumes a driver makes, by making one of each.

@@ -13,10 +13,16 @@ use windlass_api::{
     meta::v1::ObjectMeta,
     types::{Resource, Time},
 };
-use windlass_kernel::{Clock, Entropy, EntropyExt, ErrorKind, Result, SpawnExt, Task, api::PatchType};
+use windlass_kernel::{
+    Clock, Entropy, EntropyExt, ErrorKind, Result, SpawnExt, Task,
+    api::{PatchType, Verb},
+};
 
 use self::correlate::{Correlator, Happening, Step};
-use crate::{client::Client, informer::Parts};
+use crate::{
+    client::{Client, tree},
+    informer::Parts,
+};
 
 /// How many events may wait to be written.
 const PENDING: usize = 1000;
@@ -130,8 +136,7 @@ impl Writer {
         match correlator.correlate(happening, self.clock.uptime()) {
             Step::Drop => Ok(()),
             Step::Create(key, happening) => {
-                let event = self.client.create(&self.object(happening)).await?;
-                correlator.created(&key, event.metadata.name.clone().unwrap_or_default());
+                correlator.created(&key, self.create(happening).await?);
                 Ok(())
             }
             Step::Count { key, name, count, happening } => {
@@ -141,14 +146,21 @@ impl Writer {
                 let counted = self.client.patch::<Event>(&namespace, &name, PatchType::Merge, patch).await;
                 match counted {
                     Err(error) if error.is(ErrorKind::NotFound) => {
-                        let event = self.client.create(&self.object(happening)).await?;
-                        correlator.created(&key, event.metadata.name.clone().unwrap_or_default());
+                        correlator.created(&key, self.create(happening).await?);
                         Ok(())
                     }
                     counted => counted.map(drop),
                 }
             }
         }
+    }
+
+    /// Writes a new event, and says its name. The answer is not looked at: it would have to be decoded.
+    async fn create(&self, happening: Happening) -> Result<String> {
+        let event = self.object(happening);
+        let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
+        self.client.call(self.client.on::<Event>(Verb::Create, namespace).body(tree(&event)?)).await?;
+        Ok(event.metadata.name.unwrap_or_default())
     }
 
     fn object(&self, happening: Happening) -> Event {

@@ -58,8 +58,8 @@ type Rank = (Reverse<i32>, u64, ObjectKey);
 #[derive(Debug)]
 enum Place {
     Active(Rank),
-    /// Until when.
-    Backoff(Duration),
+    /// Until when, and from when on where no other pod wants a turn.
+    Backoff(Duration, Option<Duration>),
     /// Since when, and who refused it.
     Parked(Duration, Vec<&'static str>),
     /// Something outside must happen first.
@@ -77,6 +77,9 @@ struct Entry {
     tried: Option<Duration>,
     /// The end of its back-off.
     rested: Duration,
+    /// When it may end where no other pod wants a turn; `None` where something failed, which is not to be asked again so
+    /// soon.
+    idle: Option<Duration>,
     order: u64,
 }
 
@@ -87,6 +90,8 @@ pub(crate) struct Queue {
     entries: BTreeMap<ObjectKey, Entry>,
     active: BTreeSet<Rank>,
     backoff: BTreeSet<(Duration, ObjectKey)>,
+    /// Those that an idle scheduler looks at earlier.
+    idle: BTreeSet<(Duration, ObjectKey)>,
     parked: BTreeSet<(Duration, ObjectKey)>,
     gated: usize,
     order: u64,
@@ -100,6 +105,7 @@ impl Queue {
             entries: BTreeMap::new(),
             active: BTreeSet::new(),
             backoff: BTreeSet::new(),
+            idle: BTreeSet::new(),
             parked: BTreeSet::new(),
             gated: 0,
             order: 0,
@@ -115,7 +121,7 @@ impl Queue {
             self.order += 1;
             let (pod, order) = (Arc::clone(pod), self.order);
             let key = pod.key.clone();
-            let entry = Entry { pod, place: Place::Away, attempts: 0, tried: None, rested: now, order };
+            let entry = Entry { pod, place: Place::Away, attempts: 0, tried: None, rested: now, idle: None, order };
             self.entries.insert(key.clone(), entry);
             self.wake(&key, now, "UnscheduledPodAdd");
             return;
@@ -123,7 +129,7 @@ impl Queue {
         let before = std::mem::replace(&mut entry.pod, Arc::clone(pod));
         match entry.place {
             Place::Away => {}
-            Place::Active(_) | Place::Backoff(_) if before.priority == pod.priority && pod.gates.is_empty() => {}
+            Place::Active(_) | Place::Backoff(..) if before.priority == pod.priority && pod.gates.is_empty() => {}
             Place::Parked(..) if !differs(&before, pod) => {}
             _ => self.wake(&pod.key, now, "UnscheduledPodUpdate"),
         }
@@ -169,6 +175,7 @@ impl Queue {
     pub(crate) fn refused(&mut self, key: &ObjectKey, by: Vec<&'static str>, now: Duration) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.rested = now.saturating_add(self.patience.after(entry.attempts));
+        entry.idle = Some(now.saturating_add(self.patience.first / 10));
         entry.place = Place::Parked(now, by);
         self.parked.insert((now, key.clone()));
         self.enters("unschedulable", FAILED);
@@ -178,6 +185,7 @@ impl Queue {
     pub(crate) fn failed(&mut self, key: &ObjectKey, now: Duration) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.rested = now.saturating_add(self.patience.after(entry.attempts));
+        entry.idle = None;
         self.wake(key, now, FAILED);
     }
 
@@ -199,10 +207,11 @@ impl Queue {
         helped.iter().for_each(|(_, key)| self.wake(key, now, event));
     }
 
-    /// Wakes what has waited long enough.
+    /// Wakes what has waited long enough. Where no pod wants a turn, that is a pod whose back-off is not over yet (KEP-5142),
+    /// though not at once: two pods that wake each other would leave no time for anything else.
     pub(crate) fn tick(&mut self, now: Duration) {
-        while let Some((end, key)) = self.backoff.first().cloned().filter(|(end, _)| *end <= now) {
-            self.backoff.remove(&(end, key.clone()));
+        while let Some((_, key)) = self.backoff.first().cloned().filter(|(end, _)| *end <= now) {
+            self.leave(&key);
             self.activate(&key, "BackoffComplete");
         }
         while let Some((since, key)) = self.parked.first().cloned() {
@@ -211,11 +220,16 @@ impl Queue {
             }
             self.wake(&key, now, "UnschedulableTimeout");
         }
+        let idle = self.idle.first().filter(|(from, _)| self.active.is_empty() && *from <= now);
+        if let Some((_, key)) = idle.cloned() {
+            self.leave(&key);
+            self.activate(&key, "BackoffComplete");
+        }
     }
 
-    /// When [`tick`](Self::tick) has something to do.
+    /// When [`tick`](Self::tick) has something to do, while no pod wants a turn.
     pub(crate) fn due(&self) -> Option<Duration> {
-        let rested = self.backoff.first().map(|(end, _)| *end);
+        let rested = self.backoff.first().into_iter().chain(self.idle.first()).map(|(end, _)| *end).min();
         let unhelped = self.parked.first().map(|(since, _)| since.saturating_add(self.patience.unhelped));
         rested.into_iter().chain(unhelped).min()
     }
@@ -234,8 +248,11 @@ impl Queue {
             self.gated += 1;
             self.enters("unschedulable", event);
         } else if entry.rested > now {
-            entry.place = Place::Backoff(entry.rested);
+            entry.place = Place::Backoff(entry.rested, entry.idle);
             self.backoff.insert((entry.rested, key.clone()));
+            if let Some(from) = entry.idle {
+                self.idle.insert((from, key.clone()));
+            }
             self.enters("backoff", event);
         } else {
             self.activate(key, event);
@@ -263,7 +280,12 @@ impl Queue {
         let Some(entry) = self.entries.get_mut(key) else { return };
         match std::mem::replace(&mut entry.place, Place::Away) {
             Place::Active(rank) => drop(self.active.remove(&rank)),
-            Place::Backoff(end) => drop(self.backoff.remove(&(end, key.clone()))),
+            Place::Backoff(end, idle) => {
+                self.backoff.remove(&(end, key.clone()));
+                if let Some(from) = idle {
+                    self.idle.remove(&(from, key.clone()));
+                }
+            }
             Place::Parked(since, _) => drop(self.parked.remove(&(since, key.clone()))),
             Place::Gated => self.gated -= 1,
             Place::Away => {}

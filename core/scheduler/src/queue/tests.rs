@@ -136,3 +136,25 @@ fn it_is_counted_how_many_wait_for_what_and_what_brought_them_there() {
     assert_eq!(queue.tries(&ObjectKey::new("ns", "a")), (2, Some(seconds(0))));
     assert_eq!(queue.tries(&ObjectKey::new("ns", "c")), (1, Some(seconds(3))));
 }
+
+#[test]
+fn an_idle_scheduler_looks_again_before_a_back_off_is_over() {
+    let soon = Duration::from_millis(100);
+    let popped = |queue: &mut Queue| queue.pop(soon).map(|pod| pod.key.name.clone());
+    for busy in [false, true] {
+        let mut queue = with(&[important("a", 0), important("b", 0)]);
+        check(&mut queue, 0, "a b");
+        queue.refused(&ObjectKey::new("ns", "a"), vec!["Fit"], seconds(0));
+        queue.failed(&ObjectKey::new("ns", "b"), seconds(0));
+        queue.changed(seconds(0), "NodeAdd", |_, _| true);
+        assert_eq!(queue.due(), Some(soon));
+        if busy {
+            queue.put(&important("c", 0), soon);
+        }
+        queue.tick(soon);
+        assert_eq!(popped(&mut queue).as_deref(), Some(if busy { "c" } else { "a" }));
+        queue.tick(seconds(0));
+        assert_eq!(popped(&mut queue), None, "what failed rests to the end");
+        check(&mut queue, 1, if busy { "a b" } else { "b" });
+    }
+}

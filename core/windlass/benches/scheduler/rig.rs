@@ -18,7 +18,7 @@ use windlass::{
         core::v1::{Event, Namespace, Node, Pod, ServiceAccount},
         types::Resource,
     },
-    client::{Cache, Client, Select},
+    client::{Cache, Client, Select, gvr},
     kernel::{
         Result, Scheduler, SpawnExt, Stop, Task,
         scheduler::{Change, Decision, Diagnose, PodView, Turn},
@@ -104,7 +104,7 @@ impl Rig {
                 count.fetch_add(1, SeqCst);
             }
         });
-        let events = informers.projected(Select::all(), Vec::new(), |_: &Event| Some(()));
+        let events = informers.cache(&Select::all().of(gvr::<Event>()), Vec::new(), |_| Some(()));
         Ok(Self { cluster, client, framework, bound, pods, events, running: None })
     }
 

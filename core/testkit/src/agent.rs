@@ -106,6 +106,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     pods: BTreeMap<Id, Running>,
+    /// Last words on pods that were let go and are still in the set: they do not begin again.
+    released: BTreeMap<Id, Report>,
     listeners: Vec<mpsc::UnboundedSender<Report>>,
     addresses: u32,
     /// Pods of a fork whose programs begin anew as soon as there are surroundings.
@@ -149,6 +151,7 @@ impl FakeAgent {
         {
             let own = self.0.state.lock();
             state.addresses = own.addresses;
+            state.released.clone_from(&own.released);
             state.pods.extend(own.pods.iter().map(|(id, running)| (id.clone(), running.copied())));
             lives.extend(own.pods.iter().filter(|(_, running)| running.life.is_some()).map(|(id, _)| id.clone()));
         }
@@ -217,6 +220,7 @@ impl Inner {
         state.listeners.retain(|listener| listener.unbounded_send(report.clone()).is_ok());
         if report.released {
             state.pods.remove(id);
+            state.released.insert(id.clone(), report);
         }
     }
 
@@ -322,6 +326,7 @@ impl NodeAgent for FakeAgent {
     async fn sync(&self, pods: Vec<Arc<Pod>>) -> Result<()> {
         let mut state = self.0.state.lock();
         let mut wanted: BTreeMap<Id, &Arc<Pod>> = pods.iter().map(|pod| (Id::of(pod), pod)).collect();
+        state.released.retain(|id, _| wanted.remove(id).is_some());
         for (id, running) in &mut state.pods {
             match wanted.remove(id) {
                 None => self.0.end(id, running, Duration::from_secs(30)),
@@ -356,6 +361,9 @@ impl NodeAgent for FakeAgent {
         for (id, running) in &state.pods {
             // The receiver is in our hands, so it listens.
             let _ = sender.unbounded_send(running.report(&id.key));
+        }
+        for report in state.released.values() {
+            let _ = sender.unbounded_send(report.clone());
         }
         state.listeners.push(sender);
         receiver.boxed()

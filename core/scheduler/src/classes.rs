@@ -22,7 +22,7 @@ use crate::plugins::Crashes;
 
 use self::alike::{alike, mark};
 pub(crate) use self::{
-    class::{Class, Gauged, Rules},
+    class::{Class, Gauged, Refused, Rules},
     gauge::{Gauge, Group, Reading},
     ground::Ground,
 };

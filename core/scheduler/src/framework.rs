@@ -21,7 +21,7 @@ use windlass_kernel::{
 };
 
 pub(crate) use self::pick::below;
-use self::watch::guarded;
+use self::{share::Shared, watch::guarded};
 pub(crate) use self::watch::{At, fault, text};
 pub use self::watch::{Faults, Watch};
 use crate::{
@@ -131,14 +131,16 @@ impl Scheduler for Framework {
         }
         self.tell_usual(turn.cycle);
         // Where a plugin panics, the search says which.
-        if let Ok(Some(placement)) = guarded(watch, |at| self.share(at, &mut turn)) {
-            return Ok(Decision::Place(placement));
-        }
+        let known = match guarded(watch, |at| self.share(at, &mut turn)) {
+            Ok(Shared::Placed(placement)) => return Ok(Decision::Place(placement)),
+            Ok(Shared::Refused(known)) => Some(known),
+            Ok(Shared::Unknown) | Err(_) => None,
+        };
         let asked = match guarded(watch, |at| self.prepare(at, &mut turn))? {
             Ok(asked) => asked,
             Err(explanation) => return Ok(nowhere(*explanation)),
         };
-        let found = match guarded(watch, |at| self.find(at, &asked, &turn))? {
+        let found = match guarded(watch, |at| self.find(at, &asked, &turn, known.as_deref()))? {
             Ok((found, evaluated)) => self.extended(&turn, found).await?.map(|found| (found, evaluated)),
             Err(explanation) => Err(explanation),
         };

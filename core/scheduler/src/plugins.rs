@@ -29,7 +29,7 @@ pub use self::{
     taints::TaintToleration,
     volumes::{NodeVolumeLimits, VolumeBinding, VolumeRestrictions, VolumeZone},
 };
-pub(crate) use self::{crashed::Crashes, spread::Usual};
+pub(crate) use self::{crashed::Crashes, preemption::Rooms, spread::Usual};
 use crate::framework::Framework;
 
 /// Upstream's default plugins in their order, with their weights.

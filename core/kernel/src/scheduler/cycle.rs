@@ -23,6 +23,14 @@ pub struct NamespaceLabels(pub Arc<BTreeMap<String, BTreeMap<String, String>>>);
 #[derive(Clone, Debug, Default)]
 pub struct Nominated(pub Arc<BTreeMap<String, Vec<Arc<PodView>>>>);
 
+impl Nominated {
+    /// Those on a node that go before a pod: they are at least as important, and others.
+    pub fn before(&self, pod: &PodView, node: &str) -> impl Iterator<Item = &Arc<PodView>> {
+        let all = self.0.get(node).into_iter().flatten();
+        all.filter(|other| other.uid != pod.uid && other.priority >= pod.priority)
+    }
+}
+
 /// A fact from the host: disruption budgets, which those who make room should respect.
 #[derive(Clone, Debug, Default)]
 pub struct Budgets(pub Arc<Vec<Budget>>);
@@ -42,6 +50,7 @@ trait Slot: Any + Send + Sync {
     fn copy(&self) -> Box<dyn Slot>;
     fn any(&self) -> &dyn Any;
     fn any_mut(&mut self) -> &mut dyn Any;
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 impl<T: Any + Clone + Send + Sync> Slot for T {
@@ -54,6 +63,10 @@ impl<T: Any + Clone + Send + Sync> Slot for T {
     }
 
     fn any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
     }
 }
@@ -89,6 +102,14 @@ impl Cycle {
         (**slot).any().downcast_ref()
     }
 
+    /// Forgets the value of a type, and gives it back.
+    pub fn take<T: Any>(&mut self) -> Option<T> {
+        let id = TypeId::of::<T>();
+        let at = self.slots.iter().position(|(own, _)| *own == id)?;
+        let (_, slot) = self.slots.swap_remove(at);
+        slot.into_any().downcast().ok().map(|value| *value)
+    }
+
     /// The value of a type, to be changed.
     pub fn get_mut<T: Any>(&mut self) -> Option<&mut T> {
         let id = TypeId::of::<T>();
@@ -122,5 +143,6 @@ mod tests {
         cycle.set("text");
         assert_eq!((before.get::<u8>(), before.get::<&str>()), (Some(&1), None));
         assert_eq!((cycle.get::<u8>(), cycle.get::<&str>()), (Some(&2), Some(&"text")));
+        assert_eq!((cycle.take::<u8>(), cycle.take::<u8>(), cycle.get::<&str>()), (Some(2), None, Some(&"text")));
     }
 }

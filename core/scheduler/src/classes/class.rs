@@ -1,10 +1,10 @@
 //! What is remembered for one class: the possible nodes in groups, kept up to date by what changed.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use windlass_kernel::{
     Entropy,
-    scheduler::{Cycle, Filter, NodeView, Nodes, PodView, Relevance, ScorePlugin, Step, Turn},
+    scheduler::{Cycle, Filter, Fit, NodeView, Nodes, PodView, Relevance, ScorePlugin, Step, Turn},
 };
 
 use super::{
@@ -13,7 +13,10 @@ use super::{
     ground::Ground,
     groups::{Groups, nth},
 };
-use crate::framework::{At, below};
+use crate::{
+    framework::{At, below},
+    plugins::Rooms,
+};
 
 /// What a framework asks about pods of one class.
 pub(crate) struct Rules<'a> {
@@ -52,6 +55,9 @@ struct Read {
     weight: i64,
 }
 
+/// Which filter refuses a node first, and how; `None` where none does.
+pub(crate) type Refused = Option<(&'static str, Fit)>;
+
 /// What is remembered for one class.
 #[derive(Debug)]
 pub(crate) struct Class {
@@ -60,6 +66,9 @@ pub(crate) struct Class {
     /// Which of the scores have something to say.
     relevant: Vec<bool>,
     groups: Groups,
+    /// Which of the filters refuses each node, and how.
+    refused: Arc<Vec<Refused>>,
+    rooms: Rooms,
     /// How many numbers a node has.
     width: usize,
     /// The number of the next change to be looked at.
@@ -89,7 +98,8 @@ impl Class {
         let relevant = relevant.collect();
         let next = nodes.changes().map_or(0, |changes| changes.end());
         let groups = Groups::none(nodes.all().len());
-        let mut class = Self { ground, readings, relevant, groups, width: 0, next };
+        let (refused, rooms) = (Arc::default(), Rooms::default());
+        let mut class = Self { ground, readings, relevant, groups, refused, rooms, width: 0, next };
         class.look_everywhere(rules, pod, &nodes);
         rules.counters.built.fetch_add(1, Relaxed);
         class
@@ -150,6 +160,21 @@ impl Class {
         chosen
     }
 
+    /// Whether no node is possible, as far as nodes themselves say.
+    pub(crate) fn holds_none(&self) -> bool {
+        self.groups.iter().next().is_none()
+    }
+
+    /// Who refuses each node, as far as nodes themselves say.
+    pub(crate) fn refused(&self) -> Arc<Vec<Refused>> {
+        Arc::clone(&self.refused)
+    }
+
+    /// What was found out about making room for pods of the class.
+    pub(crate) fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
     /// Whether a node is possible, as far as nodes themselves say.
     pub(crate) fn holds(&self, place: usize) -> bool {
         self.groups.holds(place)
@@ -205,6 +230,7 @@ impl Class {
     fn look_everywhere(&mut self, rules: &Rules<'_>, pod: &PodView, nodes: &Nodes<'_>) {
         self.width = self.width_now();
         self.groups = Groups::none(nodes.all().len());
+        self.refused = Arc::new(vec![None; nodes.all().len()]);
         let mut numbers = Vec::with_capacity(self.width);
         for (place, node) in nodes.all().iter().enumerate() {
             self.look(rules, pod, place, node, &mut numbers);
@@ -215,13 +241,17 @@ impl Class {
     fn look(&mut self, rules: &Rules<'_>, pod: &PodView, place: usize, node: &NodeView, numbers: &mut Vec<i64>) {
         let cycle = Cycle::new();
         let mut asked = 0;
-        let fits = rules.filters.iter().all(|filter| {
+        let refused = rules.filters.iter().find_map(|filter| {
             asked += 1;
             rules.at.set(filter.name());
-            filter.filter(&cycle, pod, node).fits()
+            let fit = filter.filter(&cycle, pod, node);
+            (!fit.fits()).then(|| (filter.name(), fit))
         });
         rules.counters.filtered.fetch_add(asked, Relaxed);
         rules.counters.refreshed.fetch_add(1, Relaxed);
+        self.rooms.forget(place);
+        let fits = refused.is_none();
+        Arc::make_mut(&mut self.refused)[place] = refused;
         if !fits {
             return self.groups.clear(place);
         }

@@ -12,6 +12,7 @@ use super::{
     pick::{below, enough},
     watch::At,
 };
+use crate::classes::Refused;
 
 /// A result, or the explanation why there is none.
 pub(super) type Settled<T> = Result<T, Box<Explanation>>;
@@ -51,14 +52,25 @@ impl Framework {
         Ok(Asked { filters: filters.map(|filter| &**filter).collect(), only })
     }
 
-    /// The places of possible nodes, and how many were looked at.
-    pub(super) fn find(&self, at: &At, asked: &Asked<'_>, turn: &Turn<'_>) -> Settled<(Vec<usize>, usize)> {
+    /// The places of possible nodes, and how many were looked at. Nodes that are known to be refused are not asked about
+    /// again.
+    pub(super) fn find(
+        &self,
+        at: &At,
+        asked: &Asked<'_>,
+        turn: &Turn<'_>,
+        known: Option<&Vec<Refused>>,
+    ) -> Settled<(Vec<usize>, usize)> {
         let total = turn.nodes.len();
         let only = asked.only.as_ref().map(|(places, _)| places.as_slice());
         // The node where room was made for the pod is looked at first: nothing is better than what was paid for.
         let nominated = turn.pod.nominated.as_ref().and_then(|name| turn.nodes.index().place(name));
         let nominated = nominated.filter(|place| only.is_none_or(|only| only.contains(place)));
-        if let Some(place) = nominated.filter(|place| self.refusal(at, asked, turn, *place).is_none()) {
+        let refusal = |place: usize| {
+            let known = known.and_then(|known| known.get(place)?.clone());
+            self.refusal(at, asked, turn, place, known)
+        };
+        if let Some(place) = nominated.filter(|place| refusal(*place).is_none()) {
             return Ok((vec![place], 1));
         }
         let sampled = if self.extenders.is_empty() { enough(total, self.sample) } else { total };
@@ -67,7 +79,7 @@ impl Framework {
         let all = (start..total).chain(0..start).filter(|_| only.is_none());
         let (mut found, mut refusals) = (Vec::with_capacity(wanted), Vec::new());
         for place in only.into_iter().flatten().copied().chain(all) {
-            match self.refusal(at, asked, turn, place) {
+            match refusal(place) {
                 None => found.push(place),
                 Some(refusal) => refusals.push(refusal),
             }
@@ -87,9 +99,9 @@ impl Framework {
     }
 
     /// Why a node is refused, if it is: as it is, or with those pods on it that room was made for.
-    fn refusal(&self, at: &At, asked: &Asked<'_>, turn: &Turn<'_>, place: usize) -> Option<Refusal> {
+    fn refusal(&self, at: &At, asked: &Asked<'_>, turn: &Turn<'_>, place: usize, known: Refused) -> Option<Refusal> {
         let node = &turn.nodes.all()[place];
-        let refused = self.obstacle(at, &asked.filters, turn.cycle, turn.pod, node);
+        let refused = known.or_else(|| self.obstacle(at, &asked.filters, turn.cycle, turn.pod, node));
         refused.map(|(plugin, fit)| {
             let (reasons, curable) = match fit {
                 Fit::No(reasons) => (reasons, true),
@@ -113,9 +125,7 @@ impl Framework {
         if refused.is_some() {
             return refused;
         }
-        let nominated = cycle.get::<Nominated>().and_then(|nominated| nominated.0.get(&*node.name))?;
-        let prior = |other: &&Arc<PodView>| other.uid != pod.uid && other.priority >= pod.priority;
-        let mut others = nominated.iter().filter(prior).peekable();
+        let mut others = cycle.get::<Nominated>()?.before(pod, &node.name).peekable();
         others.peek()?;
         let (mut cycle, mut node) = (cycle.clone(), node.clone());
         let what_if = WhatIf { framework: self, at, filters };

@@ -2,29 +2,40 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use windlass_kernel::scheduler::{Nominated, Placement, PodView, Prepared, Scope, Turn};
+use windlass_kernel::scheduler::{Nominated, Placement, Prepared, Scope, Turn};
 
 use super::{At, Framework};
-use crate::classes::{Class, Gauged, Rules};
+use crate::classes::{Class, Gauged, Refused, Rules};
+
+/// What the class of a pod knows.
+pub(super) enum Shared {
+    /// Where the pod goes.
+    Placed(Placement),
+    /// Who refuses each node, as far as nodes themselves say.
+    Refused(Arc<Vec<Refused>>),
+    /// Nothing.
+    Unknown,
+}
 
 impl Framework {
-    /// Where the pod goes, from what its class knows. `None` where that has to be searched for: for pods that are one of
-    /// a kind, those that fit nowhere, and where somebody has to be asked anew each time.
-    pub(super) fn share(&self, at: &At, turn: &mut Turn<'_>) -> Option<Placement> {
-        let classes = self.classes.as_ref()?;
-        let placement = self.shared(at, turn);
-        let counter = if placement.is_some() { &classes.counters.shared } else { &classes.counters.searched };
+    /// What the class of the pod knows. Nothing for pods that are one of a kind, and where somebody has to be asked anew
+    /// each time.
+    pub(super) fn share(&self, at: &At, turn: &mut Turn<'_>) -> Shared {
+        let Some(classes) = &self.classes else { return Shared::Unknown };
+        let shared = self.shared(at, turn).unwrap_or(Shared::Unknown);
+        let searched = matches!(shared, Shared::Unknown);
+        let counter = if searched { &classes.counters.searched } else { &classes.counters.shared };
         counter.fetch_add(1, Relaxed);
-        placement
+        shared
     }
 
-    fn shared(&self, at: &At, turn: &mut Turn<'_>) -> Option<Placement> {
+    fn shared(&self, at: &At, turn: &mut Turn<'_>) -> Option<Shared> {
         let classes = self.classes.as_ref()?;
         // Claims change without the nodes, and alike names may mean a claim for each pod.
         if !turn.pod.claims.is_empty() {
             return None;
         }
-        if turn.pod.nominated.is_some() || self.extenders.iter().any(|(_, extender)| extender.interested(turn.pod)) {
+        if self.extenders.iter().any(|(_, extender)| extender.interested(turn.pod)) {
             return None;
         }
         let skipped = self.skipped(at, turn)?;
@@ -40,11 +51,24 @@ impl Framework {
                 nodes.len()
             }
         };
-        let chosen = self.taken(&rules, class, turn).and_then(|taken| class.choose(&rules, turn.entropy, &taken));
+        // Where room was made for the pod on a node, that is looked at before all others.
+        let free = pod.nominated.is_none() && !class.holds_none();
+        let taken = if free { self.taken(&rules, class, turn) } else { None };
+        let chosen = taken.and_then(|taken| class.choose(&rules, turn.entropy, &taken));
+        let shared = match chosen {
+            Some(chosen) => {
+                let node = Arc::clone(&nodes.all()[chosen.place].name);
+                let placement = Placement { place: chosen.place, node, evaluated: looked, feasible: chosen.possible };
+                Some(Shared::Placed(placement))
+            }
+            None if class.picky() => None,
+            None => {
+                turn.cycle.set(class.rooms().clone());
+                Some(Shared::Refused(class.refused()))
+            }
+        };
         classes.back(visit);
-        let chosen = chosen?;
-        let node = Arc::clone(&nodes.all()[chosen.place].name);
-        Some(Placement { place: chosen.place, node, evaluated: looked, feasible: chosen.possible })
+        shared
     }
 
     /// Whose filters have nothing to say about the pod. `None` where somebody wants to look at all nodes together, and
@@ -95,12 +119,11 @@ impl Framework {
     /// Possible nodes where room was made for pods at least as important, and that do not hold both. `None` where that
     /// depends on more than the nodes.
     fn taken(&self, rules: &Rules<'_>, class: &Class, turn: &Turn<'_>) -> Option<Vec<usize>> {
-        let Some(Nominated(nominated)) = turn.cycle.get::<Nominated>() else { return Some(Vec::new()) };
-        let prior = |other: &Arc<PodView>| other.uid != turn.pod.uid && other.priority >= turn.pod.priority;
+        let Some(nominated) = turn.cycle.get::<Nominated>() else { return Some(Vec::new()) };
         let mut taken = Vec::new();
-        for (name, pods) in nominated.iter() {
+        for name in nominated.0.keys() {
             let Some(place) = turn.nodes.index().place(name).filter(|place| class.holds(*place)) else { continue };
-            if !pods.iter().any(prior) {
+            if nominated.before(turn.pod, name).next().is_none() {
                 continue;
             }
             if class.picky() {

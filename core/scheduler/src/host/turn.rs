@@ -7,7 +7,7 @@ use std::{
 };
 
 use windlass_client::events::{Recorder, Severity};
-use windlass_kernel::scheduler::{Cycle, Decision, Explanation, Fit, Nowhere, Placement, PodView, Turn};
+use windlass_kernel::scheduler::{Cycle, Decision, Explanation, Fit, Nominated, Nowhere, Placement, PodView, Turn};
 
 use super::{
     Loop,
@@ -40,6 +40,8 @@ impl Loop {
             Ok(Decision::Place(placement)) => self.place(profile, recorder, pod, cycle, &placement),
             Ok(Decision::Nowhere(nowhere)) => {
                 let hint = if nowhere.preemption.is_some() { Hint::Found(None) } else { self.hint(&profile, &pod) };
+                // Facts that somebody holds are copied when they change.
+                drop(cycle);
                 self.nowhere(&recorder, &pod, *nowhere, hint);
             }
             Err(error) => self.no_turn(&recorder, &pod, error.to_string()),
@@ -59,6 +61,7 @@ impl Loop {
             Heard::Done(done) => match done.decided {
                 Ok(Decision::Place(placement)) => self.place(profile, recorder, pod, done.cycle, &placement),
                 Ok(Decision::Nowhere(nowhere)) => {
+                    drop(done.cycle);
                     let hint = if hint { Hint::Found(done.remedy) } else { Hint::AsBefore };
                     self.nowhere(&recorder, &pod, *nowhere, hint);
                 }
@@ -107,6 +110,8 @@ impl Loop {
                 return self.nowhere(&recorder, &pod, nowhere, Hint::Found(None));
             }
         }
+        // Of this moment only: a binding takes its time, and facts that somebody holds are copied when they change.
+        cycle.take::<Nominated>();
         Arc::make_mut(&mut self.snapshot).assume(&pod, &placement.node);
         let key = pod.key.clone();
         let node = self.snapshot.nodes().get(&placement.node).filter(|_| !pod.claims.is_empty()).cloned();

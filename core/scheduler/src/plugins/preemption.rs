@@ -1,14 +1,16 @@
 //! Making room: which less important pods leave which node so that a pod fits. Pure: it names victims and touches nobody.
 
 mod choice;
+mod rooms;
 
 use std::{cmp::Reverse, sync::Arc};
 
 use windlass_kernel::scheduler::{
-    Budgets, Cycle, Explanation, NodeView, Nodes, PodView, PostFilter, Preemption, Recheck, Victims,
+    Budgets, Cycle, Explanation, NodeView, Nodes, Nominated, PodView, PostFilter, Preemption, Recheck, Victims,
 };
 
 use self::choice::{Candidate, best};
+pub(crate) use self::rooms::Rooms;
 
 /// Evicts less important pods, as few and as unimportant ones as will do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -125,7 +127,12 @@ impl Search<'_> {
         }
         let curable = explanation.refusals.iter().filter(|refusal| refusal.curable);
         let candidates = curable.filter_map(|refusal| self.candidate(refusal.place));
-        candidates.map(|Candidate { node, victims, violations }| Victims { node, pods: victims, violations }).collect()
+        let victims = candidates.map(|found| Victims {
+            node: Arc::clone(&found.node),
+            pods: found.victims.clone(),
+            violations: found.violations(),
+        });
+        victims.collect()
     }
 
     /// The best of the first nodes that are enough.
@@ -155,15 +162,23 @@ impl Search<'_> {
             }
         }
         if let Some(candidate) = best(candidates) {
-            return Some(Preemption { node: candidate.node, victims: candidate.victims });
+            return Some(Preemption { node: Arc::clone(&candidate.node), victims: candidate.victims.clone() });
         }
         helpless += explanation.nodes.saturating_sub(explanation.refusals.len());
         explanation.room = Some(said(explanation.nodes, helpless, without));
         None
     }
 
-    fn candidate(&self, place: usize) -> Option<Candidate> {
-        candidate(self.cycle, self.pod, &self.nodes.all()[place], self.filters, self.below)
+    fn candidate(&self, place: usize) -> Option<Arc<Candidate>> {
+        let node = &self.nodes.all()[place];
+        let find = || candidate(self.cycle, self.pod, node, self.filters, self.below).map(Arc::new);
+        // How many may be disrupted changes without the node.
+        let Some(rooms) = self.cycle.get::<Rooms>().filter(|_| self.cycle.get::<Budgets>().is_none()) else {
+            return find();
+        };
+        let nominated = self.cycle.get::<Nominated>();
+        let prior: Vec<_> = nominated.into_iter().flat_map(|all| all.before(self.pod, &node.name)).collect();
+        rooms.at(place, self.below, node.pods(), &prior, find)
     }
 }
 
@@ -211,7 +226,7 @@ fn candidate(cycle: &Cycle, pod: &PodView, node: &NodeView, filters: &dyn Rechec
         }
     }
     victims.sort_by_key(importance);
-    Some(Candidate { node: Arc::clone(&node.name), victims, violations })
+    Some(Candidate::new(&node.name, victims, violations))
 }
 
 /// The most important first; of equals, the one that has run longest.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use windlass_api::selector::Labels;
 use windlass_kernel::{
     EntropyExt, Scheduler,
-    scheduler::{Cycle, Decision, NamespaceLabels, Siblings},
+    scheduler::{Cycle, Decision, NamespaceLabels, Nowhere, PodView, Siblings},
 };
 use windlass_testkit::SeededEntropy;
 
@@ -168,13 +168,24 @@ impl History {
                 let told = format!("{node}, one of {} ({after})", placement.feasible);
                 (Some(node), told)
             }
-            Decision::Nowhere(nowhere) => (None, format!("{} ({after})", nowhere.explanation)),
+            Decision::Nowhere(nowhere) => {
+                let Nowhere { explanation, preemption } = *nowhere;
+                let order: Vec<_> = explanation.refusals.iter().map(|refusal| refusal.place).collect();
+                let room = preemption.map(|room| {
+                    let victims: Vec<_> = room.victims.iter().map(|victim| victim.uid.clone()).collect();
+                    format!("{} without {}", room.node, victims.join(", "))
+                });
+                (None, format!("{explanation} {order:?} {room:?} ({after})"))
+            }
         }
     }
 
     /// A pod has its turn, from both.
     #[track_caller]
-    fn turn(&mut self, pod: PodView, nominated: &Nominated) {
+    fn turn(&mut self, mut pod: PodView, nominated: &Nominated) {
+        if self.below(8) == 0 {
+            pod.nominated = Some(format!("n{}", self.below(24)));
+        }
         let pod = Arc::new(pod);
         let mut facts = Cycle::new();
         facts.set(self.namespaces.clone());

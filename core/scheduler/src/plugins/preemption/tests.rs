@@ -83,7 +83,7 @@ fn room_that_was_made_for_another_pod_is_not_made_again() {
     let nodes = ["a", "b"].map(|name| with(node(name, &[], json!({})), [pod(&format!("{name}-low"), 1, 4)]));
     let mut cycle = Cycle::new();
     let other = Arc::new(pod("other", 10, 3));
-    cycle.set(windlass_kernel::scheduler::Nominated(Arc::new([("a".to_owned(), vec![other])].into())));
+    cycle.set(Nominated(Arc::new([("a".to_owned(), vec![other])].into())));
     assert_eq!(decide(pod("new", 10, 2), &nodes, &mut cycle), "b: b-low");
     assert_eq!(decide(pod("new", 11, 2), &nodes, &mut cycle), "a: a-low");
 }

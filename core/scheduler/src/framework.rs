@@ -21,9 +21,9 @@ use windlass_kernel::{
 };
 
 pub(crate) use self::pick::below;
-use self::{share::Shared, watch::guarded};
 pub(crate) use self::watch::{At, fault, text};
 pub use self::watch::{Faults, Watch};
+use self::{share::Shared, watch::guarded};
 use crate::{
     classes::{Classes, Gauge},
     plugins,
@@ -140,7 +140,7 @@ impl Scheduler for Framework {
             Ok(asked) => asked,
             Err(explanation) => return Ok(nowhere(*explanation)),
         };
-        let found = match guarded(watch, |at| self.find(at, &asked, &turn, known.as_deref()))? {
+        let found = match guarded(watch, |at| self.find(at, &asked, &turn, known.as_ref()))? {
             Ok((found, evaluated)) => self.extended(&turn, found).await?.map(|found| (found, evaluated)),
             Err(explanation) => Err(explanation),
         };

@@ -1,6 +1,9 @@
 //! What is remembered for one class: the possible nodes in groups, kept up to date by what changed.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use windlass_kernel::{
     Entropy,
@@ -58,6 +61,13 @@ struct Read {
 /// Which filter refuses a node first, and how; `None` where none does.
 pub(crate) type Refused = Option<(&'static str, Fit)>;
 
+/// What is said of a node with certain pods on it that room was made for.
+#[derive(Debug)]
+struct Promised {
+    to: Vec<Arc<PodView>>,
+    refused: Refused,
+}
+
 /// What is remembered for one class.
 #[derive(Debug)]
 pub(crate) struct Class {
@@ -68,6 +78,7 @@ pub(crate) struct Class {
     groups: Groups,
     /// Which of the filters refuses each node, and how.
     refused: Arc<Vec<Refused>>,
+    promised: BTreeMap<usize, Promised>,
     rooms: Rooms,
     /// How many numbers a node has.
     width: usize,
@@ -98,8 +109,17 @@ impl Class {
         let relevant = relevant.collect();
         let next = nodes.changes().map_or(0, |changes| changes.end());
         let groups = Groups::none(nodes.all().len());
-        let (refused, rooms) = (Arc::default(), Rooms::default());
-        let mut class = Self { ground, readings, relevant, groups, refused, rooms, width: 0, next };
+        let mut class = Self {
+            ground,
+            readings,
+            relevant,
+            groups,
+            refused: Arc::default(),
+            promised: BTreeMap::new(),
+            rooms: Rooms::default(),
+            width: 0,
+            next,
+        };
         class.look_everywhere(rules, pod, &nodes);
         rules.counters.built.fetch_add(1, Relaxed);
         class
@@ -145,12 +165,17 @@ impl Class {
 
     /// The best node, as a search of all would choose it; `None` where no node is possible. `taken` says which of the
     /// possible nodes are not, for reasons of the moment.
-    pub(crate) fn choose(&mut self, rules: &Rules<'_>, entropy: &dyn Entropy, taken: &[usize]) -> Option<Chosen> {
+    pub(crate) fn choose(
+        &mut self,
+        rules: &Rules<'_>,
+        entropy: &dyn Entropy,
+        taken: impl Iterator<Item = usize>,
+    ) -> Option<Chosen> {
         let mut aside = Vec::new();
         for place in taken {
-            if let Some((numbers, total)) = self.groups.standing(*place) {
-                aside.push((*place, numbers, total));
-                self.groups.clear(*place);
+            if let Some((numbers, total)) = self.groups.standing(place) {
+                aside.push((place, numbers, total));
+                self.groups.clear(place);
             }
         }
         let chosen = self.best(rules, entropy);
@@ -168,6 +193,21 @@ impl Class {
     /// Who refuses each node, as far as nodes themselves say.
     pub(crate) fn refused(&self) -> Arc<Vec<Refused>> {
         Arc::clone(&self.refused)
+    }
+
+    /// Who refuses a node with those pods on it that room was made for, as far as nodes themselves say: what is remembered,
+    /// or what `ask` says.
+    pub(crate) fn promised(&mut self, place: usize, to: &[&Arc<PodView>], ask: impl FnOnce() -> Refused) -> Refused {
+        let same = |(own, other): (&Arc<PodView>, &&Arc<PodView>)| Arc::ptr_eq(own, other);
+        let known = self.promised.get(&place);
+        let known = known.filter(|known| known.to.len() == to.len() && known.to.iter().zip(to).all(same));
+        if let Some(known) = known {
+            return known.refused.clone();
+        }
+        let refused = ask();
+        let to = to.iter().map(|pod| Arc::clone(pod)).collect();
+        self.promised.insert(place, Promised { to, refused: refused.clone() });
+        refused
     }
 
     /// What was found out about making room for pods of the class.
@@ -250,6 +290,7 @@ impl Class {
         rules.counters.filtered.fetch_add(asked, Relaxed);
         rules.counters.refreshed.fetch_add(1, Relaxed);
         self.rooms.forget(place);
+        self.promised.remove(&place);
         let fits = refused.is_none();
         Arc::make_mut(&mut self.refused)[place] = refused;
         if !fits {

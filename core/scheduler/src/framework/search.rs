@@ -10,6 +10,7 @@ use windlass_kernel::scheduler::{
 use super::{
     Framework,
     pick::{below, enough},
+    share::Known,
     watch::At,
 };
 use crate::classes::Refused;
@@ -59,7 +60,7 @@ impl Framework {
         at: &At,
         asked: &Asked<'_>,
         turn: &Turn<'_>,
-        known: Option<&Vec<Refused>>,
+        known: Option<&Known>,
     ) -> Settled<(Vec<usize>, usize)> {
         let total = turn.nodes.len();
         let only = asked.only.as_ref().map(|(places, _)| places.as_slice());
@@ -67,7 +68,7 @@ impl Framework {
         let nominated = turn.pod.nominated.as_ref().and_then(|name| turn.nodes.index().place(name));
         let nominated = nominated.filter(|place| only.is_none_or(|only| only.contains(place)));
         let refusal = |place: usize| {
-            let known = known.and_then(|known| known.get(place)?.clone());
+            let known = known.and_then(|known| known.of(place));
             self.refusal(at, asked, turn, place, known)
         };
         if let Some(place) = nominated.filter(|place| refusal(*place).is_none()) {

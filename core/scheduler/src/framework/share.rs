@@ -1,8 +1,11 @@
 //! Turns that alike pods share: what the framework asks is sorted by what it depends on, and a class remembers the rest.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
-use windlass_kernel::scheduler::{Nominated, Placement, Prepared, Scope, Turn};
+use windlass_kernel::scheduler::{Fit, Nominated, Placement, Prepared, Scope, Turn};
 
 use super::{At, Framework};
 use crate::classes::{Class, Gauged, Refused, Rules};
@@ -11,11 +14,29 @@ use crate::classes::{Class, Gauged, Refused, Rules};
 pub(super) enum Shared {
     /// Where the pod goes.
     Placed(Placement),
-    /// Who refuses each node, as far as nodes themselves say.
-    Refused(Arc<Vec<Refused>>),
+    /// That nodes themselves refuse it, as far as looked at.
+    Refused(Known),
     /// Nothing.
     Unknown,
 }
+
+/// Who is known to refuse which node.
+pub(super) struct Known {
+    /// Nodes as they are.
+    nodes: Arc<Vec<Refused>>,
+    /// Nodes with those pods on them that room was made for.
+    taken: Taken,
+}
+
+impl Known {
+    /// Who refuses the node at a place; `None` where it has to be asked.
+    pub(super) fn of(&self, place: usize) -> Refused {
+        self.nodes.get(place).cloned().flatten().or_else(|| self.taken.get(&place).cloned())
+    }
+}
+
+/// Who refuses nodes because room was made there for others.
+type Taken = BTreeMap<usize, (&'static str, Fit)>;
 
 impl Framework {
     /// What the class of the pod knows. Nothing for pods that are one of a kind, and where somebody has to be asked anew
@@ -54,7 +75,7 @@ impl Framework {
         // Where room was made for the pod on a node, that is looked at before all others.
         let free = pod.nominated.is_none() && !class.holds_none();
         let taken = if free { self.taken(&rules, class, turn) } else { None };
-        let chosen = taken.and_then(|taken| class.choose(&rules, turn.entropy, &taken));
+        let chosen = taken.as_ref().and_then(|taken| class.choose(&rules, turn.entropy, taken.keys().copied()));
         let shared = match chosen {
             Some(chosen) => {
                 let node = Arc::clone(&nodes.all()[chosen.place].name);
@@ -64,7 +85,7 @@ impl Framework {
             None if class.picky() => None,
             None => {
                 turn.cycle.set(class.rooms().clone());
-                Some(Shared::Refused(class.refused()))
+                Some(Shared::Refused(Known { nodes: class.refused(), taken: taken.unwrap_or_default() }))
             }
         };
         classes.back(visit);
@@ -118,20 +139,22 @@ impl Framework {
 
     /// Possible nodes where room was made for pods at least as important, and that do not hold both. `None` where that
     /// depends on more than the nodes.
-    fn taken(&self, rules: &Rules<'_>, class: &Class, turn: &Turn<'_>) -> Option<Vec<usize>> {
-        let Some(nominated) = turn.cycle.get::<Nominated>() else { return Some(Vec::new()) };
-        let mut taken = Vec::new();
+    fn taken(&self, rules: &Rules<'_>, class: &mut Class, turn: &Turn<'_>) -> Option<Taken> {
+        let Some(nominated) = turn.cycle.get::<Nominated>() else { return Some(Taken::new()) };
+        let mut taken = Taken::new();
         for name in nominated.0.keys() {
             let Some(place) = turn.nodes.index().place(name).filter(|place| class.holds(*place)) else { continue };
-            if nominated.before(turn.pod, name).next().is_none() {
+            let prior: Vec<_> = nominated.before(turn.pod, name).collect();
+            if prior.is_empty() {
                 continue;
             }
             if class.picky() {
                 return None;
             }
             let node = &turn.nodes.all()[place];
-            if self.obstacle(rules.at, &rules.filters, turn.cycle, turn.pod, node).is_some() {
-                taken.push(place);
+            let ask = || self.obstacle(rules.at, &rules.filters, turn.cycle, turn.pod, node);
+            if let Some(refused) = class.promised(place, &prior, ask) {
+                taken.insert(place, refused);
             }
         }
         Some(taken)

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     plugins::{
         Crashes, FitScoring, InterPodAffinity, NodeAffinity, NodeResourcesBalancedAllocation, Packing, Spreading,
-        fixture::{labelled, named, node, pod},
+        fixture::{asking, labelled, named, node, pod},
     },
     snapshot::Snapshot,
 };
@@ -292,6 +292,48 @@ fn classes_choose_as_a_search_of_all_nodes_does() {
     assert!(savings.shared > 5000, "{savings:?}");
 }
 
+/// Who leaves which node for a pod that takes half of one.
+fn room(framework: &Framework, snapshot: &Snapshot, at: usize, nominated: &Nominated) -> String {
+    let half = json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "2"}}}]});
+    let pod = Arc::new(PodView { priority: 10, ..named(&format!("p{at}"), pod(half)) });
+    let (mut cycle, entropy) = (Cycle::new(), SeededEntropy::new(1));
+    cycle.set(nominated.clone());
+    let turn = Turn { pod: &pod, nodes: snapshot.nodes(), cycle: &mut cycle, entropy: &entropy };
+    match futures::executor::block_on(framework.schedule(turn)).unwrap() {
+        Decision::Nowhere(nowhere) => nowhere.preemption.map_or("nowhere".into(), |room| {
+            format!("{}: {}", room.node, room.victims.iter().map(|victim| &*victim.uid).collect::<Vec<_>>().join(" "))
+        }),
+        Decision::Place(placement) => format!("to {}", placement.node),
+    }
+}
+
+#[test]
+fn what_is_known_of_room_ends_with_what_it_depends_on() {
+    let (framework, mut snapshot) = (Framework::default(), cluster(2));
+    let place = |snapshot: &mut Snapshot, name: &str, node: &str, cpu: i64, priority: i32| {
+        let mut pod = named(name, pod(json!({})));
+        (pod.node, pod.priority, pod.requests.cpu) = (Some(node.into()), priority, cpu);
+        snapshot.set_pod(&pod.key.clone(), Some(&Arc::new(pod)));
+    };
+    place(&mut snapshot, "low", "n0", 4000, 1);
+    place(&mut snapshot, "lower", "n1", 4000, 0);
+    let nobody = Nominated::default();
+    let other = PodView { priority: 10, ..named("other", asking(3000, 1)) };
+    let taken = Nominated(Arc::new([("n1".to_owned(), vec![Arc::new(other)])].into()));
+    let told: Vec<_> = [&nobody, &nobody, &nobody, &taken, &nobody]
+        .into_iter()
+        .enumerate()
+        .map(|(at, nominated)| room(&framework, &snapshot, at, nominated))
+        .collect();
+    assert_eq!(told, ["n1: lower", "n1: lower", "n1: lower", "n0: low", "n1: lower"]);
+    assert_eq!(framework.savings().searched, 1, "the others know what the first found out");
+    place(&mut snapshot, "lower", "n1", 4000, 2);
+    assert_eq!(room(&framework, &snapshot, 5, &nobody), "n0: low");
+    snapshot.set_pod(&named("lower", pod(json!({}))).key, None);
+    assert_eq!(room(&framework, &snapshot, 6, &taken), "n0: low");
+    assert_eq!(room(&framework, &snapshot, 7, &nobody), "to n1");
+}
+
 #[test]
 fn losing_a_failure_domain_takes_no_more_than_its_share() {
     let labels = ["topology.kubernetes.io/zone", "rack"];
@@ -321,7 +363,7 @@ fn losing_a_failure_domain_takes_no_more_than_its_share() {
             }
         }
         for label in labels {
-            let mut lost = std::collections::BTreeMap::<_, usize>::new();
+            let mut lost = BTreeMap::<_, usize>::new();
             for node in snapshot.nodes().iter() {
                 *lost.entry(node.labels[label].clone()).or_default() += node.pods().len();
             }
@@ -398,13 +440,8 @@ impl windlass_kernel::scheduler::Filter for Counting {
         "Counting"
     }
 
-    fn filter(
-        &self,
-        _: &Cycle,
-        _: &PodView,
-        _: &windlass_kernel::scheduler::NodeView,
-    ) -> windlass_kernel::scheduler::Fit {
-        windlass_kernel::scheduler::Fit::Yes
+    fn filter(&self, _: &Cycle, _: &PodView, _: &windlass_kernel::scheduler::NodeView) -> Fit {
+        Fit::Yes
     }
 }
 

@@ -1,6 +1,6 @@
 //! What was found out about making room on each node for pods of one class, for as long as it is still so there.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use windlass_kernel::scheduler::PodView;
@@ -10,7 +10,7 @@ use super::choice::Candidate;
 /// A fact from the framework: what earlier pods of the class found out. It holds where all filters look at the node
 /// alone; clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rooms(Arc<Mutex<BTreeMap<usize, Room>>>);
+pub(crate) struct Rooms(Arc<Mutex<Vec<Option<Room>>>>);
 
 /// What was found out about one node, and of whom that depends.
 #[derive(Debug)]
@@ -25,7 +25,9 @@ struct Room {
 impl Rooms {
     /// Forgets a node that offers something else now.
     pub(crate) fn forget(&self, place: usize) {
-        self.0.lock().remove(&place);
+        if let Some(room) = self.0.lock().get_mut(place) {
+            *room = None;
+        }
     }
 
     /// What is remembered of the node at a place with these pods; else what `find` says, which is remembered.
@@ -45,12 +47,16 @@ impl Rooms {
                 && room.pods.iter().zip(pods).all(|(own, other)| same(own, other))
                 && room.prior.iter().zip(prior).all(|(own, other)| same(own, other))
         };
-        if let Some(room) = self.0.lock().get(&place).filter(known) {
+        if let Some(room) = self.0.lock().get(place).and_then(Option::as_ref).filter(known) {
             return room.found.clone();
         }
         let found = find();
         let prior = prior.iter().map(|pod| Arc::clone(pod)).collect();
-        self.0.lock().insert(place, Room { below, pods: pods.to_vec(), prior, found: found.clone() });
+        let mut rooms = self.0.lock();
+        if rooms.len() <= place {
+            rooms.resize_with(place + 1, || None);
+        }
+        rooms[place] = Some(Room { below, pods: pods.to_vec(), prior, found: found.clone() });
         found
     }
 }

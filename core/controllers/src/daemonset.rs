@@ -26,7 +26,7 @@ use windlass_client::{
 };
 use windlass_kernel::{
     Clock, Controller, Result,
-    controller::{ObjectKey, Requeue, Watched},
+    controller::{ObjectKey, Requeue, Wakes, Watched},
     scheduler::NodeView,
 };
 
@@ -179,10 +179,13 @@ impl Controller for DaemonSets {
     fn watches(&self) -> Vec<Watched> {
         vec![
             Watched { resource: gvr::<DaemonSet>(), keys: claim::own_key },
-            Watched { resource: gvr::<Pod>(), keys: claim::controller_key::<DaemonSet> },
             Watched { resource: gvr::<ControllerRevision>(), keys: claim::controller_key::<DaemonSet> },
             Watched { resource: gvr::<Node>(), keys: claim::own_key },
         ]
+    }
+
+    fn wakes(&self) -> Option<Wakes> {
+        Some(self.pods.wakes::<DaemonSet>())
     }
 
     fn stands_for(&self, key: &ObjectKey) -> Option<Vec<ObjectKey>> {

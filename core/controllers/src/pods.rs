@@ -2,8 +2,13 @@
 
 mod changes;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
+use futures::{StreamExt, channel::mpsc};
 use jiff::Timestamp;
 use windlass_api::{
     core::v1::{ContainerStatus, Pod},
@@ -11,17 +16,20 @@ use windlass_api::{
     types::Resource,
 };
 use windlass_client::{Informers, Select, informer::Index};
-use windlass_kernel::controller::ObjectKey;
+use windlass_kernel::controller::{ObjectKey, Wakes};
 
 pub(crate) use self::changes::{Changes, delete, from_template, worse};
-use crate::{claim, owned::Owned};
+use crate::{
+    claim::{self, ORPHANS},
+    owned::Owned,
+};
 
 /// The annotation that says how costly it is to delete a pod, compared with its siblings.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 const BY_NODE: &str = "node";
 
 /// The facts of a pod.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct PodView {
     pub(crate) key: ObjectKey,
     pub(crate) uid: String,
@@ -91,6 +99,15 @@ impl PodView {
     pub(crate) fn owner(&self) -> Option<Owner<'_>> {
         let mut parts = self.owner.splitn(3, '/');
         Some(Owner { group: parts.next()?, kind: parts.next()?, name: parts.next()? })
+    }
+
+    /// The key of what controls it, where that is of the kind; the namespace's [`ORPHANS`] where nobody does.
+    fn controller_key<K: Resource>(&self) -> Option<ObjectKey> {
+        let key = |name: &str| ObjectKey::new(self.key.namespace.clone(), name);
+        match self.owner() {
+            None => Some(key(ORPHANS)),
+            Some(owner) => owner.is::<K>().then(|| key(owner.name)),
+        }
     }
 
     /// The node that it is on or waits for; empty where any will do.
@@ -170,6 +187,12 @@ pub(crate) fn available_next(pods: &[Arc<PodView>], min_ready: Duration, now: Ti
     waits.filter(|wait| !wait.is_zero()).min()
 }
 
+/// The keys of the objects of a kind that a change of a pod concerns.
+fn concerned<K: Resource>(before: Option<&PodView>, after: Option<&PodView>) -> BTreeSet<ObjectKey> {
+    let both = [before, after].into_iter().flatten().filter(|_| before != after);
+    both.filter_map(PodView::controller_key::<K>).collect()
+}
+
 /// All pods, findable by controller and by node.
 pub(crate) type Pods = Owned<PodView>;
 
@@ -183,8 +206,65 @@ impl Pods {
         )
     }
 
+    /// The keys of objects of a kind for each of their pods, now and whenever a fact of it changes; those of [`ORPHANS`]
+    /// for pods that nobody controls.
+    pub(crate) fn wakes<K: Resource>(&self) -> Wakes {
+        let (sender, receiver) = mpsc::unbounded();
+        self.0.on_change(move |update| {
+            for key in concerned::<K>(update.before.map(|pod| &**pod), update.after.map(|pod| &**pod)) {
+                // Where nobody listens any more, the controller has ended.
+                let _ = sender.unbounded_send(key);
+            }
+        });
+        receiver.boxed()
+    }
+
     /// The pods on a node; those on none for an empty name.
     pub(crate) fn on_node(&self, node: &str) -> Vec<Arc<PodView>> {
         self.0.indexed(BY_NODE, node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use windlass_api::apps::v1::{ReplicaSet, StatefulSet};
+
+    use super::*;
+
+    fn pod(owner: &str, ready: bool, noted: &str) -> PodView {
+        let owners = match owner {
+            "" => json!([]),
+            name => {
+                json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": name, "controller": true}])
+            }
+        };
+        let ready = if ready { "True" } else { "False" };
+        let pod = json!({
+            "metadata": {"namespace": "ns", "name": "p", "annotations": {"noted": noted}, "ownerReferences": owners},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]},
+        });
+        PodView::of(&serde_json::from_value(pod).unwrap())
+    }
+
+    #[track_caller]
+    fn check(before: Option<PodView>, after: Option<PodView>, expect: &[&str]) {
+        let names = |keys: BTreeSet<ObjectKey>| keys.into_iter().map(|key| key.name).collect::<Vec<_>>();
+        let keys = concerned::<ReplicaSet>(before.as_ref(), after.as_ref());
+        assert!(keys.iter().all(|key| key.namespace == "ns"));
+        assert_eq!(names(keys), expect);
+        let others = names(concerned::<StatefulSet>(before.as_ref(), after.as_ref()));
+        assert!(others.iter().all(|name| name == ORPHANS), "{others:?}");
+    }
+
+    #[test]
+    fn owners_are_woken_by_what_they_count_and_nothing_else() {
+        let web = || pod("web", false, "");
+        check(None, Some(web()), &["web"]);
+        check(Some(web()), None, &["web"]);
+        check(Some(web()), Some(pod("web", true, "")), &["web"]);
+        check(Some(web()), Some(pod("web", false, "something")), &[]);
+        check(Some(web()), Some(pod("api", false, "")), &["api", "web"]);
+        check(Some(web()), Some(pod("", false, "")), &[ORPHANS, "web"]);
     }
 }

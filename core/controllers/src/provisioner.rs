@@ -25,7 +25,7 @@ use windlass_kernel::{
 };
 
 use self::plan::Refused;
-use crate::{claim, registry::Tools};
+use crate::{claim, registry::Tools, written::Written};
 
 /// How long a driver may take; then it is asked again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,6 +58,7 @@ pub struct Provisioner {
     drivers: BTreeMap<String, Arc<dyn VolumeDriver>>,
     /// What tells events in the name of each driver.
     recorders: BTreeMap<String, Recorder>,
+    written: Written,
     volumes: Cache<Arc<PersistentVolume>>,
     claims: Cache<Arc<PersistentVolumeClaim>>,
     classes: Cache<Arc<StorageClass>>,
@@ -73,6 +74,7 @@ impl Provisioner {
             clock: Arc::clone(&informers.parts().clock),
             drivers: drivers.iter().map(|own| (own.name.clone(), Arc::clone(&own.driver))).collect(),
             recorders: drivers.iter().map(|own| (own.name.clone(), tools.recorder_as(&own.name))).collect(),
+            written: Written::new(gvr::<PersistentVolume>()),
             volumes: informers.typed(Select::all()),
             claims: informers.typed(Select::all()),
             classes: informers.typed(Select::all()),
@@ -91,7 +93,8 @@ impl Provisioner {
         if class.provisioner != *name || (plan::waits(&class) && plan::selected_node(&claim).is_none()) {
             return Ok(());
         }
-        // The cache may not have it yet; making it again would be in vain, and no harm.
+        // What was made a moment ago may be deleted already: made again, nobody would delete it.
+        self.written.seen_in(key, &self.volumes, &self.client).await?;
         if self.volumes.get(&ObjectKey::new("", &own)).is_some() {
             return Ok(());
         }
@@ -100,7 +103,7 @@ impl Provisioner {
             format!("{}/{}", key.namespace, key.name)
         );
         recorder.event(&*claim, Severity::Normal, "Provisioning", message);
-        match self.made(name, &**driver, &claim, &class).await {
+        match self.made(key, (name, &**driver), &claim, &class).await {
             Ok(()) => {
                 recorder.event(
                     &*claim,
@@ -122,8 +125,8 @@ impl Provisioner {
 
     async fn made(
         &self,
-        name: &str,
-        driver: &dyn VolumeDriver,
+        key: &ObjectKey,
+        (name, driver): (&str, &dyn VolumeDriver),
         claim: &PersistentVolumeClaim,
         class: &StorageClass,
     ) -> Result<()> {
@@ -137,7 +140,13 @@ impl Provisioner {
         let request = plan::request(claim, class, source, topology).map_err(refused)?;
         let made = self.clock.timeout(PATIENCE, service.create(&request)).await??;
         let volume = plan::volume(name, claim, class, &request, &made);
-        match self.client.create(&volume).await {
+        let writing = self.written.begin(key);
+        let created = self.client.create(&volume).await;
+        if let Ok(created) = &created {
+            writing.wrote_version(created.metadata.resource_version.as_deref());
+        }
+        writing.end(&created);
+        match created {
             Err(error) if error.is(ErrorKind::AlreadyExists) => Ok(()),
             done => done.map(drop),
         }

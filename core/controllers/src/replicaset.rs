@@ -14,7 +14,7 @@ use windlass_api::{apps::v1::ReplicaSet, core::v1::Pod};
 use windlass_client::{Client, events, gvr};
 use windlass_kernel::{
     Clock, Controller, Result,
-    controller::{ObjectKey, Requeue, Watched},
+    controller::{ObjectKey, Requeue, Wakes, Watched},
 };
 
 pub(crate) use self::kind::Replicas;
@@ -108,10 +108,12 @@ impl<K: Replicas> Controller for ReplicaSets<K> {
     }
 
     fn watches(&self) -> Vec<Watched> {
-        vec![
-            Watched { resource: gvr::<K>(), keys: claim::own_key },
-            Watched { resource: gvr::<Pod>(), keys: claim::controller_key::<K> },
-        ]
+        vec![Watched { resource: gvr::<K>(), keys: claim::own_key }]
+    }
+
+    /// By pods, but only where something has changed that is counted or chosen by: there may be very many.
+    fn wakes(&self) -> Option<Wakes> {
+        Some(self.pods.wakes::<K>())
     }
 
     fn stands_for(&self, key: &ObjectKey) -> Option<Vec<ObjectKey>> {

@@ -18,7 +18,7 @@ use windlass_api::{
 use windlass_client::{Cache, Client, Select, events::Recorder, gvr};
 use windlass_kernel::{
     Clock, Controller, Document, Result,
-    controller::{ObjectKey, Requeue, Watched},
+    controller::{ObjectKey, Requeue, Wakes, Watched},
 };
 
 use self::{carry::Templates, claims::ClaimView, plan::Seen};
@@ -124,10 +124,13 @@ impl Controller for StatefulSets {
     fn watches(&self) -> Vec<Watched> {
         vec![
             Watched { resource: gvr::<StatefulSet>(), keys: claim::own_key },
-            Watched { resource: gvr::<Pod>(), keys: claim::controller_key::<StatefulSet> },
             Watched { resource: gvr::<ControllerRevision>(), keys: claim::controller_key::<StatefulSet> },
             Watched { resource: gvr::<PersistentVolumeClaim>(), keys: of_claim },
         ]
+    }
+
+    fn wakes(&self) -> Option<Wakes> {
+        Some(self.pods.wakes::<StatefulSet>())
     }
 
     fn stands_for(&self, key: &ObjectKey) -> Option<Vec<ObjectKey>> {

@@ -47,7 +47,7 @@ impl Written {
         Writing { written: self, key, last: Mutex::new(Revision(0)) }
     }
 
-    /// Waits until `cache` has seen all writes that were made for a key.
+    /// Waits until `cache` holds what there was when it began, and has seen all writes that were made for a key.
     ///
     /// # Errors
     ///
@@ -56,6 +56,7 @@ impl Written {
     where
         P: Clone + Send + Sync + 'static,
     {
+        cache.synced().await;
         let mark = self.marks.lock().get(key).copied();
         let revision = match mark {
             None => return Ok(()),

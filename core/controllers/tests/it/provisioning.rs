@@ -165,13 +165,12 @@ fn a_volume_is_made_where_the_pod_is_to_run() {
     tried.claim("b", &json!({}));
     let chosen = json!({"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "n1"}}});
     tried.patch::<PersistentVolumeClaim>("default", "b", chosen);
-    let selected = |claims: &Cache<Arc<PersistentVolumeClaim>>| {
-        let claim = claims.get(&ObjectKey::new("default", "b")).expect("the claim stays");
-        claim.metadata.annotations.contains_key("volume.kubernetes.io/selected-node")
-    };
-    tried
-        .cluster
-        .until(&tried.claims, |claims| !selected(claims) && claims.get(&ObjectKey::new("default", "b")).is_some());
+    let failed = || tried.reasons().contains(&"ProvisioningFailed".to_owned());
+    tried.cluster.until(&tried.claims, |claims| {
+        let claim = claims.get(&ObjectKey::new("default", "b"));
+        claim.is_some_and(|claim| !claim.metadata.annotations.contains_key("volume.kubernetes.io/selected-node"))
+    });
+    assert!(failed(), "{:?}", tried.reasons());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use windlass_kernel::{
 
 use crate::{
     admission::{self, AdmissionConfiguration},
+    advertised,
     alloc::Ranges,
     bootstrap, custom,
     discovery::Versions,
@@ -160,7 +161,7 @@ impl Builder {
     }
 
     /// The address that the server is reached at, as the endpoints of the service `kubernetes` say; none are written
-    /// unless it is set.
+    /// unless it is set. [`ApiServer::keep_advertised`] keeps them so.
     #[must_use]
     pub fn advertise(mut self, address: IpAddr) -> Self {
         self.address = Some(address);
@@ -208,13 +209,17 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](ErrorKind::Invalid) where a needed part is missing; those of the store.
+    /// [`Invalid`](ErrorKind::Invalid) where a needed part is missing or the advertised address is one that others cannot
+    /// use; those of the store.
     pub async fn start(self) -> Result<Arc<ApiServer>> {
         let needed = |what: &str| Error::new(ErrorKind::Invalid, format!("an API server needs {what}"));
         let store = self.store.ok_or_else(|| needed("a store"))?;
         let clock = self.clock.ok_or_else(|| needed("a clock"))?;
         let entropy = self.entropy.ok_or_else(|| needed("entropy"))?;
         let authorizer = self.authorizer.ok_or_else(|| needed("an authorizer"))?;
+        if let Some(address) = self.address {
+            advertised::check(address)?;
+        }
         let mut plugins = admission::built_in(&store, &clock, &entropy, &authorizer, self.configuration);
         plugins.extend(self.admission);
         let registry = Registry::built_in();
@@ -248,12 +253,13 @@ impl Builder {
             ranges: self.ranges,
             rules: self.rules,
             port: self.port.unwrap_or(6443),
+            address: self.address,
         };
         let server = ApiServer::new(parts);
         if !self.bare {
             bootstrap::run(&server, self.initial).await?;
             if let Some(address) = self.address {
-                bootstrap::advertise(&server, address).await?;
+                advertised::begin(&server, address).await?;
             }
         }
         custom::after_write(&server).await?;

@@ -3,6 +3,7 @@
 //! [`ApiServer`] implements [`Api`](windlass_kernel::Api) in process. Serving it over HTTP is the business of `http`.
 
 mod admission;
+mod advertised;
 mod alloc;
 mod body;
 mod bootstrap;

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::{Arc, Weak},
 };
 
@@ -19,6 +20,7 @@ use windlass_kernel::{
 };
 
 use crate::{
+    advertised,
     alloc::Ranges,
     builder::Builder,
     custom::{self, Cleaning},
@@ -68,6 +70,8 @@ pub(crate) struct Parts {
     pub(crate) recent: Arc<Recent>,
     pub(crate) rules: Option<Arc<dyn RuleSource>>,
     pub(crate) port: u16,
+    /// The address that the server is reached at, where it has said one.
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// Serves the Kubernetes API from any [`Store`], in process.
@@ -117,6 +121,15 @@ impl ApiServer {
     #[must_use]
     pub fn spawn(&self) -> Option<&Arc<dyn Spawn>> {
         self.parts.spawn.as_ref()
+    }
+
+    /// Keeps the service `kubernetes` and its endpoints as they have to be, against whoever changes or deletes them, for as
+    /// long as the future is polled: upstream's kubernetes-service controller. Without an address to advertise there is
+    /// nothing to do.
+    pub async fn keep_advertised(&self) {
+        if let Some(address) = self.parts.address {
+            advertised::keep(self, address).await;
+        }
     }
 
     /// Who decides what an identity may do.

@@ -1,6 +1,6 @@
 //! What kube-apiserver's users say about serving, under the same names.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 use clap::Args as Arguments;
 use windlass::{
@@ -18,6 +18,10 @@ pub(crate) struct Serving {
     /// The private key of --tls-cert-file (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
     tls_private_key_file: Option<PathBuf>,
+    /// The address at which pods and nodes reach the API: the endpoints of the service kubernetes [default: where it listens,
+    /// or this machine's address; none on the loopback address].
+    #[arg(long, value_name = "ADDR")]
+    advertise_address: Option<IpAddr>,
     /// Versions of the API to serve or not: api/all, api/ga, api/beta, api/alpha, VERSION or GROUP/VERSION[/RESOURCE].
     #[arg(long, value_name = "KEY=BOOL,…")]
     runtime_config: Vec<String>,
@@ -44,6 +48,11 @@ impl Serving {
             Error::new(ErrorKind::Invalid, format!("cannot read {}", file.display())).with_source(error)
         })?;
         Ok(format!("{own}{given}"))
+    }
+
+    /// The address to advertise, where one is named.
+    pub(crate) fn advertised(&self) -> Option<IpAddr> {
+        self.advertise_address
     }
 
     /// Which versions are served.

@@ -10,7 +10,7 @@ use windlass_apiserver::{
 use windlass_client::leader::Timing;
 use windlass_controllers::{Config, NamedDriver, autoscaler::MetricSource, certificates::Signer, node_ipam::PodRanges};
 use windlass_kernel::{
-    Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, Keys, Result, Spawn, Stop, Store,
+    Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, Keys, Result, Spawn, SpawnExt, Stop, Store,
     VolumeDriver,
 };
 use windlass_scheduler::Explaining;
@@ -185,7 +185,8 @@ impl Builder {
         self
     }
 
-    /// Where pods reach the API, as the service `kubernetes` and its endpoints say.
+    /// Where pods reach the API, as the service `kubernetes` and its endpoints say; they are kept so. An address that others
+    /// cannot use, such as the loopback address, is refused when the cluster starts.
     #[must_use]
     pub fn reached_at(mut self, address: SocketAddr) -> Self {
         self.reached_at = Some(address);
@@ -329,6 +330,11 @@ impl Builder {
         let scheduled = controlled.then(windlass_scheduler::Metrics::default);
         let mut cluster =
             Cluster { server, agents, dial, clock, entropy, spawn, stop, tasks, controlled, scheduled, _ending };
+        if self.reached_at.is_some() {
+            let (server, stop) = (Arc::clone(&cluster.server), cluster.stop.clone());
+            let keeping = async move { _ = stop.race(server.keep_advertised()).await };
+            cluster.tasks.push(cluster.spawn.spawn("apiserver.advertised", keeping));
+        }
         if !self.bare {
             let components = Components {
                 controllers: self.controllers,

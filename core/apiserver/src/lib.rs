@@ -38,7 +38,7 @@ mod webhook;
 mod write;
 
 pub use self::{
-    admission::AdmissionConfiguration,
+    admission::{AdmissionConfiguration, Manifest, Plugins, ReadFiles},
     alloc::Ranges,
     builder::Builder,
     custom::Live,

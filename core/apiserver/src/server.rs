@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use windlass_api::selector::Fields;
+use windlass_api::{features::Gates, selector::Fields};
 use windlass_kernel::{
     Admission, Api, Authenticator, Authorizer, Clock, Dial, Entropy, Keys, Result, Spawn, Store,
     access::{Attributes, Decision},
@@ -20,6 +20,7 @@ use windlass_kernel::{
 };
 
 use crate::{
+    admission::Plugins,
     advertised,
     alloc::Ranges,
     builder::Builder,
@@ -37,6 +38,30 @@ use crate::{
 
 const MANAGER_MAX: usize = 128;
 
+/// The feature gates that change something here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Acting {
+    /// `ManifestBasedAdmissionControlConfig`: whether files register webhooks and policies, whose names are reserved then.
+    pub(crate) manifests: bool,
+    /// `WatchList`: whether watches begin with what there is, where clients ask for it.
+    pub(crate) watch_list: bool,
+    /// `APIResponseCompression`: whether large answers are packed.
+    pub(crate) compresses: bool,
+    /// `PodTopologyLabelsAdmission`: whether pods get the labels that say where their node is.
+    pub(crate) topology: bool,
+}
+
+impl Acting {
+    pub(crate) fn of(gates: &Gates) -> Self {
+        Self {
+            manifests: gates.enabled("ManifestBasedAdmissionControlConfig"),
+            watch_list: gates.enabled("WatchList"),
+            compresses: gates.enabled("APIResponseCompression"),
+            topology: gates.enabled("PodTopologyLabelsAdmission"),
+        }
+    }
+}
+
 /// What a server is made of.
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
@@ -48,6 +73,12 @@ pub(crate) struct Parts {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) admission: Vec<Arc<dyn Admission>>,
+    /// Which of upstream's plugins run, those among them that are no [`Admission`].
+    pub(crate) plugins: Plugins,
+    /// What files register.
+    pub(crate) fixed: Arc<registered::Registered>,
+    /// What feature gates say, as far as they act.
+    pub(crate) gates: Acting,
     /// The webhooks and policies that objects register.
     pub(crate) registered: Followed<registered::Snapshot>,
     /// Flow schemas and priority levels.

@@ -44,9 +44,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         return Err(Error::new(ErrorKind::Invalid, "--simulate needs --runtime fake").into());
     }
     let (versions, admission) = (up.serving.versions()?, up.serving.admission()?);
-    for (gate, on) in up.serving.gates()?.changed() {
-        eprintln!("windlass: feature gate {}={on} changes nothing: nothing here depends on it", gate.name);
-    }
+    let (gates, plugins) = (up.serving.gates()?, up.serving.plugins()?);
     let simulation = simulation(&up.simulate)?;
     // What is wrong with them is told before anything starts.
     simulation.nodes(up.nodes)?;
@@ -84,6 +82,8 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         .signer(Arc::new(RequestSigner::new(&pki)?))
         .versions(versions)
         .admission_configuration(admission)
+        .admission_plugins(plugins)
+        .feature_gates(gates)
         .trusted_certificates(trusted_certificates())
         .authenticator(Arc::clone(&authenticator))
         .scheduling(scheduling);

@@ -2,8 +2,9 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+use windlass_api::features::Gates;
 use windlass_apiserver::{
-    AdmissionConfiguration, ApiServer, Ranges,
+    AdmissionConfiguration, ApiServer, Plugins, Ranges,
     access::{Escalation, InTurn, NodeAuthorizer, Rbac},
     discovery::Versions,
 };
@@ -49,6 +50,8 @@ pub struct Builder {
     candidacy: Option<Candidacy>,
     versions: Versions,
     admission_configuration: AdmissionConfiguration,
+    admission_plugins: Plugins,
+    gates: Gates,
     #[cfg(feature = "http")]
     trusted_certificates: String,
     bare: bool,
@@ -229,6 +232,20 @@ impl Builder {
         self
     }
 
+    /// Which of upstream's admission plugins run. Without it, those that run unless somebody says otherwise.
+    #[must_use]
+    pub fn admission_plugins(mut self, plugins: Plugins) -> Self {
+        self.admission_plugins = plugins;
+        self
+    }
+
+    /// Upstream's feature gates; [`ApiServer`]'s builder says which act.
+    #[must_use]
+    pub fn feature_gates(mut self, gates: Gates) -> Self {
+        self.gates = gates;
+        self
+    }
+
     /// The certificates (PEM) that vouch for webhooks without a `caBundle`, such as those of this machine
     /// ([`rim::trusted_certificates`](crate::rim::trusted_certificates)). Without it such webhooks cannot be called.
     #[cfg(feature = "http")]
@@ -302,7 +319,9 @@ impl Builder {
         server = server
             .dial(Arc::clone(&dial) as _)
             .versions(self.versions)
-            .admission_configuration(self.admission_configuration);
+            .admission_configuration(self.admission_configuration)
+            .admission_plugins(self.admission_plugins)
+            .feature_gates(self.gates);
         #[cfg(feature = "http")]
         {
             server = server.trusted_certificates(self.trusted_certificates);

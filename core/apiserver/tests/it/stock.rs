@@ -45,12 +45,12 @@ impl Program<'_> {
         let head = head.to_owned();
         async move {
             let answer = rim::read(self.send(&head, TYPED, (PROTOBUF, body)).await).await;
-            assert_eq!(
-                (answer.code, answer.header("content-type")),
-                (code, PROTOBUF),
-                "{place}: {head}: {}",
-                shown(&answer)
-            );
+            assert_eq!(answer.code, code, "{place}: {head}: {}", shown(&answer));
+            // A refusal may come as JSON: clients go by what its header says.
+            if code >= 400 && answer.header("content-type") == "application/json" {
+                return answer.json();
+            }
+            assert_eq!(answer.header("content-type"), PROTOBUF, "{place}: {head}");
             protobuf::decode(&answer.body).unwrap()
         }
     }

@@ -5,7 +5,7 @@ use std::{net::IpAddr, pin::pin, time::Duration};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use windlass_kernel::{
-    ClockExt,
+    ClockExt, Document,
     error::{Error, ErrorKind, Result},
     store::{Condition, Key, KeyRange, Op, ReadAt, Txn},
 };
@@ -34,7 +34,8 @@ pub(crate) fn check(address: IpAddr) -> Result<()> {
 /// Writes the address down, in place of what another start left.
 pub(crate) async fn begin(server: &ApiServer, address: IpAddr) -> Result<()> {
     for object in objects(server, &[address.to_string()], address.is_ipv4()) {
-        write(server, object).await?;
+        let found = server.read(&key(server, &object)?).await?;
+        write(server, object, found).await?;
     }
     Ok(())
 }
@@ -62,19 +63,22 @@ async fn kept(server: &ApiServer, address: IpAddr) -> Result<()> {
     for object in known.iter().chain([&service]) {
         changes.push(store.watch(KeyRange::prefix(key(server, object)?.as_str()), before).await?);
     }
-    if server.parts.store.get(&key(server, &service)?, ReadAt::Latest).await?.is_none() {
-        write(server, service).await?;
+    if store.get(&key(server, &service)?, ReadAt::Latest).await?.is_none() {
+        write(server, service, None).await?;
     }
-    let mut all = vec![address.to_string()];
+    let (mut all, mut found) = (vec![address.to_string()], Vec::new());
     for object in &known {
-        if let Some(found) = server.read(&key(server, object)?).await? {
-            all.extend(addresses(&found.value()?));
+        let document = server.read(&key(server, object)?).await?;
+        if let Some(document) = &document {
+            all.extend(addresses(&document.value()?));
         }
+        found.push(document);
     }
     all.sort();
     all.dedup();
-    for object in objects(server, &all, address.is_ipv4()) {
-        write(server, object).await?;
+    // What is written rests on what was read here: where that changed meanwhile, it is looked at again.
+    for (object, found) in objects(server, &all, address.is_ipv4()).into_iter().zip(found) {
+        write(server, object, found).await?;
     }
     let mut changes = pin!(stream::select_all(changes));
     match changes.next().await {
@@ -116,12 +120,12 @@ fn objects(server: &ApiServer, all: &[String], is_v4: bool) -> [Value; 2] {
     [endpoints, slice]
 }
 
-/// Writes an object where it is missing or says something else.
-async fn write(server: &ApiServer, object: Value) -> Result<()> {
+/// Writes an object where what was found is missing or says something else, and is still so.
+async fn write(server: &ApiServer, object: Value, found: Option<Document>) -> Result<()> {
     let served = served(server, &object)?;
     let key = key(server, &object)?;
     let mut txn = Txn::default();
-    let Some(found) = server.read(&key).await? else {
+    let Some(found) = found else {
         add(server, served, key, object, &mut txn).await?;
         server.parts.store.txn(txn).await?;
         return Ok(());

@@ -46,10 +46,6 @@ impl Program<'_> {
         async move {
             let answer = rim::read(self.send(&head, TYPED, (PROTOBUF, body)).await).await;
             assert_eq!(answer.code, code, "{place}: {head}: {}", shown(&answer));
-            // A refusal may come as JSON: clients go by what its header says.
-            if code >= 400 && answer.header("content-type") == "application/json" {
-                return answer.json();
-            }
             assert_eq!(answer.header("content-type"), PROTOBUF, "{place}: {head}");
             protobuf::decode(&answer.body).unwrap()
         }

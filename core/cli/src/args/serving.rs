@@ -91,7 +91,8 @@ impl Serving {
     pub(crate) fn gates(&self) -> Result<Gates> {
         let gates = self.feature_gates.iter().try_fold(Gates::default(), |gates, text| gates.with(text));
         let gates = gates.map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
-        match gates.changed().find(|(gate, on)| !honoured(gate.name, gate.stage, *on)) {
+        let refused = gates.changed().find(|(gate, on)| !honoured(gate.name, gate.stage, *on));
+        match refused {
             None => Ok(gates),
             Some((gate, on)) => {
                 let why = if on { "nothing here implements it" } else { "it cannot be turned off here" };

@@ -125,6 +125,16 @@ fn owners_are_named_by_those_who_may_delete() {
 }
 
 #[test]
+fn nothing_is_written_where_there_is_no_namespace() {
+    let rig = with("NamespaceExists", "NamespaceLifecycle");
+    let map = json!({"metadata": {"name": "a"}});
+    let request = rig.request(Verb::Create, "configmaps").in_namespace("none").body(map.clone());
+    let missing = rig.call(request).unwrap_err();
+    assert!(missing.is(ErrorKind::NotFound) && missing.message() == "namespaces \"none\" not found", "{missing}");
+    rig.create("configmaps", map).unwrap();
+}
+
+#[test]
 fn everything_is_denied_where_that_is_asked_for() {
     let rig = with("AlwaysDeny", "");
     forbidden(

@@ -20,7 +20,11 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Refuses an address that endpoints may not have, since nobody else could reach the server there.
-pub(crate) fn check(address: IpAddr) -> Result<()> {
+///
+/// # Errors
+///
+/// [`Invalid`](ErrorKind::Invalid) with the reason.
+pub fn advertisable(address: IpAddr) -> Result<()> {
     let why = match address {
         _ if address.is_unspecified() => "may not be unspecified",
         _ if address.is_loopback() => "may not be in the loopback range (127.0.0.0/8, ::1/128)",

@@ -237,7 +237,7 @@ impl Builder {
         let entropy = self.entropy.ok_or_else(|| needed("entropy"))?;
         let authorizer = self.authorizer.ok_or_else(|| needed("an authorizer"))?;
         if let Some(address) = self.address {
-            advertised::check(address)?;
+            advertised::advertisable(address)?;
         }
         let registry = Registry::built_in();
         let manifests = std::mem::take(&mut configuration.fixed);

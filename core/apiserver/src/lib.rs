@@ -39,6 +39,7 @@ mod write;
 
 pub use self::{
     admission::{AdmissionConfiguration, Manifest, Plugins, ReadFiles},
+    advertised::advertisable,
     alloc::Ranges,
     builder::Builder,
     custom::Live,

@@ -44,7 +44,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         return Err(Error::new(ErrorKind::Invalid, "--simulate needs --runtime fake").into());
     }
     let (versions, admission) = (up.serving.versions()?, up.serving.admission()?);
-    let (gates, plugins) = (up.serving.gates()?, up.serving.plugins()?);
+    let (gates, plugins, named) = (up.serving.gates()?, up.serving.plugins()?, up.serving.advertised()?);
     let simulation = simulation(&up.simulate)?;
     // What is wrong with them is told before anything starts.
     simulation.nodes(up.nodes)?;
@@ -92,7 +92,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
             builder = builder.pod_ranges(ranges);
         }
     }
-    if let Some(advertised) = advertised(up, bound, node.is_some(), address) {
+    if let Some(advertised) = advertised(named, bound, node.is_some(), address) {
         pki.extra_names.push(advertised.ip().to_string());
         builder = builder.reached_at(advertised);
     }
@@ -145,9 +145,9 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
 
 /// Where the service `kubernetes` leads: the address that was named, or one that others can use; `None` where the API is at
 /// the loopback address only, which nobody else reaches.
-fn advertised(up: &Up, bound: SocketAddr, real: bool, primary: IpAddr) -> Option<SocketAddr> {
+fn advertised(named: Option<IpAddr>, bound: SocketAddr, real: bool, primary: IpAddr) -> Option<SocketAddr> {
     let usable = |address: IpAddr| (!address.is_loopback() && !address.is_unspecified()).then_some(address);
-    let chosen = match up.serving.advertised() {
+    let chosen = match named {
         Some(named) => Some(named),
         // With real nodes the API is served at the machine's address, too.
         None if real || bound.ip().is_unspecified() => usable(primary),

@@ -158,7 +158,7 @@ impl AdmissionConfiguration {
 impl PodSecurityConfiguration {
     fn read(value: &Value, place: &str) -> Result<Self> {
         of_kind(value, &POD_SECURITY, "PodSecurityConfiguration")?;
-        only(value, &place, &["apiVersion", "kind", "defaults", "exemptions"])?;
+        only(value, place, &["apiVersion", "kind", "defaults", "exemptions"])?;
         let mut read = Self::default();
         let below = format!("{place}.defaults");
         only(&value["defaults"], &below, &DEFAULTS)?;

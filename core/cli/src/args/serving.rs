@@ -8,7 +8,7 @@ use std::{
 use clap::Args as Arguments;
 use windlass::{
     api::{features::Gates, manifests::documents},
-    apiserver::{AdmissionConfiguration, Manifest, Plugins, discovery::Versions},
+    apiserver::{AdmissionConfiguration, Manifest, Plugins, advertisable, discovery::Versions},
     kernel::{Error, ErrorKind, Result},
     serve::CertificateFiles,
 };
@@ -60,8 +60,8 @@ impl Serving {
     }
 
     /// The address to advertise, where one is named.
-    pub(crate) fn advertised(&self) -> Option<IpAddr> {
-        self.advertise_address
+    pub(crate) fn advertised(&self) -> Result<Option<IpAddr>> {
+        self.advertise_address.map(|address| advertisable(address).map(|()| address)).transpose()
     }
 
     /// Which versions are served.

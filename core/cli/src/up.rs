@@ -87,10 +87,10 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         .trusted_certificates(trusted_certificates())
         .authenticator(Arc::clone(&authenticator))
         .scheduling(scheduling);
-    if let Some(node) = &node {
-        if let Some(ranges) = node.pod_ranges()? {
-            builder = builder.pod_ranges(ranges);
-        }
+    if let Some(node) = &node
+        && let Some(ranges) = node.pod_ranges()?
+    {
+        builder = builder.pod_ranges(ranges);
     }
     if let Some(advertised) = advertised(named, bound, node.is_some(), address) {
         pki.extra_names.push(advertised.ip().to_string());

@@ -46,6 +46,7 @@ pub(crate) struct Acting {
     /// `WatchList`: whether watches begin with what there is, where clients ask for it.
     pub(crate) watch_list: bool,
     /// `APIResponseCompression`: whether large answers are packed.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only answers over HTTP are packed"))]
     pub(crate) compresses: bool,
     /// `PodTopologyLabelsAdmission`: whether pods get the labels that say where their node is.
     pub(crate) topology: bool,

@@ -12,7 +12,7 @@ use windlass_kernel::{
     error::{Error, ErrorKind, Result},
 };
 
-use super::super::{Reader, list, pods, writes};
+use super::super::{Reader, list, pods, tolerations, writes};
 use crate::object;
 
 const HOSTNAME: &str = "kubernetes.io/hostname";
@@ -60,12 +60,8 @@ fn tolerate(pod: &mut Value) {
             let field = |name: &str| own[name].as_str().unwrap_or_default();
             field("operator") == "Exists" && field("key") == name && matches!(field("effect"), "" | "NoSchedule")
         });
-        if covered {
-            continue;
-        }
-        let all = object::child_mut(pod, "spec").entry("tolerations").or_insert_with(|| json!([]));
-        if let Value::Array(all) = all {
-            all.push(toleration);
+        if !covered {
+            tolerations::add(pod, toleration);
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod answer;
 mod follow;
+mod hooks;
 mod world;
 
 mod access;
@@ -17,11 +18,13 @@ mod input;
 mod kinds;
 mod objects;
 mod patches;
+mod policies;
 mod quota;
 mod reads;
 mod strict;
 mod tokens;
 mod watches;
+mod webhooks;
 
 use std::{
     fmt::{self, Debug},
@@ -34,8 +37,11 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use windlass_kernel::{Clock, Result, dial::ByteStream};
 
-pub use self::answer::Answer;
 use self::world::World;
+pub use self::{
+    answer::Answer,
+    hooks::{Called, Hooks},
+};
 use crate::report::{Case, Trace};
 
 /// A request, word by word.
@@ -95,6 +101,8 @@ pub struct Fixture {
     pub wire: Arc<dyn Wire>,
     /// The same server, asked by nobody in particular.
     pub anonymous: Arc<dyn Wire>,
+    /// Where the server reaches webhooks of the checks, if it does.
+    pub hooks: Option<Arc<Hooks>>,
     /// The time that the check waits by.
     pub clock: Arc<dyn Clock>,
     /// What is asked and answered.
@@ -150,6 +158,12 @@ impl Check {
         self
     }
 
+    /// The same, where the server has to call this program.
+    const fn called(mut self) -> Self {
+        self.needs = |fixture| fixture.hooks.is_none().then_some(hooks::MISSING);
+        self
+    }
+
     /// Why the fixture cannot be checked for this, if it cannot.
     #[must_use]
     pub fn lacks(&self, fixture: &Fixture) -> Option<&'static str> {
@@ -178,7 +192,7 @@ impl Check {
 /// Every check, for harnesses that report them one by one.
 #[must_use]
 pub fn checks() -> Vec<Check> {
-    let areas: [&[Check]; 12] = [
+    let areas: [&[Check]; 14] = [
         objects::CHECKS,
         reads::CHECKS,
         watches::CHECKS,
@@ -190,6 +204,8 @@ pub fn checks() -> Vec<Check> {
         tokens::CHECKS,
         quota::CHECKS,
         custom::CHECKS,
+        webhooks::CHECKS,
+        policies::CHECKS,
         input::CHECKS,
     ];
     let mut checks = areas.concat();

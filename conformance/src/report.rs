@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use windlass_kernel::{Clock, ClockExt};
 
+pub use self::junit::escape;
+
 /// How long one case may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 

@@ -1,6 +1,6 @@
 //! Custom resources: definitions, what they serve, schemas, versions, sub-resources.
 
-mod definition;
+pub(super) mod definition;
 mod schemas;
 
 use futures::FutureExt;

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use windlass_kernel::{ClockExt, dial::ByteStream};
 
-use super::{Answer, Call, Fixture, Opened, Wire, follow::Following};
+use super::{Answer, Call, Fixture, Opened, Wire, follow::Following, hooks::Hook};
 
 /// So long an answer may take, and so long something is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,6 +47,9 @@ impl World {
             let background = json!({"propagationPolicy": "Background"});
             // What is left behind where a server does not answer is not this check's verdict.
             let _ = self.try_send(&*self.fixture.wire, "DELETE", target, &[], body(&background)).await;
+        }
+        if let Some(hooks) = &self.fixture.hooks {
+            hooks.forget(&self.fixture.prefix);
         }
     }
 
@@ -229,6 +232,21 @@ impl World {
             );
             self.fixture.clock.sleep(PAUSE).await;
         }
+    }
+
+    /// Does something until it comes out so. For what servers learn of a moment later: nothing else is waited for.
+    pub(super) async fn eventually<F: Future<Output = bool> + Send>(&self, what: &str, mut so: impl FnMut() -> F) {
+        let end = self.fixture.clock.uptime() + PATIENCE;
+        while !so().await {
+            assert!(self.fixture.clock.uptime() < end, "still not after {PATIENCE:?}: {what}");
+            self.fixture.clock.sleep(PAUSE).await;
+        }
+    }
+
+    /// A webhook that says this of what it is asked; where that is nothing, it never answers.
+    pub(super) fn hook(&self, name: &str, says: impl Fn(&Value) -> Option<Value> + Send + Sync + 'static) -> Hook {
+        let Some(hooks) = &self.fixture.hooks else { panic!("{}", super::hooks::MISSING) };
+        hooks.add(&self.fixture.prefix, name, self.fixture.trace.clone(), says)
     }
 
     /// Waits until pods can be made: they need the namespace's service account.

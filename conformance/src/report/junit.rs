@@ -33,8 +33,10 @@ pub(super) fn write(report: &Report) -> String {
     text
 }
 
-/// XML 1.0 has no words at all for most control characters.
-fn escape(text: &str) -> String {
+/// A text as it may stand in XML, between tags and in attributes. XML 1.0 has no words at all for most control characters:
+/// they become U+FFFD.
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -8,6 +8,8 @@ mod ingress;
 mod limits;
 mod namespace;
 mod node;
+mod optional;
+mod plugins;
 mod pods;
 mod priority;
 mod runtime;
@@ -26,38 +28,59 @@ use windlass_kernel::{
     store::{Key, KeyRange, ListSpec, ReadAt},
 };
 
-pub use self::configuration::AdmissionConfiguration;
+pub use self::{
+    configuration::{AdmissionConfiguration, Manifest, ReadFiles},
+    plugins::Plugins,
+};
 use crate::object;
 
-/// The built-in plugins.
+/// What the built-in plugins are made of.
+pub(crate) struct Means<'m> {
+    pub(crate) store: &'m Arc<dyn Store>,
+    pub(crate) clock: &'m Arc<dyn Clock>,
+    pub(crate) entropy: &'m Arc<dyn Entropy>,
+    pub(crate) authorizer: &'m Arc<dyn Authorizer>,
+}
+
+/// The built-in plugins that run, in upstream's order.
 pub(crate) fn built_in(
-    store: &Arc<dyn Store>,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
-    authorizer: &Arc<dyn Authorizer>,
+    means: &Means<'_>,
+    chosen: &Plugins,
     configuration: AdmissionConfiguration,
 ) -> Vec<Arc<dyn Admission>> {
-    let reader = Reader { store: Arc::clone(store) };
-    vec![
-        Arc::new(namespace::NamespaceLifecycle { reader: reader.clone() }),
-        Arc::new(limits::LimitRanger { reader: reader.clone() }),
-        Arc::new(account::ServiceAccount {
-            reader: reader.clone(),
-            clock: Arc::clone(clock),
-            entropy: Arc::clone(entropy),
-        }),
-        Arc::new(node::NodeRestriction { reader: reader.clone() }),
+    let Means { store, clock, entropy, authorizer } = means;
+    let reader = || Reader { store: Arc::clone(store) };
+    let authorizer = || Arc::clone(authorizer);
+    let configured = Arc::clone(&configuration.node_selectors);
+    let all: Vec<Arc<dyn Admission>> = vec![
+        Arc::new(namespace::NamespaceLifecycle { reader: reader() }),
+        Arc::new(optional::NamespaceExists { reader: reader() }),
+        Arc::new(optional::LimitPodHardAntiAffinityTopology),
+        Arc::new(limits::LimitRanger { reader: reader() }),
+        Arc::new(account::ServiceAccount { reader: reader(), clock: Arc::clone(clock), entropy: Arc::clone(entropy) }),
+        Arc::new(node::NodeRestriction { reader: reader() }),
         Arc::new(taint::TaintNodesByCondition),
-        Arc::new(security::PodSecurity { reader: reader.clone(), configuration: configuration.pod_security }),
-        Arc::new(priority::Priority { reader: reader.clone() }),
+        Arc::new(optional::AlwaysPullImages),
+        Arc::new(security::PodSecurity { reader: reader(), configuration: configuration.pod_security }),
+        Arc::new(optional::PodNodeSelector { reader: reader(), configured }),
+        Arc::new(priority::Priority { reader: reader() }),
         Arc::new(tolerations::DefaultTolerationSeconds),
-        Arc::new(runtime::RuntimeClass { reader: reader.clone() }),
+        Arc::new(optional::ExtendedResourceToleration),
+        Arc::new(storage::DefaultStorageClass { reader: reader() }),
         Arc::new(storage::StorageObjectInUseProtection),
-        Arc::new(storage::DefaultStorageClass { reader: reader.clone() }),
-        Arc::new(storage::PersistentVolumeClaimResize { reader: reader.clone() }),
-        Arc::new(ingress::DefaultIngressClass { reader }),
-        Arc::new(certificates::Certificates { authorizer: Arc::clone(authorizer) }),
-    ]
+        Arc::new(optional::OwnerReferencesPermissionEnforcement { reader: reader(), authorizer: authorizer() }),
+        Arc::new(storage::PersistentVolumeClaimResize { reader: reader() }),
+        Arc::new(runtime::RuntimeClass { reader: reader() }),
+        Arc::new(certificates::CertificateApproval { authorizer: authorizer() }),
+        Arc::new(certificates::CertificateSigning { authorizer: authorizer() }),
+        Arc::new(certificates::ClusterTrustBundleAttest { authorizer: authorizer() }),
+        Arc::new(certificates::CertificateSubjectRestriction),
+        Arc::new(ingress::DefaultIngressClass { reader: reader() }),
+        Arc::new(optional::DenyServiceExternalIPs),
+        Arc::new(optional::AlwaysDeny),
+    ];
+    let chosen = all.into_iter().filter(|plugin| chosen.run(plugin.name()));
+    chosen.chain([Arc::new(certificates::SignIn) as _]).collect()
 }
 
 /// Reads what plugins need to know.

@@ -1,7 +1,5 @@
 //! The objects that every cluster has, written at the first start and left alone later.
 
-use std::net::IpAddr;
-
 use serde_json::{Value, json};
 use windlass_kernel::{
     EntropyExt,
@@ -94,45 +92,7 @@ async fn retire(server: &ApiServer) -> Result<()> {
     Ok(())
 }
 
-/// Says where the service of the server leads, in the old form and the new; corrects what another start left.
-pub(crate) async fn advertise(server: &ApiServer, address: IpAddr) -> Result<()> {
-    let port = json!([{"name": "https", "port": server.parts.port, "protocol": "TCP"}]);
-    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
-    let endpoints = json!({"apiVersion": "v1", "kind": "Endpoints",
-        "metadata": {"name": "kubernetes", "namespace": "default",
-            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
-        "subsets": [{"addresses": [{"ip": address.to_string()}], "ports": port}]});
-    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-        "metadata": {"name": "kubernetes", "namespace": "default",
-            "labels": {"kubernetes.io/service-name": "kubernetes"}},
-        "addressType": family, "ports": port,
-        "endpoints": [{"addresses": [address.to_string()], "conditions": {"ready": true}}]});
-    for object in [endpoints, slice] {
-        let served = served(server, &object)?;
-        let key = served.key("default", "kubernetes");
-        let mut txn = Txn::default();
-        let found = server.read(&key).await?;
-        let Some(found) = found else {
-            add(server, served, key, object, &mut txn).await?;
-            server.parts.store.txn(txn).await?;
-            continue;
-        };
-        let mut new = found.value()?;
-        object::set_meta(&mut new, "resourceVersion", None);
-        let given = object.as_object().into_iter().flatten().filter(|(field, _)| *field != "metadata");
-        object::as_map(&mut new).extend(given.map(|(field, value)| (field.clone(), value.clone())));
-        let value = index::encode(served, &new)?;
-        if value != found.entry().value {
-            txn.conditions.push(Condition::Unchanged(key.clone(), found.entry().modified));
-            txn.ops.push(Op::Put { key, value, lease: None });
-            // Where the condition does not hold, a server that started at the same time has written its address.
-            server.parts.store.txn(txn).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn add(server: &ApiServer, served: &Served, key: Key, mut object: Value, txn: &mut Txn) -> Result<()> {
+pub(crate) async fn add(server: &ApiServer, served: &Served, key: Key, mut object: Value, txn: &mut Txn) -> Result<()> {
     let status = object.get("status").cloned();
     (served.rules.default)(&mut object);
     (served.rules.prepare_create)(&mut object);
@@ -153,7 +113,7 @@ async fn add(server: &ApiServer, served: &Served, key: Key, mut object: Value, t
     claims.add_to(server, &object, txn)
 }
 
-fn served<'s>(server: &'s ApiServer, object: &Value) -> Result<&'s Served> {
+pub(crate) fn served<'s>(server: &'s ApiServer, object: &Value) -> Result<&'s Served> {
     of_kind(server, object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default())
 }
 
@@ -174,11 +134,15 @@ fn own(server: &ApiServer) -> Vec<Value> {
         json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
             "value": value, "preemptionPolicy": "PreemptLowerPriority"})
     });
+    namespaces.chain(classes).chain([service(server)]).collect()
+}
+
+/// The service that the server is reached by in the cluster.
+pub(crate) fn service(server: &ApiServer) -> Value {
     let address = server.parts.ranges.first().to_string();
-    let service = json!({"apiVersion": "v1", "kind": "Service",
+    json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"name": "kubernetes", "namespace": "default",
             "labels": {"component": "apiserver", "provider": "kubernetes"}},
         "spec": {"type": "ClusterIP", "clusterIP": address, "clusterIPs": [address], "sessionAffinity": "None",
-            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": server.parts.port}]}});
-    namespaces.chain(classes).chain([service]).collect()
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": server.parts.port}]}})
 }

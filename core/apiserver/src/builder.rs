@@ -3,13 +3,15 @@
 use std::{net::IpAddr, sync::Arc};
 
 use serde_json::Value;
+use windlass_api::features::Gates;
 use windlass_kernel::{
     Admission, Authenticator, Authorizer, Clock, Dial, Entropy, Error, ErrorKind, Keys, Result, Spawn, Store,
     document::Recent, node::NodeAgents, scheduler::Explainer,
 };
 
 use crate::{
-    admission::{self, AdmissionConfiguration},
+    admission::{self, AdmissionConfiguration, Plugins},
+    advertised,
     alloc::Ranges,
     bootstrap, custom,
     discovery::Versions,
@@ -19,7 +21,7 @@ use crate::{
     registered,
     registry::Registry,
     review::RuleSource,
-    server::{ApiServer, Parts},
+    server::{Acting, ApiServer, Parts},
     usage,
 };
 
@@ -49,6 +51,8 @@ pub struct Builder {
     initial: Vec<Value>,
     versions: Versions,
     configuration: AdmissionConfiguration,
+    plugins: Plugins,
+    gates: Gates,
     #[cfg(feature = "http")]
     roots: String,
 }
@@ -160,7 +164,7 @@ impl Builder {
     }
 
     /// The address that the server is reached at, as the endpoints of the service `kubernetes` say; none are written
-    /// unless it is set.
+    /// unless it is set. [`ApiServer::keep_advertised`] keeps them so.
     #[must_use]
     pub fn advertise(mut self, address: IpAddr) -> Self {
         self.address = Some(address);
@@ -171,6 +175,21 @@ impl Builder {
     #[must_use]
     pub fn admission_configuration(mut self, configuration: AdmissionConfiguration) -> Self {
         self.configuration = configuration;
+        self
+    }
+
+    /// Which of upstream's admission plugins run: the usual ones unless set.
+    #[must_use]
+    pub fn admission_plugins(mut self, plugins: Plugins) -> Self {
+        self.plugins = plugins;
+        self
+    }
+
+    /// Upstream's feature gates. `APIResponseCompression`, `ManifestBasedAdmissionControlConfig`, `PodTopologyLabelsAdmission`
+    /// and `WatchList` act here; others change nothing.
+    #[must_use]
+    pub fn feature_gates(mut self, gates: Gates) -> Self {
+        self.gates = gates;
         self
     }
 
@@ -208,19 +227,37 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](ErrorKind::Invalid) where a needed part is missing; those of the store.
+    /// [`Invalid`](ErrorKind::Invalid) where a needed part is missing or the advertised address is one that others cannot
+    /// use; those of the store.
     pub async fn start(self) -> Result<Arc<ApiServer>> {
+        let mut configuration = self.configuration;
         let needed = |what: &str| Error::new(ErrorKind::Invalid, format!("an API server needs {what}"));
         let store = self.store.ok_or_else(|| needed("a store"))?;
         let clock = self.clock.ok_or_else(|| needed("a clock"))?;
         let entropy = self.entropy.ok_or_else(|| needed("entropy"))?;
         let authorizer = self.authorizer.ok_or_else(|| needed("an authorizer"))?;
-        let mut plugins = admission::built_in(&store, &clock, &entropy, &authorizer, self.configuration);
-        plugins.extend(self.admission);
+        if let Some(address) = self.address {
+            advertised::advertisable(address)?;
+        }
         let registry = Registry::built_in();
+        let manifests = std::mem::take(&mut configuration.fixed);
+        let gates = Acting::of(&self.gates);
+        if !manifests.is_empty() && !gates.manifests {
+            let why = "staticManifestsDir requires the ManifestBasedAdmissionControlConfig feature gate to be enabled";
+            return Err(Error::new(ErrorKind::Invalid, format!("admission configuration: {why}")));
+        }
+        let fixed = registered::fixed(manifests, &registry)?;
+        let mut chosen = self.plugins;
+        if !gates.topology {
+            chosen = chosen.without("PodTopologyLabels");
+        }
+        let means = admission::Means { store: &store, clock: &clock, entropy: &entropy, authorizer: &authorizer };
+        let mut plugins = admission::built_in(&means, &chosen, configuration);
+        plugins.extend(self.admission);
         // Who has no agents to ask does not say that it can tell.
         let registry = if self.agents.is_some() { registry } else { registry.without(usage::GROUP) };
-        let registered = Followed::new(Arc::clone(&store), registered::PREFIX);
+        let begin = registered::Snapshot::beside(&fixed);
+        let registered = Followed::beginning_with(Arc::clone(&store), registered::PREFIX, begin);
         let flows = Followed::new(Arc::clone(&store), flows::PREFIX);
         let parts = Parts {
             flows,
@@ -238,6 +275,9 @@ impl Builder {
             authorizer,
             authenticator: self.authenticator,
             admission: plugins,
+            plugins: chosen,
+            fixed,
+            gates,
             registered,
             agents: self.agents,
             explainer: self.explainer,
@@ -248,12 +288,13 @@ impl Builder {
             ranges: self.ranges,
             rules: self.rules,
             port: self.port.unwrap_or(6443),
+            address: self.address,
         };
         let server = ApiServer::new(parts);
         if !self.bare {
             bootstrap::run(&server, self.initial).await?;
             if let Some(address) = self.address {
-                bootstrap::advertise(&server, address).await?;
+                advertised::begin(&server, address).await?;
             }
         }
         custom::after_write(&server).await?;

@@ -7,6 +7,7 @@
 mod actual;
 mod authorizer;
 mod cost;
+mod functions;
 mod tree;
 mod types;
 mod values;
@@ -107,7 +108,10 @@ pub(crate) struct Scope<'s>(Context<'s>);
 impl Scope<'static> {
     /// The functions, and no variables.
     pub(crate) fn new() -> Self {
-        Self(Context::default().with_all())
+        let mut context = Context::default().with_all();
+        context.add_function("dyn", Ok::<Value, kube_cel::cel::ExecutionError>);
+        context.add_function("bool", to_bool);
+        Self(context)
     }
 
     /// The functions with those of authorizers, and no variables.
@@ -133,6 +137,22 @@ impl Scope<'_> {
     pub(crate) fn bind_optional(&mut self, name: &str, value: Option<Value>) {
         let value = value.map_or_else(OptionalValue::none, OptionalValue::of);
         self.0.add_variable_from_value(name, Value::Opaque(std::sync::Arc::new(value)));
+    }
+}
+
+/// What CEL's `bool()` takes: a bool, or one of the texts that Go's `strconv.ParseBool` knows.
+fn to_bool(value: Value) -> Result<Value, kube_cel::cel::ExecutionError> {
+    match &value {
+        Value::Bool(_) => Ok(value),
+        Value::String(text) => match text.as_str() {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true.into()),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false.into()),
+            _ => Err(kube_cel::cel::ExecutionError::function_error(
+                "bool",
+                "type conversion error from 'string' to 'bool'",
+            )),
+        },
+        _ => Err(kube_cel::cel::ExecutionError::NoSuchOverload),
     }
 }
 
@@ -251,7 +271,10 @@ mod tests {
         check("oldSelf.orValue(9) == 9", Ok(false));
         check("quantity('1Ki').isGreaterThan(quantity('1k'))", Ok(true));
         check("'a-b'.matches('^[a-z-]+$')", Ok(true));
+        check("dyn(self) == 3 && bool('true')", Ok(true));
         check("1 / 0 == 1", Err("division by zero"));
+        check("sizeof(self) > 1", Err("undeclared reference to 'sizeof' (in container '')"));
+        check("[1].sortOf()[0] == 1", Err("undeclared reference to 'sortOf' (in container '')"));
     }
 
     #[test]

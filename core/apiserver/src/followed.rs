@@ -49,6 +49,11 @@ impl<I: Index> Followed<I> {
         Self { store, prefix, state: Mutex::default() }
     }
 
+    /// As [`new`](Self::new), of an index that holds something that is not in the store.
+    pub(crate) fn beginning_with(store: Arc<dyn Store>, prefix: &'static str, index: I) -> Self {
+        Self { store, prefix, state: Mutex::new(State { index, ..State::default() }) }
+    }
+
     /// Reads from an index that holds everything acknowledged before the call.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! [`ApiServer`] implements [`Api`](windlass_kernel::Api) in process. Serving it over HTTP is the business of `http`.
 
 mod admission;
+mod advertised;
 mod alloc;
 mod body;
 mod bootstrap;
@@ -37,7 +38,8 @@ mod webhook;
 mod write;
 
 pub use self::{
-    admission::AdmissionConfiguration,
+    admission::{AdmissionConfiguration, Manifest, Plugins, ReadFiles},
+    advertised::advertisable,
     alloc::Ranges,
     builder::Builder,
     custom::Live,

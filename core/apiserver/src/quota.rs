@@ -50,7 +50,8 @@ pub(crate) async fn charge(
     new: &Value,
 ) -> Result<Charges> {
     let (group, plural) = (&*served.storage.group, &*served.storage.plural);
-    let exempt = !served.info.namespaced || plural == "events" || request.subresource == "status";
+    let off = !server.parts.plugins.run("ResourceQuota");
+    let exempt = off || !served.info.namespaced || plural == "events" || request.subresource == "status";
     // Whatever else grows is not counted by size.
     let grows = group.is_empty() && matches!(plural, "pods" | "services" | "persistentvolumeclaims");
     if exempt || old.is_some() && !grows {

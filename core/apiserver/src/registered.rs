@@ -6,6 +6,7 @@
 mod asked;
 #[cfg(feature = "cel")]
 mod evaluation;
+mod fixed;
 mod hooks;
 mod matching;
 mod namespace;
@@ -27,6 +28,7 @@ use windlass_kernel::{
     store::{Entry, Key},
 };
 
+pub(crate) use self::fixed::{read as fixed, reserved};
 use self::hooks::Hook;
 #[cfg(feature = "cel")]
 pub(crate) use self::policies::{check_conditions, check_policy, type_checked};
@@ -74,16 +76,28 @@ impl Registered {
 
     /// Lets policies and webhooks change what is written, or refuse it.
     pub(crate) async fn mutate(&self, asked: &mut Asked<'_>, rounds: &mut Rounds) -> Result<()> {
+        let plugins = &asked.server.parts.plugins;
         #[cfg(feature = "cel")]
-        self.policies.mutate(asked, rounds).await?;
+        if plugins.run("MutatingAdmissionPolicy") {
+            self.policies.mutate(asked, rounds).await?;
+        }
+        if !plugins.run("MutatingAdmissionWebhook") {
+            return Ok(());
+        }
         let hooks = self.mutating.values().flat_map(|hooks| hooks.iter());
         hooks::mutate(hooks, asked, rounds).await
     }
 
     /// Lets policies and webhooks refuse what is written.
     pub(crate) async fn validate(&self, asked: &mut Asked<'_>) -> Result<()> {
+        let plugins = &asked.server.parts.plugins;
         #[cfg(feature = "cel")]
-        self.policies.validate(asked).await?;
+        if plugins.run("ValidatingAdmissionPolicy") {
+            self.policies.validate(asked).await?;
+        }
+        if !plugins.run("ValidatingAdmissionWebhook") {
+            return Ok(());
+        }
         let hooks = self.validating.values().flat_map(|hooks| hooks.iter());
         hooks::validate(hooks, asked).await
     }
@@ -92,6 +106,13 @@ impl Registered {
 /// What is registered, as an index that follows the store.
 #[derive(Default)]
 pub(crate) struct Snapshot(Arc<Registered>);
+
+impl Snapshot {
+    /// Begins with what files register.
+    pub(crate) fn beside(fixed: &Arc<Registered>) -> Self {
+        Self(Arc::clone(fixed))
+    }
+}
 
 impl followed::Index for Snapshot {
     fn put(&mut self, entry: &Arc<Entry>) {
@@ -113,8 +134,11 @@ impl followed::Index for Snapshot {
 pub(crate) async fn concerning(server: &ApiServer, served: &Served, request: &Request) -> Result<Arc<Registered>> {
     static NOTHING: LazyLock<Arc<Registered>> = LazyLock::new(Arc::default);
     // What registers is exempt, or nobody could take away what refuses everything.
-    if served.storage.group == "admissionregistration.k8s.io" || request.verb == windlass_kernel::api::Verb::Get {
+    if request.verb == windlass_kernel::api::Verb::Get {
         return Ok(Arc::clone(&NOTHING));
+    }
+    if served.storage.group == "admissionregistration.k8s.io" {
+        return Ok(Arc::clone(&server.parts.fixed));
     }
     server.parts.registered.with(|snapshot| Arc::clone(&snapshot.0)).await
 }

@@ -2,11 +2,12 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::{Arc, Weak},
 };
 
 use async_trait::async_trait;
-use windlass_api::selector::Fields;
+use windlass_api::{features::Gates, selector::Fields};
 use windlass_kernel::{
     Admission, Api, Authenticator, Authorizer, Clock, Dial, Entropy, Keys, Result, Spawn, Store,
     access::{Attributes, Decision},
@@ -19,6 +20,8 @@ use windlass_kernel::{
 };
 
 use crate::{
+    admission::Plugins,
+    advertised,
     alloc::Ranges,
     builder::Builder,
     custom::{self, Cleaning},
@@ -35,6 +38,31 @@ use crate::{
 
 const MANAGER_MAX: usize = 128;
 
+/// The feature gates that change something here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Acting {
+    /// `ManifestBasedAdmissionControlConfig`: whether files register webhooks and policies, whose names are reserved then.
+    pub(crate) manifests: bool,
+    /// `WatchList`: whether watches begin with what there is, where clients ask for it.
+    pub(crate) watch_list: bool,
+    /// `APIResponseCompression`: whether large answers are packed.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only answers over HTTP are packed"))]
+    pub(crate) compresses: bool,
+    /// `PodTopologyLabelsAdmission`: whether pods get the labels that say where their node is.
+    pub(crate) topology: bool,
+}
+
+impl Acting {
+    pub(crate) fn of(gates: &Gates) -> Self {
+        Self {
+            manifests: gates.enabled("ManifestBasedAdmissionControlConfig"),
+            watch_list: gates.enabled("WatchList"),
+            compresses: gates.enabled("APIResponseCompression"),
+            topology: gates.enabled("PodTopologyLabelsAdmission"),
+        }
+    }
+}
+
 /// What a server is made of.
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
@@ -46,6 +74,12 @@ pub(crate) struct Parts {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) admission: Vec<Arc<dyn Admission>>,
+    /// Which of upstream's plugins run, those among them that are no [`Admission`].
+    pub(crate) plugins: Plugins,
+    /// What files register.
+    pub(crate) fixed: Arc<registered::Registered>,
+    /// What feature gates say, as far as they act.
+    pub(crate) gates: Acting,
     /// The webhooks and policies that objects register.
     pub(crate) registered: Followed<registered::Snapshot>,
     /// Flow schemas and priority levels.
@@ -68,6 +102,8 @@ pub(crate) struct Parts {
     pub(crate) recent: Arc<Recent>,
     pub(crate) rules: Option<Arc<dyn RuleSource>>,
     pub(crate) port: u16,
+    /// The address that the server is reached at, where it has said one.
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// Serves the Kubernetes API from any [`Store`], in process.
@@ -117,6 +153,15 @@ impl ApiServer {
     #[must_use]
     pub fn spawn(&self) -> Option<&Arc<dyn Spawn>> {
         self.parts.spawn.as_ref()
+    }
+
+    /// Keeps the service `kubernetes` and its endpoints as they have to be, against whoever changes or deletes them, for as
+    /// long as the future is polled: upstream's kubernetes-service controller. Without an address to advertise there is
+    /// nothing to do.
+    pub async fn keep_advertised(&self) {
+        if let Some(address) = self.parts.address {
+            advertised::keep(self, address).await;
+        }
     }
 
     /// Who decides what an identity may do.

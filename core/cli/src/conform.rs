@@ -5,6 +5,8 @@
 mod api;
 mod cni;
 mod csi;
+mod upstream;
+mod webhooks;
 
 use std::{fs, path::Path, process::ExitCode, sync::Arc};
 
@@ -31,6 +33,7 @@ pub(crate) fn run(conform: &Conform) -> Result<ExitCode> {
         Kind::Cni(cni) => cni::run(cni),
         Kind::Csi(csi) => csi::run(csi),
         Kind::Api(api) => api::run(api),
+        Kind::Upstream(upstream) => upstream::run(upstream),
     }
 }
 

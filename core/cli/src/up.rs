@@ -1,7 +1,7 @@
 //! `windlass up`: opens the data directory, assembles the cluster, serves it, and waits to be told to end.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -44,9 +44,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         return Err(Error::new(ErrorKind::Invalid, "--simulate needs --runtime fake").into());
     }
     let (versions, admission) = (up.serving.versions()?, up.serving.admission()?);
-    for (gate, on) in up.serving.gates()?.changed() {
-        eprintln!("windlass: feature gate {}={on} changes nothing: nothing here depends on it", gate.name);
-    }
+    let (gates, plugins, named) = (up.serving.gates()?, up.serving.plugins()?, up.serving.advertised()?);
     let simulation = simulation(&up.simulate)?;
     // What is wrong with them is told before anything starts.
     simulation.nodes(up.nodes)?;
@@ -59,7 +57,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     data.create()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::current());
-    let pki = Pki::open(&data.pki(), clock.now())?;
+    let mut pki = Pki::open(&data.pki(), clock.now())?;
     let trusted = up.serving.trusted(&pki.authority.pem().certificate)?;
     let keys = Arc::new(EcdsaKeys::from_pkcs8(&pki.token_key, &[])?);
     let store = Arc::new(DiskStore::open(data.store(), Arc::clone(&clock), Arc::clone(&spawn)).await?);
@@ -71,6 +69,10 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         Runtime::Auto => Some(container_node(up, &data, address, None)?),
         Runtime::Cri(socket) => Some(container_node(up, &data, address, Some(socket.clone()))?),
     };
+    let listener = tokio::net::TcpListener::bind(up.listen).await.map_err(|error| {
+        Error::new(ErrorKind::Unavailable, format!("cannot listen on {}", up.listen)).with_source(error)
+    })?;
+    let bound = listener.local_addr().context("cannot tell where the API listens")?;
     let mut builder = Cluster::builder()
         .shared_store(Arc::clone(&store) as _)
         .clock(Arc::clone(&clock))
@@ -80,14 +82,19 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         .signer(Arc::new(RequestSigner::new(&pki)?))
         .versions(versions)
         .admission_configuration(admission)
+        .admission_plugins(plugins)
+        .feature_gates(gates)
         .trusted_certificates(trusted_certificates())
         .authenticator(Arc::clone(&authenticator))
         .scheduling(scheduling);
-    if let Some(node) = &node {
-        builder = builder.reached_at((address, up.listen.port()).into());
-        if let Some(ranges) = node.pod_ranges()? {
-            builder = builder.pod_ranges(ranges);
-        }
+    if let Some(node) = &node
+        && let Some(ranges) = node.pod_ranges()?
+    {
+        builder = builder.pod_ranges(ranges);
+    }
+    if let Some(advertised) = advertised(named, bound, node.is_some(), address) {
+        pki.extra_names.push(advertised.ip().to_string());
+        builder = builder.reached_at(advertised);
     }
     let mut cluster = builder.start().await?;
     if fake {
@@ -105,7 +112,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         texts: Arc::new(Published),
         keys,
     };
-    let bound = cluster.serve(up.listen, &https).await?;
+    let bound = cluster.serve_on(listener, &https).await?;
     if node.is_some() && bound.ip().is_loopback() && !address.is_loopback() {
         // Pods cannot reach the loopback address.
         cluster.serve((address, bound.port()).into(), &https).await?;
@@ -134,6 +141,19 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     cluster.shut_down().await;
     store.close().await?;
     Ok(())
+}
+
+/// Where the service `kubernetes` leads: the address that was named, or one that others can use; `None` where the API is at
+/// the loopback address only, which nobody else reaches.
+fn advertised(named: Option<IpAddr>, bound: SocketAddr, real: bool, primary: IpAddr) -> Option<SocketAddr> {
+    let usable = |address: IpAddr| (!address.is_loopback() && !address.is_unspecified()).then_some(address);
+    let chosen = match named {
+        Some(named) => Some(named),
+        // With real nodes the API is served at the machine's address, too.
+        None if real || bound.ip().is_unspecified() => usable(primary),
+        None => usable(bound.ip()),
+    };
+    chosen.map(|address| SocketAddr::new(address, bound.port()))
 }
 
 /// How pods are scheduled, as a file says, or as usual.
@@ -176,7 +196,7 @@ fn container_node(up: &Up, data: &DataDir, address: IpAddr, socket: Option<PathB
 }
 
 /// Where clients on this machine reach a server that listens at `bound`.
-fn reachable(bound: std::net::SocketAddr) -> std::net::SocketAddr {
+fn reachable(bound: SocketAddr) -> SocketAddr {
     if bound.ip().is_unspecified() { ([127, 0, 0, 1], bound.port()).into() } else { bound }
 }
 

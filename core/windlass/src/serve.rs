@@ -71,7 +71,19 @@ impl Cluster {
             Error::new(ErrorKind::Unavailable, format!("cannot listen on {address}")).with_source(error)
         };
         let listener = TcpListener::bind(address).await.map_err(taken)?;
-        let bound = listener.local_addr().map_err(taken)?;
+        self.serve_on(listener, https).await
+    }
+
+    /// As [`serve`](Self::serve), on a socket that listens already.
+    ///
+    /// # Errors
+    ///
+    /// Those of the certificates.
+    pub async fn serve_on(&mut self, listener: TcpListener, https: &Https) -> Result<SocketAddr> {
+        let lost = |error: std::io::Error| {
+            Error::new(ErrorKind::Unavailable, "cannot tell where the API listens").with_source(error)
+        };
+        let bound = listener.local_addr().map_err(lost)?;
         let Https { pki, authenticator, certificate, connector, texts, keys } = https;
         let keys: Arc<dyn Keys> = Arc::clone(keys) as _;
         let names =

@@ -7,15 +7,15 @@ use crate::api::{
     world::{MERGE, World},
 };
 
-pub(super) const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+pub(in crate::api) const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 /// A group that only this check has.
-pub(super) fn group(w: &World) -> String {
+pub(in crate::api) fn group(w: &World) -> String {
     format!("{}.example.com", w.prefix())
 }
 
 /// A definition of Things with one version and this schema.
-pub(super) fn definition(w: &World, schema: &Value) -> Value {
+pub(in crate::api) fn definition(w: &World, schema: &Value) -> Value {
     json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("things.{}", group(w)), "labels": {"run": w.prefix()}},
         "spec": {"group": group(w), "scope": "Namespaced", "names": {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"},
@@ -23,12 +23,12 @@ pub(super) fn definition(w: &World, schema: &Value) -> Value {
 }
 
 /// A schema that takes anything.
-pub(super) fn anything() -> Value {
+pub(in crate::api) fn anything() -> Value {
     json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
 /// Has a definition served; returns the collection of its objects in the check's namespace.
-pub(super) async fn serve(w: &World, definition: &Value) -> String {
+pub(in crate::api) async fn serve(w: &World, definition: &Value) -> String {
     let name = definition["metadata"]["name"].as_str().unwrap_or_default();
     let target = format!("{DEFINITIONS}/{name}");
     w.later(&target);
@@ -47,11 +47,11 @@ fn condition(object: &Value, kind: &str) -> String {
     found.unwrap_or_default().as_str().unwrap_or_default().to_owned()
 }
 
-pub(super) fn thing(w: &World, name: &str, spec: &Value) -> Value {
+pub(in crate::api) fn thing(w: &World, name: &str, spec: &Value) -> Value {
     json!({"apiVersion": format!("{}/v1", group(w)), "kind": "Thing", "metadata": {"name": name}, "spec": spec})
 }
 
-pub(super) async fn served(w: World) {
+pub(in crate::api) async fn served(w: World) {
     let collection = serve(&w, &definition(&w, &anything())).await;
     let known = w.get(&format!("{DEFINITIONS}/things.{}", group(&w))).await.ok();
     assert_eq!((condition(&known, "NamesAccepted"), condition(&known, "Established")), ("True".into(), "True".into()));

@@ -18,61 +18,140 @@ const GROUP: &str = "certificates.k8s.io";
 #[cfg(feature = "http")]
 const CLIENTS: &str = "kubernetes.io/kube-apiserver-client";
 
+/// Whether a request writes certificate requests, or their sub-resource of this name.
+fn writes(request: &Request, subresource: &str) -> bool {
+    request.resource.resource == "certificatesigningrequests"
+        && request.resource.group == GROUP
+        && request.subresource == subresource
+        && matches!(request.verb, Verb::Create | Verb::Update | Verb::Patch(_))
+}
+
+/// Whether somebody may do something for a signer, or for all of its domain.
+async fn may(authorizer: &dyn Authorizer, identity: &Identity, verb: &str, signer: &str) -> Result<bool> {
+    let domain = signer.split_once('/').map(|(domain, _)| format!("{domain}/*"));
+    for name in [Some(signer.to_owned()), domain].into_iter().flatten() {
+        let attributes = Attributes {
+            verb: verb.into(),
+            group: GROUP.into(),
+            version: "*".into(),
+            resource: "signers".into(),
+            name,
+            ..Attributes::default()
+        };
+        if let Decision::Allow(_) = authorizer.authorize(identity, &attributes).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Refuses whoever may not do something for the signer of a certificate request.
+async fn judge(authorizer: &dyn Authorizer, request: &Request, old: &Value, verb: &str) -> Result<()> {
+    let signer = old["spec"]["signerName"].as_str().unwrap_or_default();
+    if may(authorizer, &request.identity, verb, signer).await? {
+        return Ok(());
+    }
+    let Some(info) = resources::find(GROUP, "v1", "certificatesigningrequests") else { return Ok(()) };
+    let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
+    Err(errors::forbidden(info, &request.name, &why))
+}
+
 #[derive(Debug)]
-pub(super) struct Certificates {
+pub(super) struct CertificateApproval {
     pub(super) authorizer: Arc<dyn Authorizer>,
 }
 
 #[async_trait]
-impl Admission for Certificates {
+impl Admission for CertificateApproval {
     fn name(&self) -> &'static str {
         "CertificateApproval"
     }
 
     fn handles(&self, request: &Request) -> bool {
-        request.resource.resource == "certificatesigningrequests"
+        writes(request, "approval")
+    }
+
+    async fn validate(&self, admitting: &mut Admitting<'_>) -> Result<()> {
+        let Some(old) = admitting.old else { return Ok(()) };
+        judge(&*self.authorizer, admitting.request, old, "approve").await
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct CertificateSigning {
+    pub(super) authorizer: Arc<dyn Authorizer>,
+}
+
+#[async_trait]
+impl Admission for CertificateSigning {
+    fn name(&self) -> &'static str {
+        "CertificateSigning"
+    }
+
+    fn handles(&self, request: &Request) -> bool {
+        writes(request, "status")
+    }
+
+    async fn validate(&self, admitting: &mut Admitting<'_>) -> Result<()> {
+        let (Some(old), Some(new)) = (admitting.old, admitting.new.as_deref()) else { return Ok(()) };
+        if old["status"]["certificate"] == new["status"]["certificate"] {
+            return Ok(());
+        }
+        judge(&*self.authorizer, admitting.request, old, "sign").await
+    }
+}
+
+/// Bundles of a signer's certificates are written only by who may attest for it.
+#[derive(Debug)]
+pub(super) struct ClusterTrustBundleAttest {
+    pub(super) authorizer: Arc<dyn Authorizer>,
+}
+
+#[async_trait]
+impl Admission for ClusterTrustBundleAttest {
+    fn name(&self) -> &'static str {
+        "ClusterTrustBundleAttest"
+    }
+
+    fn handles(&self, request: &Request) -> bool {
+        request.resource.resource == "clustertrustbundles"
             && request.resource.group == GROUP
             && matches!(request.verb, Verb::Create | Verb::Update | Verb::Patch(_))
     }
 
-    async fn mutate(&self, admitting: &mut Admitting<'_>) -> Result<()> {
-        let identity = Arc::clone(&admitting.request.identity);
-        if let (None, Some(new)) = (admitting.old, admitting.new.as_deref_mut()) {
-            sign_in(new, &identity);
-        }
-        Ok(())
-    }
-
     async fn validate(&self, admitting: &mut Admitting<'_>) -> Result<()> {
         let request = admitting.request;
-        #[cfg(feature = "http")]
-        if let (None, Some(new)) = (admitting.old, admitting.new.as_deref()) {
-            return subject(new).map_err(|why| errors::forbidden(&request.resource, object::name(new), &why));
+        let Some(new) = admitting.new.as_deref() else { return Ok(()) };
+        let signer = new["spec"]["signerName"].as_str().unwrap_or_default();
+        if signer.is_empty() || admitting.old.is_some_and(|old| old["spec"] == new["spec"]) {
+            return Ok(());
         }
-        let (Some(old), Some(new)) = (admitting.old, admitting.new.as_deref()) else { return Ok(()) };
-        let verb = match request.subresource.as_str() {
-            "approval" => "approve",
-            "status" if old["status"]["certificate"] != new["status"]["certificate"] => "sign",
-            _ => return Ok(()),
-        };
-        let signer = old["spec"]["signerName"].as_str().unwrap_or_default();
-        let domain = signer.split_once('/').map(|(domain, _)| format!("{domain}/*"));
-        for name in [Some(signer.to_owned()), domain].into_iter().flatten() {
-            let attributes = Attributes {
-                verb: verb.into(),
-                group: GROUP.into(),
-                version: "*".into(),
-                resource: "signers".into(),
-                name,
-                ..Attributes::default()
-            };
-            if let Decision::Allow(_) = self.authorizer.authorize(&request.identity, &attributes).await? {
-                return Ok(());
-            }
+        if may(&*self.authorizer, &request.identity, "attest", signer).await? {
+            return Ok(());
         }
-        let Some(info) = resources::find(GROUP, "v1", "certificatesigningrequests") else { return Ok(()) };
-        let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
-        Err(errors::forbidden(info, &request.name, &why))
+        let why = format!("user not permitted to attest for signerName {signer:?}");
+        Err(errors::forbidden(&request.resource, object::name(new), &why))
+    }
+}
+
+/// Certificate requests for clients may not ask to be an administrator.
+#[derive(Debug)]
+pub(super) struct CertificateSubjectRestriction;
+
+#[async_trait]
+impl Admission for CertificateSubjectRestriction {
+    fn name(&self) -> &'static str {
+        "CertificateSubjectRestriction"
+    }
+
+    fn handles(&self, request: &Request) -> bool {
+        writes(request, "") && request.verb == Verb::Create
+    }
+
+    #[cfg(feature = "http")]
+    async fn validate(&self, admitting: &mut Admitting<'_>) -> Result<()> {
+        let Some(new) = admitting.new.as_deref() else { return Ok(()) };
+        subject(new).map_err(|why| errors::forbidden(&admitting.request.resource, object::name(new), &why))
     }
 }
 
@@ -92,6 +171,29 @@ fn subject(new: &Value) -> Result<(), String> {
         return Err(format!("use of {CLIENTS} signer with system:masters group is not allowed"));
     }
     Ok(())
+}
+
+/// Every request says who made it. This is no plugin that could be turned off.
+#[derive(Debug)]
+pub(super) struct SignIn;
+
+#[async_trait]
+impl Admission for SignIn {
+    fn name(&self) -> &'static str {
+        "CertificateRequests"
+    }
+
+    fn handles(&self, request: &Request) -> bool {
+        writes(request, "") && request.verb == Verb::Create
+    }
+
+    async fn mutate(&self, admitting: &mut Admitting<'_>) -> Result<()> {
+        let identity = Arc::clone(&admitting.request.identity);
+        if let (None, Some(new)) = (admitting.old, admitting.new.as_deref_mut()) {
+            sign_in(new, &identity);
+        }
+        Ok(())
+    }
 }
 
 /// Writes who asks into the request, whatever it said.

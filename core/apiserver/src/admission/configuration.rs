@@ -1,11 +1,14 @@
-//! What a file says about admission plugins: upstream's `AdmissionConfiguration`, of which PodSecurity is read.
+//! What a file says about admission plugins: upstream's `AdmissionConfiguration`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::Value;
 use windlass_kernel::{Error, ErrorKind, Result};
 
-use super::security::known;
+use super::{optional::nodes, plugins::Plugins, security::known};
 
 const VERSIONS: [&str; 2] = ["apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1alpha1"];
 const POD_SECURITY: [&str; 3] = [
@@ -19,6 +22,10 @@ const DEFAULTS: [&str; 6] = ["enforce", "enforce-version", "audit", "audit-versi
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdmissionConfiguration {
     pub(super) pod_security: PodSecurityConfiguration,
+    /// What namespaces select, for `PodNodeSelector`.
+    pub(super) node_selectors: Arc<BTreeMap<String, String>>,
+    /// Objects from files, each with the plugin that is to know it.
+    pub(crate) fixed: Vec<(String, Manifest)>,
 }
 
 /// What pods must be where their namespace says nothing, and whom nobody asks.
@@ -31,14 +38,39 @@ pub(super) struct PodSecurityConfiguration {
     pub(super) namespaces: BTreeSet<String>,
 }
 
+/// An object that a file has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The file, for complaints.
+    pub file: String,
+    /// The object.
+    pub value: Value,
+}
+
+/// Reads the objects of a file, or of all files of a folder in the order of their names.
+pub type ReadFiles<'f> = &'f dyn Fn(&str) -> Result<Vec<Manifest>>;
+
 impl AdmissionConfiguration {
-    /// Reads an `AdmissionConfiguration` (`apiserver.config.k8s.io/v1`).
+    /// Reads an `AdmissionConfiguration` (`apiserver.config.k8s.io/v1`) that refers to no files.
     ///
     /// # Errors
     ///
     /// [`Invalid`](ErrorKind::Invalid) where a field is unknown or wrong, [`NotSupported`](ErrorKind::NotSupported) where
-    /// it configures another plugin than `PodSecurity`.
+    /// it configures something that there is not here, or refers to a file.
     pub fn read(value: &Value) -> Result<Self> {
+        let none = |path: &str| {
+            let message = format!("{path}: files of plugins are not read: write it under configuration");
+            Err(Error::new(ErrorKind::NotSupported, message))
+        };
+        Self::read_with(value, &none)
+    }
+
+    /// Reads one that may refer to files.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read), and those of the files.
+    pub fn read_with(value: &Value, files: ReadFiles<'_>) -> Result<Self> {
         of_kind(value, &VERSIONS, "AdmissionConfiguration")?;
         only(value, "", &["apiVersion", "kind", "plugins"])?;
         let mut read = Self::default();
@@ -46,27 +78,87 @@ impl AdmissionConfiguration {
             let place = format!("plugins[{at}]");
             only(plugin, &place, &["name", "path", "configuration"])?;
             let name = plugin["name"].as_str().unwrap_or_default();
-            if name != "PodSecurity" {
-                let message = format!("{place}: of the plugins only PodSecurity is configured here, not {name:?}");
-                return Err(Error::new(ErrorKind::NotSupported, message));
+            let mut said = plugin["configuration"].clone();
+            if let Some(path) = plugin["path"].as_str().filter(|path| !path.is_empty()) {
+                let mut found = files(path)?;
+                let (Some(only), true) = (found.pop(), found.is_empty()) else {
+                    return Err(invalid(&format!("{place}.path: {path} is no single document")));
+                };
+                said = only.value;
             }
-            if plugin["path"].as_str().is_some_and(|path| !path.is_empty()) {
-                let message = format!("{place}.path: files of plugins are not read: write it under configuration");
-                return Err(Error::new(ErrorKind::NotSupported, message));
-            }
-            if !plugin["configuration"].is_null() {
-                read.pod_security = PodSecurityConfiguration::read(&plugin["configuration"], &place)?;
+            if !said.is_null() {
+                read.plugin(name, &said, &format!("{place}.configuration"), files)?;
+            } else if !Plugins::has(name) {
+                return Err(invalid(&format!("{place}: there is no plugin {name:?}")));
             }
         }
         Ok(read)
+    }
+
+    /// Reads what is said of one plugin.
+    fn plugin(&mut self, name: &str, said: &Value, place: &str, files: ReadFiles<'_>) -> Result<()> {
+        match name {
+            "PodSecurity" => self.pod_security = PodSecurityConfiguration::read(said, place)?,
+            "PodNodeSelector" => {
+                only(said, place, &["podNodeSelectorPluginConfig"])?;
+                let all = said["podNodeSelectorPluginConfig"].as_object().into_iter().flatten();
+                let mut selectors = BTreeMap::new();
+                for (namespace, selector) in all {
+                    let selector = selector.as_str().unwrap_or_default();
+                    nodes(selector).map_err(|error| invalid(&format!("{place}.{namespace}: {}", error.message())))?;
+                    selectors.insert(namespace.clone(), selector.to_owned());
+                }
+                self.node_selectors = Arc::new(selectors);
+            }
+            "MutatingAdmissionWebhook" | "ValidatingAdmissionWebhook" => {
+                of_kind(said, &VERSIONS, "WebhookAdmissionConfiguration")?;
+                only(said, place, &["apiVersion", "kind", "kubeConfigFile", "staticManifestsDir"])?;
+                if said["kubeConfigFile"].as_str().is_some_and(|file| !file.is_empty()) {
+                    let message = format!("{place}.kubeConfigFile: webhooks are called without credentials here");
+                    return Err(Error::new(ErrorKind::NotSupported, message));
+                }
+                self.manifests(name, said, files)?;
+            }
+            "MutatingAdmissionPolicy" | "ValidatingAdmissionPolicy" => {
+                of_kind(said, &VERSIONS[..1], &format!("{name}Configuration"))?;
+                only(said, place, &["apiVersion", "kind", "staticManifestsDir"])?;
+                self.manifests(name, said, files)?;
+            }
+            _ if Plugins::has(name) => {
+                let message = format!("{place}: {name} takes no configuration here");
+                return Err(Error::new(ErrorKind::NotSupported, message));
+            }
+            _ => return Err(invalid(&format!("{place}: there is no plugin {name:?}"))),
+        }
+        Ok(())
+    }
+
+    /// Reads the objects that a plugin is to know beside those of the API (KEP-5793).
+    fn manifests(&mut self, plugin: &str, said: &Value, files: ReadFiles<'_>) -> Result<()> {
+        let Some(folder) = said["staticManifestsDir"].as_str().filter(|folder| !folder.is_empty()) else {
+            return Ok(());
+        };
+        if !folder.starts_with('/') {
+            let why = format!("staticManifestsDir: Invalid value: {folder:?}: must be an absolute file path");
+            return Err(invalid(&why));
+        }
+        for manifest in files(folder)? {
+            self.fixed.push((plugin.to_owned(), manifest));
+        }
+        Ok(())
+    }
+
+    /// Whether it names manifests, which need the gate `ManifestBasedAdmissionControlConfig`.
+    #[must_use]
+    pub fn has_manifests(&self) -> bool {
+        !self.fixed.is_empty()
     }
 }
 
 impl PodSecurityConfiguration {
     fn read(value: &Value, place: &str) -> Result<Self> {
-        let place = format!("{place}.configuration");
         of_kind(value, &POD_SECURITY, "PodSecurityConfiguration")?;
-        only(value, &place, &["apiVersion", "kind", "defaults", "exemptions"])?;
+        only(value, place, &["apiVersion", "kind", "defaults", "exemptions"])?;
         let mut read = Self::default();
         let below = format!("{place}.defaults");
         only(&value["defaults"], &below, &DEFAULTS)?;
@@ -155,6 +247,29 @@ mod tests {
     }
 
     #[test]
+    fn files_are_read_where_they_are_named() {
+        let files = |path: &str| {
+            assert!(matches!(path, "/etc/pods.yaml" | "/etc/fixed"));
+            let value = if path == "/etc/fixed" {
+                json!({"kind": "ValidatingAdmissionPolicy"})
+            } else {
+                json!({"podNodeSelectorPluginConfig": {"clusterDefaultNodeSelector": "a=b"}})
+            };
+            Ok(vec![Manifest { file: path.to_owned(), value }])
+        };
+        let fixed = json!({"apiVersion": VERSIONS[0], "kind": "ValidatingAdmissionPolicyConfiguration",
+            "staticManifestsDir": "/etc/fixed"});
+        let file = json!({"apiVersion": VERSIONS[0], "kind": "AdmissionConfiguration", "plugins": [
+            {"name": "PodNodeSelector", "path": "/etc/pods.yaml"},
+            {"name": "ValidatingAdmissionPolicy", "configuration": fixed}]});
+        let read = AdmissionConfiguration::read_with(&file, &files).unwrap();
+        assert_eq!(read.node_selectors["clusterDefaultNodeSelector"], "a=b");
+        assert!(read.has_manifests() && read.fixed[0].0 == "ValidatingAdmissionPolicy");
+        let alone = AdmissionConfiguration::read(&file).unwrap_err();
+        assert_eq!(alone.message(), "/etc/pods.yaml: files of plugins are not read: write it under configuration");
+    }
+
+    #[test]
     fn what_is_wrong_has_its_place() {
         let place = "plugins[0].configuration";
         check(
@@ -169,8 +284,20 @@ mod tests {
             &format!("admission configuration: unknown field \"{place}.exempt\""),
         );
         check(
-            &json!({"name": "EventRateLimit"}),
-            "plugins[0]: of the plugins only PodSecurity is configured here, not \"EventRateLimit\"",
+            &json!({"name": "EventRateLimit", "configuration": {"limits": []}}),
+            &format!("{place}: EventRateLimit takes no configuration here"),
+        );
+        check(&json!({"name": "Nobody"}), "admission configuration: plugins[0]: there is no plugin \"Nobody\"");
+        let webhooks = json!({"apiVersion": VERSIONS[0], "kind": "WebhookAdmissionConfiguration",
+            "kubeConfigFile": "/etc/k"});
+        check(
+            &json!({"name": "MutatingAdmissionWebhook", "configuration": webhooks}),
+            &format!("{place}.kubeConfigFile: webhooks are called without credentials here"),
+        );
+        let selectors = json!({"podNodeSelectorPluginConfig": {"default": "nonsense"}});
+        check(
+            &json!({"name": "PodNodeSelector", "configuration": selectors}),
+            &format!("admission configuration: {place}.default: \"nonsense\" selects no nodes: expected name=value,…"),
         );
         let other = AdmissionConfiguration::read(&json!({"apiVersion": "v1", "kind": "Pod"})).unwrap_err();
         assert!(other.message().contains("expected AdmissionConfiguration of apiserver.config.k8s.io/v1"));

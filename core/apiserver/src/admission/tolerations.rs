@@ -47,10 +47,15 @@ fn tolerate(pod: &mut Value) {
     for taint in missing {
         let toleration =
             json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS});
-        let all = object::child_mut(pod, "spec").entry("tolerations").or_insert_with(|| json!([]));
-        if let Value::Array(all) = all {
-            all.push(toleration);
-        }
+        add(pod, toleration);
+    }
+}
+
+/// Has a pod tolerate one thing more.
+pub(super) fn add(pod: &mut Value, toleration: Value) {
+    let all = object::child_mut(pod, "spec").entry("tolerations").or_insert_with(|| json!([]));
+    if let Value::Array(all) = all {
+        all.push(toleration);
     }
 }
 

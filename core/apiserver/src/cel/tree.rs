@@ -4,6 +4,8 @@ use kube_cel::cel::common::ast::{
     CallExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue, MapEntryExpr, MapExpr, operators,
 };
 
+use super::functions;
+
 /// The objects that an expression may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Making {
@@ -38,6 +40,9 @@ pub(super) fn settle(tree: &mut IdedExpr, types: Making) -> Result<(), String> {
             if of && select.field == "requestResource" && !select.test {
                 tree.expr = Expr::Ident(REQUESTED.into());
             }
+        }
+        Expr::Call(call) if !functions::knows(&call.func_name) => {
+            return Err(format!("undeclared reference to '{}' (in container '')", call.func_name));
         }
         // The engine's own way to select a field that may be absent fails where it is.
         Expr::Call(call) if call.func_name == operators::OPT_SELECT => call.func_name = operators::OPT_INDEX.into(),

@@ -121,7 +121,8 @@ impl<'s> Type<'s> {
         }
     }
 
-    fn scalar(&self) -> Option<&'static str> {
+    /// Its name, where it is a scalar.
+    pub(crate) fn scalar(&self) -> Option<&'static str> {
         match self {
             Self::Bool => Some("bool"),
             Self::Int => Some("int"),

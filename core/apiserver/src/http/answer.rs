@@ -58,7 +58,8 @@ impl Server {
             self.shown(&request).await?;
         }
         let format = self.format(&request, resource.as_deref(), &http)?;
-        let packs = gzip::accepted(http.headers());
+        let may = self.parts().inside.as_ref().is_none_or(|server| server.parts.gates.compresses);
+        let packs = may && gzip::accepted(http.headers());
         let media_type = media_type(http.headers());
         request.verb = self.verb(&target, &http, &media_type)?;
         if request.verb == Verb::Watch {

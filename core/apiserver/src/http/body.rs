@@ -53,6 +53,19 @@ pub fn status(error: &Error) -> Response<Body> {
     out
 }
 
+/// As [`status`], in protobuf; whoever could not be answered in what they accept gets JSON.
+pub(super) fn packed_status(error: &Error) -> Response<Body> {
+    let mut out = status(error);
+    let message = windlass_api::protobuf::message_of("v1", "Status");
+    let packed = message.filter(|_| !error.is(ErrorKind::NotAcceptable));
+    if let Some(Ok(bytes)) = packed.map(|message| windlass_api::protobuf::encode(&error.to_status(), message)) {
+        *out.body_mut() = full(bytes);
+        let media_type = HeaderValue::from_static("application/vnd.kubernetes.protobuf");
+        out.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    }
+    out
+}
+
 /// The body of a request that came over a connection.
 pub(super) fn received(body: Incoming) -> Asked {
     let broken = |error: hyper::Error| Error::new(ErrorKind::BadRequest, "a request broke off").with_source(error);

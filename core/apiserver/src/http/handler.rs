@@ -19,11 +19,11 @@ use windlass_kernel::{
 };
 
 use super::{
-    body::{Asked, Body, status},
+    body::{Asked, Body, packed_status, status},
     documents::Documents,
     health::Check,
     metrics::{Labels, Meter, Metrics},
-    options,
+    negotiate, options,
     pages::Page,
     route::{self, Target},
     upgrade::Connect,
@@ -160,6 +160,7 @@ impl Server {
         let long = target.as_ref().is_some_and(|target| long_running(target, &request));
         let labels = self.labels(target.as_ref(), &request);
         let flow = OnceLock::new();
+        let protobuf = negotiate::begins_with_protobuf(request.headers());
         let _in_flight = (!long).then(|| self.metrics.in_flight(&method));
         let work = AssertUnwindSafe(self.answer(peer, target, &labels, &flow, request)).catch_unwind();
         let done = if long { Ok(work.await) } else { self.parts.clock.timeout(LIMIT, work).await };
@@ -170,7 +171,7 @@ impl Server {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::error!(%method, path, %error, cause, "request failed");
                 }
-                status(&error)
+                if protobuf { packed_status(&error) } else { status(&error) }
             }
             Ok(Err(_)) => {
                 tracing::error!(%method, path, "request panicked");

@@ -81,6 +81,12 @@ fn clause(text: &str) -> Option<Clause> {
     (out.quality > 0.0).then_some(out)
 }
 
+/// Whether protobuf is what is wanted most, as typed clients say it: those are refused in protobuf, too.
+pub(super) fn begins_with_protobuf(headers: &HeaderMap) -> bool {
+    let first = headers.get(header::ACCEPT).map(|value| value.as_bytes());
+    first.is_some_and(|text| text.starts_with(Encoding::Protobuf.media_type().as_bytes()))
+}
+
 /// The first alternative that can be offered; JSON where nothing is asked for.
 pub(super) fn choose(headers: &HeaderMap, offer: Offer) -> Result<(Encoding, Shape)> {
     let clauses = clauses(headers);

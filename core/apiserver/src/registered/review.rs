@@ -61,7 +61,7 @@ pub(super) fn verdict(mut answer: Value, uid: &str, mutates: bool) -> Result<Ver
     }
     let mut verdict = Verdict { warnings: warnings(&response["warnings"]), ..Verdict::default() };
     if response["allowed"] != true {
-        verdict.refused = Some(response["result"].take());
+        verdict.refused = Some(response["status"].take());
     } else if !patch.is_empty() {
         let broken = |why: &dyn std::fmt::Display| format!("received undecodable patch in webhook response: {why}");
         let bytes = STANDARD.decode(patch).map_err(|error| broken(&error))?;
@@ -140,7 +140,7 @@ mod tests {
     fn an_answer_allows_refuses_or_patches() {
         check(json!({"uid": "u", "allowed": true}), false, Ok(Verdict::default()));
         let refused = Verdict { refused: Some(json!({"code": 403})), ..Verdict::default() };
-        check(json!({"uid": "u", "allowed": false, "result": {"code": 403}}), false, Ok(refused));
+        check(json!({"uid": "u", "allowed": false, "status": {"code": 403}}), false, Ok(refused));
         let patch = json!([{"op": "add", "path": "/a", "value": 1}]);
         let packed = STANDARD.encode(patch.to_string());
         let patched = Verdict { patch: Some(patch), ..Verdict::default() };

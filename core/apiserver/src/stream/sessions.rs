@@ -63,7 +63,16 @@ async fn open(connecting: Connecting) -> Result<Response<Body>> {
         // The API asks this as well; asked here, whoever may not is told so before any other mistake.
         may(&*authorizer, &request, "create").await?;
     }
-    let agreed = handshake::agree(http.headers(), &subresource)?;
+    let agreed = match handshake::agree(http.headers(), &subresource) {
+        Ok(agreed) => agreed,
+        Err(error) if request.verb == Verb::Connect => {
+            // As upstream, who may not open the session learns that before what is wrong with the connection.
+            request.options.dry_run = true;
+            api.call(request).await?;
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+    };
     let streams = sub::streams(&request.options);
     let asked = match &agreed {
         Agreed::Socket { protocol, .. } if subresource == "portforward" && *protocol != TUNNEL => {

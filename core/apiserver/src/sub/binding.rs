@@ -20,6 +20,9 @@ use crate::{
     write::{self, Change, Owners, Proposal},
 };
 
+/// The labels of a node that its pods get.
+const TOPOLOGY: [&str; 2] = ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"];
+
 /// Assigns the pod that the binding in the request's body names.
 pub(crate) async fn bind(server: &ApiServer, served: &Served, mut request: Request) -> Result<Response> {
     let bindings = server.parts.registry.known("", "v1", "bindings")?;
@@ -37,6 +40,9 @@ pub(crate) async fn bind(server: &ApiServer, served: &Served, mut request: Reque
     let mut warnings = Vec::new();
     let about = if request.subresource.is_empty() { bindings } else { served };
     write::posted(server, about, &request, &mut binding, &mut warnings).await?;
+    if server.parts.plugins.run("PodTopologyLabels") {
+        label(server, &mut binding).await?;
+    }
     let now = server.parts.clock.now();
     let change = Change { server, served, request: &request, part: Part::CHOSEN };
     let assign = |pod: &Value| {
@@ -47,6 +53,20 @@ pub(crate) async fn bind(server: &ApiServer, served: &Served, mut request: Reque
         Some(_) => Ok(Response { warnings, ..super::done() }),
         None => Err(errors::not_found(&served.info, &request.name)),
     }
+}
+
+/// Gives the pod the labels that say where its node is (KEP-4742, `PodTopologyLabels`).
+async fn label(server: &ApiServer, binding: &mut Value) -> Result<()> {
+    let node = binding["target"]["name"].as_str().unwrap_or_default();
+    let key = server.parts.registry.known("", "v1", "nodes")?.key("", node);
+    let Some(found) = server.read(&key).await? else { return Ok(()) };
+    let places: Vec<(&str, String)> =
+        TOPOLOGY.into_iter().filter_map(|label| Some((label, found.label(label)?.to_owned()))).collect();
+    if !places.is_empty() {
+        let labels = object::meta_mut(binding).entry("labels").or_insert_with(|| json!({}));
+        object::as_map(labels).extend(places.into_iter().map(|(label, place)| (label.to_owned(), place.into())));
+    }
+    Ok(())
 }
 
 fn refuse(name: &str, why: &str) -> Error {

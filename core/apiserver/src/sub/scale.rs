@@ -5,7 +5,7 @@ use std::mem;
 use serde_json::{Value, json};
 use windlass_api::{decode::Decoded, resources::Subresource, selector::Labels};
 use windlass_kernel::{
-    api::{Answer, PatchType, Request, Response, Verb},
+    api::{Answer, FieldValidation, PatchType, Request, Response, Verb},
     error::{Error, ErrorKind, Result},
 };
 
@@ -13,6 +13,7 @@ use crate::{
     body::{self, Wanted},
     custom::{self, Scale, path::JsonPath},
     errors, object,
+    owners::Owner,
     registry::Served,
     rules::Part,
     server::ApiServer,
@@ -40,7 +41,12 @@ pub(super) async fn serve(
             let change = Change { server, served, request: &request, part: Part::Main };
             write::edit(change, |old| scaled(served, old, &given.object, given.warnings.clone())).await?
         }
-        Verb::Patch(PatchType::Apply) => return Err(errors::not_supported("server-side apply to a scale")),
+        Verb::Patch(PatchType::Apply) => {
+            let patch = Patch::read(PatchType::Apply, &mut request, subresource.patches)?;
+            let now = object::time(server.parts.clock.now());
+            let change = Change { server, served, request: &request, part: Part::Main };
+            write::edit(change, |old| applied(served, &request, old, (&patch, wanted), &now)).await?
+        }
         Verb::Patch(kind) => {
             let patch = Patch::read(kind, &mut request, subresource.patches)?;
             let change = Change { server, served, request: &request, part: Part::Main };
@@ -59,6 +65,38 @@ pub(super) async fn serve(
         return Err(errors::not_found(&served.info, &request.name));
     };
     Ok(Response { code, warnings, answer: Answer::Value(of(served, &document.value()?)?) })
+}
+
+/// The workload after a scale was applied to it: its replicas then belong to whoever applied, by way of the sub-resource.
+fn applied(
+    served: &Served,
+    request: &Request,
+    old: &Value,
+    (patch, wanted): (&Patch, Wanted<'_>),
+    now: &str,
+) -> Result<Proposal> {
+    let mut scale = patch.tree().clone();
+    if (scale["apiVersion"].as_str(), scale["kind"].as_str()) != (Some("autoscaling/v1"), Some("Scale")) {
+        let why = "the configuration is no Scale of autoscaling/v1, which the request is for";
+        return Err(errors::bad_request(why));
+    }
+    if object::name(&scale).is_empty() {
+        object::set_meta(&mut scale, "name", Some(request.name.as_str().into()));
+    }
+    let said = scale["spec"]["replicas"].clone();
+    let decoded = Decoded { value: scale, ..Decoded::default() };
+    let read = body::checked(decoded, wanted, request.options.field_validation, "")?;
+    // What is wrong with a scale is wrong however it comes.
+    scaled(served, old, &read.object, Vec::new())?;
+    let mut config = json!({"apiVersion": served.storage.api_version(), "kind": &*served.storage.kind,
+        "metadata": {"name": object::name(old), "namespace": object::meta(old, "namespace")}});
+    if !said.is_null() {
+        put(&mut config, &place(served), said);
+    }
+    let merged = Owner::of(served, request, now.to_owned()).apply(served, Some(old), &config, request.options.force)?;
+    let decoded = Decoded { value: merged, ..Decoded::default() };
+    let stored = body::checked(decoded, Wanted::object_of(&served.storage), FieldValidation::Ignore, "")?;
+    Ok(Proposal { object: stored.object, owners: Owners::Settled, warnings: read.warnings })
 }
 
 /// The workload with the replicas of a scale.
@@ -92,9 +130,14 @@ fn scaled(served: &Served, old: &Value, scale: &Value, warnings: Vec<String>) ->
 /// Gives a workload the replicas of a scale.
 pub(crate) fn rescale(served: &Served, workload: &mut Value, scale: &Value) {
     let replicas = scale["spec"]["replicas"].as_i64().unwrap_or_default();
+    put(workload, &place(served), replicas.into());
+}
+
+/// The fields that lead to the replicas of a workload.
+fn place(served: &Served) -> Vec<&str> {
     match scale_of(served) {
-        Some(Scale { spec, .. }) => put(workload, &spec.fields().unwrap_or_default(), replicas.into()),
-        None => _ = object::child_mut(workload, "spec").insert("replicas".into(), replicas.into()),
+        Some(Scale { spec, .. }) => spec.fields().unwrap_or_default(),
+        None => vec!["spec", "replicas"],
     }
 }
 

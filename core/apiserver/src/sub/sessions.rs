@@ -15,9 +15,16 @@ use crate::{
     write::{self, Gate, Whom},
 };
 
-/// Opens the session that the request asks for.
+/// Opens the session that the request asks for. A dry run only says whether it may be opened.
 pub(super) async fn open(server: &ApiServer, served: &Served, request: &Request) -> Result<Response> {
     let reached = Reached::read(server, served, request).await?;
+    let mut warnings = Vec::new();
+    // Whoever may not is told so before anything that is wrong with the pod.
+    write::posted(server, served, request, &mut wanted(request), &mut warnings).await?;
+    Gate::open(server, served, request, Whom::Plugins).await?.judge(Some(&reached.pod), None, &mut warnings).await?;
+    if request.options.dry_run {
+        return Ok(Response { code: 200, warnings, answer: Answer::Value(json!({})) });
+    }
     let phase = reached.pod["status"]["phase"].as_str().unwrap_or_default().to_owned();
     let node = reached.node().to_owned();
     let options = &request.options;
@@ -49,9 +56,6 @@ pub(super) async fn open(server: &ApiServer, served: &Served, request: &Request)
     if node.is_empty() {
         return Err(errors::bad_request(format!("pod {} does not have a host assigned", request.name)));
     }
-    let mut warnings = Vec::new();
-    write::posted(server, served, request, &mut wanted(request), &mut warnings).await?;
-    Gate::open(server, served, request, Whom::Plugins).await?.judge(Some(&reached.pod), None, &mut warnings).await?;
     let session = reached.agent(server)?.open(session).await?;
     Ok(Response { code: 200, warnings, answer: Answer::Session(session) })
 }

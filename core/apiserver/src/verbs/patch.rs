@@ -84,6 +84,11 @@ impl Patch {
         Ok(Self { kind, tree: decoded.value, duplicates: decoded.duplicates, lines: decoded.lines })
     }
 
+    /// The patch itself.
+    pub(crate) fn tree(&self) -> &Value {
+        &self.tree
+    }
+
     /// Makes the patch on a stored object; only an apply can do without.
     fn on(&self, served: &Served, request: &Request, old: Option<&Value>, now: &str) -> Result<Proposal> {
         if self.kind == PatchType::Apply {

@@ -22,7 +22,7 @@ const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 /// Follows the collection that the request names.
 pub(crate) async fn watch(server: &Arc<ApiServer>, served: &Arc<Served>, request: &Request) -> Result<Events> {
     let options = &request.options;
-    check(options)?;
+    check(options, server.parts.gates.watch_list)?;
     let mut selection = Selection::parse(served, options)?;
     if !request.name.is_empty() {
         let named = Options { field_selector: format!("metadata.name={}", request.name), ..options.clone() };
@@ -220,9 +220,13 @@ fn too_old(error: Error) -> Error {
     Error::new(ErrorKind::Compacted, message).detailed(|details| details.compacted = compacted)
 }
 
-fn check(options: &Options) -> Result<()> {
+fn check(options: &Options, initial: bool) -> Result<()> {
     let mut causes: Vec<Cause> = Vec::new();
     let mut refuse = |field: &str, why: &str| causes.push(errors::not_allowed(field, why));
+    if options.send_initial_events.is_some() && !initial {
+        let why = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
+        refuse("sendInitialEvents", why);
+    }
     let not_older = options.version_match == Some(VersionMatch::NotOlderThan);
     if options.send_initial_events.is_some() && !not_older {
         let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";

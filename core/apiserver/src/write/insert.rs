@@ -16,6 +16,7 @@ use crate::{
     alloc, convert, custom, errors, index, object,
     owners::Owner,
     quota::{self, Charges},
+    registered,
     registry::Served,
     rules,
     server::ApiServer,
@@ -54,6 +55,7 @@ pub(crate) async fn insert(
     }
     let mut claims = alloc::claim(server, served, &mut object, None).await?;
     rules::check_new(served, &object)?;
+    registered::reserved(server, served, &object, &mut warnings)?;
     gate.judge(None, Some(&mut object), &mut warnings).await?;
     warnings.extend(rules::warnings(served, &object));
     let mut charges = quota::charge(server, served, request, None, &object).await?;

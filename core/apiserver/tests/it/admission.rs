@@ -1,5 +1,6 @@
 //! What stands before writes: webhooks, policies, pod security, and what nodes may write.
 
+mod chosen;
 #[cfg(feature = "http")]
 mod nodes;
 mod plugins;

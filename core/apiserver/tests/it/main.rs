@@ -27,5 +27,7 @@ mod services;
 mod serving;
 #[cfg(feature = "http")]
 mod slow;
+#[cfg(feature = "http")]
+mod stock;
 mod streams;
 mod watches;

@@ -165,3 +165,45 @@ fn a_certificate_request_is_approved_apart_from_its_status() {
     let approved = value(rig.call(request).unwrap());
     assert_eq!(approved["status"]["conditions"][0]["type"], "Approved");
 }
+
+#[test]
+fn a_scale_is_applied_and_its_replicas_belong_to_who_applied() {
+    let rig = Rig::new();
+    let labels = json!({"a": "b"});
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "c", "image": "c"}]}}}});
+    let apply = |resource: &str, manager: &str, object: &Value, force: bool| {
+        let mut request = rig.request(Verb::Patch(PatchType::Apply), resource).named("d").body(object.clone());
+        request.options.field_manager = manager.into();
+        request.options.force = force;
+        rig.call(request).map(value)
+    };
+    let scale =
+        |replicas: u64| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": replicas}});
+    let missing = apply("apps/v1/deployments:scale", "scaler", &scale(3), false).unwrap_err();
+    assert!(missing.is(ErrorKind::NotFound), "{missing}");
+    apply("apps/v1/deployments", "owner", &deployment, false).unwrap();
+    let conflict = apply("apps/v1/deployments:scale", "scaler", &scale(3), false).unwrap_err();
+    assert!(
+        conflict.message().contains("conflict with \"owner\"") && conflict.message().contains(".spec.replicas"),
+        "{conflict}"
+    );
+    let applied = apply("apps/v1/deployments:scale", "scaler", &scale(3), true).unwrap();
+    assert_eq!((&applied["kind"], &applied["spec"]["replicas"]), (&json!("Scale"), &json!(3)));
+    let own = rig.get("apps/v1/deployments", "d").unwrap();
+    let entries = own["metadata"]["managedFields"].as_array().unwrap();
+    let entry = entries.iter().find(|entry| entry["manager"] == "scaler").unwrap();
+    assert_eq!(
+        (&entry["operation"], &entry["subresource"], &entry["apiVersion"], &entry["fieldsV1"]),
+        (&json!("Apply"), &json!("scale"), &json!("apps/v1"), &json!({"f:spec": {"f:replicas": {}}}))
+    );
+    // Whoever applied the rest would take the replicas back.
+    let conflict = apply("apps/v1/deployments", "owner", &deployment, false).unwrap_err();
+    assert!(conflict.message().contains("conflict with \"scaler\" with subresource \"scale\""), "{conflict}");
+    let negative = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": -1}});
+    let refused = apply("apps/v1/deployments:scale", "scaler", &negative, true).unwrap_err();
+    assert!(refused.message().contains("must be greater than or equal to 0"), "{refused}");
+    let other = apply("apps/v1/deployments:scale", "scaler", &deployment, true).unwrap_err();
+    assert!(other.message().contains("is no Scale of autoscaling/v1"), "{other}");
+}

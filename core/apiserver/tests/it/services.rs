@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use windlass_kernel::{ErrorKind, api::Verb};
 
-use crate::rig::{Rig, value};
+use crate::rig::{self, HandClock, Rig, value};
 
 const ADDRESSES: &str = "networking.k8s.io/v1/ipaddresses";
 const RANGES: &str = "networking.k8s.io/v1/servicecidrs";
@@ -124,4 +124,61 @@ fn addresses_come_from_every_range_that_is_ready() {
     let network = rig.create("services", with("b", "10.200.0.0")).unwrap_err();
     assert!(network.message().contains("The range of valid IPs is 10.200.0.0/30"), "{network}");
     rig.create("services", with("b", "10.200.0.2")).unwrap();
+}
+
+/// A server that is advertised, with the task that keeps it so.
+fn advertised(address: &str) -> (Rig, futures::future::AbortHandle) {
+    let clock = HandClock::default();
+    let builder = rig::builder(&clock).advertise(address.parse().unwrap()).port(7443);
+    let rig = Rig::over(&clock, rig::wait(builder.start()).unwrap());
+    let server = std::sync::Arc::clone(&rig.server);
+    let (keeping, end) = futures::future::abortable(async move { server.keep_advertised().await });
+    rig.server.spawn().unwrap().start("advertised", Box::pin(async { _ = keeping.await }));
+    (rig, end)
+}
+
+/// Waits until an object is as it has to be, by the changes that a watch tells of.
+fn until(rig: &Rig, resource: &str, so: impl Fn(&Value) -> bool) {
+    let mut request = rig.request(Verb::Watch, resource);
+    request.options.field_selector = "metadata.name=kubernetes".into();
+    let mut events = rig::wait(windlass_kernel::Api::watch(&*rig.server, request)).unwrap();
+    while !rig.get(resource, "kubernetes").is_ok_and(|object| so(&object)) {
+        rig::wait(futures::StreamExt::next(&mut events)).unwrap().unwrap();
+    }
+}
+
+#[test]
+fn the_endpoints_of_the_server_are_kept_against_whoever_changes_them() {
+    let (rig, end) = advertised("192.0.2.7");
+    let subsets =
+        json!([{"addresses": [{"ip": "192.0.2.7"}], "ports": [{"name": "https", "port": 7443, "protocol": "TCP"}]}]);
+    let endpoints = rig.get("endpoints", "kubernetes").unwrap();
+    assert_eq!(endpoints["subsets"], subsets);
+    assert_eq!(rig.get("services", "kubernetes").unwrap()["spec"]["ports"][0]["targetPort"], 7443);
+    let slice = "discovery.k8s.io/v1/endpointslices";
+    assert_eq!(rig.get(slice, "kubernetes").unwrap()["endpoints"][0]["addresses"], json!(["192.0.2.7"]));
+
+    rig.delete("endpoints", "kubernetes").unwrap();
+    until(&rig, "endpoints", |object| object["subsets"] == subsets);
+    // The address of another server over the same state stays.
+    let mut other = rig.get("endpoints", "kubernetes").unwrap();
+    other["subsets"][0]["addresses"] = json!([{"ip": "192.0.2.1"}]);
+    rig.update("endpoints", other).unwrap();
+    let both = json!([{"ip": "192.0.2.1"}, {"ip": "192.0.2.7"}]);
+    until(&rig, "endpoints", |object| object["subsets"][0]["addresses"] == both);
+    until(&rig, slice, |object| object["endpoints"].as_array().is_some_and(|all| all.len() == 2));
+    rig.delete("services", "kubernetes").unwrap();
+    until(&rig, "services", |object| object["spec"]["clusterIP"] == "10.96.0.1");
+    end.abort();
+}
+
+#[test]
+fn an_address_that_nobody_else_reaches_is_not_advertised() {
+    for (address, why) in
+        [("127.0.0.1", "loopback"), ("::1", "loopback"), ("0.0.0.0", "unspecified"), ("169.254.1.1", "link-local")]
+    {
+        let clock = HandClock::default();
+        let refused = rig::wait(rig::builder(&clock).advertise(address.parse().unwrap()).start()).unwrap_err();
+        assert!(refused.is(ErrorKind::Invalid) && refused.message().contains(why), "{refused}");
+    }
 }

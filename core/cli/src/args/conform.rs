@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Csi(ConformCsi),
     /// A Kubernetes API server, by requests over a kubeconfig of somebody who may do everything.
     Api(ConformApi),
+    /// A whole cluster, by Kubernetes' own end-to-end suite: the program e2e.test, which you bring.
+    Upstream(ConformUpstream),
 }
 
 #[derive(Debug, Arguments)]
@@ -30,8 +32,46 @@ pub(crate) struct ConformApi {
     /// Run also the checks that wait for minutes, such as until old versions are forgotten.
     #[arg(long)]
     pub(crate) patient: bool,
+    /// Where the server reaches this machine, to call the webhooks of the checks: this program listens on that port for as
+    /// long as it runs (0 takes any). Without it, those checks are skipped.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) webhook_address: Option<String>,
     #[command(flatten)]
     pub(crate) reports: Reports,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct ConformUpstream {
+    /// The suite: e2e.test of Kubernetes 1.30 or later.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) e2e: PathBuf,
+    /// The cluster, as somebody who may do everything.
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub(crate) kubeconfig: PathBuf,
+    /// Where logs, reports and results are kept: a run that is begun again there goes on with what is left.
+    #[arg(long, value_name = "DIR", default_value = "conformance-results")]
+    pub(crate) folder: PathBuf,
+    /// A list of what is run (a selector, a tab and a reason on each line), instead of [Conformance].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) focus: Option<String>,
+    /// A list of what is not run: a file as --focus has it, or fake-nodes, one-node or windlass; may be given several times.
+    #[arg(long, value_name = "FILE|NAME")]
+    pub(crate) skip: Vec<String>,
+    /// Only the K-th of N parts.
+    #[arg(long, value_name = "K/N")]
+    pub(crate) shard: Option<String>,
+    /// How many specs run at once; [Serial] ones run alone at the end.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) jobs: usize,
+    /// How many minutes a spec may take.
+    #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+    pub(crate) spec_minutes: u64,
+    /// The PRODUCT.yaml of a submission.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) product: Option<PathBuf>,
+    /// Further arguments of the suite.
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) more: Vec<String>,
 }
 
 #[derive(Debug, Arguments)]

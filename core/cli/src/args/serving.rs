@@ -1,11 +1,14 @@
 //! What kube-apiserver's users say about serving, under the same names.
 
-use std::path::PathBuf;
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::Args as Arguments;
 use windlass::{
     api::{features::Gates, manifests::documents},
-    apiserver::{AdmissionConfiguration, discovery::Versions},
+    apiserver::{AdmissionConfiguration, Manifest, Plugins, advertisable, discovery::Versions},
     kernel::{Error, ErrorKind, Result},
     serve::CertificateFiles,
 };
@@ -18,13 +21,23 @@ pub(crate) struct Serving {
     /// The private key of --tls-cert-file (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
     tls_private_key_file: Option<PathBuf>,
+    /// The address at which pods and nodes reach the API: the endpoints of the service kubernetes [default: where it listens,
+    /// or this machine's address; none on the loopback address].
+    #[arg(long, value_name = "ADDR")]
+    advertise_address: Option<IpAddr>,
     /// Versions of the API to serve or not: api/all, api/ga, api/beta, api/alpha, VERSION or GROUP/VERSION[/RESOURCE].
     #[arg(long, value_name = "KEY=BOOL,…")]
     runtime_config: Vec<String>,
-    /// An AdmissionConfiguration (YAML): defaults and exemptions of PodSecurity.
+    /// Admission plugins to turn on beside the usual ones; may be given several times.
+    #[arg(long, value_name = "NAME,…")]
+    enable_admission_plugins: Vec<String>,
+    /// Admission plugins to turn off.
+    #[arg(long, value_name = "NAME,…")]
+    disable_admission_plugins: Vec<String>,
+    /// An AdmissionConfiguration (YAML): of PodSecurity, PodNodeSelector, and of webhooks and policies in files.
     #[arg(long, value_name = "FILE")]
     admission_control_config_file: Option<PathBuf>,
-    /// Feature gates of Kubernetes 1.36. Nothing here depends on one yet; unknown ones are refused.
+    /// Feature gates of Kubernetes 1.36; unknown ones, and values that this server cannot honour, are refused.
     #[arg(long, value_name = "NAME=BOOL,…")]
     feature_gates: Vec<String>,
 }
@@ -46,6 +59,11 @@ impl Serving {
         Ok(format!("{own}{given}"))
     }
 
+    /// The address to advertise, where one is named.
+    pub(crate) fn advertised(&self) -> Result<Option<IpAddr>> {
+        self.advertise_address.map(|address| advertisable(address).map(|()| address)).transpose()
+    }
+
     /// Which versions are served.
     pub(crate) fn versions(&self) -> Result<Versions> {
         self.runtime_config.iter().try_fold(Versions::default(), |versions, text| versions.with(text))
@@ -58,15 +76,81 @@ impl Serving {
         let text = std::fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
         let mut documents = documents(&text).map_err(|error| unusable(error.to_string()))?;
         match (documents.pop(), documents.is_empty()) {
-            (Some(only), true) => AdmissionConfiguration::read(&only.value)
+            (Some(only), true) => AdmissionConfiguration::read_with(&only.value, &|path| objects(file, path))
                 .map_err(|error| Error::new(error.kind(), format!("{}: {}", file.display(), error.message()))),
             _ => Err(unusable("expected one AdmissionConfiguration".into())),
         }
     }
 
+    /// Which admission plugins run.
+    pub(crate) fn plugins(&self) -> Result<Plugins> {
+        Plugins::choose(&self.enable_admission_plugins, &self.disable_admission_plugins)
+    }
+
     /// What gates are set.
     pub(crate) fn gates(&self) -> Result<Gates> {
         let gates = self.feature_gates.iter().try_fold(Gates::default(), |gates, text| gates.with(text));
-        gates.map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))
+        let gates = gates.map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
+        let refused = gates.changed().find(|(gate, on)| !honoured(gate.name, gate.stage, *on));
+        match refused {
+            None => Ok(gates),
+            Some((gate, on)) => {
+                let why = if on { "nothing here implements it" } else { "it cannot be turned off here" };
+                Err(Error::new(ErrorKind::NotSupported, format!("feature gate {}={on}: {why}", gate.name)))
+            }
+        }
     }
+}
+
+/// Whether this server does as a gate says that is not as usual. What other programs have to do with a gate is not asked.
+fn honoured(name: &str, stage: &str, on: bool) -> bool {
+    const ACT: [&str; 4] =
+        ["APIResponseCompression", "ManifestBasedAdmissionControlConfig", "PodTopologyLabelsAdmission", "WatchList"];
+    // Turned off, these leave no trace that a client could see: they are about how upstream's servers work inside.
+    const INSIDE: [&str; 17] = [
+        "APIServerIdentity",
+        "AtomicFIFO",
+        "ClearingNominatedNodeNameAfterBinding",
+        "DetectCacheInconsistency",
+        "InOrderInformers",
+        "InOrderInformersBatchProcess",
+        "ListFromCacheSnapshot",
+        "OpenAPIEnums",
+        "OpportunisticBatching",
+        "SchedulerAsyncPreemption",
+        "SchedulerPopFromBackoffQ",
+        "SizeBasedListCostEstimate",
+        "StorageNamespaceIndex",
+        "UnauthenticatedHTTP2DOSMitigation",
+        "UnlockWhileProcessingFIFO",
+        "WatchCacheInitializationPostStartHook",
+        "WatchListClient",
+    ];
+    ACT.contains(&name) || INSIDE.contains(&name) || stage == "DEPRECATED" && !on
+}
+
+/// The objects of a file that the configuration in `own` names, or of all files of a folder.
+fn objects(own: &Path, named: &str) -> Result<Vec<Manifest>> {
+    let unusable =
+        |path: &Path, why: &dyn std::fmt::Display| Error::new(ErrorKind::Invalid, format!("{}: {why}", path.display()));
+    let path = own.parent().unwrap_or(Path::new(".")).join(named);
+    let mut files = vec![path.clone()];
+    if path.is_dir() {
+        let entries = std::fs::read_dir(&path).map_err(|error| unusable(&path, &error))?;
+        files = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|file| is_manifest(file)).collect();
+        files.sort();
+    }
+    let mut found = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).map_err(|error| unusable(&file, &error))?;
+        let read = documents(&text).map_err(|error| unusable(&file, &error))?;
+        let shown = file.display().to_string();
+        found.extend(read.into_iter().map(|document| Manifest { file: shown.clone(), value: document.value }));
+    }
+    Ok(found)
+}
+
+fn is_manifest(file: &Path) -> bool {
+    let known = |ending: &std::ffi::OsStr| ["json", "yaml", "yml"].iter().any(|own| ending == *own);
+    file.is_file() && file.extension().is_some_and(known)
 }

@@ -42,12 +42,19 @@ async fn suite(args: &ConformApi, access: &Access) -> Result<Suite> {
     // Whoever is not there is told of once, and not by every check.
     let version = wire.0.raw(RawRequest { method: "GET".into(), target: "/version".into(), ..RawRequest::default() });
     version.await?;
+    let hooks = match &args.webhook_address {
+        Some(address) => {
+            Some(super::webhooks::listen(address, &*clock, &(Arc::new(TokioSpawn::current()) as _)).await?)
+        }
+        None => None,
+    };
     let run = run_name();
     let own = (Arc::clone(&clock), trace.clone());
     let patient = args.patient;
     let cases = cases(|part| Fixture {
         wire: wire.clone(),
         anonymous: anonymous.clone(),
+        hooks: hooks.clone(),
         clock: Arc::clone(&own.0),
         trace: own.1.clone(),
         prefix: format!("conform-{run}-{part}"),

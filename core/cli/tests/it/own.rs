@@ -225,9 +225,17 @@ fn custom_resources_are_used_like_built_in_ones() {
 }
 
 fn what_is_served_is_chosen_by_flags() {
-    let cluster =
-        Cluster::fake(&["--runtime-config", "api/beta=true,batch/v1=false", "--feature-gates", "WatchList=true"]);
+    let cluster = Cluster::fake(&[
+        "--runtime-config",
+        "api/beta=true,batch/v1=false",
+        "--feature-gates",
+        "WatchList=true",
+        "--advertise-address",
+        "192.0.2.7",
+    ]);
     let get = |path: &str| cluster.windlass(&["get", path]);
+    let endpoints = cluster.windlass(&["get", "endpoints", "kubernetes", "-n", "default", "-o", "json"]).ok();
+    assert!(endpoints.contains("192.0.2.7"), "{endpoints}");
     get("jobs").failed(4);
     assert!(get("deployments").code == Some(0));
     let up =
@@ -236,6 +244,8 @@ fn what_is_served_is_chosen_by_flags() {
     assert_eq!(gate, "windlass: unrecognized feature gate: WatchLst: did you mean WatchList?\n");
     let version = up(&["--runtime-config", "bach/v1=true"]).failed(2);
     assert_eq!(version, "windlass: runtime-config: unknown api groups bach: did you mean batch/v1?\n");
+    let advertised = up(&["--advertise-address", "127.0.0.1"]).failed(2);
+    assert!(advertised.contains("cannot be advertised at 127.0.0.1: may not be in the loopback range"), "{advertised}");
     let key = up(&["--tls-cert-file", "a.crt", "--tls-private-key-file", "absent.key"]).err;
     assert!(key.contains("a.crt"), "{key}");
 }

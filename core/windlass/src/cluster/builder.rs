@@ -2,15 +2,16 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+use windlass_api::features::Gates;
 use windlass_apiserver::{
-    AdmissionConfiguration, ApiServer, Ranges,
+    AdmissionConfiguration, ApiServer, Plugins, Ranges,
     access::{Escalation, InTurn, NodeAuthorizer, Rbac},
     discovery::Versions,
 };
 use windlass_client::leader::Timing;
 use windlass_controllers::{Config, NamedDriver, autoscaler::MetricSource, certificates::Signer, node_ipam::PodRanges};
 use windlass_kernel::{
-    Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, Keys, Result, Spawn, Stop, Store,
+    Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, Keys, Result, Spawn, SpawnExt, Stop, Store,
     VolumeDriver,
 };
 use windlass_scheduler::Explaining;
@@ -49,6 +50,8 @@ pub struct Builder {
     candidacy: Option<Candidacy>,
     versions: Versions,
     admission_configuration: AdmissionConfiguration,
+    admission_plugins: Plugins,
+    gates: Gates,
     #[cfg(feature = "http")]
     trusted_certificates: String,
     bare: bool,
@@ -185,7 +188,8 @@ impl Builder {
         self
     }
 
-    /// Where pods reach the API, as the service `kubernetes` and its endpoints say.
+    /// Where pods reach the API, as the service `kubernetes` and its endpoints say; they are kept so. An address that others
+    /// cannot use, such as the loopback address, is refused when the cluster starts.
     #[must_use]
     pub fn reached_at(mut self, address: SocketAddr) -> Self {
         self.reached_at = Some(address);
@@ -225,6 +229,20 @@ impl Builder {
     #[must_use]
     pub fn admission_configuration(mut self, configuration: AdmissionConfiguration) -> Self {
         self.admission_configuration = configuration;
+        self
+    }
+
+    /// Which of upstream's admission plugins run. Without it, those that run unless somebody says otherwise.
+    #[must_use]
+    pub fn admission_plugins(mut self, plugins: Plugins) -> Self {
+        self.admission_plugins = plugins;
+        self
+    }
+
+    /// Upstream's feature gates; [`ApiServer`]'s builder says which act.
+    #[must_use]
+    pub fn feature_gates(mut self, gates: Gates) -> Self {
+        self.gates = gates;
         self
     }
 
@@ -301,7 +319,9 @@ impl Builder {
         server = server
             .dial(Arc::clone(&dial) as _)
             .versions(self.versions)
-            .admission_configuration(self.admission_configuration);
+            .admission_configuration(self.admission_configuration)
+            .admission_plugins(self.admission_plugins)
+            .feature_gates(self.gates);
         #[cfg(feature = "http")]
         {
             server = server.trusted_certificates(self.trusted_certificates);
@@ -329,6 +349,11 @@ impl Builder {
         let scheduled = controlled.then(windlass_scheduler::Metrics::default);
         let mut cluster =
             Cluster { server, agents, dial, clock, entropy, spawn, stop, tasks, controlled, scheduled, _ending };
+        if self.reached_at.is_some() {
+            let (server, stop) = (Arc::clone(&cluster.server), cluster.stop.clone());
+            let keeping = async move { _ = stop.race(server.keep_advertised()).await };
+            cluster.tasks.push(cluster.spawn.spawn("apiserver.advertised", keeping));
+        }
         if !self.bare {
             let components = Components {
                 controllers: self.controllers,

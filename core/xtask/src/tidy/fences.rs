@@ -21,6 +21,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("windlass-dns", &["api", "client", "kernel"]),
     ("windlass-testkit", &["api", "kernel"]),
     ("windlass-conformance", &["api", "client", "kernel", "testkit"]),
+    ("windlass-kubernetes", &["conformance", "kernel"]),
     ("windlass-cni", &["api", "kernel"]),
     ("windlass-cri", &["api", "kernel"]),
     ("windlass-csi", &["api", "kernel"]),

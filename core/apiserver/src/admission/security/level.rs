@@ -186,6 +186,28 @@ mod tests {
     }
 
     #[test]
+    fn root_of_a_user_namespace_is_nobody_outside() {
+        let pod = |users: bool| {
+            let own = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "runAsUser": 0, "procMount": "Unmasked"});
+            json!({"hostUsers": users, "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+                "containers": [{"name": "a", "securityContext": own}]})
+        };
+        let unmasked = "procMount (container \"a\" must not set securityContext.procMount to \"Unmasked\")";
+        check("baseline:latest", &pod(false), "");
+        check("baseline:v1.34", &pod(false), unmasked);
+        check("baseline:latest", &pod(true), unmasked);
+        check("restricted:latest", &pod(false), unmasked);
+        check(
+            "restricted:latest",
+            &pod(true),
+            &format!(
+                "{unmasked}, runAsNonRoot != true (pod or container \"a\" must set securityContext.runAsNonRoot=true), \
+                 runAsUser=0 (container \"a\" must not set runAsUser=0)"
+            ),
+        );
+    }
+
+    #[test]
     fn a_pod_that_asks_for_little_is_restricted() {
         let own =
             json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}});

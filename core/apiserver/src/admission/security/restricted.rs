@@ -22,8 +22,10 @@ pub(super) fn check(pod: &Pod<'_>, found: &mut Vec<Violation>) {
         found.extend(capabilities(pod));
     }
     found.extend(volumes(pod));
-    found.extend(run_as_non_root(pod));
-    if pod.minor >= 23 {
+    if !pod.has_own_users() {
+        found.extend(run_as_non_root(pod));
+    }
+    if pod.minor >= 23 && !pod.has_own_users() {
         found.extend(run_as_user(pod));
     }
     if pod.minor >= 19 && !pod.is_for_windows() {

@@ -24,6 +24,11 @@ impl<'p> Pod<'p> {
         self.containers().filter(|container| breaks(container)).map(|container| text(container, &["name"])).collect()
     }
 
+    /// Whether it is in a user namespace of its own, where root is nobody outside (KEP-127).
+    pub(super) fn has_own_users(&self) -> bool {
+        self.spec["hostUsers"] == false
+    }
+
     /// Whether it says that it is for Windows, where some rules mean nothing.
     pub(super) fn is_for_windows(&self) -> bool {
         self.minor >= 25 && text(self.spec, &["os", "name"]) == "windows"

@@ -5,13 +5,43 @@ use std::collections::BTreeSet;
 use windlass_api::names;
 
 use crate::{
-    cel::{self, Expression, Extent, Making},
+    cel::{self, Checker, Expression, Extent, Making, Type},
     kinds::{Errors, Field},
 };
 
 const REASONS: [&str; 4] = ["Unauthorized", "Forbidden", "Invalid", "RequestEntityTooLarge"];
 /// The most conditions that a webhook or policy may have.
 const CONDITIONS: usize = 64;
+
+/// What the value of an expression has to be.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Anything,
+    Scalar(&'static str),
+    Patches,
+    Object,
+}
+
+impl Wanted {
+    fn making(self) -> Making {
+        match self {
+            Self::Object => Making::Objects,
+            Self::Patches => Making::Patches,
+            _ => Making::Nothing,
+        }
+    }
+
+    /// What is wanted, where a value of this type is certainly something else.
+    fn refuses(self, kind: &Type<'_>) -> Option<&'static str> {
+        match self {
+            Self::Anything => None,
+            Self::Scalar(name) => kind.is_other_than(name).then_some(name),
+            Self::Patches => kind.scalar().map(|_| "list(JSONPatch)"),
+            Self::Object => kind.scalar().map(|_| "Object"),
+        }
+    }
+}
+
 /// What every expression may mention.
 const REQUEST: [&str; 5] = ["object", "oldObject", "request", "authorizer", cel::REQUESTED];
 
@@ -30,7 +60,7 @@ pub(crate) fn check_policy(spec: &Field<'_, '_>, errors: &mut Errors) {
     variables(spec, &mut known, errors);
     conditions(&spec.get("matchConditions"), &known, errors);
     for validation in spec.get("validations").items() {
-        expression(&validation.get("expression"), &known, Making::Nothing, errors);
+        expression(&validation.get("expression"), &known, Wanted::Scalar("bool"), errors);
         let message = validation.get("message");
         if message.present() && message.text().trim().is_empty() {
             errors.invalid(&message, "message must be non-empty if specified");
@@ -40,7 +70,7 @@ pub(crate) fn check_policy(spec: &Field<'_, '_>, errors: &mut Errors) {
             errors.required(&message, "message must be specified if expression contains line breaks");
         }
         if validation.get("messageExpression").present() {
-            expression(&validation.get("messageExpression"), &known, Making::Nothing, errors);
+            expression(&validation.get("messageExpression"), &known, Wanted::Scalar("string"), errors);
         }
         errors.optional_one_of(&validation.get("reason"), &REASONS);
     }
@@ -49,16 +79,16 @@ pub(crate) fn check_policy(spec: &Field<'_, '_>, errors: &mut Errors) {
         if errors.require(&key, "") {
             errors.invalid_each(&key, names::qualified_name(key.text()));
         }
-        expression(&annotation.get("valueExpression"), &known, Making::Nothing, errors);
+        expression(&annotation.get("valueExpression"), &known, Wanted::Scalar("string"), errors);
     }
     for mutation in spec.get("mutations").items() {
         let (apply, patch) = (mutation.get("applyConfiguration"), mutation.get("jsonPatch"));
         match mutation.get("patchType").text() {
             "ApplyConfiguration" if apply.present() => {
-                expression(&apply.get("expression"), &known, Making::Objects, errors);
+                expression(&apply.get("expression"), &known, Wanted::Object, errors);
             }
             "ApplyConfiguration" => errors.required(&apply, "must be specified when patchType is ApplyConfiguration"),
-            "JSONPatch" if patch.present() => expression(&patch.get("expression"), &known, Making::Patches, errors),
+            "JSONPatch" if patch.present() => expression(&patch.get("expression"), &known, Wanted::Patches, errors),
             "JSONPatch" => errors.required(&patch, "must be specified when patchType is JSONPatch"),
             _ => errors.one_of(&mutation.get("patchType"), &["ApplyConfiguration", "JSONPatch"]),
         }
@@ -74,7 +104,7 @@ fn variables<'v>(spec: &Field<'_, 'v>, known: &mut Known<'v>, errors: &mut Error
             errors.duplicate(&name);
         }
         known.names.push("variables");
-        expression(&variable.get("expression"), known, Making::Nothing, errors);
+        expression(&variable.get("expression"), known, Wanted::Anything, errors);
         known.variables.push(name.text());
     }
 }
@@ -85,7 +115,7 @@ fn conditions(list: &Field<'_, '_>, known: &Known<'_>, errors: &mut Errors) {
     }
     let mut seen = BTreeSet::new();
     for condition in list.items() {
-        expression(&condition.get("expression"), known, Making::Nothing, errors);
+        expression(&condition.get("expression"), known, Wanted::Scalar("bool"), errors);
         let name = condition.get("name");
         if errors.require(&name, "") {
             errors.invalid_each(&name, names::qualified_name(name.text()));
@@ -96,18 +126,25 @@ fn conditions(list: &Field<'_, '_>, known: &Known<'_>, errors: &mut Errors) {
     }
 }
 
-fn expression(text: &Field<'_, '_>, known: &Known<'_>, types: Making, errors: &mut Errors) {
+fn expression(text: &Field<'_, '_>, known: &Known<'_>, wanted: Wanted, errors: &mut Errors) {
     if text.text().trim().is_empty() {
         errors.required(text, "");
         return;
     }
-    let compiled = Expression::making(text.text(), types);
+    let compiled = Expression::making(text.text(), wanted.making());
     let bounded = compiled.and_then(|program| {
         let bound: Vec<(&str, Seen<'_>)> = known.bound();
-        cel::cost(program.tree(), &bound)
+        cel::cost(program.tree(), &bound)?;
+        Ok(Checker::knowing([]).infer(program.tree()))
     });
-    if let Err(why) = bounded {
-        errors.invalid(text, format!("compilation failed: {why}"));
+    match bounded {
+        Err(why) => errors.invalid(text, format!("compilation failed: {why}")),
+        // What the objects look like is not known here: only what holds for all of them is refused.
+        Ok(kind) => {
+            if let Some(name) = wanted.refuses(&kind) {
+                errors.invalid(text, format!("must evaluate to {name} but got {}", kind.scalar().unwrap_or("dyn")));
+            }
+        }
     }
 }
 
@@ -212,6 +249,22 @@ mod tests {
             &json!({"variables": variables, "validations": [{"expression": "variables.b > variables.a"}]}),
             &[
                 "spec.variables[1].expression: Invalid value: \"variables.a + variables.c\": compilation failed: undefined field 'c'",
+            ],
+        );
+    }
+
+    #[test]
+    fn expressions_have_the_type_that_is_wanted_of_them() {
+        check(
+            &json!({"validations": [{"expression": "'a' + 'b'", "messageExpression": "1 > 2"}],
+                "matchConditions": [{"name": "a", "expression": "size('a')"}, {"name": "b", "expression": "f(1)"}],
+                "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "'x'"}}]}),
+            &[
+                "spec.matchConditions[0].expression: Invalid value: \"size('a')\": must evaluate to bool but got int",
+                "spec.matchConditions[1].expression: Invalid value: \"f(1)\": compilation failed: undeclared reference to 'f' (in container '')",
+                "spec.validations[0].expression: Invalid value: \"'a' + 'b'\": must evaluate to bool but got string",
+                "spec.validations[0].messageExpression: Invalid value: \"1 > 2\": must evaluate to string but got bool",
+                "spec.mutations[0].jsonPatch.expression: Invalid value: \"'x'\": must evaluate to list(JSONPatch) but got string",
             ],
         );
     }

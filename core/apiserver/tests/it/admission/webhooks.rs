@@ -33,7 +33,7 @@ fn behaviour(path: &str, review: &Value) -> Reply {
         }
         "/deny" => says(
             review,
-            &json!({"allowed": false, "result": {"message": "not so", "code": 403, "reason": "Forbidden"}}),
+            &json!({"allowed": false, "status": {"message": "not so", "code": 403, "reason": "Forbidden"}}),
         ),
         "/first" if object["data"]["first"].is_null() => {
             patches(review, &json!([{"op": "add", "path": "/data/first", "value": "1"}]))

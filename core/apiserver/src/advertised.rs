@@ -1,0 +1,151 @@
+//! Where the service `kubernetes` leads: the server's own address, as Endpoints and as an EndpointSlice.
+
+use std::{net::IpAddr, pin::pin, time::Duration};
+
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+use windlass_kernel::{
+    ClockExt, Document,
+    error::{Error, ErrorKind, Result},
+    store::{Condition, Key, KeyRange, Op, ReadAt, Txn},
+};
+
+use crate::{
+    bootstrap::{add, served, service},
+    index, object,
+    server::ApiServer,
+};
+
+/// How long is waited after a failure. Upstream looks this often.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Refuses an address that endpoints may not have, since nobody else could reach the server there.
+///
+/// # Errors
+///
+/// [`Invalid`](ErrorKind::Invalid) with the reason.
+pub fn advertisable(address: IpAddr) -> Result<()> {
+    let why = match address {
+        _ if address.is_unspecified() => "may not be unspecified",
+        _ if address.is_loopback() => "may not be in the loopback range (127.0.0.0/8, ::1/128)",
+        _ if address.is_multicast() => "may not be in the multicast range",
+        IpAddr::V4(four) if four.is_link_local() => "may not be in the link-local range",
+        _ => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::Invalid, format!("the API server cannot be advertised at {address}: {why}")))
+}
+
+/// Writes the address down, in place of what another start left.
+pub(crate) async fn begin(server: &ApiServer, address: IpAddr) -> Result<()> {
+    for object in objects(server, &[address.to_string()], address.is_ipv4()) {
+        let found = server.read(&key(server, &object)?).await?;
+        write(server, object, found).await?;
+    }
+    Ok(())
+}
+
+/// Keeps the service and its endpoints. Other addresses, of servers over the same state, stay.
+pub(crate) async fn keep(server: &ApiServer, address: IpAddr) {
+    loop {
+        match kept(server, address).await {
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot keep the endpoints of the service kubernetes");
+                server.parts.clock.sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Mends what there is to mend, and waits for the next change.
+async fn kept(server: &ApiServer, address: IpAddr) -> Result<()> {
+    let store = &server.parts.store;
+    let before = store.latest().await?;
+    let service = service(server);
+    let known = objects(server, &[], address.is_ipv4());
+    let mut changes = Vec::new();
+    for object in known.iter().chain([&service]) {
+        changes.push(store.watch(KeyRange::prefix(key(server, object)?.as_str()), before).await?);
+    }
+    if store.get(&key(server, &service)?, ReadAt::Latest).await?.is_none() {
+        write(server, service, None).await?;
+    }
+    let (mut all, mut found) = (vec![address.to_string()], Vec::new());
+    for object in &known {
+        let document = server.read(&key(server, object)?).await?;
+        if let Some(document) = &document {
+            all.extend(addresses(&document.value()?));
+        }
+        found.push(document);
+    }
+    all.sort();
+    all.dedup();
+    // What is written rests on what was read here: where that changed meanwhile, it is looked at again.
+    for (object, found) in objects(server, &all, address.is_ipv4()).into_iter().zip(found) {
+        write(server, object, found).await?;
+    }
+    let mut changes = pin!(stream::select_all(changes));
+    match changes.next().await {
+        Some(Err(error)) if !matches!(error.kind(), ErrorKind::Compacted) => Err(error),
+        Some(_) => Ok(()),
+        None => Err(Error::new(ErrorKind::Unavailable, "the store's watches ended")),
+    }
+}
+
+fn key(server: &ApiServer, object: &Value) -> Result<Key> {
+    Ok(served(server, object)?.key("default", "kubernetes"))
+}
+
+/// The addresses that an Endpoints or an EndpointSlice has.
+fn addresses(object: &Value) -> Vec<String> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let old = list(&object["subsets"]).into_iter().flat_map(|subset| list(&subset["addresses"]));
+    let old = old.map(|address| address["ip"].clone());
+    let new = list(&object["endpoints"]).into_iter().flat_map(|endpoint| list(&endpoint["addresses"]));
+    old.chain(new).filter_map(|address| address.as_str().map(str::to_owned)).collect()
+}
+
+/// The two objects with these addresses. Those of the other family have no place in the slice.
+fn objects(server: &ApiServer, all: &[String], is_v4: bool) -> [Value; 2] {
+    let port = json!([{"name": "https", "port": server.parts.port, "protocol": "TCP"}]);
+    let own = all.iter().filter(|text| text.parse::<IpAddr>().is_ok_and(|address| address.is_ipv4() == is_v4));
+    let own: Vec<&String> = own.collect();
+    let old: Vec<Value> = own.iter().map(|address| json!({"ip": address})).collect();
+    let new: Vec<Value> =
+        own.iter().map(|address| json!({"addresses": [address], "conditions": {"ready": true}})).collect();
+    let endpoints = json!({"apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {"name": "kubernetes", "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+        "subsets": [{"addresses": old, "ports": port}]});
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {"name": "kubernetes", "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": if is_v4 { "IPv4" } else { "IPv6" }, "ports": port, "endpoints": new});
+    [endpoints, slice]
+}
+
+/// Writes an object where what was found is missing or says something else, and is still so.
+async fn write(server: &ApiServer, object: Value, found: Option<Document>) -> Result<()> {
+    let served = served(server, &object)?;
+    let key = key(server, &object)?;
+    let mut txn = Txn::default();
+    let Some(found) = found else {
+        add(server, served, key, object, &mut txn).await?;
+        server.parts.store.txn(txn).await?;
+        return Ok(());
+    };
+    let mut new = found.value()?;
+    object::set_meta(&mut new, "resourceVersion", None);
+    let given = object.as_object().into_iter().flatten().filter(|(field, _)| *field != "metadata");
+    object::as_map(&mut new).extend(given.map(|(field, value)| (field.clone(), value.clone())));
+    let labels = object::meta(&object, "labels").clone();
+    object::set_meta(&mut new, "labels", Some(labels));
+    let value = index::encode(served, &new)?;
+    if value != found.entry().value {
+        txn.conditions.push(Condition::Unchanged(key.clone(), found.entry().modified));
+        txn.ops.push(Op::Put { key, value, lease: None });
+        // Where the condition does not hold somebody else wrote, and what is kept is looked at again.
+        server.parts.store.txn(txn).await?;
+    }
+    Ok(())
+}

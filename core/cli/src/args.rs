@@ -10,7 +10,7 @@ use clap::{Args as Arguments, Parser, Subcommand};
 
 pub(crate) use self::{
     client::{Apply, Delete, Exec, Explain, Get, Logs, Output, Reach, Scope, Status, Told},
-    conform::{Conform, ConformApi, ConformCni, ConformCsi, Kind, Reports},
+    conform::{Conform, ConformApi, ConformCni, ConformCri, ConformCsi, ConformNode, Kind, Lacking, Reports},
     serving::Serving,
 };
 

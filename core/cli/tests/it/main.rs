@@ -4,6 +4,7 @@
 mod cluster;
 mod conform;
 mod conform_api;
+mod conform_cri;
 mod conform_csi;
 mod durable;
 mod guestbook;
@@ -28,6 +29,8 @@ fn main() {
         (guestbook::WITH_KUBECTL, guestbook::missing().or_else(kubectl::missing)),
         (conform::TESTS, conform::missing()),
         (conform_api::TESTS, None),
+        (conform_cri::TESTS, conform_cri::missing()),
+        (conform_cri::ANYWHERE, None),
         (conform_csi::TESTS, conform_csi::missing()),
     ];
     for (tests, missing) in groups {

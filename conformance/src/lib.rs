@@ -11,6 +11,7 @@ mod check;
 mod need;
 pub mod network;
 pub mod node;
+mod proto;
 pub mod report;
 pub mod runtime;
 pub mod store;

@@ -16,7 +16,7 @@ use windlass_kernel::{
     node::{Exit, Report, Session, SessionRequest, Streams},
 };
 
-use crate::{Need, NotRun};
+use crate::{Need, NotRun, report::Case};
 
 /// How long a check waits for what has to happen.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -51,6 +51,8 @@ impl fmt::Debug for Fixture {
 pub struct Check {
     /// Its name, a sentence in snake case.
     pub name: &'static str,
+    /// What it tests, by a line of the contract, and what Kubernetes says of it.
+    pub clause: &'static str,
     /// What it needs that not every fixture has.
     pub need: Option<Need>,
     run: fn(Fixture) -> BoxFuture<'static, ()>,
@@ -79,22 +81,23 @@ impl Check {
 #[must_use]
 pub fn checks() -> Vec<Check> {
     macro_rules! checks {
-        ($($name:ident $(needs $need:ident)?),*) => {
+        ($($name:ident: $clause:literal $(needs $need:ident)?),*) => {
             vec![$(Check {
                 name: stringify!($name),
+                clause: $clause,
                 need: [$(Need::$need)?].first().copied(),
                 run: |fresh| Box::pin($name(fresh)),
             }),*]
         };
     }
     checks![
-        a_repeated_set_starts_a_pod_once,
-        a_new_listener_hears_of_every_known_pod,
-        a_deleted_pod_ends_and_its_last_report_says_so,
-        a_new_agent_finds_the_containers_of_the_one_before needs Restart,
-        a_pod_that_left_the_set_is_ended,
-        a_dropped_session_ends_alone,
-        a_pod_that_replaces_another_of_its_name_is_a_new_pod
+        a_repeated_set_starts_a_pod_once: "NodeAgent 1: level-triggered; a lost or repeated call costs time only",
+        a_new_listener_hears_of_every_known_pod: "NodeAgent 2: every change is reported, and everything to a new listener",
+        a_deleted_pod_ends_and_its_last_report_says_so: "NodeAgent 3: metadata.deletionTimestamp and the grace period",
+        a_new_agent_finds_the_containers_of_the_one_before: "NodeAgent 4: a restart stops nothing" needs Restart,
+        a_pod_that_left_the_set_is_ended: "NodeAgent 5: a pod that is gone from the API is ended",
+        a_dropped_session_ends_alone: "NodeAgent 6: PodExecOptions; a session is nobody's life but its own",
+        a_pod_that_replaces_another_of_its_name_is_a_new_pod: "NodeAgent 7: metadata.uid says which pod it is"
     ]
 }
 
@@ -111,6 +114,22 @@ pub async fn run<F: Future<Output = Fixture>>(fresh: impl Fn() -> F) -> Vec<NotR
         not_run.extend(check.run(fresh().await).await.err());
     }
     not_run
+}
+
+/// Every check as a case for [`report::run`](crate::report::run). `fresh` makes a fixture, and is given a prefix that differs
+/// for each; `restarts` says whether its fixtures can start their agent anew.
+pub fn cases(restarts: bool, fresh: impl Fn(String) -> BoxFuture<'static, Fixture>) -> Vec<Case> {
+    let case = |(number, check): (usize, Check)| {
+        let skip = check.need.filter(|need| *need == Need::Restart && !restarts).map(|need| need.reason().into());
+        let fixture = fresh(format!("c{number}"));
+        let work = async move {
+            if let Err(not_run) = check.run(fixture.await).await {
+                panic!("{not_run}");
+            }
+        };
+        Case { suite: "node", name: check.name, clause: check.clause, skip, work: work.boxed() }
+    };
+    checks().into_iter().enumerate().map(case).collect()
 }
 
 impl Fixture {

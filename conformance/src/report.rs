@@ -5,12 +5,18 @@
 
 mod junit;
 
-use std::{any::Any, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    fmt::{self, Debug},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use windlass_kernel::{Clock, ClockExt};
+use windlass_kernel::{Clock, ClockExt, Result};
 
 pub use self::junit::escape;
 
@@ -25,6 +31,22 @@ impl Trace {
     /// Adds a line.
     pub fn note(&self, line: impl Into<String>) {
         self.0.lock().push(line.into());
+    }
+
+    /// Notes a call, whose first word is its name, and its answer.
+    pub(crate) async fn noted<T: Debug + Send>(
+        &self,
+        call: String,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        self.note(format!("-> {call}"));
+        let done = work.await;
+        let name = call.split(' ').next().unwrap_or_default();
+        self.note(match &done {
+            Ok(answer) => format!("<- {name}: {answer:?}"),
+            Err(error) => format!("<- {name}: {:?}, {:?}: {error}", error.kind(), error.certainty()),
+        });
+        done
     }
 
     /// Takes what was noted since the last time.
@@ -48,7 +70,7 @@ pub struct Case {
     pub work: BoxFuture<'static, ()>,
 }
 
-impl fmt::Debug for Case {
+impl Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Case").field("suite", &self.suite).field("name", &self.name).finish_non_exhaustive()
     }

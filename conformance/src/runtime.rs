@@ -1,14 +1,24 @@
-//! What every [`ContainerRuntime`] must keep, and every [`ImageStore`].
+//! What every [`ContainerRuntime`] must keep, and every [`ImageStore`]; and what a CRI server must answer on the wire.
 //!
 //! Checks share nothing but the runtime: each uses names that begin with its own prefix, so that one real runtime serves
-//! them all. What they wait for is bounded by the fixture's clock.
+//! them all. What they wait for is bounded by the fixture's clock. What a check leaves on the machine is named after it.
 
 mod commands;
+mod config;
+mod crash;
 mod events;
 mod images;
 mod lifecycle;
 mod listing;
+mod machine;
+mod parallel;
+mod perform;
+mod program;
 mod sandboxes;
+mod sessions;
+mod traced;
+mod usage;
+mod wire;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -16,62 +26,68 @@ use futures::future::BoxFuture;
 use windlass_kernel::{
     Clock, ClockExt, ContainerRuntime, ErrorKind, ImageStore,
     runtime::{
-        ContainerConfig, ContainerId, ContainerKey, ContainerState, ContainerStatus, ImageRef, SandboxConfig,
+        ContainerConfig, ContainerId, ContainerKey, ContainerState, ContainerStatus, ImageRef, Pull, SandboxConfig,
         SandboxId, SandboxKey, SandboxState,
     },
 };
 
+pub use self::{
+    machine::Machine,
+    perform::{cases, perform, run, warm_up},
+    program::Program,
+    traced::Traced,
+};
+use crate::report::Trace;
+
 /// How long a check waits for what has to happen.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What a container of the suite does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Program {
-    /// Runs until it gets its stop signal, then exits with 0.
-    Wait,
-    /// Runs and takes no notice of its stop signal.
-    Stubborn,
-    /// Exits at once.
-    Exit(i32),
-    /// Writes a line to each output, then exits.
-    Say {
-        /// The line of the standard output.
-        stdout: String,
-        /// The line of the standard error.
-        stderr: String,
-        /// The exit code.
-        code: i32,
-    },
-    /// Copies its input to its output until the input ends.
-    Copy,
-    /// Writes `tick` over and over, some times a second.
-    Tick,
-    /// Cannot be run.
-    Missing,
-}
-
-impl Program {
-    /// The program as a command for images with a POSIX shell and a `sleep` that takes fractions.
-    #[must_use]
-    pub fn shell(&self) -> Vec<String> {
-        let script = match self {
-            Self::Wait => "trap 'exit 0' TERM; while :; do sleep 0.05; done".to_owned(),
-            Self::Stubborn => "trap '' TERM; while :; do sleep 0.05; done".to_owned(),
-            Self::Exit(code) => format!("exit {code}"),
-            Self::Say { stdout, stderr, code } => format!("echo '{stdout}'; echo '{stderr}' >&2; exit {code}"),
-            Self::Copy => "exec cat".to_owned(),
-            Self::Tick => "while :; do echo tick; sleep 0.05; done".to_owned(),
-            Self::Missing => return vec!["/does/not/exist".into()],
-        };
-        vec!["/bin/sh".into(), "-c".into(), script]
-    }
-}
+/// How long a program may take to say how it takes its signal.
+const READY: Duration = Duration::from_secs(10);
 
 /// Reads a file as text; `None` if there is none.
 pub type ReadFile = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Renames a file.
 pub type RenameFile = Arc<dyn Fn(&str, &str) + Send + Sync>;
+
+/// Kills the runtime at once and starts it anew. It has ended when the runtime answers again.
+pub type Restart = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// A call of a method, such as `/runtime.v1.RuntimeService/Version`, word by word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawCall {
+    /// The method.
+    pub method: &'static str,
+    /// The message, as it is.
+    pub message: Vec<u8>,
+    /// How long the caller waits. The server is told, as gRPC does.
+    pub deadline: Option<Duration>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawAnswer {
+    /// gRPC's code.
+    pub code: i32,
+    /// The answer's message, where there is one.
+    pub body: Vec<u8>,
+}
+
+/// Makes a call of a server.
+pub type Raw = Arc<dyn Fn(RawCall) -> BoxFuture<'static, RawAnswer> + Send + Sync>;
+
+/// What a runtime offers that nothing in its traits says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// Whether it tells of everything that happens. Otherwise its events may be nothing but reminders to look.
+    pub events: bool,
+    /// Whether commands get terminals that have a size.
+    pub terminals: bool,
+    /// Whether containers run programs in files of their own, with mounts, environments and users.
+    pub containers: bool,
+    /// A port at which programs of sandboxes can be reached, where they can.
+    pub port: Option<u16>,
+}
 
 /// A runtime, and what a check has to know of its surroundings.
 #[derive(Clone)]
@@ -88,12 +104,28 @@ pub struct Fixture {
     pub command: fn(&Program) -> Vec<String>,
     /// What this check's names begin with: no other has it.
     pub prefix: String,
+    /// The control group above what the checks make; empty leaves it to the runtime.
+    pub cgroup_parent: String,
+    /// The runtime handler; empty for the default one.
+    pub handler: String,
     /// A folder for logs, which exists.
     pub logs: String,
     /// Reads a log.
     pub read: ReadFile,
     /// Renames a log.
     pub rename: RenameFile,
+    /// What the runtime offers.
+    pub offers: Offers,
+    /// An image that a registry has and nobody needs: it is pulled and removed.
+    pub pull: Option<Pull>,
+    /// The machine that it runs on, where what is left there can be seen.
+    pub machine: Option<Machine>,
+    /// Kills the runtime, where that can be done.
+    pub restart: Option<Restart>,
+    /// Talks to the server word by word, where there is one.
+    pub raw: Option<Raw>,
+    /// Where the calls are noted.
+    pub trace: Trace,
 }
 
 impl fmt::Debug for Fixture {
@@ -102,41 +134,38 @@ impl fmt::Debug for Fixture {
     }
 }
 
-/// One check of the suite.
-#[derive(Clone, Copy, Debug)]
-pub struct Check {
-    /// Its name, a sentence in snake case.
-    pub name: &'static str,
-    run: fn(Fixture) -> BoxFuture<'static, ()>,
-}
-
-impl Check {
-    /// Runs the check.
-    ///
-    /// # Panics
-    ///
-    /// Where the contract is broken.
-    pub async fn run(&self, fixture: Fixture) {
-        (self.run)(fixture).await;
-    }
-}
+/// One check of the suite, by clauses of CRI (`runtime.v1`).
+///
+/// It is run with [`perform`], which looks for what is left.
+pub type Check = crate::check::Check<Fixture>;
 
 /// Every check, for harnesses that report them one by one.
 #[must_use]
 pub fn checks() -> Vec<Check> {
-    [sandboxes::CHECKS, lifecycle::CHECKS, listing::CHECKS, commands::CHECKS, events::CHECKS, images::CHECKS].concat()
+    [
+        sandboxes::CHECKS,
+        lifecycle::CHECKS,
+        listing::CHECKS,
+        config::CHECKS,
+        commands::CHECKS,
+        sessions::CHECKS,
+        events::CHECKS,
+        usage::CHECKS,
+        images::CHECKS,
+        parallel::CHECKS,
+        crash::CHECKS,
+        wire::CHECKS,
+    ]
+    .concat()
 }
 
-/// Runs every check. `fresh` is given a prefix that differs for each.
-///
-/// # Panics
-///
-/// Where the contract is broken.
-pub async fn run<F: Future<Output = Fixture>>(fresh: impl Fn(String) -> F) {
-    for (number, check) in checks().into_iter().enumerate() {
-        tracing::debug!(check = check.name, "runtime suite");
-        check.run(fresh(format!("c{number}")).await).await;
-    }
+/// Nothing beyond the runtime itself is needed.
+fn always(_: &Fixture) -> Option<&'static str> {
+    None
+}
+
+fn without_containers(fixture: &Fixture) -> Option<&'static str> {
+    (!fixture.offers.containers).then_some("containers of this runtime have no files of their own")
 }
 
 impl Fixture {
@@ -145,6 +174,8 @@ impl Fixture {
         SandboxConfig {
             hostname: name.clone(),
             log_directory: self.logs.clone(),
+            cgroup_parent: self.cgroup_parent.clone(),
+            handler: self.handler.clone(),
             labels: self.labels(),
             annotations: BTreeMap::from([("example.com/note".into(), "kept".into())]),
             key: SandboxKey { uid: format!("uid-{name}"), name, namespace: "default".into(), attempt: 0 },
@@ -184,6 +215,18 @@ impl Fixture {
             (status.container.state == ContainerState::Exited).then_some(status)
         })
         .await
+    }
+
+    /// Waits until a container has said that it is ready for a signal, or as long as a slow one may take to say so.
+    async fn ready(&self, id: &ContainerId) {
+        let path = self.status(id).await.log_path;
+        let told = async {
+            while !(self.read)(&path).is_some_and(|text| text.contains(Program::READY)) {
+                self.clock.sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // Logs have checks of their own.
+        let _ = self.clock.within(READY, told).await;
     }
 
     /// Looks until there is something to see.

@@ -1,29 +1,46 @@
-//! Commands, sessions and logs.
+//! Commands and logs.
 
 use std::time::Duration;
 
-use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
-use windlass_kernel::{
-    ErrorKind,
-    node::{Exit, Process, Session, Streams},
-    runtime::{ContainerId, Opening},
-};
+use futures::FutureExt;
+use windlass_kernel::ErrorKind;
 
-use super::{Check, ContainerState, Fixture, Program, refused};
+use super::{Check, ContainerState, Fixture, Program, always, refused};
 
 pub(super) const CHECKS: &[Check] = &[
-    Check { name: "a_command_gives_its_outputs_and_its_code", run: |f| command(f).boxed() },
-    Check { name: "a_command_past_its_timeout_is_a_timeout", run: |f| timeout(f).boxed() },
-    Check { name: "a_command_needs_a_running_container", run: |f| not_running(f).boxed() },
-    Check { name: "a_session_ends_with_its_input", run: |f| session(f).boxed() },
-    Check { name: "a_session_tells_the_exit_code", run: |f| session_code(f).boxed() },
-    Check { name: "a_dropped_session_leaves_the_container", run: |f| dropped(f).boxed() },
-    Check { name: "a_session_attaches_to_the_process", run: |f| attach(f).boxed() },
-    Check { name: "a_log_has_a_record_per_line", run: |f| log(f).boxed() },
-    Check { name: "a_renamed_log_is_made_anew", run: |f| reopen(f).boxed() },
+    Check {
+        name: "a_command_gives_its_outputs_and_its_code",
+        clause: "ExecSync: stdout, stderr and exit_code of a command",
+        needs: always,
+        run: |f| command(f).boxed(),
+    },
+    Check {
+        name: "a_command_past_its_timeout_is_a_timeout",
+        clause: "ExecSyncRequest.timeout: seconds after which the command is stopped (DEADLINE_EXCEEDED)",
+        needs: always,
+        run: |f| timeout(f).boxed(),
+    },
+    Check {
+        name: "a_command_needs_a_running_container",
+        clause: "ExecSync: in a container that runs",
+        needs: always,
+        run: |f| not_running(f).boxed(),
+    },
+    Check {
+        name: "a_log_has_a_record_per_line",
+        clause: "ContainerConfig.log_path: below log_directory, in the format of CRI logs",
+        needs: always,
+        run: |f| log(f).boxed(),
+    },
+    Check {
+        name: "a_renamed_log_is_made_anew",
+        clause: "ReopenContainerLog: a new file at log_path",
+        needs: always,
+        run: |f| reopen(f).boxed(),
+    },
 ];
 
-fn say(code: i32) -> Program {
+pub(super) fn say(code: i32) -> Program {
     Program::Say { stdout: "to out".into(), stderr: "to err".into(), code }
 }
 
@@ -56,85 +73,6 @@ async fn not_running(fixture: Fixture) {
     let id = pod.start("web", &Program::Exit(0)).await;
     fixture.exited(&id).await;
     refused(fixture.runtime.exec(&id, &(fixture.command)(&say(0)), None).await, ErrorKind::Conflict);
-    pod.remove().await;
-}
-
-async fn exec(fixture: &Fixture, id: &ContainerId, program: &Program, stdin: bool) -> Process {
-    let streams = Streams { stdin, stdout: true, stderr: true, tty: false };
-    let opening = Opening::Exec { container: id.clone(), command: (fixture.command)(program), streams };
-    open(fixture, opening).await
-}
-
-async fn open(fixture: &Fixture, opening: Opening) -> Process {
-    match fixture.runtime.session(opening).await.expect("a session opens") {
-        Session::Process(process) => process,
-        Session::Ports(_) => panic!("an exec is a process"),
-    }
-}
-
-/// Contract 11: the end of the input is seen, everything comes back, and then the exit is ready.
-async fn session(fixture: Fixture) {
-    let pod = fixture.sandbox("a").await;
-    let id = pod.start("web", &Program::Wait).await;
-    let mut process = exec(&fixture, &id, &Program::Copy, true).await;
-    let (mut stdin, mut stdout) = (process.stdin.take().expect("an input"), process.stdout.take().expect("an output"));
-    let sent: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
-    let mut heard = Vec::new();
-    let write = async {
-        stdin.write_all(&sent).await.expect("the input takes bytes");
-        stdin.close().await.expect("the input ends");
-    };
-    let talk = async { futures::join!(write, stdout.read_to_end(&mut heard)).1.map(drop) };
-    fixture.within("the output to end", talk).await.expect("the output ends well");
-    assert!(heard == sent, "{} of {} bytes came back", heard.len(), sent.len());
-    assert_eq!(fixture.within("the exit", process.exit).await, Exit::Code(0));
-    pod.remove().await;
-}
-
-/// Contract 11: outputs are apart, and the exit follows them.
-async fn session_code(fixture: Fixture) {
-    let pod = fixture.sandbox("a").await;
-    let id = pod.start("web", &Program::Wait).await;
-    let mut process = exec(&fixture, &id, &say(3), false).await;
-    let (mut stdout, mut stderr) =
-        (process.stdout.take().expect("an output"), process.stderr.take().expect("an output"));
-    let (mut out, mut err) = (String::new(), String::new());
-    let read = async { futures::try_join!(stdout.read_to_string(&mut out), stderr.read_to_string(&mut err)).map(drop) };
-    fixture.within("the outputs to end", read).await.expect("the outputs end well");
-    assert_eq!((out.as_str(), err.as_str()), ("to out\n", "to err\n"));
-    assert_eq!(fixture.within("the exit", process.exit).await, Exit::Code(3));
-    pod.remove().await;
-}
-
-/// Contract 11: dropping a session ends it, and never the container.
-async fn dropped(fixture: Fixture) {
-    let pod = fixture.sandbox("a").await;
-    let id = pod.start("web", &Program::Wait).await;
-    drop(exec(&fixture, &id, &Program::Copy, true).await);
-    let done = fixture.runtime.exec(&id, &(fixture.command)(&say(0)), None).await.expect("a command runs");
-    assert_eq!(done.code, 0);
-    pod.remove().await;
-}
-
-/// Contract 11: an attached session has the process's own streams.
-async fn attach(fixture: Fixture) {
-    let pod = fixture.sandbox("a").await;
-    let mut config = fixture.container_config("web", &Program::Copy);
-    (config.stdin, config.stdin_once) = (true, true);
-    let id = pod.create(&config).await;
-    fixture.runtime.start_container(&id).await.expect("a container starts");
-    let streams = Streams { stdin: true, stdout: true, stderr: false, tty: false };
-    let mut process = open(&fixture, Opening::Attach { container: id.clone(), streams }).await;
-    let (mut stdin, mut stdout) = (process.stdin.take().expect("an input"), process.stdout.take().expect("an output"));
-    let talk = async {
-        stdin.write_all(b"hello\n").await?;
-        let mut heard = [0; 6];
-        stdout.read_exact(&mut heard).await?;
-        assert_eq!(&heard, b"hello\n");
-        stdin.close().await
-    };
-    fixture.within("the echo", talk).await.expect("the streams work");
-    assert_eq!(fixture.exited(&id).await.exit.expect("an exit").code, 0);
     pod.remove().await;
 }
 

@@ -5,17 +5,57 @@ use std::time::Duration;
 use futures::FutureExt;
 use windlass_kernel::{ClockExt, ErrorKind};
 
-use super::{Check, ContainerState, Fixture, Program, refused};
+use super::{Check, ContainerState, Fixture, Program, always, refused};
 
 pub(super) const CHECKS: &[Check] = &[
-    Check { name: "a_container_goes_forward_only", run: |f| forward_only(f).boxed() },
-    Check { name: "a_stopped_container_ends_by_its_signal", run: |f| graceful(f).boxed() },
-    Check { name: "a_container_that_does_not_end_is_killed", run: |f| killed(f).boxed() },
-    Check { name: "the_exit_is_kept_until_it_is_removed", run: |f| exit_is_kept(f).boxed() },
-    Check { name: "a_command_that_cannot_be_run_fails_the_start", run: |f| cannot_run(f).boxed() },
-    Check { name: "removing_a_running_container_kills_it", run: |f| remove_kills(f).boxed() },
-    Check { name: "limits_change_without_a_restart", run: |f| limits(f).boxed() },
-    Check { name: "cpu_time_never_falls", run: |f| usage(f).boxed() },
+    Check {
+        name: "a_container_goes_forward_only",
+        clause: "ContainerState: created, running, exited; StartContainer starts what was created",
+        needs: always,
+        run: |f| forward_only(f).boxed(),
+    },
+    Check {
+        name: "a_stopped_container_ends_by_its_signal",
+        clause: "StopContainer: with a grace period, in which it can end by its stop signal",
+        needs: always,
+        run: |f| graceful(f).boxed(),
+    },
+    Check {
+        name: "a_container_that_does_not_end_is_killed",
+        clause: "StopContainer: killed after the grace period; a timeout of 0 kills at once",
+        needs: always,
+        run: |f| killed(f).boxed(),
+    },
+    Check {
+        name: "the_exit_is_kept_until_it_is_removed",
+        clause: "ContainerStatus: started_at, finished_at, exit_code, reason",
+        needs: always,
+        run: |f| exit_is_kept(f).boxed(),
+    },
+    Check {
+        name: "a_command_that_cannot_be_run_fails_the_start",
+        clause: "StartContainer: an error; ContainerStatus.exit_code is not 0",
+        needs: always,
+        run: |f| cannot_run(f).boxed(),
+    },
+    Check {
+        name: "removing_a_running_container_kills_it",
+        clause: "RemoveContainer: a running container is forcibly removed",
+        needs: always,
+        run: |f| remove_kills(f).boxed(),
+    },
+    Check {
+        name: "limits_change_without_a_restart",
+        clause: "UpdateContainerResources: the limits of a container change synchronously",
+        needs: always,
+        run: |f| limits(f).boxed(),
+    },
+    Check {
+        name: "cpu_time_never_falls",
+        clause: "CpuUsage.usage_core_nano_seconds: cumulative since the start",
+        needs: always,
+        run: |f| usage(f).boxed(),
+    },
 ];
 
 /// Contract 4: created, running, exited; starting again is harmless while it runs and refused after.
@@ -40,12 +80,11 @@ async fn forward_only(fixture: Fixture) {
 async fn graceful(fixture: Fixture) {
     let pod = fixture.sandbox("a").await;
     let id = pod.start("web", &Program::Tick).await;
-    // A shell that has written has set its traps: but this one has none, and as the first process only a kill ends it.
+    // It has no trap: only a kill is sure to end it.
     fixture.runtime.stop_container(&id, Duration::ZERO).await.expect("a container stops");
     assert_eq!(fixture.status(&id).await.exit.expect("an exit").code, 137);
     let id = pod.start("polite", &Program::Wait).await;
-    // It needs a moment to say how it takes the signal.
-    fixture.clock.sleep(Duration::from_millis(500)).await;
+    fixture.ready(&id).await;
     let before = fixture.clock.uptime();
     fixture.runtime.stop_container(&id, Duration::from_secs(600)).await.expect("a container stops");
     assert!(fixture.clock.uptime() - before < Duration::from_secs(600), "the signal was not heard");
@@ -59,7 +98,7 @@ async fn killed(fixture: Fixture) {
     let pod = fixture.sandbox("a").await;
     for (name, grace) in [("slow", 1), ("quick", 0)] {
         let id = pod.start(name, &Program::Stubborn).await;
-        fixture.clock.sleep(Duration::from_millis(500)).await;
+        fixture.ready(&id).await;
         fixture.runtime.stop_container(&id, Duration::from_secs(grace)).await.expect("a container stops");
         let status = fixture.status(&id).await;
         assert_eq!((status.container.state, status.exit.expect("an exit").code), (ContainerState::Exited, 137));

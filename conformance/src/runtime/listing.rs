@@ -5,11 +5,21 @@ use std::collections::BTreeMap;
 use futures::FutureExt;
 use windlass_kernel::runtime::{ContainerFilter, SandboxFilter, SandboxState};
 
-use super::{Check, ContainerState, Fixture, Program};
+use super::{Check, ContainerState, Fixture, Program, always};
 
 pub(super) const CHECKS: &[Check] = &[
-    Check { name: "a_list_of_sandboxes_has_what_the_filter_lets_through", run: |f| sandboxes(f).boxed() },
-    Check { name: "a_list_of_containers_has_what_the_filter_lets_through", run: |f| containers(f).boxed() },
+    Check {
+        name: "a_list_of_sandboxes_has_what_the_filter_lets_through",
+        clause: "PodSandboxFilter: id, state and labels, all of which must match",
+        needs: always,
+        run: |f| sandboxes(f).boxed(),
+    },
+    Check {
+        name: "a_list_of_containers_has_what_the_filter_lets_through",
+        clause: "ContainerFilter: id, sandbox, state and labels, all of which must match",
+        needs: always,
+        run: |f| containers(f).boxed(),
+    },
 ];
 
 /// Contract 9: by id, state and labels, with everything as it was given.

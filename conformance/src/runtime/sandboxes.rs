@@ -3,15 +3,45 @@
 use futures::FutureExt;
 use windlass_kernel::{ErrorKind, runtime::SandboxState};
 
-use super::{Check, ContainerState, Fixture, Program, refused};
+use super::{Check, ContainerState, Fixture, Program, always, refused};
 
 pub(super) const CHECKS: &[Check] = &[
-    Check { name: "a_runtime_says_what_it_is_and_that_it_is_ready", run: |f| says_what_it_is(f).boxed() },
-    Check { name: "a_taken_key_is_refused_and_changes_nothing", run: |f| taken_key(f).boxed() },
-    Check { name: "stopping_and_removing_what_is_gone_succeeds", run: |f| gone_is_success(f).boxed() },
-    Check { name: "the_status_of_what_is_gone_is_none", run: |f| gone_is_a_value(f).boxed() },
-    Check { name: "a_stopped_sandbox_stops_its_containers", run: |f| stop_takes_along(f).boxed() },
-    Check { name: "a_removed_sandbox_removes_its_containers", run: |f| remove_takes_along(f).boxed() },
+    Check {
+        name: "a_runtime_says_what_it_is_and_that_it_is_ready",
+        clause: "Version; Status: the conditions RuntimeReady and NetworkReady are required",
+        needs: always,
+        run: |f| says_what_it_is(f).boxed(),
+    },
+    Check {
+        name: "a_taken_key_is_refused_and_changes_nothing",
+        clause: "PodSandboxMetadata, ContainerMetadata: what makes a sandbox and a container unique",
+        needs: always,
+        run: |f| taken_key(f).boxed(),
+    },
+    Check {
+        name: "stopping_and_removing_what_is_gone_succeeds",
+        clause: "StopPodSandbox, RemovePodSandbox, StopContainer, RemoveContainer: idempotent, no error for what is gone",
+        needs: always,
+        run: |f| gone_is_success(f).boxed(),
+    },
+    Check {
+        name: "the_status_of_what_is_gone_is_none",
+        clause: "PodSandboxStatus, ContainerStatus: an error where it is not present (NOT_FOUND)",
+        needs: always,
+        run: |f| gone_is_a_value(f).boxed(),
+    },
+    Check {
+        name: "a_stopped_sandbox_stops_its_containers",
+        clause: "StopPodSandbox: running containers are terminated, network resources are reclaimed",
+        needs: always,
+        run: |f| stop_takes_along(f).boxed(),
+    },
+    Check {
+        name: "a_removed_sandbox_removes_its_containers",
+        clause: "RemovePodSandbox: running containers are terminated and removed",
+        needs: always,
+        run: |f| remove_takes_along(f).boxed(),
+    },
 ];
 
 /// What comes before the contract: a name, and both conditions.

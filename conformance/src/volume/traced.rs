@@ -1,6 +1,6 @@
 //! Each call of a driver, noted in a trace.
 
-use std::{collections::BTreeMap, fmt::Debug, future::Future, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use windlass_kernel::{
@@ -28,17 +28,6 @@ impl Traced {
     /// The driver, noted.
     pub fn new(inner: Arc<dyn VolumeDriver>, trace: Trace) -> Self {
         Self { inner, trace }
-    }
-
-    async fn noted<T: Debug + Send>(&self, call: String, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        self.trace.note(format!("-> {call}"));
-        let done = work.await;
-        let name = call.split(' ').next().unwrap_or_default();
-        self.trace.note(match &done {
-            Ok(answer) => format!("<- {name}: {answer:?}"),
-            Err(error) => format!("<- {name}: {:?}, {:?}: {error}", error.kind(), error.certainty()),
-        });
-        done
     }
 
     /// A service that is only asked for where the driver has it.
@@ -71,11 +60,11 @@ macro_rules! if_had {
 #[async_trait]
 impl VolumeDriver for Traced {
     async fn info(&self) -> Result<DriverInfo> {
-        self.noted("info".into(), self.inner.info()).await
+        self.trace.noted("info".into(), self.inner.info()).await
     }
 
     async fn ready(&self) -> Result<bool> {
-        self.noted("ready".into(), self.inner.ready()).await
+        self.trace.noted("ready".into(), self.inner.ready()).await
     }
 
     fn controller(&self) -> Option<&dyn VolumeController> {
@@ -95,7 +84,7 @@ impl VolumeController for Traced {
     }
 
     async fn validate(&self, request: &ValidateVolume) -> Result<Validated> {
-        self.noted(format!("validate {request:?}"), self.controller().validate(request)).await
+        self.trace.noted(format!("validate {request:?}"), self.controller().validate(request)).await
     }
 
     if_had! {
@@ -108,23 +97,25 @@ impl VolumeController for Traced {
 #[async_trait]
 impl Provisioning for Traced {
     async fn create(&self, request: &CreateVolume) -> Result<Volume> {
-        self.noted(format!("create {request:?}"), service!(self.controller.provisioning).create(request)).await
+        self.trace.noted(format!("create {request:?}"), service!(self.controller.provisioning).create(request)).await
     }
 
     async fn delete(&self, volume: &VolumeId, secrets: &Secrets) -> Result<()> {
-        self.noted(format!("delete {volume}"), service!(self.controller.provisioning).delete(volume, secrets)).await
+        self.trace
+            .noted(format!("delete {volume}"), service!(self.controller.provisioning).delete(volume, secrets))
+            .await
     }
 }
 
 #[async_trait]
 impl Attaching for Traced {
     async fn attach(&self, request: &AttachVolume) -> Result<BTreeMap<String, String>> {
-        self.noted(format!("attach {request:?}"), service!(self.controller.attaching).attach(request)).await
+        self.trace.noted(format!("attach {request:?}"), service!(self.controller.attaching).attach(request)).await
     }
 
     async fn detach(&self, volume: &VolumeId, node: Option<&NodeId>, secrets: &Secrets) -> Result<()> {
         let call = format!("detach {volume} from {node:?}");
-        self.noted(call, service!(self.controller.attaching).detach(volume, node, secrets)).await
+        self.trace.noted(call, service!(self.controller.attaching).detach(volume, node, secrets)).await
     }
 }
 
@@ -132,33 +123,35 @@ impl Attaching for Traced {
 impl Listing for Traced {
     async fn list(&self, limit: Option<u32>, token: Option<&str>) -> Result<Page<VolumeState>> {
         let call = format!("list {limit:?} from {token:?}");
-        self.noted(call, service!(self.controller.listing).list(limit, token)).await
+        self.trace.noted(call, service!(self.controller.listing).list(limit, token)).await
     }
 }
 
 #[async_trait]
 impl Inspecting for Traced {
     async fn inspect(&self, volume: &VolumeId) -> Result<VolumeState> {
-        self.noted(format!("inspect {volume}"), service!(self.controller.inspecting).inspect(volume)).await
+        self.trace.noted(format!("inspect {volume}"), service!(self.controller.inspecting).inspect(volume)).await
     }
 }
 
 #[async_trait]
 impl CapacityReporting for Traced {
     async fn available(&self, query: &CapacityQuery) -> Result<AvailableCapacity> {
-        self.noted(format!("available {query:?}"), service!(self.controller.capacity).available(query)).await
+        self.trace.noted(format!("available {query:?}"), service!(self.controller.capacity).available(query)).await
     }
 }
 
 #[async_trait]
 impl Snapshotting for Traced {
     async fn snapshot(&self, request: &CreateSnapshot) -> Result<Snapshot> {
-        self.noted(format!("snapshot {request:?}"), service!(self.controller.snapshotting).snapshot(request)).await
+        self.trace
+            .noted(format!("snapshot {request:?}"), service!(self.controller.snapshotting).snapshot(request))
+            .await
     }
 
     async fn delete_snapshot(&self, snapshot: &SnapshotId, secrets: &Secrets) -> Result<()> {
         let call = format!("delete_snapshot {snapshot}");
-        self.noted(call, service!(self.controller.snapshotting).delete_snapshot(snapshot, secrets)).await
+        self.trace.noted(call, service!(self.controller.snapshotting).delete_snapshot(snapshot, secrets)).await
     }
 }
 
@@ -166,21 +159,21 @@ impl Snapshotting for Traced {
 impl SnapshotListing for Traced {
     async fn list_snapshots(&self, filter: &SnapshotFilter) -> Result<Page<Snapshot>> {
         let call = format!("list_snapshots {filter:?}");
-        self.noted(call, service!(self.controller.snapshot_listing).list_snapshots(filter)).await
+        self.trace.noted(call, service!(self.controller.snapshot_listing).list_snapshots(filter)).await
     }
 }
 
 #[async_trait]
 impl Expanding for Traced {
     async fn expand(&self, request: &ExpandVolume) -> Result<Expanded> {
-        self.noted(format!("expand {request:?}"), service!(self.controller.expanding).expand(request)).await
+        self.trace.noted(format!("expand {request:?}"), service!(self.controller.expanding).expand(request)).await
     }
 }
 
 #[async_trait]
 impl Modifying for Traced {
     async fn modify(&self, request: &ModifyVolume) -> Result<()> {
-        self.noted(format!("modify {request:?}"), service!(self.controller.modifying).modify(request)).await
+        self.trace.noted(format!("modify {request:?}"), service!(self.controller.modifying).modify(request)).await
     }
 }
 
@@ -192,15 +185,17 @@ impl VolumeNode for Traced {
     }
 
     async fn node_info(&self) -> Result<NodeInfo> {
-        self.noted("node_info".into(), self.node().node_info()).await
+        self.trace.noted("node_info".into(), self.node().node_info()).await
     }
 
     async fn publish(&self, request: &PublishVolume) -> Result<()> {
-        self.noted(format!("publish {request:?}"), self.node().publish(request)).await
+        self.trace.noted(format!("publish {request:?}"), self.node().publish(request)).await
     }
 
     async fn unpublish(&self, volume: &VolumeId, target: &Path) -> Result<()> {
-        self.noted(format!("unpublish {volume} at {}", target.display()), self.node().unpublish(volume, target)).await
+        self.trace
+            .noted(format!("unpublish {volume} at {}", target.display()), self.node().unpublish(volume, target))
+            .await
     }
 
     if_had! { node; staging: Staging, usage: UsageReporting, expanding: NodeExpanding }
@@ -209,25 +204,25 @@ impl VolumeNode for Traced {
 #[async_trait]
 impl Staging for Traced {
     async fn stage(&self, request: &StageVolume) -> Result<()> {
-        self.noted(format!("stage {request:?}"), service!(self.node.staging).stage(request)).await
+        self.trace.noted(format!("stage {request:?}"), service!(self.node.staging).stage(request)).await
     }
 
     async fn unstage(&self, volume: &VolumeId, staging: &Path) -> Result<()> {
         let call = format!("unstage {volume} at {}", staging.display());
-        self.noted(call, service!(self.node.staging).unstage(volume, staging)).await
+        self.trace.noted(call, service!(self.node.staging).unstage(volume, staging)).await
     }
 }
 
 #[async_trait]
 impl UsageReporting for Traced {
     async fn usage_of(&self, query: &UsageQuery) -> Result<VolumeUsage> {
-        self.noted(format!("usage_of {query:?}"), service!(self.node.usage).usage_of(query)).await
+        self.trace.noted(format!("usage_of {query:?}"), service!(self.node.usage).usage_of(query)).await
     }
 }
 
 #[async_trait]
 impl NodeExpanding for Traced {
     async fn expand(&self, request: &ExpandOnNode) -> Result<Option<u64>> {
-        self.noted(format!("expand {request:?}"), service!(self.node.expanding).expand(request)).await
+        self.trace.noted(format!("expand {request:?}"), service!(self.node.expanding).expand(request)).await
     }
 }

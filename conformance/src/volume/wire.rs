@@ -3,6 +3,7 @@
 use futures::FutureExt;
 
 use super::{Check, Fixture, Raw};
+use crate::proto::field;
 
 const OK: i32 = 0;
 const INVALID_ARGUMENT: i32 = 3;
@@ -69,15 +70,6 @@ fn methods(fixture: &Fixture) -> Vec<(&'static str, bool)> {
 
 async fn code(raw: &Raw, method: &'static str, message: Vec<u8>) -> i32 {
     raw(method, message).await
-}
-
-/// A text or message as the field of a number.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(bytes.len()).expect("fields of these checks are short");
-    assert!(length < 128, "fields of these checks are short");
-    let mut message = vec![number << 3 | 2, length];
-    message.extend(bytes);
-    message
 }
 
 /// Contract 6: of each method that the driver has.

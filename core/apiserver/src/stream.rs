@@ -4,7 +4,6 @@
 //! request, then one task per session carries bytes until the session, the client or the server ends. Forwarding to
 //! other servers (the `proxy` sub-resources) is not done here.
 
-mod carry;
 mod exec;
 mod frames;
 mod handshake;

@@ -10,7 +10,9 @@ use clap::{Args as Arguments, Parser, Subcommand};
 
 pub(crate) use self::{
     client::{Apply, Delete, Exec, Explain, Get, Logs, Output, Reach, Scope, Status, Told},
-    conform::{Conform, ConformApi, ConformCni, ConformCsi, ConformUpstream, Kind, Reports},
+    conform::{
+        Conform, ConformApi, ConformCni, ConformCri, ConformCsi, ConformNode, ConformUpstream, Kind, Lacking, Reports,
+    },
     serving::Serving,
 };
 

@@ -4,7 +4,10 @@
 
 mod api;
 mod cni;
+mod cri;
 mod csi;
+mod node;
+mod started;
 mod upstream;
 mod webhooks;
 
@@ -31,7 +34,9 @@ struct Suite {
 pub(crate) fn run(conform: &Conform) -> Result<ExitCode> {
     match &conform.kind {
         Kind::Cni(cni) => cni::run(cni),
+        Kind::Cri(cri) => cri::run(cri),
         Kind::Csi(csi) => csi::run(csi),
+        Kind::Node(node) => node::run(node),
         Kind::Api(api) => api::run(api),
         Kind::Upstream(upstream) => upstream::run(upstream),
     }

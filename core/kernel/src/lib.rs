@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod api;
+pub mod carry;
 pub mod clock;
 pub mod controller;
 pub mod dial;

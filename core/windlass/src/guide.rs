@@ -7,6 +7,10 @@ mod embedding {}
 #[doc = include_str!("../../../docs/guide/writing-a-network-plugin.md")]
 mod writing_a_network_plugin {}
 
+#[cfg(feature = "cri")]
+#[doc = include_str!("../../../docs/guide/writing-a-runtime.md")]
+mod writing_a_runtime {}
+
 #[doc = include_str!("../../../docs/guide/writing-a-scheduler-plugin.md")]
 mod writing_a_scheduler_plugin {}
 

@@ -26,6 +26,8 @@ pub use windlass_apiserver as apiserver;
 pub use windlass_client as client;
 #[cfg(feature = "cni")]
 pub use windlass_cni as cni;
+#[cfg(feature = "cri")]
+pub use windlass_cri as cri;
 #[cfg(feature = "csi")]
 pub use windlass_csi as csi;
 pub use windlass_kernel as kernel;

@@ -1,15 +1,16 @@
 //! The kernel's traits by speaking CRI v1 to a socket. It starts nothing and keeps no state: the runtime does.
 
-mod channel;
 mod events;
 mod images;
 mod runtime;
 mod session;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tonic::transport::Channel;
-use windlass_kernel::{Clock, Dial, Error, ErrorKind, Result, Spawn, dial::Target, runtime::RuntimeVersion};
+pub use windlass_grpc::RawAnswer;
+use windlass_kernel::{Clock, ClockExt, Dial, Error, ErrorKind, Result, Spawn, dial::Target, runtime::RuntimeVersion};
 
 use crate::wire::{self, EventsClient, ImageServiceClient, RuntimeServiceClient, error_from_wire};
 
@@ -43,6 +44,9 @@ struct Offers {
 /// The largest answer: two outputs of a command of 16 MiB each, and what is around them.
 const ANSWER_LIMIT: usize = 40 << 20;
 
+/// How long a runtime has to say that it has no events of its own.
+const REFUSAL: Duration = Duration::from_secs(1);
+
 impl RemoteRuntime {
     /// Connects to the runtime at a socket file, and asks what it is and has.
     ///
@@ -56,7 +60,7 @@ impl RemoteRuntime {
         there.map_err(|error| {
             Error::new(ErrorKind::Unavailable, format!("no container runtime answers at {socket}")).with_source(error)
         })?;
-        let channel = channel::open(Arc::clone(&socket), Arc::clone(&rim.dial));
+        let channel = windlass_grpc::open(Arc::clone(&socket), Arc::clone(&rim.dial));
         let mut runtime = Self { socket, rim, channel, offers: Offers::default() };
         runtime.ask_version().await?;
         runtime.offers = runtime.ask_offers().await;
@@ -67,6 +71,26 @@ impl RemoteRuntime {
     #[must_use]
     pub fn socket(&self) -> &str {
         &self.socket
+    }
+
+    /// Whether the runtime tells of everything that happens, by CRI's own stream. Otherwise events come from elsewhere, and some
+    /// may be missing.
+    ///
+    /// A server that has the stream may answer only with its first event; one that has not says so at once. So this takes up
+    /// to a second.
+    pub async fn tells_events(&self) -> bool {
+        let asked = async { self.client().get_container_events(wire::wire::GetEventsRequest {}).await.err() };
+        let refused = self.rim.clock.within(REFUSAL, asked).await.flatten();
+        refused.is_none_or(|status| status.code() != tonic::Code::Unimplemented)
+    }
+
+    /// Calls a method, such as `/runtime.v1.RuntimeService/Version`, with a message as it is. The server is told of a deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](ErrorKind::Invalid) where `method` is no path; [`Unavailable`](ErrorKind::Unavailable) without a connection.
+    pub async fn raw(&self, method: &str, message: Bytes, deadline: Option<Duration>) -> Result<RawAnswer> {
+        windlass_grpc::raw(&self.channel, method, message, deadline).await
     }
 
     async fn ask_version(&self) -> Result<RuntimeVersion> {

@@ -1,7 +1,8 @@
-//! CRI: drive any container runtime over its socket.
+//! CRI: drive any container runtime over its socket, and serve one.
 //!
-//! [`host::RemoteRuntime`] is the kernel's `ContainerRuntime` and `ImageStore` by speaking CRI v1; [`containerd`] starts a
-//! containerd of one's own and makes images for it. What pods are is the node agent's business.
+//! [`host::RemoteRuntime`] is the kernel's `ContainerRuntime` and `ImageStore` by speaking CRI v1; [`skel`] serves any
+//! `ContainerRuntime` and `ImageStore` as CRI v1; [`containerd`] starts a containerd of one's own and makes images for it. What
+//! pods are is the node agent's business.
 
 pub mod containerd;
 #[allow(
@@ -14,4 +15,5 @@ pub mod containerd;
 )]
 mod r#gen;
 pub mod host;
+pub mod skel;
 mod wire;

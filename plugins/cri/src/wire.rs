@@ -1,6 +1,10 @@
 //! The only place that knows CRI's messages: kernel types to the wire here, and back in `answers`. No calls are made.
 
 mod answers;
+mod replies;
+mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -15,35 +19,38 @@ use windlass_kernel::{
 
 pub(crate) use self::answers::{
     container, container_stats, container_status, containerd_event, containerd_filters, event, filesystem, image,
-    sandbox, sandbox_stats, sandbox_status, status, version,
+    resources_from_wire, sandbox, sandbox_stats, sandbox_status, status, version,
+};
+pub(crate) use self::{
+    replies::{
+        container_stats_to_wire, container_status_to_wire, container_to_wire, event_to_wire, filesystem_to_wire,
+        image_to_wire, runtime_config_to_wire, sandbox_stats_to_wire, sandbox_status_to_wire, sandbox_to_wire,
+        status_to_wire, version_to_wire,
+    },
+    requests::{
+        container_config_from_wire, container_filter_from_wire, container_stats_filter_from_wire, image_from_wire,
+        limit, pull_from_wire, required, sandbox_config_from_wire, sandbox_filter_from_wire,
+        sandbox_stats_filter_from_wire, span, streams,
+    },
 };
 pub(crate) use crate::r#gen::{
     containerd_events_v1::{self as events, events_client::EventsClient},
     runtime_v1::{
-        self as wire, image_service_client::ImageServiceClient, runtime_service_client::RuntimeServiceClient,
+        self as wire, image_service_client::ImageServiceClient, image_service_server,
+        runtime_service_client::RuntimeServiceClient, runtime_service_server,
     },
 };
 
-/// What a status code says, for a call that did `what`.
+/// What a status says, for a call that did `what`.
 pub(crate) fn error_from_wire(what: &str, status: tonic::Status) -> Error {
-    use tonic::Code;
-    let (kind, maybe) = match status.code() {
-        Code::InvalidArgument => (ErrorKind::Invalid, false),
-        Code::OutOfRange => (ErrorKind::BadRequest, false),
-        Code::NotFound => (ErrorKind::NotFound, false),
-        Code::AlreadyExists => (ErrorKind::AlreadyExists, false),
-        Code::PermissionDenied => (ErrorKind::Forbidden, false),
-        Code::Unauthenticated => (ErrorKind::Unauthorized, false),
-        Code::FailedPrecondition | Code::Aborted => (ErrorKind::Conflict, false),
-        Code::ResourceExhausted => (ErrorKind::TooManyRequests, false),
-        Code::Unimplemented => (ErrorKind::NotSupported, false),
-        Code::DeadlineExceeded => (ErrorKind::Timeout, true),
-        Code::Unavailable | Code::Cancelled => (ErrorKind::Unavailable, true),
-        Code::DataLoss => (ErrorKind::Corrupt, true),
-        Code::Ok | Code::Unknown | Code::Internal => (ErrorKind::Internal, true),
-    };
-    let error = Error::new(kind, format!("cannot {what}: {}", status.message())).with_source(status);
-    if maybe { error.maybe_applied() } else { error }
+    let (code, message) = (status.code(), format!("cannot {what}: {}", status.message()));
+    let error = Error::new(windlass_grpc::kind_of(code), message).with_source(status);
+    if windlass_grpc::may_be_done(code) { error.maybe_applied() } else { error }
+}
+
+/// A runtime's error, for the wire. The cause stays here: it may name what the caller should not know.
+pub(crate) fn to_status(error: &Error) -> tonic::Status {
+    tonic::Status::new(windlass_grpc::code_of(error.kind()), error.message())
 }
 
 /// Whole seconds, rounded up: a wait is never shorter than what was asked for.
@@ -360,154 +367,5 @@ fn container_state(state: ContainerState) -> wire::ContainerState {
         ContainerState::Running => wire::ContainerState::ContainerRunning,
         ContainerState::Exited => wire::ContainerState::ContainerExited,
         ContainerState::Unknown => wire::ContainerState::ContainerUnknown,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use windlass_kernel::runtime::{Change, ContainerId, RuntimeEvent, Subject};
-
-    use super::{
-        answers::{
-            mount_from_wire, namespaces_from_wire, resources_from_wire, sandbox_key_from_wire, started, state_from_wire,
-        },
-        *,
-    };
-
-    fn word() -> impl Strategy<Value = String> {
-        "[a-z]{0,6}"
-    }
-
-    fn number() -> impl Strategy<Value = Option<i64>> {
-        prop::option::of(1i64..1 << 40)
-    }
-
-    fn mappings() -> impl Strategy<Value = Vec<IdMapping>> {
-        let mapping = any::<(u32, u32, u32)>();
-        prop::collection::vec(mapping.prop_map(|(host, container, length)| IdMapping { host, container, length }), 0..3)
-    }
-
-    prop_compose! {
-        fn any_resources()(
-            numbers in prop::array::uniform6(number()),
-            cpus in word(),
-            mems in word(),
-            hugepages in prop::collection::btree_map(word(), any::<u64>(), 0..3),
-            unified in prop::collection::btree_map(word(), word(), 0..3),
-        ) -> Resources {
-            let [cpu_period, cpu_quota, cpu_shares, memory_limit, memory_swap_limit, oom_score_adj] = numbers;
-            Resources {
-                cpu_period, cpu_quota, cpu_shares, memory_limit, memory_swap_limit, oom_score_adj,
-                cpuset_cpus: cpus, cpuset_mems: mems, hugepages, unified,
-            }
-        }
-    }
-
-    prop_compose! {
-        fn any_mount()(
-            (container_path, host_path, image, image_sub_path) in (word(), word(), prop::option::of("[a-z]{1,6}"), word()),
-            flags in prop::array::uniform3(any::<bool>()),
-            propagation in prop::sample::select(&[Propagation::Private, Propagation::FromHost, Propagation::Both][..]),
-            (uid_mappings, gid_mappings) in (mappings(), mappings()),
-        ) -> Mount {
-            let [readonly, recursive_readonly, selinux_relabel] = flags;
-            Mount {
-                container_path, host_path, image: image.map(Into::into), image_sub_path, readonly, recursive_readonly,
-                selinux_relabel, propagation, uid_mappings, gid_mappings,
-            }
-        }
-    }
-
-    fn namespace() -> impl Strategy<Value = Namespace> {
-        prop_oneof![Just(Namespace::Pod), Just(Namespace::Container), Just(Namespace::Node)]
-    }
-
-    prop_compose! {
-        fn any_namespaces()(
-            network in namespace(),
-            pid in prop_oneof![namespace(), "[a-z]{1,6}".prop_map(|id| Namespace::Target(ContainerId::from(id)))],
-            ipc in namespace(),
-            users in prop::option::of(mappings()),
-        ) -> Namespaces {
-            Namespaces { network, pid, ipc, users }
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn what_is_sent_is_read_back(
-            limits in any_resources(),
-            place in any_mount(),
-            spaces in any_namespaces(),
-            (uid, name, attempt) in (word(), word(), any::<u32>()),
-        ) {
-            prop_assert_eq!(resources_from_wire(resources(&limits)), limits);
-            prop_assert_eq!(mount_from_wire(mount(&place)), place);
-            prop_assert_eq!(namespaces_from_wire(&namespaces(&spaces)), spaces);
-            let key = SandboxKey { name: name.clone(), namespace: name, uid, attempt };
-            prop_assert_eq!(sandbox_key_from_wire(Some(sandbox_key(&key))), key);
-        }
-    }
-
-    #[test]
-    fn states_keep_their_meaning() {
-        use ContainerState::{Created, Exited, Running, Unknown};
-        for state in [Created, Running, Exited, Unknown] {
-            assert_eq!(state_from_wire(container_state(state)), state);
-        }
-    }
-
-    #[test]
-    fn nothing_ends_before_it_started() {
-        for (start, end, exited, expect) in [
-            (0, 0, false, None),
-            (5, 0, false, Some(5)),
-            (5, 9, true, Some(5)),
-            (9, 5, true, Some(5)),
-            // An end that the runtime does not tell bounds nothing, nor is there a start where there was none.
-            (5, 0, true, Some(5)),
-            (0, 5, true, None),
-        ] {
-            let started = started(start, end, exited);
-            assert_eq!(started.map(|at| at.as_nanosecond()), expect, "{start} {end} {exited}");
-        }
-    }
-
-    #[test]
-    fn signals_have_their_names() {
-        for (name, expect) in [
-            ("", Some(wire::Signal::RuntimeDefault)),
-            ("SIGTERM", Some(wire::Signal::Sigterm)),
-            ("SIGRTMIN+3", Some(wire::Signal::Sigrtminplus3)),
-            ("SIGRTMAX-3", Some(wire::Signal::Sigrtmaxminus3)),
-            ("SIGNONE", None),
-        ] {
-            assert_eq!(stop_signal(name).ok(), expect, "{name}");
-        }
-    }
-
-    #[test]
-    fn waits_are_never_shorter_than_asked_for() {
-        for (millis, expect) in [(0, 0), (1, 1), (1000, 1), (1001, 2)] {
-            assert_eq!(seconds(Duration::from_millis(millis)), expect);
-        }
-    }
-
-    #[test]
-    fn only_the_end_of_a_containers_own_process_is_its_exit() {
-        let event = |topic: &str, id: &str| {
-            let subject = events::Subject { container_id: "c".into(), id: id.into() };
-            let value = prost::Message::encode_to_vec(&subject);
-            let event = Some(prost_types::Any { type_url: String::new(), value });
-            containerd_event(&events::Envelope { topic: topic.into(), event, ..events::Envelope::default() })
-        };
-        let exited = RuntimeEvent::Changed { subject: Subject::Either("c".into()), what: Change::Exited };
-        assert_eq!(event("/tasks/exit", "c"), Some(exited));
-        assert_eq!(event("/tasks/exit", "exec-1"), None);
-        assert_eq!(event("/images/create", ""), Some(RuntimeEvent::Images));
-        assert_eq!(event("/snapshot/prepare", ""), None);
     }
 }

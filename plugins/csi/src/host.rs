@@ -7,18 +7,14 @@ mod raw;
 use std::{fmt, future::Future, sync::Arc};
 
 use async_trait::async_trait;
-use futures::FutureExt;
-use http::Uri;
-use hyper_util::rt::TokioIo;
-use tokio_util::compat::FuturesAsyncReadCompatExt;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
+pub use windlass_grpc::RawAnswer;
 use windlass_kernel::{
     Dial, Error, ErrorKind, Result, VolumeDriver,
     dial::Target,
     volume::{DriverInfo, VolumeController, VolumeNode},
 };
 
-pub use self::raw::RawAnswer;
 use crate::wire::{
     self, ControllerClient, ControllerOffers, IdentityClient, NodeClient, NodeOffers, OnWire, csi, from_status,
 };
@@ -52,7 +48,7 @@ impl RemoteDriver {
         dial.dial(&Target::Unix(socket.to_string())).await.map_err(|error| {
             Error::new(ErrorKind::Unavailable, format!("no volume driver answers at {socket}")).with_source(error)
         })?;
-        let channel = open(Arc::clone(&socket), dial);
+        let channel = windlass_grpc::open(Arc::clone(&socket), dial);
         let mut driver = Self { socket, channel, info: DriverInfo::default(), controller: None, node: None };
         let (info, has_controller) = driver.ask_info().await?;
         driver.info = info;
@@ -125,20 +121,6 @@ impl fmt::Debug for RemoteDriver {
         let name = &self.info.name;
         f.debug_struct("RemoteDriver").field("name", name).field("socket", &self.socket).finish_non_exhaustive()
     }
-}
-
-/// A channel to a socket file. It connects with the first call, and again after a loss.
-fn open(socket: Arc<str>, dial: Arc<dyn Dial>) -> Channel {
-    let connector = tower::service_fn(move |_: Uri| {
-        let (socket, dial) = (Arc::clone(&socket), Arc::clone(&dial));
-        async move {
-            let stream = dial.dial(&Target::Unix(socket.to_string())).await.map_err(std::io::Error::other)?;
-            Ok::<_, std::io::Error>(TokioIo::new(stream.compat()))
-        }
-        .boxed()
-    });
-    // The name is never looked up: the connector knows where to go.
-    Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector)
 }
 
 /// What a call answered.

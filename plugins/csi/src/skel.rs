@@ -9,18 +9,15 @@ mod node;
 mod program;
 
 use std::{
-    fs, io,
-    os::unix::{fs::FileTypeExt, net::UnixStream},
-    panic::AssertUnwindSafe,
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use futures::FutureExt;
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Response, Status, transport::Server};
-use tracing::Instrument;
+use windlass_grpc::Serve;
 use windlass_kernel::{Error, ErrorKind, Result, Stop, VolumeDriver};
 
 pub use self::program::{Setup, main};
@@ -56,7 +53,13 @@ pub struct Serving {
 /// [`AlreadyExists`](ErrorKind::AlreadyExists) where somebody listens there; [`Unavailable`](ErrorKind::Unavailable) where the
 /// socket cannot be made.
 pub fn bind(driver: Arc<dyn VolumeDriver>, socket: &Path) -> Result<Serving> {
-    Ok(Serving { listener: listen(socket)?, socket: socket.to_owned(), driver })
+    Ok(Serving { listener: windlass_grpc::listen(socket)?, socket: socket.to_owned(), driver })
+}
+
+impl Serve for Serving {
+    async fn run(self, stop: Stop) -> Result<()> {
+        Serving::run(self, stop).await
+    }
 }
 
 impl Serving {
@@ -84,34 +87,12 @@ impl Serving {
     }
 }
 
-fn listen(socket: &Path) -> Result<UnixListener> {
-    let failed = |error: io::Error| {
-        Error::new(ErrorKind::Unavailable, format!("cannot listen on {}", socket.display())).with_source(error)
-    };
-    if fs::symlink_metadata(socket).is_ok_and(|file| file.file_type().is_socket()) {
-        if UnixStream::connect(socket).is_ok() {
-            let message = format!("somebody listens on {} already", socket.display());
-            return Err(Error::new(ErrorKind::AlreadyExists, message));
-        }
-        fs::remove_file(socket).map_err(failed)?;
-    }
-    UnixListener::bind(socket).map_err(failed)
-}
-
 /// Runs a call. A driver that panics answers, too, and serves on.
 async fn answer<T>(name: &'static str, work: impl Future<Output = Result<T>> + Send) -> Result<Response<T>, Status> {
-    let work = AssertUnwindSafe(work).catch_unwind().instrument(tracing::debug_span!("csi.call", name));
-    match work.await {
-        Ok(Ok(done)) => Ok(Response::new(done)),
-        Ok(Err(error)) => {
-            tracing::debug!(name, %error, "call refused");
-            Err(to_status(&error))
-        }
-        Err(_) => Err(Status::internal(format!("the driver panicked in {name}"))),
-    }
+    windlass_grpc::answer(name, work, to_status).await
 }
 
 /// A service that the driver has not.
 fn lacks(what: &str) -> Error {
-    Error::new(ErrorKind::NotSupported, format!("this driver does not {what}"))
+    windlass_grpc::lacks("driver", what)
 }

@@ -1,19 +1,12 @@
-//! Exec and attach: which stream of a process is which channel of a WebSocket or which stream of a SPDY connection.
+//! Exec and attach over WebSockets: which stream of a process is which channel. Over SPDY the kernel carries them.
 
-use std::{future::pending, pin::pin, time::Duration};
-
-use futures::{AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt, SinkExt, select_biased};
+use futures::SinkExt;
 use windlass_kernel::{
-    ClockExt,
+    carry::{Keeping, Remote, Telling, carry},
     node::{Process, Streams},
-    spdy::{Connection, ResetReason, Role, Stream},
 };
 
-use super::{
-    carry::{Output, Remote, Telling, carry, drain},
-    sessions::Rim,
-    socket::{Channels, Socket},
-};
+use super::socket::{Channels, Socket};
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -21,13 +14,8 @@ const STDERR: u8 = 2;
 const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
 
-/// How long a client may take to open its streams.
-const OPENING: Duration = Duration::from_secs(30);
-/// How long a client may take to leave after it was told the end. Leaving first would cut off what it has not read yet.
-const LEAVING: Duration = Duration::from_secs(10);
-
 /// Carries a process over the channels of a WebSocket.
-pub(super) async fn over_socket(socket: Socket, protocol: &str, process: Process, streams: Streams, rim: &Rim) {
+pub(super) async fn over_socket(socket: Socket, protocol: &str, process: Process, streams: Streams, keeping: &Keeping) {
     let mut channels = Channels::new(protocol);
     let mut remote = Remote {
         stdin: streams.stdin.then(|| channels.input(STDIN)),
@@ -45,80 +33,5 @@ pub(super) async fn over_socket(socket: Socket, protocol: &str, process: Process
             carry(process, &mut remote, telling).await;
         }
     };
-    channels.serve(socket, rim, session).await;
-}
-
-/// Carries a process over the streams of a SPDY connection.
-pub(super) async fn over_spdy<T>(io: T, protocol: &str, process: Process, streams: Streams, rim: &Rim)
-where
-    T: AsyncRead + AsyncWrite + Send + Unpin,
-{
-    let (connection, driver) = Connection::new(io, Role::Server);
-    // Sizes came with version 3.
-    let sized = streams.tty && !matches!(protocol, "" | "channel.k8s.io" | "v2.channel.k8s.io");
-    let session = async {
-        let Some(Some(mut remote)) = rim.clock.within(OPENING, collect(&connection, streams, sized)).await else {
-            tracing::debug!("a client did not open the streams of its session");
-            return;
-        };
-        carry(process, &mut remote, Telling::of(protocol)).await;
-        let rest = async {
-            if let Some(stdin) = &mut remote.stdin {
-                drain(stdin).await;
-            }
-            pending::<()>().await;
-        };
-        // The streams stay until the client has gone: dropping them now would reset them.
-        let _ = rim.clock.within(LEAVING, rest).await;
-    };
-    let mut driver = pin!(driver.fuse());
-    {
-        let (mut session, mut stopped) = (pin!(session.fuse()), pin!(rim.stop.wait().fuse()));
-        select_biased! {
-            _ = driver => return,
-            () = stopped => {}
-            () = session => {}
-        }
-    }
-    connection.close();
-    let _ = rim.clock.within(LEAVING, driver).await;
-}
-
-/// Waits until the client has opened all streams that it asked for.
-async fn collect(connection: &Connection, wanted: Streams, sized: bool) -> Option<Remote> {
-    let (mut error, mut stdin, mut stdout, mut stderr, mut resize) = (None, None, None, None, None);
-    loop {
-        let complete = error.is_some()
-            && stdin.is_some() == wanted.stdin
-            && stdout.is_some() == wanted.stdout
-            && stderr.is_some() == wanted.stderr
-            && resize.is_some() == sized;
-        if complete {
-            let input = |stream: Stream| Box::new(stream.ends_with_reset()) as _;
-            return Some(Remote {
-                stdin: stdin.map(input),
-                stdout: stdout.map(output),
-                stderr: stderr.map(output),
-                resize: resize.map(input),
-                error: output(error?),
-            });
-        }
-        let stream = connection.accept().await?;
-        let slot = match stream.headers().get("streamtype").unwrap_or_default() {
-            "error" => Some(&mut error),
-            "stdin" if wanted.stdin => Some(&mut stdin),
-            "stdout" if wanted.stdout => Some(&mut stdout),
-            "stderr" if wanted.stderr => Some(&mut stderr),
-            "resize" if sized => Some(&mut resize),
-            _ => None,
-        };
-        match slot {
-            Some(slot @ None) => *slot = Some(stream),
-            _ => stream.reset(ResetReason::REFUSED_STREAM),
-        }
-    }
-}
-
-fn output(stream: Stream) -> Output {
-    Box::pin(stream.into_sink())
+    channels.serve(socket, keeping, session).await;
 }

@@ -1,15 +1,12 @@
 //! Logs over a WebSocket: each message is what the log said next.
 
 use futures::{SinkExt, StreamExt};
-use windlass_kernel::api::Chunks;
+use windlass_kernel::{api::Chunks, carry::Keeping};
 
-use super::{
-    sessions::Rim,
-    socket::{Channels, Socket},
-};
+use super::socket::{Channels, Socket};
 
 /// Sends a log until it ends.
-pub(super) async fn over_socket(socket: Socket, protocol: &str, chunks: Chunks, rim: &Rim) {
+pub(super) async fn over_socket(socket: Socket, protocol: &str, chunks: Chunks, keeping: &Keeping) {
     let channels = Channels::new(protocol);
     let (mut output, mut chunks) = (channels.whole(), chunks.0);
     let session = async move {
@@ -30,5 +27,5 @@ pub(super) async fn over_socket(socket: Socket, protocol: &str, chunks: Chunks, 
             }
         }
     };
-    channels.serve(socket, rim, session).await;
+    channels.serve(socket, keeping, session).await;
 }

@@ -1,16 +1,15 @@
 //! Answers requests for sessions: agrees on a protocol, has the session opened, and starts the task that carries it.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use futures::{FutureExt, select_biased};
 use hyper::{Method, Response, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 use windlass_kernel::{
-    Authorizer, Clock, Result, Stop,
+    Authorizer, Result,
     access::{Attributes, Decision},
     api::{Answer, Request, Verb},
+    carry::{Keeping, exec_over_spdy, ports_over_spdy},
     node::{Session, Streams},
 };
 
@@ -31,13 +30,6 @@ use crate::{
 /// A `GET` needs the permission to `create` the session as well as to `get` it, as upstream since 1.35.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sessions;
-
-/// What a session's task needs of the server.
-#[derive(Clone, Debug)]
-pub(super) struct Rim {
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) stop: Stop,
-}
 
 #[async_trait]
 impl Connect for Sessions {
@@ -83,14 +75,14 @@ async fn open(connecting: Connecting) -> Result<Response<Body>> {
     let pod = request.name.clone();
     let answer = api.call(request).await?.answer;
     let out = agreed.answer();
-    let (rim, upgrade) = (Rim { clock, stop }, hyper::upgrade::on(&mut http));
+    let (keeping, upgrade) = (Keeping { clock, stop }, hyper::upgrade::on(&mut http));
     let session = async move {
         let upgraded = select_biased! {
             upgraded = upgrade.fuse() => upgraded,
-            () = rim.stop.wait().fuse() => return,
+            () = keeping.stop.wait().fuse() => return,
         };
         match upgraded {
-            Ok(upgraded) => carry(upgraded, answer, Wanted { agreed, streams, ports: asked, pod }, &rim).await,
+            Ok(upgraded) => carry(upgraded, answer, Wanted { agreed, streams, ports: asked, pod }, &keeping).await,
             Err(error) => tracing::debug!(%error, "a session's client left before it began"),
         }
     };
@@ -105,26 +97,26 @@ struct Wanted {
     pod: String,
 }
 
-async fn carry(upgraded: Upgraded, answer: Answer, wanted: Wanted, rim: &Rim) {
+async fn carry(upgraded: Upgraded, answer: Answer, wanted: Wanted, keeping: &Keeping) {
     let Wanted { agreed, streams, ports: asked, pod } = wanted;
     match (answer, agreed) {
         (Answer::Session(Session::Process(process)), Agreed::Socket { protocol, .. }) => {
-            exec::over_socket(socket::open(upgraded).await, protocol, process, streams, rim).await;
+            exec::over_socket(socket::open(upgraded).await, protocol, process, streams, keeping).await;
         }
         (Answer::Session(Session::Process(process)), Agreed::Spdy { protocol }) => {
-            exec::over_spdy(TokioIo::new(upgraded).compat(), protocol, process, streams, rim).await;
+            exec_over_spdy(TokioIo::new(upgraded).compat(), protocol, process, streams, keeping).await;
         }
         (Answer::Session(Session::Ports(ports)), Agreed::Socket { protocol: TUNNEL, .. }) => {
-            ports::over_spdy(Tunnel::new(socket::open(upgraded).await), &*ports, &pod, rim).await;
+            ports_over_spdy(Tunnel::new(socket::open(upgraded).await), &*ports, &pod, keeping).await;
         }
         (Answer::Session(Session::Ports(ports)), Agreed::Socket { protocol, .. }) => {
-            ports::over_socket(socket::open(upgraded).await, protocol, &*ports, &asked, rim).await;
+            ports::over_socket(socket::open(upgraded).await, protocol, &*ports, &asked, keeping).await;
         }
         (Answer::Session(Session::Ports(ports)), Agreed::Spdy { .. }) => {
-            ports::over_spdy(TokioIo::new(upgraded).compat(), &*ports, &pod, rim).await;
+            ports_over_spdy(TokioIo::new(upgraded).compat(), &*ports, &pod, keeping).await;
         }
         (Answer::Stream(chunks), Agreed::Socket { protocol, .. }) => {
-            logs::over_socket(socket::open(upgraded).await, protocol, chunks, rim).await;
+            logs::over_socket(socket::open(upgraded).await, protocol, chunks, keeping).await;
         }
         (answer, _) => tracing::error!(?answer, "the API answered a session with something else"),
     }

@@ -14,13 +14,12 @@ use tokio_tungstenite::{
         protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
-use windlass_kernel::ClockExt;
-
-use super::{
-    carry::{Input, Output},
-    frames::Encoding,
-    sessions::Rim,
+use windlass_kernel::{
+    ClockExt,
+    carry::{Input, Keeping, Output},
 };
+
+use super::frames::Encoding;
 
 pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -86,7 +85,7 @@ impl Channels {
 
     /// Carries messages while `session` uses the channels. Ends with the session, the client or the server; what the
     /// session sent before its end goes out.
-    pub(super) async fn serve(self, socket: Socket, rim: &Rim, session: impl Future<Output = ()>) {
+    pub(super) async fn serve(self, socket: Socket, keeping: &Keeping, session: impl Future<Output = ()>) {
         let Self { encoding, mut inputs, closable, sender, mut messages } = self;
         // Only the session's own senders keep the socket open.
         drop(sender);
@@ -118,13 +117,13 @@ impl Channels {
                                 Some(message) => message,
                                 None => return Ok(()),
                             },
-                            () = rim.clock.sleep(PING).fuse() => Message::Ping(Bytes::new()),
+                            () = keeping.clock.sleep(PING).fuse() => Message::Ping(Bytes::new()),
                         };
                         sink.send(message).await?;
                     }
                 };
                 let (mut writing, mut session) = (pin!(writing.fuse()), pin!(session.fuse()));
-                let mut stopped = pin!(rim.stop.wait().fuse());
+                let mut stopped = pin!(keeping.stop.wait().fuse());
                 loop {
                     let sent: Result<(), tokio_tungstenite::tungstenite::Error> = select_biased! {
                         () = reading => return,
@@ -145,11 +144,11 @@ impl Channels {
                 }
             };
             // The connection ends in either case.
-            let _ = rim.clock.within(GOODBYE, goodbye).await;
+            let _ = keeping.clock.within(GOODBYE, goodbye).await;
         }
         // Without it, TLS would take the end for one that somebody forced.
         if let Ok(mut socket) = sink.reunite(stream) {
-            let _ = rim.clock.within(GOODBYE, socket.get_mut().shutdown()).await;
+            let _ = keeping.clock.within(GOODBYE, socket.get_mut().shutdown()).await;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as Arguments, Subcommand};
+use clap::{Args as Arguments, Subcommand, ValueEnum};
 
 use super::Reach;
 
@@ -17,8 +17,12 @@ pub(crate) struct Conform {
 pub(crate) enum Kind {
     /// CNI plugins: a network, in namespaces of the check's own. Needs root.
     Cni(ConformCni),
+    /// A container runtime, at a CRI socket of this machine. Needs root where what is left is looked for.
+    Cri(ConformCri),
     /// A CSI volume driver, at a socket of this machine. Needs root where volumes are mounted.
     Csi(ConformCsi),
+    /// The node agent of Windlass over a container runtime, which must hold no pods. Needs root.
+    Node(ConformNode),
     /// A Kubernetes API server, by requests over a kubeconfig of somebody who may do everything.
     Api(ConformApi),
     /// A whole cluster, by Kubernetes' own end-to-end suite: the program e2e.test, which you bring.
@@ -82,6 +86,74 @@ pub(crate) struct ConformCni {
     /// The network: a .conflist or .conf file, or a folder of which the first is taken.
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) conf: PathBuf,
+    #[command(flatten)]
+    pub(crate) reports: Reports,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct ConformCri {
+    /// The runtime's socket, such as unix:///run/containerd/containerd.sock.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) endpoint: String,
+    /// Start the runtime by this command, with CONTAINER_RUNTIME_ENDPOINT set, and kill it in the middle of calls.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
+    /// The image of the checks' containers, with a shell, cat, stty, nc and a sleep that takes fractions; pulled if need be.
+    #[arg(long, value_name = "IMAGE", default_value = "docker.io/library/busybox:1.36")]
+    pub(crate) image: String,
+    /// Check pulling, too, with an image that nobody needs: it is pulled and removed.
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) pull: Option<String>,
+    /// The user that the registry of --pull asks for, and the environment variable that holds the password.
+    #[arg(long, value_name = "USER=VARIABLE", value_parser = pair, requires = "pull")]
+    pub(crate) pull_secret: Option<(String, String)>,
+    /// The runtime's own folder: what is left there is a leak; may be given several times.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Vec<PathBuf>,
+    /// Others make pods on this machine meanwhile: then only what names a sandbox or container of the checks is a leak.
+    #[arg(long)]
+    pub(crate) shared: bool,
+    /// A folder for logs, which the runtime can reach; one of its own by default.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// The control group above all that the checks make, such as /conform or conform.slice.
+    #[arg(long, value_name = "GROUP", default_value = "")]
+    pub(crate) cgroup_parent: String,
+    /// The runtime handler to check; the default one by default.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) handler: String,
+    /// What the runtime is not meant to have: checks of it are skipped; may be given several times.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) without: Vec<Lacking>,
+    #[command(flatten)]
+    pub(crate) reports: Reports,
+}
+
+/// What a runtime may be without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lacking {
+    /// Containers with files of their own: mounts, users, host names.
+    Containers,
+    /// Terminals.
+    Terminals,
+    /// Ports of sandboxes.
+    Ports,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct ConformNode {
+    /// The runtime's socket, such as unix:///run/containerd/containerd.sock.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) endpoint: String,
+    /// The image of the checks' pods, with a shell and a sleep that takes fractions; pulled if need be.
+    #[arg(long, value_name = "IMAGE", default_value = "docker.io/library/busybox:1.36")]
+    pub(crate) image: String,
+    /// A folder for volumes and logs, which the runtime can reach; one of its own by default.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// The control group above all pods; empty keeps none.
+    #[arg(long, value_name = "GROUP", default_value = "/windlass-conform")]
+    pub(crate) cgroups: String,
     #[command(flatten)]
     pub(crate) reports: Reports,
 }

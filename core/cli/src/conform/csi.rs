@@ -1,19 +1,13 @@
 //! The volume suite against a CSI driver at a socket: one that runs, or one that is started here and killed.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitCode, Stdio},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fs, path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
 use futures::FutureExt;
 use windlass::{
     csi::host::RemoteDriver,
     kernel::{
-        Clock, ClockExt, Dial, Error, ErrorKind, VolumeDriver,
+        Clock, Dial, VolumeDriver,
         volume::{CapacityRange, CreateVolume, Secrets},
     },
     rim::{SystemClock, SystemDial},
@@ -23,21 +17,20 @@ use windlass_conformance::{
     volume::{Fixture, Offers, Raw, Restart, Traced, cases, probe},
 };
 
-use super::Suite;
+use super::{
+    Suite,
+    started::{Folder, Started, socket},
+};
 use crate::args::ConformCsi;
 
-/// How long a driver may take to answer after it was started.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 pub(super) fn run(args: &ConformCsi) -> Result<ExitCode> {
-    let endpoint = args.endpoint.as_str();
-    let socket = endpoint.strip_prefix("unix://").or(endpoint.strip_prefix("unix:")).unwrap_or(endpoint);
-    let socket = std::path::absolute(socket).context("the endpoint is no path")?;
+    let socket = socket(&args.endpoint)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start a runtime")?;
-    let started = args.command.as_ref().map(|command| Arc::new(Started::new(command, &socket)));
-    let folder = Folder::make(args.folder.as_deref())?;
+    let started =
+        args.command.as_ref().map(|command| Arc::new(Started::new("driver", command, "CSI_ENDPOINT", &socket)));
+    let folder = Folder::make("csi", args.folder.as_deref())?;
     let done = runtime.block_on(async {
-        let suite = suite(args, &socket, started.clone(), &folder.0).await?;
+        let suite = suite(args, &socket, started.clone(), folder.path()).await?;
         super::report(suite, &args.reports).await
     });
     if let Some(started) = started {
@@ -118,91 +111,4 @@ fn restart(started: Arc<Started>, driver: RemoteDriver, clock: Arc<dyn Clock>) -
         }
         .boxed()
     })
-}
-
-/// A driver that is started here.
-#[derive(Debug)]
-struct Started {
-    command: String,
-    socket: PathBuf,
-    child: Mutex<Option<Child>>,
-}
-
-impl Started {
-    fn new(command: &str, socket: &Path) -> Self {
-        Self { command: command.into(), socket: socket.into(), child: Mutex::default() }
-    }
-
-    fn start(&self) -> Result<()> {
-        let mut words = self.command.split_whitespace();
-        let program = words.next().context("--command is empty")?;
-        let child = Command::new(program)
-            .args(words)
-            .env("CSI_ENDPOINT", format!("unix://{}", self.socket.display()))
-            // The output is the verdicts'; what goes wrong is told beside it.
-            .stdout(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start {program}"))?;
-        *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
-        Ok(())
-    }
-
-    /// Kills it, with SIGKILL.
-    fn end(&self) {
-        if let Some(mut child) = self.child.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // One that has ended by itself is as good as killed.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-
-    fn ended(&self) -> bool {
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|status| status.is_some()))
-    }
-
-    /// What the driver answers as soon as it answers.
-    async fn connected<T: Send, F: Future<Output = windlass::kernel::Result<T>> + Send>(
-        &self,
-        clock: &dyn Clock,
-        ask: impl Fn() -> F,
-    ) -> windlass::kernel::Result<T> {
-        let give_up = clock.uptime() + PATIENCE;
-        loop {
-            match ask().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) if self.ended() => {
-                    let message = format!("the driver ended before it answered: {}", self.command);
-                    return Err(Error::new(ErrorKind::Unavailable, message).with_source(error));
-                }
-                Err(error) if clock.uptime() >= give_up => return Err(error),
-                Err(_) => clock.sleep(Duration::from_millis(5)).await,
-            }
-        }
-    }
-}
-
-/// Where volumes are staged and published.
-#[derive(Debug)]
-struct Folder(PathBuf, bool);
-
-impl Folder {
-    fn make(given: Option<&Path>) -> Result<Self> {
-        let path = match given {
-            Some(path) => path.to_owned(),
-            None => std::env::temp_dir().join(format!("windlass-conform-csi-{}", std::process::id())),
-        };
-        fs::create_dir_all(&path).with_context(|| format!("cannot make the folder {}", path.display()))?;
-        Ok(Self(path.canonicalize().context("the folder is gone")?, given.is_none()))
-    }
-
-    /// What a failed check left mounted stays, for whoever looks into it.
-    fn remove(self) {
-        for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
-            let _ = fs::remove_dir(entry.path());
-        }
-        if self.1 {
-            let _ = fs::remove_dir(&self.0);
-        }
-    }
 }

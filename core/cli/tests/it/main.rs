@@ -4,6 +4,7 @@
 mod cluster;
 mod conform;
 mod conform_api;
+mod conform_cri;
 mod conform_csi;
 mod conform_upstream;
 mod durable;
@@ -34,6 +35,8 @@ fn main() {
         (guestbook::WITH_KUBECTL, guestbook::missing().or_else(kubectl::missing)),
         (conform::TESTS, conform::missing()),
         (conform_api::TESTS, None),
+        (conform_cri::TESTS, conform_cri::missing()),
+        (conform_cri::ANYWHERE, None),
         (conform_csi::TESTS, conform_csi::missing()),
         (conform_upstream::TESTS, None),
     ];

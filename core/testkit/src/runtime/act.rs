@@ -96,7 +96,7 @@ impl Act {
 
     /// What the words of its command say.
     ///
-    /// `exit CODE [SECONDS]`, `say OUT ERR CODE`, `copy`, `tick`, `stubborn` and `missing` are known. With any other word a
+    /// `exit CODE [SECONDS]`, `say OUT ERR CODE`, `copy`, `tick`, `wait`, `stubborn` and `missing` are known. With any other word a
     /// container runs until it is asked to end, and a command in one exits with 0.
     #[must_use]
     pub fn of_words(launch: &Launch<'_>) -> Self {
@@ -109,8 +109,9 @@ impl Act {
             }
             ["say", out, err, exit] => Self::exit(code(exit)).saying(format!("{out}\n"), format!("{err}\n")),
             ["copy"] => Self::copy(),
+            ["wait"] => Self::run().saying("ready\n", ""),
             ["tick"] => Self { on_stop: None, ..Self::run().repeating(Duration::from_millis(50), "tick\n") },
-            ["stubborn"] => Self::run().stubborn(),
+            ["stubborn"] => Self::run().stubborn().saying("ready\n", ""),
             ["missing"] => Self::missing(),
             _ if launch.exec => Self::exit(0),
             _ => Self::run(),

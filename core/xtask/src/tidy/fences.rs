@@ -23,9 +23,10 @@ const FENCES: &[(&str, &[&str])] = &[
     ("windlass-conformance", &["api", "client", "kernel", "testkit"]),
     ("windlass-kubernetes", &["conformance", "kernel"]),
     ("windlass-cni", &["api", "kernel"]),
-    ("windlass-cri", &["api", "kernel"]),
-    ("windlass-csi", &["api", "kernel"]),
-    ("windlass-lab", &["cri", "kernel"]),
+    ("windlass-cri", &["api", "grpc", "kernel"]),
+    ("windlass-csi", &["api", "grpc", "kernel"]),
+    ("windlass-grpc", &["kernel"]),
+    ("windlass-lab", &["cri", "grpc", "kernel"]),
     ("windlass-python", &[]),
 ];
 

@@ -86,7 +86,9 @@ impl Layout {
         self.data.join("containerd.log")
     }
 
-    pub(super) fn config(&self) -> PathBuf {
+    /// What containerd is started with (`--config`).
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
         self.data.join("containerd.toml")
     }
 

@@ -7,7 +7,7 @@ use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 use windlass_kernel::{
-    ContainerRuntime, Error, ErrorKind, Result,
+    ClockExt, ContainerRuntime, Error, ErrorKind, Result,
     node::Session,
     runtime::{
         Checkpoints, Container, ContainerConfig, ContainerFilter, ContainerId, ContainerState, ContainerStats,
@@ -123,7 +123,8 @@ impl ContainerRuntime for RemoteRuntime {
 
     async fn stop_container(&self, id: &ContainerId, grace: Duration) -> Result<()> {
         let request = cri::StopContainerRequest { container_id: id.to_string(), timeout: wire::seconds(grace) };
-        unless_gone(call!(self, stop_container(request), "stop a container")).map(drop)
+        unless_gone(call!(self, stop_container(request), "stop a container"))?;
+        self.confirm_stopped(id).await
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<()> {
@@ -229,6 +230,26 @@ impl RemoteRuntime {
         })
     }
 }
+
+impl RemoteRuntime {
+    /// Waits until the status of what was stopped says so: containerd answers a stop as soon as the process is gone, which may
+    /// be a moment before its status shows it.
+    async fn confirm_stopped(&self, id: &ContainerId) -> Result<()> {
+        let (end, mut pause) = (self.rim.clock.uptime() + CONFIRM, Duration::from_millis(1));
+        while self.container(id).await?.is_some_and(|status| status.container.state == ContainerState::Running) {
+            if self.rim.clock.uptime() >= end {
+                let message = format!("container {id} runs on after the runtime stopped it");
+                return Err(Error::new(ErrorKind::Timeout, message).maybe_applied());
+            }
+            self.rim.clock.sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+}
+
+/// How long a container that was stopped may be shown as running.
+const CONFIRM: Duration = Duration::from_secs(3);
 
 fn gone(id: &ContainerId, failed: Error) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no container {id}")).with_source(failed)

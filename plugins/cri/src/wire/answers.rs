@@ -321,7 +321,7 @@ pub(crate) fn containerd_filters() -> Vec<String> {
     .collect()
 }
 
-pub(super) fn resources_from_wire(wire: wire::LinuxContainerResources) -> Resources {
+pub(crate) fn resources_from_wire(wire: wire::LinuxContainerResources) -> Resources {
     let some = |number: i64| (number != 0).then_some(number);
     Resources {
         cpu_period: some(wire.cpu_period),

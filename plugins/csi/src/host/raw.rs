@@ -1,84 +1,18 @@
 //! Calls word by word, for those who check what a driver answers to what nobody should send.
 
-use bytes::{Buf, BufMut, Bytes};
-use tonic::{
-    Status,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    codegen::http::uri::PathAndQuery,
-};
-use windlass_kernel::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use windlass_kernel::Result;
 
-use super::RemoteDriver;
-
-/// What came of a call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RawAnswer {
-    /// The code of gRPC; 0 for success.
-    pub code: i32,
-    /// What was said about it.
-    pub message: String,
-    /// The answer's message, where there is one.
-    pub body: Bytes,
-}
+use super::{RawAnswer, RemoteDriver};
 
 impl RemoteDriver {
     /// Calls a method, such as `/csi.v1.Controller/CreateVolume`, with a message as it is.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](ErrorKind::Invalid) where `method` is no path; [`Unavailable`](ErrorKind::Unavailable) without a connection.
+    /// [`Invalid`](windlass_kernel::ErrorKind::Invalid) where `method` is no path;
+    /// [`Unavailable`](windlass_kernel::ErrorKind::Unavailable) without a connection.
     pub async fn raw(&self, method: &str, message: Bytes) -> Result<RawAnswer> {
-        let path: PathAndQuery = method.parse().map_err(|error| {
-            Error::new(ErrorKind::Invalid, format!("{method:?} is no method of gRPC")).with_source(error)
-        })?;
-        let mut client = tonic::client::Grpc::new(self.channel.clone());
-        client.ready().await.map_err(|error| {
-            Error::new(ErrorKind::Unavailable, format!("no volume driver answers at {}", self.socket))
-                .with_source(error)
-        })?;
-        Ok(match client.unary(tonic::Request::new(message), path, Plain).await {
-            Ok(answer) => RawAnswer { body: answer.into_inner(), ..RawAnswer::default() },
-            Err(status) => {
-                RawAnswer { code: status.code().into(), message: status.message().into(), body: Bytes::new() }
-            }
-        })
-    }
-}
-
-/// Messages as they are.
-#[derive(Clone, Copy, Debug, Default)]
-struct Plain;
-
-impl Codec for Plain {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Plain {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        into.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Plain {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
+        windlass_grpc::raw(&self.channel, method, message, None).await
     }
 }

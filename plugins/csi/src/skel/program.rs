@@ -1,19 +1,8 @@
-//! The `main` of a plugin: where to listen, until when, and the machine's time and tasks for the driver.
+//! The `main` of a plugin.
 
-use std::{
-    io::Write,
-    path::PathBuf,
-    process::ExitCode,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{process::ExitCode, sync::Arc};
 
-use futures::future::{BoxFuture, Either, select};
-use tokio::{
-    runtime::{Handle, Runtime},
-    signal::unix::{SignalKind, signal},
-};
-use windlass_kernel::{Clock, Error, ErrorKind, Result, Spawn, SpawnExt, Stop, VolumeDriver};
+use windlass_kernel::{Clock, Result, Spawn, VolumeDriver};
 
 use super::bind;
 
@@ -39,91 +28,7 @@ pub struct Setup {
 /// }
 /// ```
 pub fn main(driver: impl FnOnce(Setup) -> Result<Arc<dyn VolumeDriver>>) -> ExitCode {
-    match run(driver) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(driver: impl FnOnce(Setup) -> Result<Arc<dyn VolumeDriver>>) -> Result<()> {
-    let socket = socket()?;
-    let runtime = Runtime::new()
-        .map_err(|error| Error::new(ErrorKind::Unavailable, "cannot start a runtime").with_source(error))?;
-    let machine = Arc::new(Machine::on(runtime.handle().clone()));
-    let driver = driver(Setup { clock: machine.clone(), spawn: machine.clone() })?;
-    runtime.block_on(async {
-        let failed = |error| Error::new(ErrorKind::Unavailable, "cannot wait for signals").with_source(error);
-        let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
-        let stop = Stop::new();
-        let stopping = stop.clone();
-        let _task = machine.spawn("signals", async move {
-            match select(Box::pin(terminated.recv()), Box::pin(interrupted.recv())).await {
-                Either::Left(_) | Either::Right(_) => stopping.stop(),
-            }
-        });
-        let serving = bind(driver, &socket)?;
-        // Whoever started this may wait for the line, and need not have waited for it.
-        let _ = writeln!(std::io::stdout(), "serving on {}", socket.display());
-        serving.run(stop).await
+    windlass_grpc::main("CSI_ENDPOINT", async |machine, socket| {
+        bind(driver(Setup { clock: machine.clone(), spawn: machine })?, socket)
     })
-}
-
-fn socket() -> Result<PathBuf> {
-    let endpoint = std::env::var("CSI_ENDPOINT").unwrap_or_default();
-    let path = endpoint.strip_prefix("unix://").or(endpoint.strip_prefix("unix:")).unwrap_or(&endpoint);
-    if !path.starts_with('/') {
-        let message = "the variable CSI_ENDPOINT says where to listen, such as unix:///run/csi/csi.sock";
-        return Err(Error::new(ErrorKind::Invalid, message));
-    }
-    Ok(path.into())
-}
-
-/// The machine's time and tasks, for a program that is nothing but a plugin.
-#[derive(Debug)]
-struct Machine {
-    start: Instant,
-    runtime: Handle,
-}
-
-impl Machine {
-    #[allow(clippy::disallowed_methods, reason = "a plugin's program is where its time comes from")]
-    fn on(runtime: Handle) -> Self {
-        Self { start: Instant::now(), runtime }
-    }
-}
-
-impl Clock for Machine {
-    #[allow(clippy::disallowed_methods, reason = "a plugin's program is where its time comes from")]
-    fn now(&self) -> jiff::Timestamp {
-        jiff::Timestamp::now()
-    }
-
-    fn uptime(&self) -> Duration {
-        self.start.elapsed()
-    }
-
-    #[allow(clippy::disallowed_methods, reason = "a plugin's program is where its time comes from")]
-    fn sleep_until(&self, end: Duration) -> BoxFuture<'static, ()> {
-        let end = self.start.checked_add(end);
-        Box::pin(async move {
-            match end {
-                Some(end) => tokio::time::sleep_until(end.into()).await,
-                None => futures::future::pending().await,
-            }
-        })
-    }
-}
-
-impl Spawn for Machine {
-    fn start(&self, _: &'static str, task: BoxFuture<'static, ()>) {
-        self.runtime.spawn(task);
-    }
-
-    fn blocking(&self, _: &'static str, work: Box<dyn FnOnce() + Send>) {
-        self.runtime.spawn_blocking(work);
-    }
 }

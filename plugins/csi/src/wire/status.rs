@@ -1,6 +1,7 @@
 //! Errors and codes of gRPC, both ways. The table is in `docs/errors.md`.
 
 use tonic::{Code, Status};
+use windlass_grpc::{code_of, kind_of, may_be_done};
 use windlass_kernel::{Error, ErrorKind, volume::Refusal};
 
 /// A field that is refused, by name.
@@ -21,18 +22,8 @@ pub(crate) fn from_status(what: &str, status: Status) -> Error {
         Some(refusal) => refusal.error(message),
         None => Error::new(kind_of(code), message),
     };
-    let lost = matches!(
-        code,
-        Code::DeadlineExceeded
-            | Code::Unavailable
-            | Code::Cancelled
-            | Code::DataLoss
-            | Code::Ok
-            | Code::Unknown
-            | Code::Internal
-    );
     let error = error.with_source(status);
-    if lost { error.maybe_applied() } else { error }
+    if may_be_done(code) { error.maybe_applied() } else { error }
 }
 
 fn refusal_of(code: Code) -> Option<Refusal> {
@@ -41,23 +32,6 @@ fn refusal_of(code: Code) -> Option<Refusal> {
         Code::FailedPrecondition => Some(Refusal::Precondition),
         Code::OutOfRange => Some(Refusal::OutOfRange),
         _ => None,
-    }
-}
-
-fn kind_of(code: Code) -> ErrorKind {
-    match code {
-        Code::InvalidArgument | Code::OutOfRange => ErrorKind::Invalid,
-        Code::NotFound => ErrorKind::NotFound,
-        Code::AlreadyExists => ErrorKind::AlreadyExists,
-        Code::PermissionDenied => ErrorKind::Forbidden,
-        Code::Unauthenticated => ErrorKind::Unauthorized,
-        Code::FailedPrecondition | Code::Aborted => ErrorKind::Conflict,
-        Code::ResourceExhausted => ErrorKind::Full,
-        Code::Unimplemented => ErrorKind::NotSupported,
-        Code::DeadlineExceeded => ErrorKind::Timeout,
-        Code::Unavailable | Code::Cancelled => ErrorKind::Unavailable,
-        Code::DataLoss => ErrorKind::Corrupt,
-        Code::Ok | Code::Unknown | Code::Internal => ErrorKind::Internal,
     }
 }
 
@@ -73,46 +47,9 @@ pub(crate) fn to_status(error: &Error) -> Status {
     Status::new(code, error.message())
 }
 
-fn code_of(kind: ErrorKind) -> Code {
-    match kind {
-        ErrorKind::Unauthorized => Code::Unauthenticated,
-        ErrorKind::Forbidden => Code::PermissionDenied,
-        ErrorKind::NotFound => Code::NotFound,
-        ErrorKind::MethodNotAllowed | ErrorKind::NotSupported => Code::Unimplemented,
-        ErrorKind::AlreadyExists => Code::AlreadyExists,
-        ErrorKind::Conflict => Code::Aborted,
-        ErrorKind::Compacted | ErrorKind::FutureRevision => Code::OutOfRange,
-        ErrorKind::BadRequest
-        | ErrorKind::NotAcceptable
-        | ErrorKind::TooLarge
-        | ErrorKind::UnsupportedMediaType
-        | ErrorKind::Invalid => Code::InvalidArgument,
-        ErrorKind::TooManyRequests | ErrorKind::Full => Code::ResourceExhausted,
-        ErrorKind::Unavailable => Code::Unavailable,
-        ErrorKind::Timeout => Code::DeadlineExceeded,
-        ErrorKind::Corrupt => Code::DataLoss,
-        _ => Code::Internal,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_kind_has_the_code_of_the_table() {
-        let table = include_str!("../../../../docs/errors.md").split("\n## ").nth(1).unwrap();
-        let rows: Vec<Vec<&str>> = table
-            .lines()
-            .filter(|line| line.starts_with("| `"))
-            .map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect())
-            .collect();
-        assert_eq!(rows.len(), ErrorKind::ALL.len());
-        for (row, kind) in rows.iter().zip(ErrorKind::ALL) {
-            let code = format!("{:?}", to_status(&Error::new(*kind, "no")).code());
-            assert_eq!(code.to_uppercase(), row[3].replace('_', ""), "{kind:?}");
-        }
-    }
 
     #[test]
     fn codes_come_back_as_they_went() {

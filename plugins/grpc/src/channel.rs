@@ -18,7 +18,7 @@ use windlass_kernel::{
 };
 
 /// A channel to a socket file. It connects with the first call, and again after a loss.
-pub(super) fn open(socket: Arc<str>, dial: Arc<dyn Dial>) -> Channel {
+pub fn open(socket: Arc<str>, dial: Arc<dyn Dial>) -> Channel {
     // The name is never looked up: the connector knows where to go.
     Endpoint::from_static("http://localhost").connect_with_connector_lazy(Connector { socket, dial })
 }

@@ -9,28 +9,33 @@ use futures::{
 };
 use serde::Deserialize;
 use serde_json::{Deserializer, Value, json};
-use windlass_kernel::node::{Exit, Process, TermSize};
+
+use crate::node::{Exit, Process, TermSize};
 
 /// Bytes to a client. Closing it ends the stream, where the framing knows ends.
-pub(super) type Output = Pin<Box<dyn Sink<Bytes, Error = io::Error> + Send>>;
+pub type Output = Pin<Box<dyn Sink<Bytes, Error = io::Error> + Send>>;
 
 /// Bytes from a client.
-pub(super) type Input = Box<dyn AsyncRead + Send + Unpin>;
+pub type Input = Box<dyn AsyncRead + Send + Unpin>;
 
 /// How much is read at once.
-pub(super) const CHUNK: usize = 32 * 1024;
+const CHUNK: usize = 32 * 1024;
 
 /// A text longer than this is no terminal's size.
 const SIZE_LIMIT: usize = 4096;
 
 /// The client's end of a process.
-pub(super) struct Remote {
-    pub(super) stdin: Option<Input>,
-    pub(super) stdout: Option<Output>,
-    pub(super) stderr: Option<Output>,
-    pub(super) resize: Option<Input>,
+pub struct Remote {
+    /// What it gives the process.
+    pub stdin: Option<Input>,
+    /// Where the output goes.
+    pub stdout: Option<Output>,
+    /// Where the second output goes.
+    pub stderr: Option<Output>,
+    /// Sizes of its terminal, as JSON.
+    pub resize: Option<Input>,
     /// Where the end of the process is told.
-    pub(super) error: Output,
+    pub error: Output,
 }
 
 impl fmt::Debug for Remote {
@@ -41,7 +46,7 @@ impl fmt::Debug for Remote {
 
 /// How the end of a process is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Telling {
+pub enum Telling {
     /// As a Status in JSON, success too.
     Status,
     /// As a text, and failures only.
@@ -50,7 +55,8 @@ pub(super) enum Telling {
 
 impl Telling {
     /// What a protocol wants: from version 4 on it is a Status.
-    pub(super) fn of(protocol: &str) -> Self {
+    #[must_use]
+    pub fn of(protocol: &str) -> Self {
         if protocol.starts_with("v5.") || protocol.starts_with("v4.") { Self::Status } else { Self::Text }
     }
 
@@ -84,7 +90,7 @@ fn status(exit: &Exit, message: &str) -> Value {
 /// Runs a session until its process has ended and the client was told so.
 ///
 /// Input that comes later, or that nobody wants, goes nowhere: it must not stop what else the client sends.
-pub(super) async fn carry(process: Process, remote: &mut Remote, telling: Telling) {
+pub async fn carry(process: Process, remote: &mut Remote, telling: Telling) {
     let Process { stdin, stdout, stderr, resize, exit } = process;
     let outputs = join(output(stdout, remote.stdout.as_mut()), output(stderr, remote.stderr.as_mut()));
     let mut running = pin!(join(outputs, exit).map(|(_, exit)| exit).fuse());
@@ -105,7 +111,11 @@ pub(super) async fn carry(process: Process, remote: &mut Remote, telling: Tellin
 }
 
 /// Sends what is read until it ends, then says that it ended. A client that takes no more breaks the reader's pipe.
-pub(super) async fn pump(mut from: impl AsyncRead + Unpin, to: &mut Output) -> io::Result<()> {
+///
+/// # Errors
+///
+/// Those of reading, and of the client's stream.
+pub async fn pump(mut from: impl AsyncRead + Unpin, to: &mut Output) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     loop {
         let count = from.read(&mut buffer).await?;
@@ -140,7 +150,7 @@ async fn input(from: Option<&mut Input>, to: Option<Box<dyn AsyncWrite + Send + 
 }
 
 /// Reads to the end, for nothing.
-pub(super) async fn drain(from: &mut Input) {
+pub async fn drain(from: &mut Input) {
     let _ = copy(from, &mut futures::io::sink()).await;
 }
 

@@ -1,0 +1,256 @@
+//! The skeleton: the whole suite on a host over a server over the fake runtime, and the manners of a server.
+
+use std::{path::PathBuf, sync::Arc};
+
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use windlass_conformance::{
+    report::Trace,
+    runtime::{Fixture, Offers, Program, RawAnswer},
+};
+use windlass_cri::{
+    host::{RemoteRuntime, Rim},
+    skel::{self, Plugin, Setup},
+};
+use windlass_grpc::Machine;
+use windlass_kernel::{
+    ContainerRuntime, Error, ErrorKind, SpawnExt, Stop,
+    dial::Target,
+    runtime::{Pull, RegistryAuth},
+};
+use windlass_testkit::{
+    pipe::duplex,
+    runtime::{Act, FakeRuntime},
+};
+
+pub(crate) const TESTS: &[(&str, fn())] = &[
+    ("a_socket_that_somebody_serves_is_not_taken", taken),
+    ("a_socket_that_nobody_serves_any_more_is_replaced", replaced),
+    ("a_session_is_had_once", once),
+    ("a_runtime_that_panics_answers_and_serves_on", panics),
+    ("a_server_that_stops_ends_its_sessions", stops),
+];
+
+/// A server, and everything around it. It ends with this.
+pub(crate) struct Served {
+    pub(crate) tokio: Runtime,
+    machine: Arc<Machine>,
+    folder: TempDir,
+    stop: Stop,
+    fake: FakeRuntime,
+    remote: RemoteRuntime,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stop.stop();
+    }
+}
+
+const IMAGE: &str = "registry.local/app:1";
+const PULLED: &str = "registry.local/pulled:1";
+
+/// Who answers at ports of sandboxes.
+fn fake(machine: &Arc<Machine>) -> FakeRuntime {
+    let tasks = Arc::clone(machine);
+    let greet = move |_: &_, port| {
+        if port != 8080 {
+            return Err(Error::new(ErrorKind::Unavailable, format!("nothing is at port {port}")));
+        }
+        let (mut here, there) = duplex();
+        let greet = async move {
+            // Whoever connected may have gone.
+            let _ = here.write_all(Program::GREETING.as_bytes()).await;
+            let _ = here.close().await;
+        };
+        tasks.spawn("greet", greet).detach();
+        Ok(Box::new(there) as _)
+    };
+    let fake = FakeRuntime::new(machine.clone(), machine.clone()).with_ports(greet);
+    fake.add_image(IMAGE);
+    fake.publish(PULLED, Some(("user", "secret")));
+    fake
+}
+
+impl Served {
+    pub(crate) fn start() -> Self {
+        Self::with(|fake| fake)
+    }
+
+    fn with(change: impl FnOnce(FakeRuntime) -> FakeRuntime) -> Self {
+        let tokio = Runtime::new().expect("a runtime");
+        let machine = Arc::new(Machine::on(tokio.handle().clone()));
+        let folder = tempfile::tempdir().expect("a folder");
+        let stop = Stop::new();
+        let fake = change(fake(&machine));
+        let socket = folder.path().join("cri.sock");
+        let remote = tokio.block_on(async {
+            let serving = skel::bind(Plugin::of(fake.clone()), &socket, setup(&machine)).await.expect("a socket");
+            let run = serving.run(stop.clone()).map(|done| done.expect("a server ends well"));
+            machine.spawn("serve", run).detach();
+            let rim = Rim { dial: machine.clone(), clock: machine.clone(), spawn: machine.clone() };
+            RemoteRuntime::connect(socket.display().to_string(), rim).await.expect("the runtime answers")
+        });
+        Self { tokio, machine, folder, stop, fake, remote }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("cri.sock")
+    }
+
+    pub(crate) fn fixture(&self) -> Fixture {
+        let (reader, renamer, raw) = (self.fake.clone(), self.fake.clone(), self.remote.clone());
+        let auth = RegistryAuth { username: "user".into(), password: "secret".into(), ..RegistryAuth::default() };
+        Fixture {
+            runtime: Arc::new(self.remote.clone()),
+            images: Arc::new(self.remote.clone()),
+            clock: self.machine.clone(),
+            image: IMAGE.into(),
+            command: Program::words,
+            prefix: "c".into(),
+            cgroup_parent: String::new(),
+            handler: String::new(),
+            logs: "/logs".into(),
+            read: Arc::new(move |path| reader.log(path)),
+            rename: Arc::new(move |from, to| renamer.rename_log(from, to)),
+            offers: Offers { events: true, port: Some(8080), ..Offers::default() },
+            pull: Some(Pull { image: PULLED.into(), auth: Some(auth), ..Pull::default() }),
+            machine: None,
+            restart: None,
+            raw: Some(Arc::new(move |call| {
+                let runtime = raw.clone();
+                async move {
+                    let answer = runtime.raw(call.method, call.message.into(), call.deadline).await;
+                    let answer = answer.expect("the server can be reached");
+                    RawAnswer { code: answer.code, body: answer.body.into() }
+                }
+                .boxed()
+            })),
+            trace: Trace::default(),
+        }
+    }
+}
+
+fn setup(machine: &Arc<Machine>) -> Setup {
+    Setup { clock: machine.clone(), spawn: machine.clone(), entropy: machine.clone(), dial: machine.clone() }
+}
+
+fn taken() {
+    let served = Served::start();
+    served.tokio.block_on(async {
+        let again = skel::bind(Plugin::of(served.fake.clone()), &served.socket(), setup(&served.machine)).await;
+        let error = again.expect_err("somebody serves there");
+        assert!(error.is(ErrorKind::AlreadyExists), "{error}");
+        served.remote.version().await.expect("the first serves on");
+    });
+}
+
+fn replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("cri.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+    let tokio = Runtime::new().expect("a runtime");
+    let machine = Arc::new(Machine::on(tokio.handle().clone()));
+    let serving = tokio.block_on(skel::bind(Plugin::of(fake(&machine)), &socket, setup(&machine)));
+    serving.expect("a file that is left is replaced");
+}
+
+/// A container of a sandbox, as small as can be.
+async fn container(runtime: &RemoteRuntime, command: &Program) -> String {
+    use windlass_kernel::runtime::{ContainerConfig, ContainerKey, SandboxConfig, SandboxKey};
+    let key = SandboxKey { name: "a".into(), namespace: "default".into(), uid: "u".into(), attempt: 0 };
+    let around = SandboxConfig { key, ..SandboxConfig::default() };
+    let sandbox = runtime.run_sandbox(&around).await.expect("a sandbox runs");
+    let key = ContainerKey { name: "main".into(), attempt: 0 };
+    let config = ContainerConfig { key, image: IMAGE.into(), command: command.words(), ..ContainerConfig::default() };
+    let id = runtime.create_container(&sandbox, &config, &around).await.expect("a container is created");
+    runtime.start_container(&id).await.expect("a container starts");
+    id.to_string()
+}
+
+/// The URL of an exec that says something.
+async fn url(served: &Served, id: &str) -> String {
+    // An ExecRequest by hand: the container, three words, and its output.
+    let mut message = vec![0x0a, u8::try_from(id.len()).expect("a short id")];
+    message.extend(id.as_bytes());
+    for word in ["say", "out", "err", "0"] {
+        message.extend([0x12, u8::try_from(word.len()).expect("a short word")]);
+        message.extend(word.as_bytes());
+    }
+    message.extend([0x28, 1]);
+    let answer = served.remote.raw("/runtime.v1.RuntimeService/Exec", message.into(), None).await;
+    let answer = answer.expect("the server answers");
+    assert_eq!(answer.code, 0, "{}", answer.message);
+    String::from_utf8_lossy(&answer.body[2..]).into_owned()
+}
+
+/// What is answered at a URL to a request for a session.
+async fn status_line(served: &Served, url: &str) -> String {
+    use windlass_kernel::Dial;
+    let (host, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).expect("a URL");
+    let (name, port) = host.rsplit_once(':').expect("a port");
+    let target = Target::Host { host: name.into(), port: port.parse().expect("a port") };
+    let mut stream = served.machine.dial(&target).await.expect("the streaming server is there");
+    let request = format!(
+        "POST /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\
+         X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.expect("the request is sent");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.expect("an answer");
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).expect("text").trim().to_owned()
+}
+
+fn once() {
+    let served = Served::start();
+    served.tokio.block_on(async {
+        let id = container(&served.remote, &Program::Wait).await;
+        let url = url(&served, &id).await;
+        assert_eq!(status_line(&served, &url).await, "HTTP/1.1 101 Switching Protocols");
+        assert_eq!(status_line(&served, &url).await, "HTTP/1.1 404 Not Found");
+        let guessed = format!("{}x", &url[..url.len() - 1]);
+        assert_eq!(status_line(&served, &guessed).await, "HTTP/1.1 404 Not Found");
+    });
+}
+
+fn panics() {
+    let served = Served::with(|fake| {
+        fake.with_script(|launch| {
+            assert!(launch.command != ["panic"], "as it was told");
+            Act::of_words(launch)
+        })
+    });
+    served.tokio.block_on(async {
+        let id = container(&served.remote, &Program::Wait).await.as_str().into();
+        let error = served.remote.exec(&id, &["panic".into()], None).await.expect_err("the runtime panicked");
+        assert!(error.is(ErrorKind::Internal) && error.to_string().contains("panicked in ExecSync"), "{error}");
+        served.remote.version().await.expect("the runtime answers after that");
+    });
+}
+
+fn stops() {
+    let served = Served::start();
+    served.tokio.block_on(async {
+        use windlass_kernel::{
+            node::{Session, Streams},
+            runtime::Opening,
+        };
+        let id = container(&served.remote, &Program::Wait).await;
+        let streams = Streams { stdin: true, stdout: true, ..Streams::default() };
+        let opening = Opening::Exec { container: id.as_str().into(), command: Program::Copy.words(), streams };
+        let Session::Process(mut process) = served.remote.session(opening).await.expect("a session opens") else {
+            panic!("an exec is a process");
+        };
+        served.stop.stop();
+        let mut said = Vec::new();
+        let stdout = process.stdout.as_mut().expect("an output");
+        // Its end, however it is told.
+        let _ = stdout.read_to_end(&mut said).await;
+        assert!(said.is_empty());
+    });
+}

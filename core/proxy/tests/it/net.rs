@@ -2,8 +2,9 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsFd,
+    path::PathBuf,
     process::{Command, id},
     thread,
     time::Duration,
@@ -71,6 +72,8 @@ impl Lab {
         self.inside(&pod, &["ip", "route", "add", "default", "via", "10.201.0.1"])?;
         let listener = within(&pod, move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)))?;
         thread::Builder::new().name(format!("pod{at}")).spawn(move || serve(&listener, at))?;
+        let socket = within(&pod, move || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))?;
+        thread::Builder::new().name(format!("pod{at}")).spawn(move || echo(&socket, at))?;
         Ok(())
     }
 
@@ -84,6 +87,21 @@ impl Lab {
 
     pub(crate) fn pod_connects(&self, at: usize, ip: IpAddr, port: u16) -> Outcome {
         connect(&self.name(&format!("pod{at}")), (ip, port).into())
+    }
+
+    /// A socket of a pod, for packets without a connection.
+    pub(crate) fn pod_socket(&self, at: usize) -> UdpSocket {
+        let bind = || {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+            Ok(socket)
+        };
+        within(&self.name(&format!("pod{at}")), bind).unwrap()
+    }
+
+    /// The file of the node's namespace.
+    pub(crate) fn node_space(&self) -> PathBuf {
+        format!("/run/netns/{}", self.name("node")).into()
     }
 
     pub(crate) fn node_connects(&self, ip: IpAddr, port: u16) -> Outcome {
@@ -143,6 +161,22 @@ fn serve(listener: &TcpListener, at: usize) {
         let Ok(peer) = stream.peer_addr() else { continue };
         let _ = write!(stream, "{at} {}", peer.ip());
     }
+}
+
+/// Tells whoever sends something which pod got it.
+fn echo(socket: &UdpSocket, at: usize) {
+    let mut buffer = [0; 8];
+    while let Ok((_, client)) = socket.recv_from(&mut buffer) {
+        let _ = socket.send_to(at.to_string().as_bytes(), client);
+    }
+}
+
+/// Sends a packet and returns which pod got it; `None` if nobody did.
+pub(crate) fn ask(socket: &UdpSocket, ip: IpAddr, port: u16) -> Option<usize> {
+    socket.send_to(b"?", (ip, port)).unwrap();
+    let mut buffer = [0; 8];
+    let length = socket.recv(&mut buffer).ok()?;
+    String::from_utf8_lossy(&buffer[..length]).parse().ok()
 }
 
 fn connect(namespace: &str, to: SocketAddr) -> Outcome {

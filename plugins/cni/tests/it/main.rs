@@ -8,7 +8,9 @@ mod bridge;
 mod debian;
 mod host;
 mod kit;
+mod options;
 mod rim;
+mod routes;
 
 use std::sync::Arc;
 
@@ -45,6 +47,13 @@ fn main() {
         Trial::test(name, run).with_kind(reason.unwrap_or_else(|| kind.to_owned())).with_ignored_flag(ignored)
     };
     for &(name, test) in bridge::TESTS {
+        trials.push(real(name.into(), "bridge", missing.clone(), Box::new(test)));
+    }
+    let tools = missing.clone().or_else(routes::missing);
+    for &(name, test) in routes::TESTS {
+        trials.push(real(name.into(), "routes", tools.clone(), Box::new(test)));
+    }
+    for &(name, test) in options::TESTS {
         trials.push(real(name.into(), "bridge", missing.clone(), Box::new(test)));
     }
     for (kind, fixture) in [("direct", bridge::direct as MakeFixture), ("hosted", bridge::hosted)] {

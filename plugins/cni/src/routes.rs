@@ -98,6 +98,19 @@ struct Made {
     own: RoutedNode,
     underlay: Underlay,
     nodes: BTreeMap<String, Entries>,
+    /// Whose each range is.
+    owners: BTreeMap<IpNet, String>,
+}
+
+impl Made {
+    /// Forgets a node; the answer is what leads to it.
+    fn forget(&mut self, name: &str) -> Entries {
+        let entries = self.nodes.remove(name).unwrap_or_default();
+        for range in entries.ways.keys() {
+            self.owners.remove(range);
+        }
+        entries
+    }
 }
 
 impl NodeRoutes {
@@ -135,7 +148,7 @@ impl PodRoutes for NodeRoutes {
             let mut socket = open()?;
             let underlay = Underlay::set_up(settings, &mut socket, &own)?;
             let there = Entries::read(settings, &mut socket, &underlay)?;
-            let mut new = Made { own, underlay, nodes: BTreeMap::new() };
+            let mut new = Made { own, underlay, nodes: BTreeMap::new(), owners: BTreeMap::new() };
             let unreached = step(settings, &mut socket, &mut new, &there, others)?;
             NodeFile::of(settings, &new.own, new.underlay.mtu()).write(&settings.node_file)?;
             *made = Some(new);
@@ -151,7 +164,7 @@ impl PodRoutes for NodeRoutes {
             })?;
             let mut there = Entries::default();
             for name in change.put.iter().map(|node| &node.name).chain(&change.gone) {
-                there.extend(made.nodes.remove(name).unwrap_or_default());
+                there.extend(made.forget(name));
             }
             step(settings, &mut open()?, made, &there, change.put)
         })
@@ -190,7 +203,7 @@ fn step(
     there: &Entries,
     nodes: Vec<RoutedNode>,
 ) -> Result<Vec<Unreached>> {
-    let mut planner = Planner::new(&made.own, &made.underlay, &made.nodes);
+    let mut planner = Planner { own: &made.own, underlay: &made.underlay, owners: &mut made.owners };
     let (mut planned, mut unreached) = (Vec::new(), Vec::new());
     for node in nodes {
         match planner.plan(&node, |ip| socket.sends(ip)) {
@@ -211,6 +224,9 @@ fn step(
             }
             Err(why) => {
                 entries.remove_but(&Entries::default(), settings, socket, &made.underlay)?;
+                for range in entries.ways.keys() {
+                    made.owners.remove(range);
+                }
                 unreached.push(Unreached { node: name, why });
             }
         }

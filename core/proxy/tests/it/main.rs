@@ -3,6 +3,7 @@
 //! Where the machine cannot do that (no root, no nft), every test is listed as ignored with the reason.
 
 mod net;
+mod routes;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -53,6 +54,7 @@ fn main() {
         ("a_change_touches_only_what_it_names", a_change_touches_only_what_it_names),
         ("a_udp_client_follows_when_its_endpoint_is_replaced", a_udp_client_follows_when_its_endpoint_is_replaced),
         ("clear_leaves_nothing", clear_leaves_nothing),
+        ("routes_of_two_nodes_follow_the_node_objects", routes::follow),
     ];
     let trials = tests.iter().map(|&(name, test)| {
         let kind = missing.clone().unwrap_or_default();

@@ -99,6 +99,11 @@ impl Lab {
         within(&self.name(&format!("pod{at}")), bind).unwrap()
     }
 
+    /// The file of a pod's namespace.
+    pub(crate) fn pod_space(&self, at: usize) -> PathBuf {
+        format!("/run/netns/{}", self.name(&format!("pod{at}"))).into()
+    }
+
     /// The file of the node's namespace.
     pub(crate) fn node_space(&self) -> PathBuf {
         format!("/run/netns/{}", self.name("node")).into()
@@ -118,7 +123,7 @@ impl Lab {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn name(&self, part: &str) -> String {
+    pub(crate) fn name(&self, part: &str) -> String {
         format!("{}-{part}", self.prefix)
     }
 
@@ -144,7 +149,10 @@ fn run(command: &[&str]) -> io::Result<()> {
 }
 
 /// Runs `work` on a thread inside a network namespace; the sockets it makes stay there.
-fn within<T: Send + 'static>(namespace: &str, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(crate) fn within<T: Send + 'static>(
+    namespace: &str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     let path = format!("/run/netns/{namespace}");
     let inside = thread::Builder::new().spawn(move || {
         let file = std::fs::File::open(path)?;

@@ -17,18 +17,13 @@ use crate::{
 
 /// Plans for one node after another, with what is planned already in mind.
 pub(super) struct Planner<'a> {
-    own: &'a RoutedNode,
-    underlay: &'a Underlay,
+    pub(super) own: &'a RoutedNode,
+    pub(super) underlay: &'a Underlay,
     /// Whose each range is.
-    owners: BTreeMap<IpNet, String>,
+    pub(super) owners: &'a mut BTreeMap<IpNet, String>,
 }
 
-impl<'a> Planner<'a> {
-    pub(super) fn new(own: &'a RoutedNode, underlay: &'a Underlay, made: &BTreeMap<String, Entries>) -> Self {
-        let owners = made.iter().flat_map(|(name, entries)| entries.ways.keys().map(|range| (*range, name.clone())));
-        Self { own, underlay, owners: owners.collect() }
-    }
-
+impl Planner<'_> {
     /// What leads to a node. `sends` asks the kernel how it would send to an address.
     pub(super) fn plan(
         &mut self,
@@ -138,14 +133,20 @@ fn tunneled(
     Ok(entries)
 }
 
-/// The hardware address of a node's VXLAN device: no two nodes have one range, and so none has another's.
+/// The hardware address of a node's VXLAN device. It follows from its first range, which no other node has: as it is for
+/// IPv4, and by 40 bits of a hash for IPv6.
 pub(super) fn mac(ranges: &[IpNet]) -> Result<Mac> {
     let first = ranges.first().ok_or_else(|| Error::new(ErrorKind::Invalid, "a node without ranges has no pods"))?;
-    let [a, b, c, d] = match first.network() {
-        IpAddr::V4(ip) => ip.octets(),
-        IpAddr::V6(_) => (hash(&first.trunc().to_string()) >> 32).to_be_bytes()[4..].try_into().unwrap_or_default(),
-    };
-    Ok([0x0a, 0x58, a, b, c, d])
+    Ok(match first.network() {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            [0x0a, 0x58, a, b, c, d]
+        }
+        IpAddr::V6(_) => {
+            let [a, b, c, d, e, ..] = hash(&first.trunc().to_string()).to_be_bytes();
+            [0x0e, a, b, c, d, e]
+        }
+    })
 }
 
 #[cfg(test)]
@@ -193,8 +194,8 @@ mod tests {
 
     fn check(underlay: &Underlay, others: &[(&str, &str)]) {
         let own = node("own 192.0.2.1 10.0.1.0/24 fd00:0:0:1::/64");
-        let made = BTreeMap::new();
-        let mut planner = Planner::new(&own, underlay, &made);
+        let mut owners = BTreeMap::new();
+        let mut planner = Planner { own: &own, underlay, owners: &mut owners };
         for (other, expect) in others {
             let got = planner.plan(&node(other), sends).map_or_else(|error| error.to_string(), |found| text(&found));
             assert!(got == *expect || !expect.contains(" via ") && got.contains(expect), "{other}: {got}");

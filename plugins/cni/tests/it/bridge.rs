@@ -44,7 +44,7 @@ pub(crate) fn bridge(kit: &Kit, name: &str, plugin: &Value) -> Bridge {
     Bridge::new(&Setup::of(config, kit.machine.clone()).unwrap()).unwrap()
 }
 
-const OFFERS: Offers =
+pub(crate) const OFFERS: Offers =
     Offers { ports: Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 88, 0, 1))), bandwidth: true, check: true };
 
 /// The bridge without a process around it.

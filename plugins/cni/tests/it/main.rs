@@ -56,7 +56,8 @@ fn main() {
     for &(name, test) in options::TESTS {
         trials.push(real(name.into(), "bridge", missing.clone(), Box::new(test)));
     }
-    for (kind, fixture) in [("direct", bridge::direct as MakeFixture), ("hosted", bridge::hosted)] {
+    let fixtures = [("direct", bridge::direct as MakeFixture), ("hosted", bridge::hosted), ("routed", routes::fixture)];
+    for (kind, fixture) in fixtures {
         for (number, check) in checks().into_iter().enumerate() {
             let lacks = kit.as_ref().and_then(|kit| check.lacks(&fixture(kit, "x".into()))).map(Into::into);
             let run = move |kit: &Kit| {

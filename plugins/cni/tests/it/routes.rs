@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -17,13 +17,14 @@ use windlass_cni::{
     routes::{Mode, NodeRoutes, Settings},
     skel::{Inline, Setup},
 };
+use windlass_conformance::network::{Fixture, Offers};
 use windlass_kernel::{
-    Error, ErrorKind, PodNetwork, PodRoutes,
+    Clock, Error, ErrorKind, PodNetwork, PodRoutes,
     network::{Attached, Attachment},
     routes::{RoutedNode, RoutesChange, Unreached},
 };
 
-use crate::{Test, kit::Kit};
+use crate::{Test, bridge::OFFERS, kit::Kit};
 
 pub(crate) const TESTS: &[(&str, Test)] = &[
     ("pods_of_two_nodes_reach_each_other_by_routes", by_routes),
@@ -35,6 +36,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("a_range_moves_from_one_node_to_another_in_one_change", moved),
     ("a_vxlan_device_is_made_as_it_should_be_or_refused", device),
     ("a_bridge_waits_for_the_routes_of_its_node", waits),
+    ("thousands_of_nodes_are_led_to_and_one_of_them_changes", thousands),
 ];
 
 /// Why this machine cannot run them, if it cannot.
@@ -416,6 +418,61 @@ fn device(kit: &Kit) {
     a.what.addresses = vec!["10.55.15.99".parse().unwrap()];
     let error = replace(&a).unwrap_err();
     assert!(error.is(ErrorKind::Unavailable) && error.message().contains("10.55.15.99"), "{error}");
+}
+
+/// What it took is shown and not asserted. A netlink message for each entry is what a change must cost.
+fn thousands(kit: &Kit) {
+    const NODES: u16 = 5000;
+    for mode in [Mode::Routed, Mode::VXLAN] {
+        let a = Node::new(kit, "th", 1, 17, &mode);
+        let _switch = Switch::new(&[&a]);
+        let other = |at: u16, low: u8| {
+            let [high, byte] = at.to_be_bytes();
+            RoutedNode {
+                name: format!("n{at}"),
+                addresses: vec![[10, 55, 17, low].into(), format!("2001:db8:17::{low}").parse().unwrap()],
+                ranges: vec![
+                    format!("10.{}.{byte}.0/24", 150 + high).parse().unwrap(),
+                    format!("fd00:145:0:{at:x}::/64").parse().unwrap(),
+                ],
+            }
+        };
+        let others = (0..NODES).map(|at| other(at, 2)).collect();
+        let begin = kit.machine.uptime();
+        assert!(kit.machine.block_on(a.routes.replace(a.what.clone(), others)).unwrap().is_empty());
+        let whole = kit.machine.uptime() - begin;
+        assert_eq!(a.ours().len(), 2 * usize::from(NODES));
+        let begin = kit.machine.uptime();
+        assert!(a.change(vec![other(7, 3)], &["n8"]).is_empty());
+        let one = kit.machine.uptime() - begin;
+        assert_eq!(a.ours().len(), 2 * usize::from(NODES) - 2);
+        println!("{}: {NODES} nodes in {whole:?}, one more and one less in {one:?}", mode.name());
+        kit.machine.block_on(a.routes.clear()).unwrap();
+    }
+}
+
+/// The bridge in a network of the node's, for the suite: the node is this namespace.
+pub(crate) fn fixture(kit: &Kit, prefix: String) -> Fixture {
+    let settings = Settings {
+        node_file: kit.lab.folder("suite").unwrap().join("pod-network.json"),
+        ..Settings::new(Mode::Routed, CLUSTER.map(|range| range.parse().unwrap()).to_vec())
+    };
+    let own = RoutedNode {
+        name: "suite".into(),
+        addresses: vec![Ipv4Addr::LOCALHOST.into()],
+        ranges: vec!["10.144.99.0/24".parse().unwrap(), "fd00:144:0:99::/64".parse().unwrap()],
+    };
+    let routes = NodeRoutes::new(settings.clone(), kit.machine.clone());
+    assert!(kit.machine.block_on(routes.replace(own, vec![])).unwrap().is_empty());
+    let plugin = json!({
+        "type": "windlass-bridge", "mode": "routed", "bridge": "wl9", "ipMasq": true, "hairpinMode": true,
+        "macspoofchk": true, "mtu": 1400, "nodeFile": settings.node_file,
+    });
+    Fixture {
+        network: Arc::new(crate::bridge::bridge(kit, "routed", &plugin)),
+        offers: Offers { ports: Some([10, 144, 99, 1].into()), ..OFFERS },
+        ..crate::bridge::direct(kit, prefix)
+    }
 }
 
 fn waits(kit: &Kit) {

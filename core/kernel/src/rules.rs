@@ -110,3 +110,31 @@ pub trait ServiceRules: Debug + Send + Sync + 'static {
     /// Removes every rule, chain and table.
     async fn clear(&self) -> Result<()>;
 }
+
+/// Packets that a node remembers the way of, by where they were sent.
+///
+/// A connection ends; what has none, such as UDP, goes on where it went for as long as packets come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flows {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The address that they were sent to; `None` for any, of those that were led elsewhere.
+    pub to: Option<IpAddr>,
+    /// The port that they were sent to.
+    pub port: u16,
+    /// Where they may have been led.
+    pub kept: Vec<(IpAddr, u16)>,
+}
+
+/// What a node remembers of where packets went (conntrack).
+///
+/// # Contract
+///
+/// 1. **Forgotten.** After forget, the next packet of a flow that was led to anything but what is kept is led anew.
+/// 2. **Nothing else.** Flows that are kept, and those to other addresses and ports, go on.
+/// 3. **Idempotent.** What is forgotten already is forgotten.
+#[async_trait]
+pub trait FlowMemory: Debug + Send + Sync + 'static {
+    /// Forgets flows. [`NotSupported`](crate::ErrorKind::NotSupported) where the node has no such memory to look into.
+    async fn forget(&self, flows: Vec<Flows>) -> Result<()>;
+}

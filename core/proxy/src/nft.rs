@@ -3,6 +3,7 @@
 //! Nothing here decides which endpoints a service has; that is [`wanted`](crate::wanted)'s business.
 
 mod render;
+mod stale;
 
 use std::{
     collections::BTreeMap,
@@ -14,8 +15,8 @@ use std::{
 
 use async_trait::async_trait;
 use windlass_kernel::{
-    Error, ErrorKind, Result, ServiceRules, Spawn, SpawnExt,
-    rules::{PortKey, RulesChange, ServicePort},
+    Error, ErrorKind, FlowMemory, Result, ServiceRules, Spawn, SpawnExt,
+    rules::{Flows, PortKey, RulesChange, ServicePort},
 };
 
 use self::render::Script;
@@ -27,13 +28,14 @@ pub struct NftRules {
     command: Vec<String>,
     table: String,
     applied: Arc<async_lock::Mutex<Applied>>,
+    memory: Option<Arc<dyn FlowMemory>>,
 }
 
 impl NftRules {
     /// Rules in the table `inet windlass` of this process's network namespace.
     #[must_use]
     pub fn new(spawn: Arc<dyn Spawn>) -> Self {
-        Self { spawn, command: vec!["nft".into()], table: "windlass".into(), applied: Arc::default() }
+        Self { spawn, command: vec!["nft".into()], table: "windlass".into(), applied: Arc::default(), memory: None }
     }
 
     /// Runs `nft` through another command, such as `nsenter --net=… nft`.
@@ -43,11 +45,26 @@ impl NftRules {
         self
     }
 
+    /// Has the node forget where packets without a connection went when their service's endpoints change.
+    #[must_use]
+    pub fn forgetting(mut self, memory: Arc<dyn FlowMemory>) -> Self {
+        self.memory = Some(memory);
+        self
+    }
+
     /// Uses another table, so that two clusters share a machine.
     #[must_use]
     pub fn table(mut self, table: impl Into<String>) -> Self {
         self.table = table.into();
         self
+    }
+
+    /// What the rules say now is done; packets that go where they used to are a lesser evil than rules that are not as told.
+    async fn forget(&self, flows: Vec<Flows>) {
+        let Some(memory) = self.memory.as_ref().filter(|_| !flows.is_empty()) else { return };
+        if let Err(error) = memory.forget(flows).await {
+            tracing::warn!(%error, "packets without a connection may go to endpoints of before for a while");
+        }
     }
 
     async fn run(&self, script: String) -> Result<()> {
@@ -103,6 +120,8 @@ impl ServiceRules for NftRules {
         }
         self.run(script.finish()).await?;
         *applied = next;
+        // Nobody knows what was there before.
+        self.forget(applied.ports.values().flat_map(stale::all).collect()).await;
         Ok(())
     }
 
@@ -122,7 +141,12 @@ impl ServiceRules for NftRules {
             undo.push((key, old));
         }
         let done = self.run(script.finish()).await;
-        if done.is_err() {
+        if done.is_ok() {
+            let before = undo.iter().filter_map(|(key, old)| Some((key, old.as_ref()?)));
+            let flows = before.flat_map(|(key, old)| stale::between(old, applied.ports.get(key)));
+            let new = undo.iter().filter(|(_, old)| old.is_none()).filter_map(|(key, _)| applied.ports.get(key));
+            self.forget(flows.chain(new.flat_map(stale::all)).collect()).await;
+        } else {
             let mut ignored = Script::of(&self.table);
             for (key, old) in undo.into_iter().rev() {
                 applied.set(&key, old, &mut ignored);

@@ -3,6 +3,8 @@
 mod leftovers;
 mod machine;
 mod network;
+#[cfg(feature = "cni")]
+mod routes;
 
 use std::{
     collections::BTreeSet,
@@ -21,6 +23,8 @@ use windlass_cri::{
 use windlass_kernel::{Dial, Error, ErrorKind, NodeAgent, Result};
 use windlass_node::{ClusterDns, Config, ImageLimits, Needs, PodAgent, host::Registration};
 
+#[cfg(feature = "cni")]
+pub use self::routes::Routes;
 pub use self::{
     leftovers::{Leftovers, socket_note},
     machine::primary_address,

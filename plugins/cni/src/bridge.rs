@@ -12,7 +12,7 @@ mod reservations;
 mod rules;
 mod settings;
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use windlass_kernel::{
@@ -21,7 +21,7 @@ use windlass_kernel::{
 };
 
 use self::{record::Records, reservations::Reservations, rules::Rules, settings::Settings};
-use crate::skel::Setup;
+use crate::{failed, hash, skel::Setup};
 
 /// A network on a bridge of this process's network namespace. Clones are the same one.
 ///
@@ -106,26 +106,6 @@ impl Names {
         let hash = hash(&format!("{network}\n{}\n{}", key.sandbox, key.interface));
         let short = format!("{:011x}", (hash ^ (hash >> 44)) & 0xfff_ffff_ffff);
         Self { cable: format!("veth{short}"), turn: format!("ifb{short}") }
-    }
-}
-
-/// FNV-1a, 64 bits: the same in every release.
-fn hash(text: &str) -> u64 {
-    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, mix)
-}
-
-/// An error of a system call, with what was being done.
-fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
-    let what = what.into();
-    move |error| {
-        let kind = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
-            io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
-            io::ErrorKind::PermissionDenied => ErrorKind::Forbidden,
-            _ => ErrorKind::Internal,
-        };
-        Error::new(kind, format!("cannot {what}: {error}")).with_source(error)
     }
 }
 

@@ -7,7 +7,13 @@ mod cache;
 mod chain;
 mod config;
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::channel::oneshot;
@@ -19,7 +25,7 @@ use windlass_kernel::{
 };
 
 use self::{cache::Cache, chain::Chain};
-use crate::wire;
+use crate::{failed, net::bring_lo_up, wire};
 
 /// Where everything is, and how long a plugin may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +171,11 @@ impl Inner {
         }
         // Noted first: whatever happens from here on, a later detach or collect knows what was begun.
         self.cache.write(&chain.note(attachment, None))?;
-        match chain.add(attachment, namespace).await {
+        let added = match self.bring_lo_up(&chain, namespace).await {
+            Ok(()) => chain.add(attachment, namespace).await,
+            Err(error) => Err(error),
+        };
+        match added {
             Ok(result) => {
                 self.cache.write(&chain.note(attachment, Some(&result)))?;
                 Ok(wire::attached_from_wire(&result))
@@ -180,6 +190,17 @@ impl Inner {
                 Err(error)
             }
         }
+    }
+
+    /// Brings `lo` up where no plugin of the chain is there for that. What is no namespace is left to the plugins to refuse.
+    async fn bring_lo_up(&self, chain: &Chain<'_>, namespace: &Path) -> Result<()> {
+        if chain.has("loopback") {
+            return Ok(());
+        }
+        let Ok(there) = crate::namespace::open(namespace) else { return Ok(()) };
+        let work = move || crate::namespace::inside(&there, || bring_lo_up().map_err(failed("bring lo up")));
+        let done = self.spawn.run_blocking("cni.loopback", work).await;
+        done.unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, "bringing lo up panicked")))
     }
 
     async fn detach(&self, attachment: &Attachment) -> Result<()> {

@@ -20,7 +20,10 @@ use nix::{
 };
 use windlass_kernel::{Error, ErrorKind, Result};
 
-use crate::{namespace, net::Socket};
+use crate::{
+    namespace,
+    net::{Socket, bring_lo_up},
+};
 
 /// Where plugins keep their state by default: in the lab it is empty at first and in memory.
 const STATE: &str = "/var/lib/cni";
@@ -78,10 +81,7 @@ impl Lab {
         let pods = Path::new(STATE).join("pods");
         fs::create_dir_all(&pods).map_err(failed("make a folder"))?;
         let lab = Self { pods };
-        let mut socket = Socket::open().map_err(failed("open a netlink socket"))?;
-        if let Some(lo) = socket.link("lo").map_err(failed("look at lo"))? {
-            socket.set(lo.index, vec![]).map_err(failed("bring lo up"))?;
-        }
+        bring_lo_up().map_err(failed("bring lo up"))?;
         Ok(lab)
     }
 
@@ -114,6 +114,16 @@ impl Lab {
         let made = made.unwrap_or(Err(nix::errno::Errno::EINTR)).map_err(io::Error::from);
         made.map_err(broken("make a network namespace"))?;
         Ok(path)
+    }
+
+    /// Runs work on a thread in a namespace of the lab, such as one that stands for another node. Sockets and processes that
+    /// it makes are there.
+    ///
+    /// # Errors
+    ///
+    /// Those of the work, and that the namespace cannot be entered.
+    pub fn inside<T: Send>(&self, namespace: &Path, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        namespace::inside(&namespace::open(namespace)?, work)
     }
 
     /// Removes a pod's network namespace, and all that is in it.

@@ -1,11 +1,19 @@
 //! Links, addresses and routes over netlink. Blocking: one request, one answer.
 
+mod flows;
+mod knobs;
 mod links;
 mod shape;
 mod socket;
+mod tunnels;
+mod ways;
 
 pub(crate) use self::{
-    links::{Link, Pair, mac_bytes},
+    flows::forget,
+    knobs::{turn_on, write_knob},
+    links::{Link, Pair, bring_lo_up, mac_bytes},
     shape::Shape,
     socket::Socket,
+    tunnels::{Mac, Named, Tunnel},
+    ways::{Sends, Way},
 };

@@ -3,6 +3,7 @@
 //! Where the machine cannot do that (no root, no nft), every test is listed as ignored with the reason.
 
 mod net;
+mod routes;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -12,6 +13,7 @@ use std::{
 
 use futures::{executor::block_on, future::BoxFuture};
 use libtest_mimic::{Arguments, Failed, Trial};
+use windlass_cni::flows::KernelFlows;
 use windlass_kernel::{
     ServiceRules, Spawn,
     controller::ObjectKey,
@@ -50,7 +52,9 @@ fn main() {
         ("a_sticky_client_stays_with_one_endpoint", a_sticky_client_stays_with_one_endpoint),
         ("a_local_policy_leaves_out_other_nodes", a_local_policy_leaves_out_other_nodes),
         ("a_change_touches_only_what_it_names", a_change_touches_only_what_it_names),
+        ("a_udp_client_follows_when_its_endpoint_is_replaced", a_udp_client_follows_when_its_endpoint_is_replaced),
         ("clear_leaves_nothing", clear_leaves_nothing),
+        ("routes_of_two_nodes_follow_the_node_objects", routes::follow),
     ];
     let trials = tests.iter().map(|&(name, test)| {
         let kind = missing.clone().unwrap_or_default();
@@ -166,6 +170,33 @@ fn a_change_touches_only_what_it_names(lab: &Lab) {
     assert!(matches!(lab.pod_connects(2, other_vip, 80), Outcome::Answered { server: 1, .. }));
     block_on(rules.change(RulesChange { put: vec![web], gone: vec![other.key] })).unwrap();
     assert!(matches!(lab.pod_connects(2, VIP, 80), Outcome::Answered { server: 0, .. }));
+}
+
+fn a_udp_client_follows_when_its_endpoint_is_replaced(lab: &Lab) {
+    let rules = rules(lab).forgetting(Arc::new(KernelFlows::new(Arc::new(Inline)).inside(lab.node_space())));
+    let udp = |name: &str, vip: u8, endpoints: &[IpAddr]| {
+        let endpoints: Vec<_> = endpoints.iter().map(|ip| (*ip, true)).collect();
+        let mut port = service(name, &endpoints);
+        port.key.protocol = Protocol::Udp;
+        (port.cluster_ips, port.node_port) = (vec![[10, 96, 7, vip].into()], (vip == 7).then_some(30080));
+        port
+    };
+    let other = udp("other", 8, &[lab.pod(0)]);
+    block_on(rules.replace(vec![udp("web", 7, &[lab.pod(0)]), other.clone()])).unwrap();
+    let (socket, at_node) = (lab.pod_socket(2), lab.pod_socket(2));
+    let asked = |vip: u8| net::ask(&socket, [10, 96, 7, vip].into(), 80);
+    let node = || net::ask(&at_node, lab.node(), 30080);
+    assert_eq!((asked(7), asked(8), node()), (Some(0), Some(0), Some(0)));
+    let put = |port| block_on(rules.change(RulesChange { put: vec![port], gone: vec![] })).unwrap();
+    put(udp("web", 7, &[lab.pod(1)]));
+    assert_eq!((asked(7), asked(8), node()), (Some(1), Some(0), Some(1)));
+    // Those that may go on where they are do; else half of them would change, for one of several clients at least.
+    put(udp("web", 7, &[lab.pod(0), lab.pod(1)]));
+    assert!((0..10).all(|_| asked(7) == Some(1)));
+    // A process that was not there when the endpoint changed finds what is stale.
+    let changed = vec![udp("web", 7, &[lab.pod(0)]), other];
+    block_on(rules.replace(changed)).unwrap();
+    assert_eq!((asked(7), asked(8), node()), (Some(0), Some(0), Some(0)));
 }
 
 fn clear_leaves_nothing(lab: &Lab) {

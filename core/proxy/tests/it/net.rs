@@ -2,8 +2,9 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsFd,
+    path::PathBuf,
     process::{Command, id},
     thread,
     time::Duration,
@@ -71,6 +72,8 @@ impl Lab {
         self.inside(&pod, &["ip", "route", "add", "default", "via", "10.201.0.1"])?;
         let listener = within(&pod, move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)))?;
         thread::Builder::new().name(format!("pod{at}")).spawn(move || serve(&listener, at))?;
+        let socket = within(&pod, move || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))?;
+        thread::Builder::new().name(format!("pod{at}")).spawn(move || echo(&socket, at))?;
         Ok(())
     }
 
@@ -84,6 +87,26 @@ impl Lab {
 
     pub(crate) fn pod_connects(&self, at: usize, ip: IpAddr, port: u16) -> Outcome {
         connect(&self.name(&format!("pod{at}")), (ip, port).into())
+    }
+
+    /// A socket of a pod, for packets without a connection.
+    pub(crate) fn pod_socket(&self, at: usize) -> UdpSocket {
+        let bind = || {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+            Ok(socket)
+        };
+        within(&self.name(&format!("pod{at}")), bind).unwrap()
+    }
+
+    /// The file of a pod's namespace.
+    pub(crate) fn pod_space(&self, at: usize) -> PathBuf {
+        format!("/run/netns/{}", self.name(&format!("pod{at}"))).into()
+    }
+
+    /// The file of the node's namespace.
+    pub(crate) fn node_space(&self) -> PathBuf {
+        format!("/run/netns/{}", self.name("node")).into()
     }
 
     pub(crate) fn node_connects(&self, ip: IpAddr, port: u16) -> Outcome {
@@ -100,7 +123,7 @@ impl Lab {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn name(&self, part: &str) -> String {
+    pub(crate) fn name(&self, part: &str) -> String {
         format!("{}-{part}", self.prefix)
     }
 
@@ -126,7 +149,10 @@ fn run(command: &[&str]) -> io::Result<()> {
 }
 
 /// Runs `work` on a thread inside a network namespace; the sockets it makes stay there.
-fn within<T: Send + 'static>(namespace: &str, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(crate) fn within<T: Send + 'static>(
+    namespace: &str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     let path = format!("/run/netns/{namespace}");
     let inside = thread::Builder::new().spawn(move || {
         let file = std::fs::File::open(path)?;
@@ -143,6 +169,22 @@ fn serve(listener: &TcpListener, at: usize) {
         let Ok(peer) = stream.peer_addr() else { continue };
         let _ = write!(stream, "{at} {}", peer.ip());
     }
+}
+
+/// Tells whoever sends something which pod got it.
+fn echo(socket: &UdpSocket, at: usize) {
+    let mut buffer = [0; 8];
+    while let Ok((_, client)) = socket.recv_from(&mut buffer) {
+        let _ = socket.send_to(at.to_string().as_bytes(), client);
+    }
+}
+
+/// Sends a packet and returns which pod got it; `None` if nobody did.
+pub(crate) fn ask(socket: &UdpSocket, ip: IpAddr, port: u16) -> Option<usize> {
+    socket.send_to(b"?", (ip, port)).unwrap();
+    let mut buffer = [0; 8];
+    let length = socket.recv(&mut buffer).ok()?;
+    String::from_utf8_lossy(&buffer[..length]).parse().ok()
 }
 
 fn connect(namespace: &str, to: SocketAddr) -> Outcome {

@@ -49,7 +49,10 @@ impl Services {
 
         let proxy = Identity::new("system:kube-proxy", &["system:authenticated"]);
         let informers = cluster.informers(cluster.client_as(proxy).with_user_agent("kube-proxy"));
-        let rules: Arc<dyn ServiceRules> = Arc::new(NftRules::new(Arc::clone(cluster.spawn())));
+        let rules = NftRules::new(Arc::clone(cluster.spawn()));
+        #[cfg(feature = "cni")]
+        let rules = rules.forgetting(Arc::new(windlass_cni::flows::KernelFlows::new(Arc::clone(cluster.spawn()))));
+        let rules: Arc<dyn ServiceRules> = Arc::new(rules);
         let proxy = Proxy::new(&informers, rules, self.node.clone()).run(cluster.stopping().clone());
 
         let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"];

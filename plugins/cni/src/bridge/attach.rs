@@ -5,18 +5,19 @@ use std::{fs, net::IpAddr, path::Path};
 use ipnet::IpNet;
 use windlass_kernel::{
     Error, ErrorKind, Result,
-    network::{Address, Attached, Attachment, Interface, Route},
+    network::{Address, AddressRange, Attached, Attachment, Interface, Route},
 };
 
 use super::{
-    Inner, Names, failed,
+    Inner, Names,
     record::{self, Record},
-    rules::Needs,
-    settings::{Ipam, Settings},
+    rules::{Needs, spoof},
+    settings::{Ipam, OfNode, Settings},
 };
 use crate::{
-    namespace,
-    net::{Link, Pair, Shape, Socket, mac_bytes},
+    failed, namespace,
+    net::{Link, Pair, Shape, Socket, bring_lo_up, mac_bytes, turn_on, write_knob},
+    routes::NodeFile,
     wire,
 };
 
@@ -41,6 +42,7 @@ impl Inner {
         }
         let mut record = Record::new(&attachment.key);
         record.ports = wire::wishes_to_wire(&attachment.wishes).port_mappings;
+        record.checked = self.settings.spoof_check;
         record.ports.retain(|port| port.host_port != 0);
         let _turn = self.records.hold(&attachment.key)?;
         let cable = Names::of(&self.setup.config.name, &attachment.key).cable;
@@ -64,7 +66,8 @@ impl Inner {
 
     fn make(&self, wanted: &Attachment, path: &Path, there: &fs::File, record: &mut Record) -> Result<Attached> {
         let names = Names::of(&self.setup.config.name, &wanted.key);
-        let assigned = self.assign(wanted)?;
+        let node = self.settings.node.as_ref().map(OfNode::read).transpose()?;
+        let assigned = self.assign(wanted, node.as_ref())?;
         let addresses: Vec<IpNet> = assigned.addresses.iter().map(|(address, _)| *address).collect();
         record.addresses = addresses.iter().map(IpNet::addr).collect();
         self.records.update(record)?;
@@ -73,21 +76,28 @@ impl Inner {
             addresses: &addresses,
             ports: &record.ports,
             masquerade: self.settings.masquerade,
+            inside: node.as_ref().map_or(&[], |node| &node.cluster_ranges[..]),
         };
         let mut host = Socket::open().map_err(failed("open a netlink socket"))?;
-        let bridge = self.ensure_bridge(&mut host, &assigned)?;
-        let mtu = if self.settings.mtu > 0 { self.settings.mtu } else { bridge.mtu };
+        let mtu = if self.settings.mtu > 0 { self.settings.mtu } else { node.as_ref().map_or(0, |node| node.mtu) };
+        let bridge = self.ensure_bridge(&mut host, &assigned, mtu)?;
+        let mtu = if mtu > 0 { mtu } else { bridge.mtu };
         let interface = wanted.key.interface.as_str();
         let mac = wanted.wishes.mac.as_deref().and_then(mac_bytes);
         let pair = Pair { here: &names.cable, there: interface, namespace: there, mtu, mac };
         host.pair(&pair).map_err(failed(format!("make interface {interface} in {}", path.display())))?;
         let cable = host.link(&names.cable).map_err(failed("look at the cable"))?;
         let cable = cable.ok_or_else(|| Error::new(ErrorKind::Internal, "the cable went away"))?;
-        host.plug(cable.index, bridge.index, self.settings.hairpin).map_err(failed("plug the cable in"))?;
+        let Settings { hairpin, isolated, .. } = self.settings;
+        host.plug(cable.index, bridge.index, hairpin, isolated).map_err(failed("plug the cable in"))?;
         self.shape(&mut host, wanted, &names, &cable, mtu)?;
-        let routes = self.routes(&assigned);
-        let inner = namespace::inside(there, || furnish(interface, &assigned, &routes))?;
+        let routes = self.routes(&assigned, node.as_ref());
+        let down = self.settings.down;
+        let inner = namespace::inside(there, || furnish(interface, &assigned, &routes, down))?;
         self.rules.make(&needs)?;
+        if self.settings.spoof_check {
+            spoof::allow(&names.cable, &inner.mac)?;
+        }
         let named = |link: Link, sandbox: Option<&Path>| Interface {
             name: link.name,
             mac: link.mac,
@@ -108,11 +118,12 @@ impl Inner {
         })
     }
 
-    fn assign(&self, wanted: &Attachment) -> Result<Assigned> {
+    fn assign(&self, wanted: &Attachment, node: Option<&NodeFile>) -> Result<Assigned> {
         match &self.settings.ipam {
             Ipam::None => Ok(Assigned::default()),
             Ipam::Own { sets, routes } => {
-                let sets: Vec<_> = sets.iter().chain(&wanted.wishes.ranges).cloned().collect();
+                let own = node.map(node_sets).unwrap_or_default();
+                let sets: Vec<_> = own.iter().chain(sets).chain(&wanted.wishes.ranges).cloned().collect();
                 if sets.is_empty() {
                     let message = "ipam: neither the configuration nor runtimeConfig.ipRanges has ranges";
                     return Err(Error::new(ErrorKind::Invalid, message));
@@ -135,16 +146,22 @@ impl Inner {
         }
     }
 
-    fn ensure_bridge(&self, host: &mut Socket, assigned: &Assigned) -> Result<Link> {
-        let Settings { bridge: name, mtu, gateway, .. } = &self.settings;
-        let bridge = host.bridge(name, *mtu).map_err(failed(format!("make bridge {name}")))?;
+    fn ensure_bridge(&self, host: &mut Socket, assigned: &Assigned, mtu: u32) -> Result<Link> {
+        let Settings { bridge: name, gateway, force_address, promiscuous, .. } = &self.settings;
+        let bridge = host.bridge(name, mtu).map_err(failed(format!("make bridge {name}")))?;
+        if *promiscuous {
+            host.listen_to_all(bridge.index).map_err(failed(format!("make bridge {name} promiscuous")))?;
+        }
         if *gateway {
             for (address, gateway) in &assigned.addresses {
                 let Some(gateway) = gateway else { continue };
                 let own = IpNet::new(*gateway, address.prefix_len()).unwrap_or(*address);
+                if *force_address {
+                    make_room(host, &bridge, own)?;
+                }
                 host.address(bridge.index, own).map_err(failed(format!("give bridge {name} the address {own}")))?;
                 let knob = if own.addr().is_ipv4() { "ipv4/ip_forward" } else { "ipv6/conf/all/forwarding" };
-                turn_on(knob)?;
+                turn_on(knob).map_err(failed("let the node forward packets"))?;
             }
         }
         Ok(bridge)
@@ -164,17 +181,21 @@ impl Inner {
         }
         if !wanted.wishes.ports.is_empty() {
             // The node's 127.0.0.1 reaches a pod by its port only if the bridge routes such addresses.
-            turn_on(&format!("ipv4/conf/{}/route_localnet", self.settings.bridge))?;
+            turn_on(&format!("ipv4/conf/{}/route_localnet", self.settings.bridge))
+                .map_err(failed("lead the node's own packets to ports of pods"))?;
         }
         Ok(())
     }
 
-    /// The configured routes with their gateways, and the default ones.
-    fn routes(&self, assigned: &Assigned) -> Vec<Route> {
+    /// The configured routes with their gateways, and the default ones or those to all pods of the cluster.
+    fn routes(&self, assigned: &Assigned, node: Option<&NodeFile>) -> Vec<Route> {
         let gateway = |four: bool| {
             assigned.addresses.iter().filter(|(ip, _)| ip.addr().is_ipv4() == four).find_map(|(_, gateway)| *gateway)
         };
         let mut routes: Vec<Route> = assigned.routes.clone();
+        if let Some(node) = node.filter(|_| !self.settings.default_gateway) {
+            routes.extend(node.cluster_ranges.iter().map(|range| Route::to(*range)));
+        }
         for route in &mut routes {
             route.gateway = route.gateway.or_else(|| gateway(route.destination.addr().is_ipv4()));
         }
@@ -190,43 +211,47 @@ impl Inner {
     }
 }
 
-/// Inside the pod's namespace: addresses, then up, then routes.
-fn furnish(interface: &str, assigned: &Assigned, routes: &[Route]) -> Result<Link> {
-    let mut socket = Socket::open().map_err(failed("open a netlink socket in the namespace"))?;
-    if let Some(lo) = socket.link("lo").map_err(failed("look at lo"))?.filter(|lo| !lo.up) {
-        socket.set(lo.index, vec![]).map_err(failed("bring lo up"))?;
+/// The node's ranges, each of which a pod gets an address of.
+pub(super) fn node_sets(node: &NodeFile) -> Vec<Vec<AddressRange>> {
+    let set = |subnet: &IpNet| vec![AddressRange { subnet: *subnet, start: None, end: None, gateway: None }];
+    node.ranges.iter().map(set).collect()
+}
+
+/// Takes those addresses from the bridge that it has in place of this one: of IPv4 all others, of IPv6 those of the same
+/// network.
+fn make_room(host: &mut Socket, bridge: &Link, own: IpNet) -> Result<()> {
+    for address in host.addresses(bridge.index).map_err(failed("look at addresses of the bridge"))? {
+        let same_family = address.addr().is_ipv4() == own.addr().is_ipv4();
+        let in_place = own.addr().is_ipv4() || address.contains(&own.trunc()) || own.contains(&address.trunc());
+        if address != own && same_family && in_place {
+            let taken = host.remove_address(bridge.index, address);
+            taken.map_err(failed(format!("take the address {address} from bridge {}", bridge.name)))?;
+        }
     }
+    Ok(())
+}
+
+/// Inside the pod's namespace: addresses, then up where it is not to stay down, then routes.
+fn furnish(interface: &str, assigned: &Assigned, routes: &[Route], down: bool) -> Result<Link> {
+    let mut socket = Socket::open().map_err(failed("open a netlink socket in the namespace"))?;
+    bring_lo_up().map_err(failed("bring lo up"))?;
     let link = socket.link(interface).map_err(failed(format!("look at {interface}")))?;
     let link = link.ok_or_else(|| Error::new(ErrorKind::Internal, format!("{interface} went away")))?;
     if assigned.addresses.iter().any(|(address, _)| address.addr().is_ipv6()) {
         // Runtimes turn IPv6 off in namespaces; with an address of it, it is wanted.
-        write_knob(&format!("ipv6/conf/{interface}/disable_ipv6"), "0")?;
+        write_knob(&format!("ipv6/conf/{interface}/disable_ipv6"), "0").map_err(failed("turn IPv6 on"))?;
     }
     // Others on the bridge may remember the address from a pod that is gone.
-    turn_on(&format!("ipv4/conf/{interface}/arp_notify"))?;
+    turn_on(&format!("ipv4/conf/{interface}/arp_notify")).map_err(failed("announce addresses"))?;
     for (address, _) in &assigned.addresses {
         socket.address(link.index, *address).map_err(failed(format!("give {interface} the address {address}")))?;
+    }
+    if down {
+        return Ok(link);
     }
     socket.set(link.index, vec![]).map_err(failed(format!("bring {interface} up")))?;
     for route in routes {
         socket.route(link.index, route).map_err(failed(format!("add the route to {}", route.destination)))?;
     }
     Ok(link)
-}
-
-/// Turns a kernel parameter of this thread's namespace on, where it is not.
-fn turn_on(knob: &str) -> Result<()> {
-    let path = Path::new("/proc/sys/net").join(knob);
-    if fs::read_to_string(&path).is_ok_and(|value| value.trim() == "1") {
-        return Ok(());
-    }
-    write_knob(knob, "1")
-}
-
-/// A parameter that the kernel does not have needs no setting.
-fn write_knob(knob: &str, value: &str) -> Result<()> {
-    match fs::write(Path::new("/proc/sys/net").join(knob), value) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        done => done.map_err(failed(format!("set net/{knob} to {value}"))),
-    }
 }

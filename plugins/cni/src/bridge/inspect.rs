@@ -5,8 +5,14 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use windlass_kernel::{Error, ErrorKind, Result, network::Attachment};
 
-use super::{Inner, Names, failed, record::Record, rules, rules::Needs, settings::Ipam};
-use crate::{namespace, net::Socket};
+use super::{
+    Inner, Names,
+    attach::node_sets,
+    record::Record,
+    rules::{self, Needs, spoof},
+    settings::{Ipam, OfNode},
+};
+use crate::{failed, namespace, net::Socket};
 
 impl Inner {
     pub(super) fn check(&self, attachment: &Attachment) -> Result<()> {
@@ -38,7 +44,10 @@ impl Inner {
             self.setup.delegate(plugin, "CHECK", Some(attachment))?;
         }
         let masquerade = self.settings.masquerade;
-        let needs = Needs { cable: &names.cable, addresses: &present, ports: &record.ports, masquerade };
+        let needs = Needs { cable: &names.cable, addresses: &present, ports: &record.ports, masquerade, inside: &[] };
+        if self.settings.spoof_check && !spoof::checked(&names.cable)? {
+            return Err(wrong("nothing keeps it from sending with another's hardware address".into()));
+        }
         match self.rules.missing(&needs)?.first() {
             Some(port) => Err(wrong(format!("nothing leads from the node's port {port} to it"))),
             None => Ok(()),
@@ -58,7 +67,7 @@ impl Inner {
             Ok(Some((link.up, addresses)))
         })?;
         let (up, addresses) = inside.ok_or_else(|| wrong(format!("interface {interface} is gone")))?;
-        if !up {
+        if !up && !self.settings.down {
             return Err(wrong(format!("interface {interface} is down")));
         }
         let find = |ip: &IpAddr| addresses.iter().find(|address| address.addr() == *ip).copied();
@@ -96,13 +105,17 @@ impl Inner {
         if !nix::unistd::geteuid().is_root() {
             return Err(unavailable("windlass-bridge needs root"));
         }
-        if self.settings.masquerade && !rules::available() {
-            return Err(unavailable("windlass-bridge needs nft for ipMasq: install nftables"));
+        if (self.settings.masquerade || self.settings.spoof_check) && !rules::available() {
+            return Err(unavailable("windlass-bridge needs nft for ipMasq and macspoofchk: install nftables"));
         }
         Socket::open().map_err(|error| unavailable("netlink cannot be used").with_source(error))?;
         match &self.settings.ipam {
             Ipam::None => Ok(()),
-            Ipam::Own { sets, .. } => self.reservations.could(sets),
+            Ipam::Own { sets, .. } => {
+                let node = self.settings.node.as_ref().map(OfNode::read).transpose()?;
+                let own = node.as_ref().map(node_sets).unwrap_or_default();
+                self.reservations.could(&own.into_iter().chain(sets.iter().cloned()).collect::<Vec<_>>())
+            }
             Ipam::Delegated(plugin) => self.setup.delegate(plugin, "STATUS", None).map(drop),
         }
     }

@@ -15,8 +15,7 @@ use nix::{
 use serde::{Deserialize, Serialize};
 use windlass_kernel::{Error, ErrorKind, Result, network::AttachmentKey};
 
-use super::{failed, hash};
-use crate::wire::PortMap;
+use crate::{failed, hash, wire::PortMap};
 
 #[derive(Clone, Debug)]
 pub(super) struct Records {
@@ -34,6 +33,8 @@ pub(super) struct Record {
     pub(super) addresses: Vec<IpAddr>,
     /// The node's ports that lead to it, written before the rules are made.
     pub(super) ports: Vec<PortMap>,
+    /// Whether its hardware address is checked, written before it is.
+    pub(super) checked: bool,
 }
 
 impl Record {

@@ -5,8 +5,13 @@ use windlass_kernel::{
     network::{Attachment, AttachmentKey},
 };
 
-use super::{Inner, Names, failed, record::Record, rules, settings::Ipam};
-use crate::net::Socket;
+use super::{
+    Inner, Names,
+    record::Record,
+    rules::{self, spoof},
+    settings::Ipam,
+};
+use crate::{failed, net::Socket};
 
 impl Inner {
     pub(super) fn detach(&self, attachment: &Attachment) -> Result<()> {
@@ -29,6 +34,9 @@ impl Inner {
         if record.map_or_else(rules::available, |record| !record.ports.is_empty()) {
             self.rules.remove(&names.cable)?;
         }
+        if record.map_or_else(rules::available, |record| record.checked) {
+            spoof::forget(|cable| cable == names.cable)?;
+        }
         match &self.settings.ipam {
             Ipam::None => {}
             Ipam::Own { .. } => self.reservations.free(key, record.map_or(&[], |record| &record.addresses[..]))?,
@@ -46,6 +54,11 @@ impl Inner {
         let cables: Vec<String> = valid.iter().map(|key| Names::of(&self.setup.config.name, key).cable).collect();
         if rules::available() {
             self.rules.keep(&cables)?;
+            // A cable's name does not say whose it is; one that is gone sends nothing.
+            let mut host = Socket::open().map_err(failed("open a netlink socket"))?;
+            let there: Vec<String> =
+                host.links().map_err(failed("list links"))?.into_iter().map(|link| link.name).collect();
+            spoof::forget(|cable| !there.iter().any(|name| name == cable))?;
         }
         match &self.settings.ipam {
             Ipam::None => Ok(()),

@@ -4,6 +4,7 @@
 //! elements of maps, so that a batch costs what it changes, and a pod without ports of the node needs none.
 
 mod chain;
+pub(super) mod spoof;
 
 use std::{
     collections::BTreeSet,
@@ -15,10 +16,12 @@ use std::{
 
 use ipnet::IpNet;
 use serde_json::Value;
-use windlass_kernel::{Error, ErrorKind, Result};
+use windlass_kernel::{
+    Error, ErrorKind, Result,
+    rules::{Flows, Protocol},
+};
 
-use super::{failed, hash};
-use crate::wire::PortMap;
+use crate::{failed, flows, hash, wire::PortMap};
 
 const TABLE: &str = "inet windlass_cni";
 
@@ -43,6 +46,8 @@ pub(super) struct Needs<'a> {
     pub(super) addresses: &'a [IpNet],
     pub(super) ports: &'a [PortMap],
     pub(super) masquerade: bool,
+    /// What is not masqueraded either: the ranges of which all nodes have theirs.
+    pub(super) inside: &'a [IpNet],
 }
 
 /// An element of a map.
@@ -71,8 +76,8 @@ impl Rules {
         let mut script = String::new();
         for net in nets {
             // Usually another pod of the network made it, and no batch is needed.
-            if !chain::exists(&self.chain(net, needs.masquerade)) {
-                self.network_part(net, needs.masquerade, &mut script);
+            if !chain::exists(&self.chain(net, needs)) {
+                self.network_part(net, needs, &mut script)?;
             }
         }
         if script.is_empty() && elements.is_empty() {
@@ -85,7 +90,7 @@ impl Rules {
         for Element { map, key, target, comment } in &elements {
             let _ = writeln!(script, "add element {TABLE} {map} {{ {key} comment \"{comment}\" : {target} }}");
         }
-        let Err(error) = nft(&["-f", "-"], &script).map(drop) else { return Ok(()) };
+        let Err(error) = nft(&["-f", "-"], &script).map(drop) else { return forget(&elements) };
         // The kernel only says that something exists.
         let there = list()?;
         let clash = elements.iter().find(|e| there.iter().any(|t| t.map == e.map && t.key == e.key && *t != **e));
@@ -122,27 +127,46 @@ impl Rules {
 
     fn strike(&self, which: impl Fn(&Element) -> bool) -> Result<()> {
         let mut script = String::new();
-        for element in list()?.iter().filter(|element| which(element)) {
+        let gone: Vec<Element> = list()?.into_iter().filter(|element| which(element)).collect();
+        for element in &gone {
             let _ = writeln!(script, "delete element {TABLE} {} {{ {} }}", element.map, element.key);
         }
-        if script.is_empty() { Ok(()) } else { nft(&["-f", "-"], &script).map(drop) }
+        if script.is_empty() {
+            return Ok(());
+        }
+        nft(&["-f", "-"], &script)?;
+        let unled = |element: &Element| Element { target: String::new(), ..element.clone() };
+        forget(&gone.iter().map(unled).collect::<Vec<_>>())
     }
 
-    /// The chain of a network's addresses. It is made whole in one batch, so that it need not be looked into.
-    fn chain(&self, net: IpNet, masquerade: bool) -> String {
-        let kind = if masquerade { "masq" } else { "plain" };
-        format!("{}-{kind}-{:08x}", self.network, hash(&net.to_string()) >> 32)
+    /// The chain of a network's addresses. It is made whole in one batch, so that it need not be looked into: its name says
+    /// what is in it.
+    fn chain(&self, net: IpNet, needs: &Needs<'_>) -> String {
+        let [masquerading, plain] = self.chains(net);
+        match (needs.masquerade, needs.inside) {
+            (false, _) => plain,
+            (true, []) => masquerading,
+            (true, inside) => format!("{masquerading}-{:08x}", hash(&format!("{inside:?}")) >> 32),
+        }
+    }
+
+    /// What the names of chains of a network's addresses begin with.
+    fn chains(&self, net: IpNet) -> [String; 2] {
+        ["masq", "plain"].map(|kind| format!("{}-{kind}-{:08x}", self.network, hash(&net.to_string()) >> 32))
     }
 
     /// What is sent from addresses of a network. It is the same for all of its pods.
-    fn network_part(&self, net: IpNet, masquerade: bool, script: &mut String) {
-        let (own, other) = (self.chain(net, masquerade), self.chain(net, !masquerade));
+    fn network_part(&self, net: IpNet, needs: &Needs<'_>, script: &mut String) -> Result<()> {
+        let (own, kinds) = (self.chain(net, needs), self.chains(net));
         let (ip, everybody) = if net.addr().is_ipv4() { ("ip", "224.0.0.0/4") } else { ("ip6", "ff00::/8") };
         let mut line = |text: String| {
             let _ = writeln!(script, "{text}");
         };
-        // The other one is from before the configuration was changed. What is not there is made, to be deleted.
-        line(format!("add chain {TABLE} {other}\nflush chain {TABLE} {other}\ndelete chain {TABLE} {other}"));
+        // Others are from before the configuration was changed.
+        let stale = |name: &String| *name != own && kinds.iter().any(|kind| name.starts_with(kind));
+        for other in chain_names()?.into_iter().filter(stale) {
+            line(format!("flush chain {TABLE} {other}\ndelete chain {TABLE} {other}"));
+        }
         line(format!(
             "add chain {TABLE} {own} {{ type nat hook postrouting priority 100; }}\nflush chain {TABLE} {own}"
         ));
@@ -151,9 +175,16 @@ impl Rules {
         if ip == "ip" {
             line(format!("add rule {TABLE} {own} ip saddr 127.0.0.0/8 ip daddr {net} ct status dnat masquerade"));
         }
-        if masquerade {
-            line(format!("add rule {TABLE} {own} {ip} saddr {net} {ip} daddr != {{ {net}, {everybody} }} masquerade"));
+        if needs.masquerade {
+            let inside = needs.inside.iter().filter(|range| range.addr().is_ipv4() == net.addr().is_ipv4());
+            // One that holds another says it all; nft takes no two that overlap.
+            let all: Vec<IpNet> = inside.copied().chain([net]).collect();
+            let mut inside: Vec<String> = IpNet::aggregate(&all).iter().map(ToString::to_string).collect();
+            inside.push(everybody.into());
+            let inside = inside.join(", ");
+            line(format!("add rule {TABLE} {own} {ip} saddr {net} {ip} daddr != {{ {inside} }} masquerade"));
         }
+        Ok(())
     }
 
     fn elements(&self, needs: &Needs<'_>) -> Result<Vec<Element>> {
@@ -190,6 +221,43 @@ impl Rules {
     }
 }
 
+/// Has the kernel lead anew what is sent to these ports without a connection, and went elsewhere before.
+///
+/// Where it does not show what it remembers, that ends by itself when no packets come for a while.
+fn forget(elements: &[Element]) -> Result<()> {
+    let mut flows: Vec<Flows> = Vec::new();
+    for one in elements.iter().filter_map(Element::flows) {
+        // Both families of a port are kept.
+        match flows.iter_mut().find(|known| known.port == one.port && known.to == one.to) {
+            Some(known) => known.kept.extend(one.kept),
+            None => flows.push(one),
+        }
+    }
+    if flows.is_empty() {
+        return Ok(());
+    }
+    match flows::forget(&flows) {
+        Err(error) if error.is(ErrorKind::NotSupported) => Ok(()),
+        done => done,
+    }
+}
+
+impl Element {
+    /// What is sent to the port, led to the target; `None` where that is connected.
+    fn flows(&self) -> Option<Flows> {
+        let words: Vec<&str> = self.key.split(" . ").collect();
+        let (to, protocol, port) = match words[..] {
+            [protocol, port] => (None, protocol, port),
+            [ip, protocol, port] => (Some(ip.parse().ok()?), protocol, port),
+            _ => return None,
+        };
+        let target = self.target.split_once(" . ");
+        let kept = target.and_then(|(ip, port)| Some((ip.parse().ok()?, port.parse().ok()?)));
+        let kept = kept.into_iter().collect();
+        (protocol == "udp").then_some(Flows { protocol: Protocol::Udp, to, port: port.parse().ok()?, kept })
+    }
+}
+
 /// Where packets to an address of the node meet the maps. The same for all networks.
 fn port_part(script: &mut String) {
     for (map, kind) in MAPS {
@@ -212,17 +280,31 @@ fn port_part(script: &mut String) {
     }
 }
 
+/// Everything in a table of ours; nothing where there is no such table.
+fn table(family: &str) -> Result<Vec<Value>> {
+    let Ok(text) = nft(&["-j", "list", "table", family, "windlass_cni"], "") else {
+        // There is no table, or something worse, which shows here too.
+        nft(&["list", "tables"], "")?;
+        return Ok(Vec::new());
+    };
+    let mut json: Value = serde_json::from_str(&text)
+        .map_err(|error| Error::new(ErrorKind::Internal, "what nft lists cannot be read").with_source(error))?;
+    match json["nftables"].take() {
+        Value::Array(all) => Ok(all),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The names of all chains.
+fn chain_names() -> Result<Vec<String>> {
+    let all = table("inet")?;
+    Ok(all.iter().filter_map(|one| one["chain"]["name"].as_str().map(str::to_owned)).collect())
+}
+
 /// All elements of the maps.
 fn list() -> Result<Vec<Element>> {
     let mut found = Vec::new();
-    let Ok(text) = nft(&["-j", "list", "table", "inet", "windlass_cni"], "") else {
-        // There is no table, or something worse, which shows here too.
-        nft(&["list", "tables"], "")?;
-        return Ok(found);
-    };
-    let json: Value = serde_json::from_str(&text)
-        .map_err(|error| Error::new(ErrorKind::Internal, "what nft lists cannot be read").with_source(error))?;
-    for map in json["nftables"].as_array().into_iter().flatten().map(|one| &one["map"]) {
+    for map in table("inet")?.iter().map(|one| &one["map"]) {
         let Some((name, _)) = MAPS.iter().find(|(name, _)| map["name"] == *name) else { continue };
         for pair in map["elem"].as_array().into_iter().flatten() {
             let element = &pair[0]["elem"];
@@ -277,7 +359,7 @@ mod tests {
 
     fn check(port: PortMap, expect: &[&str]) {
         let addresses = ["10.88.0.5/24", "fd00::5/64"].map(|ip| ip.parse().unwrap());
-        let needs = Needs { cable: "veth1", addresses: &addresses, ports: &[port], masquerade: false };
+        let needs = Needs { cable: "veth1", addresses: &addresses, ports: &[port], masquerade: false, inside: &[] };
         let elements = Rules::of("pods").elements(&needs).unwrap();
         let text = elements.iter().map(|e| format!("{} {{ {} : {} }} {}", e.map, e.key, e.target, e.comment));
         assert_eq!(text.collect::<Vec<_>>(), expect);

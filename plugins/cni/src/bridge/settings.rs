@@ -11,21 +11,13 @@ use windlass_kernel::{
 
 use crate::{
     net::mac_bytes,
+    routes::{NODE_FILE, NodeFile},
     skel::Setup,
     wire::{self, IpRange, WireRoute},
 };
 
 /// Fields of the well-known bridge plugin that would change what a pod gets, and are not there.
-const NOT_SUPPORTED: &[&str] = &[
-    "vlan",
-    "vlanTrunk",
-    "preserveDefaultVlan",
-    "macspoofchk",
-    "disableContainerInterface",
-    "portIsolation",
-    "promiscMode",
-    "forceAddress",
-];
+const NOT_SUPPORTED: &[&str] = &["vlan", "vlanTrunk"];
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
@@ -36,12 +28,38 @@ pub(super) struct Settings {
     pub(super) default_gateway: bool,
     pub(super) masquerade: bool,
     pub(super) hairpin: bool,
+    /// Whether the bridge takes packets that are for nobody on it.
+    pub(super) promiscuous: bool,
+    /// Whether an address that the bridge has in place of its gateway's goes.
+    pub(super) force_address: bool,
+    /// Whether pods of the bridge do not reach each other.
+    pub(super) isolated: bool,
+    /// Whether a pod sends from its own hardware address only.
+    pub(super) spoof_check: bool,
+    /// Whether the pod's interface is left down.
+    pub(super) down: bool,
+    /// Whose ranges and routes the network is made of, where that is the node's.
+    pub(super) node: Option<OfNode>,
     /// 0 leaves it to the kernel.
     pub(super) mtu: u32,
     pub(super) state_dir: PathBuf,
     pub(super) data_dir: PathBuf,
     pub(super) ipam: Ipam,
     pub(super) dns: Dns,
+}
+
+/// A network whose ranges are the node's (`spec.podCIDRs`), and that reaches other nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OfNode {
+    mode: String,
+    file: PathBuf,
+}
+
+impl OfNode {
+    /// What the node is now.
+    pub(super) fn read(&self) -> Result<NodeFile> {
+        NodeFile::read(&self.file, &self.mode)
+    }
 }
 
 /// Who assigns addresses.
@@ -65,9 +83,15 @@ struct Fields {
     bridge: String,
     mode: String,
     is_gateway: bool,
-    is_default_gateway: bool,
+    is_default_gateway: Option<bool>,
     ip_masq: bool,
     hairpin_mode: bool,
+    promisc_mode: bool,
+    force_address: bool,
+    port_isolation: bool,
+    macspoofchk: bool,
+    disable_container_interface: bool,
+    node_file: PathBuf,
     mtu: u32,
     state_dir: PathBuf,
 }
@@ -78,9 +102,15 @@ impl Default for Fields {
             bridge: "cni0".into(),
             mode: "bridge".into(),
             is_gateway: false,
-            is_default_gateway: false,
+            is_default_gateway: None,
             ip_masq: false,
             hairpin_mode: false,
+            promisc_mode: false,
+            force_address: false,
+            port_isolation: false,
+            macspoofchk: false,
+            disable_container_interface: false,
+            node_file: NODE_FILE.into(),
             mtu: 0,
             state_dir: "/var/lib/cni/windlass-bridge".into(),
         }
@@ -116,8 +146,13 @@ impl Settings {
             return Err(unsupported(name, &own[*name], "remove the field"));
         }
         let fields: Fields = setup.own()?;
-        if fields.mode != "bridge" {
-            return Err(unsupported("mode", &own["mode"], "only \"bridge\" is there"));
+        let of_node = matches!(fields.mode.as_str(), "routed" | "vxlan");
+        if !of_node && fields.mode != "bridge" {
+            return Err(unsupported("mode", &own["mode"], "\"bridge\", \"routed\" and \"vxlan\" are there"));
+        }
+        let invalid = |what: &str| Err(Error::new(ErrorKind::Invalid, what.to_owned()));
+        if fields.hairpin_mode && fields.promisc_mode {
+            return invalid("hairpinMode and promiscMode cannot both be set: a pod would get what it sends twice");
         }
         let device = setup.config.runtime_config.device_id.as_ref();
         if let Some(device) = device {
@@ -126,14 +161,33 @@ impl Settings {
         if setup.config.runtime_config.mac.as_ref().is_some_and(|mac| mac_bytes(mac).is_none()) {
             return Err(Error::new(ErrorKind::Invalid, "runtimeConfig.mac: it is no hardware address of six bytes"));
         }
-        let (ipam, data_dir) = ipam(setup.config.ipam.as_ref())?;
+        let (mut ipam, data_dir) = ipam(setup.config.ipam.as_ref())?;
+        if fields.disable_container_interface && ipam != Ipam::None {
+            return invalid("disableContainerInterface: an interface that is down can have no address; remove ipam");
+        }
+        if of_node {
+            match &mut ipam {
+                Ipam::Own { sets, .. } if sets.is_empty() => {}
+                none @ Ipam::None if !fields.disable_container_interface => {
+                    *none = Ipam::Own { sets: vec![], routes: vec![] };
+                }
+                _ => return invalid("ipam: in this mode the ranges are the node's podCIDRs; leave all of it out"),
+            }
+        }
+        let default_gateway = fields.is_default_gateway.unwrap_or(of_node);
         let dns = &setup.config.dns;
         Ok(Self {
             bridge: fields.bridge,
-            gateway: fields.is_gateway || fields.is_default_gateway,
-            default_gateway: fields.is_default_gateway,
+            gateway: fields.is_gateway || default_gateway || of_node,
+            default_gateway,
             masquerade: fields.ip_masq,
             hairpin: fields.hairpin_mode,
+            promiscuous: fields.promisc_mode,
+            force_address: fields.force_address,
+            isolated: fields.port_isolation,
+            spoof_check: fields.macspoofchk,
+            down: fields.disable_container_interface,
+            node: of_node.then(|| OfNode { mode: fields.mode.clone(), file: fields.node_file }),
             mtu: fields.mtu,
             state_dir: fields.state_dir,
             data_dir: data_dir.unwrap_or_else(|| "/var/lib/cni/networks".into()),
@@ -215,8 +269,11 @@ mod tests {
             assert!(error.is(kind) && error.message().contains(names), "{error}");
         };
         check(json!({"vlan": 7}), ErrorKind::NotSupported, "vlan: 7");
-        check(json!({"macspoofchk": true}), ErrorKind::NotSupported, "macspoofchk");
-        check(json!({"mode": "vxlan"}), ErrorKind::NotSupported, "vxlan");
+        check(json!({"mode": "ipip"}), ErrorKind::NotSupported, "ipip");
+        check(json!({"hairpinMode": true, "promiscMode": true}), ErrorKind::Invalid, "hairpinMode and promiscMode");
+        let ipam = json!({"type": "host-local", "subnet": "10.0.0.0/24"});
+        check(json!({"disableContainerInterface": true, "ipam": ipam}), ErrorKind::Invalid, "remove ipam");
+        check(json!({"mode": "routed", "ipam": ipam}), ErrorKind::Invalid, "podCIDRs");
         check(json!({"runtimeConfig": {"deviceID": "0000:00"}}), ErrorKind::NotSupported, "deviceID");
         check(json!({"runtimeConfig": {"mac": "zz"}}), ErrorKind::Invalid, "mac");
         check(json!({"mtu": "big"}), ErrorKind::Invalid, "big");

@@ -39,6 +39,11 @@ impl<'a> Chain<'a> {
         &self.list.name
     }
 
+    /// Whether one of the plugins is of this kind.
+    pub(super) fn has(&self, wanted: &str) -> bool {
+        self.list.plugins.iter().any(|plugin| kind(plugin) == wanted)
+    }
+
     /// The version that all of it is spoken in.
     pub(super) fn version(&self) -> Result<Version> {
         self.list.version().map_err(|why| Error::new(ErrorKind::NotSupported, why))

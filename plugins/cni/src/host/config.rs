@@ -15,7 +15,7 @@ use crate::wire::NetworkList;
 pub(super) fn load(settings: &Settings) -> Result<NetworkList> {
     let folder = &settings.config_dir;
     let mut broken = None;
-    for path in files(folder)? {
+    for path in files(folder, &["conf", "conflist", "json"])? {
         match read(&path) {
             Ok(list) if settings.network.as_ref().is_none_or(|name| *name == list.name) => return Ok(list),
             Ok(_) => {}
@@ -31,7 +31,8 @@ pub(super) fn load(settings: &Settings) -> Result<NetworkList> {
     Err(Error::new(ErrorKind::Unavailable, message))
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The files of a folder that end in one of these, by name; none where there is no such folder.
+fn files(folder: &Path, ends: &[&str]) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -40,9 +41,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
             return Err(Error::new(ErrorKind::Unavailable, message).with_source(error));
         }
     };
-    let known = |path: &PathBuf| {
-        path.extension().and_then(|end| end.to_str()).is_some_and(|end| ["conf", "conflist", "json"].contains(&end))
-    };
+    let known = |path: &PathBuf| path.extension().and_then(|end| end.to_str()).is_some_and(|end| ends.contains(&end));
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(known).collect();
     files.sort();
     Ok(files)
@@ -50,7 +49,16 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn read(path: &Path) -> Result<NetworkList, String> {
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    NetworkList::parse(&text)
+    NetworkList::parse_with(&text, |name| plugins(&path.with_file_name(name)))
+}
+
+/// The plugins of a network that stand in files of their own, in the order of the files' names.
+fn plugins(folder: &Path) -> Result<Vec<Map<String, Value>>, String> {
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    files(folder, &["conf"]).map_err(|error| error.to_string())?.into_iter().map(read).collect()
 }
 
 /// The plugin's name, which is the name of its program.
@@ -104,5 +112,36 @@ mod tests {
         assert_eq!(load(&settings).unwrap().name, "b");
         settings.network = Some("c".into());
         assert!(why(&settings).contains("\"c\""));
+    }
+
+    #[test]
+    fn plugins_in_a_folder_of_the_networks_name_follow_those_of_the_list() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("a");
+        fs::create_dir(&own).unwrap();
+        let put = |path: PathBuf, text: &str| fs::write(path, text).unwrap();
+        put(own.join("20-second.conf"), r#"{"type":"second"}"#);
+        put(own.join("10-first.conf"), r#"{"type":"first"}"#);
+        put(own.join("30-no.conflist"), r#"{"type":"no"}"#);
+        let list = folder.path().join("10-a.conflist");
+        let check = |text: &str, expect: Result<&[&str], &str>| {
+            put(list.clone(), text);
+            match (read(&list), expect) {
+                (Ok(list), Ok(kinds)) => assert_eq!(list.plugins.iter().map(kind).collect::<Vec<_>>(), kinds),
+                (Err(why), Err(part)) => assert!(why.contains(part), "{why}"),
+                (got, _) => panic!("{text}: {got:?}"),
+            }
+        };
+        let both = r#"{"cniVersion":"1.1.0","name":"a","plugins":[{"type":"bridge"}]}"#;
+        check(both, Ok(&["bridge", "first", "second"]));
+        check(r#"{"cniVersion":"1.1.0","name":"a"}"#, Ok(&["first", "second"]));
+        let only = r#"{"cniVersion":"1.1.0","name":"a","loadOnlyInlinedPlugins":true,"plugins":[{"type":"bridge"}]}"#;
+        check(only, Ok(&["bridge"]));
+        check(r#"{"cniVersion":"1.1.0","name":"a","loadOnlyInlinedPlugins":true}"#, Err("no plugins"));
+        check(r#"{"cniVersion":"1.1.0","name":"b"}"#, Err("no plugins"));
+        check(r#"{"cniVersion":"1.1.0","name":"../a"}"#, Err("cannot name a network"));
+        check(r#"{"cniVersion":"0.4.0","name":"a","type":"bridge"}"#, Ok(&["bridge"]));
+        put(own.join("40-broken.conf"), "{");
+        check(both, Err("40-broken.conf"));
     }
 }

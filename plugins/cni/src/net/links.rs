@@ -48,7 +48,7 @@ pub(crate) struct Pair<'a> {
     pub(crate) mac: Option<Vec<u8>>,
 }
 
-fn up(message: &mut LinkMessage) {
+pub(super) fn up(message: &mut LinkMessage) {
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
 }
@@ -128,13 +128,17 @@ impl Socket {
         self.change(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
     }
 
-    /// Plugs a link into a bridge. With `hairpin`, what comes from it may go back to it.
-    pub(crate) fn plug(&mut self, index: u32, bridge: u32, hairpin: bool) -> io::Result<()> {
+    /// Plugs a link into a bridge. With `hairpin`, what comes from it may go back to it; with `isolated`, it goes to no other
+    /// isolated one.
+    pub(crate) fn plug(&mut self, index: u32, bridge: u32, hairpin: bool, isolated: bool) -> io::Result<()> {
         self.set(index, vec![LinkAttribute::Controller(bridge)])?;
-        if !hairpin {
+        let wishes =
+            [hairpin.then_some(InfoBridgePort::HairpinMode(true)), isolated.then_some(InfoBridgePort::Isolated(true))];
+        let wishes: Vec<_> = wishes.into_iter().flatten().collect();
+        if wishes.is_empty() {
             return Ok(());
         }
-        let port = InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)]);
+        let port = InfoPortData::BridgePort(wishes);
         let info = vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(port)];
         let mut message = LinkMessage::default();
         message.header.index = index;
@@ -149,6 +153,15 @@ impl Socket {
         up(&mut message);
         message.header.index = index;
         message.attributes = attributes;
+        self.change(RouteNetlinkMessage::SetLink(message), 0)
+    }
+
+    /// Has a link take all packets, whoever they are for.
+    pub(crate) fn listen_to_all(&mut self, index: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.header.flags = LinkFlags::Promisc;
+        message.header.change_mask = LinkFlags::Promisc;
         self.change(RouteNetlinkMessage::SetLink(message), 0)
     }
 
@@ -183,6 +196,36 @@ impl Socket {
             Err(error) if !exists(&error) => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Takes an address away from a link. One that it does not have is taken away.
+    pub(crate) fn remove_address(&mut self, index: u32, address: IpNet) -> io::Result<()> {
+        let mut message = AddressMessage::default();
+        message.header.family = family(address.addr());
+        message.header.prefix_len = address.prefix_len();
+        message.header.index = index;
+        message.attributes.push(AddressAttribute::Local(address.addr()));
+        match self.change(RouteNetlinkMessage::DelAddress(message), 0) {
+            Err(error) if !is_absent(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The link that has an address of this machine.
+    pub(crate) fn owner(&mut self, ip: IpAddr) -> io::Result<Option<Link>> {
+        let found = self.list(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+        let index = found.into_iter().find_map(|message| match message {
+            RouteNetlinkMessage::NewAddress(message) => {
+                let is = |attribute: &AddressAttribute| match attribute {
+                    AddressAttribute::Address(own) | AddressAttribute::Local(own) => *own == ip,
+                    _ => false,
+                };
+                message.attributes.iter().any(is).then_some(message.header.index)
+            }
+            _ => None,
+        });
+        let Some(index) = index else { return Ok(None) };
+        Ok(self.links()?.into_iter().find(|link| link.index == index))
     }
 
     pub(crate) fn addresses(&mut self, index: u32) -> io::Result<Vec<IpNet>> {
@@ -229,6 +272,15 @@ impl Socket {
     }
 }
 
+/// Brings the loopback interface of this thread's namespace up, where it is not.
+pub(crate) fn bring_lo_up() -> io::Result<()> {
+    let mut socket = Socket::open()?;
+    match socket.link("lo")? {
+        Some(lo) if !lo.up => socket.set(lo.index, vec![]),
+        _ => Ok(()),
+    }
+}
+
 fn link(message: RouteNetlinkMessage) -> Option<Link> {
     let RouteNetlinkMessage::NewLink(message) = message else { return None };
     let up = message.header.flags.contains(LinkFlags::Up);
@@ -245,11 +297,11 @@ fn link(message: RouteNetlinkMessage) -> Option<Link> {
     Some(link)
 }
 
-fn family(ip: IpAddr) -> AddressFamily {
+pub(super) fn family(ip: IpAddr) -> AddressFamily {
     if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 
-fn hop(ip: IpAddr) -> RouteAddress {
+pub(super) fn hop(ip: IpAddr) -> RouteAddress {
     match ip {
         IpAddr::V4(ip) => RouteAddress::Inet(ip),
         IpAddr::V6(ip) => RouteAddress::Inet6(ip),

@@ -26,6 +26,9 @@ pub struct NetworkList {
     /// Whether GC must not be called, for networks that several hosts share. From 1.1.0.
     #[serde(rename = "disableGC", skip_serializing_if = "std::ops::Not::not")]
     pub disable_gc: bool,
+    /// Whether the plugins that stand here are all. Else those in the folder of the network's name follow. From 1.1.0.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub load_only_inlined_plugins: bool,
     /// The plugins' own configurations.
     pub plugins: Vec<Map<String, Value>>,
 }
@@ -37,23 +40,46 @@ impl NetworkList {
     ///
     /// A sentence on what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::parse_with(text, |_| Ok(Vec::new()))
+    }
+
+    /// As [`parse`](Self::parse); `others` has the plugins of the network of a name that stand elsewhere, which follow those
+    /// of the list. It is not asked for a single plugin, nor where the list says that its own are all.
+    ///
+    /// # Errors
+    ///
+    /// A sentence on what is wrong with it.
+    pub fn parse_with(
+        text: &str,
+        others: impl FnOnce(&str) -> Result<Vec<Map<String, Value>>, String>,
+    ) -> Result<Self, String> {
         let json: Map<String, Value> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let list = if json.contains_key("plugins") {
-            serde_json::from_value(Value::Object(json)).map_err(|error| error.to_string())?
-        } else {
+        let single = json.contains_key("type") && !json.contains_key("plugins");
+        let mut list: Self = if single {
             let word = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             Self { cni_version: word("cniVersion"), name: word("name"), plugins: vec![json], ..Self::default() }
+        } else {
+            serde_json::from_value(Value::Object(json)).map_err(|error| error.to_string())?
         };
+        list.validate_name()?;
+        if !single && !list.load_only_inlined_plugins {
+            list.plugins.extend(others(&list.name)?);
+        }
         list.validate()?;
         Ok(list)
     }
 
+    /// The name may become one of a file or of a folder.
+    fn validate_name(&self) -> Result<(), String> {
+        let tail = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        if self.name.starts_with(|c: char| c.is_ascii_alphanumeric()) && self.name.chars().all(tail) {
+            return Ok(());
+        }
+        Err(format!("{:?} cannot name a network: letters, digits, '_', '.' and '-' can", self.name))
+    }
+
     fn validate(&self) -> Result<(), String> {
         self.version()?;
-        let tail = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        if !self.name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !self.name.chars().all(tail) {
-            return Err(format!("{:?} cannot name a network: letters, digits, '_', '.' and '-' can", self.name));
-        }
         if self.plugins.is_empty() {
             return Err("it has no plugins".into());
         }

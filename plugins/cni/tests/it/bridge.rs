@@ -1,6 +1,11 @@
 //! The bridge in this process and as a binary, and what it does beyond the suite.
 
-use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use windlass_cni::{bridge::Bridge, host::CniNetwork, skel::Setup, wire::PluginConfig};
@@ -17,6 +22,7 @@ use crate::{
 };
 
 pub(crate) const TESTS: &[(&str, Test)] = &[
+    ("a_udp_client_follows_a_port_to_its_next_pod", udp_port),
     ("a_pod_with_both_families_is_reached_by_each", both_families),
     ("what_leaves_the_network_has_the_nodes_address", masquerade),
     ("an_address_and_a_hardware_address_can_be_wished_for", wished_addresses),
@@ -28,7 +34,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("what_is_not_there_is_refused_before_anything_is_made", refused),
 ];
 
-fn bridge(kit: &Kit, name: &str, plugin: &Value) -> Bridge {
+pub(crate) fn bridge(kit: &Kit, name: &str, plugin: &Value) -> Bridge {
     let mut config = plugin.clone();
     config["name"] = name.into();
     if config["cniVersion"].is_null() {
@@ -38,7 +44,7 @@ fn bridge(kit: &Kit, name: &str, plugin: &Value) -> Bridge {
     Bridge::new(&Setup::of(config, kit.machine.clone()).unwrap()).unwrap()
 }
 
-const OFFERS: Offers =
+pub(crate) const OFFERS: Offers =
     Offers { ports: Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 88, 0, 1))), bandwidth: true, check: true };
 
 /// The bridge without a process around it.
@@ -70,30 +76,30 @@ pub(crate) fn hosted(kit: &Kit, prefix: String) -> Fixture {
     }
 }
 
-struct Pod<'a> {
+pub(crate) struct Pod<'a> {
     kit: &'a Kit,
     network: Arc<dyn PodNetwork>,
-    wanted: Attachment,
-    attached: Attached,
+    pub(crate) wanted: Attachment,
+    pub(crate) attached: Attached,
 }
 
 impl<'a> Pod<'a> {
-    fn attach(kit: &'a Kit, network: &Bridge, name: &str, change: impl FnOnce(&mut Attachment)) -> Self {
+    pub(crate) fn attach(kit: &'a Kit, network: &Bridge, name: &str, change: impl FnOnce(&mut Attachment)) -> Self {
         let mut wanted = kit.attachment(name);
         change(&mut wanted);
         let attached = kit.machine.block_on(network.attach(&wanted)).unwrap();
         Self { kit, network: Arc::new(network.clone()), wanted, attached }
     }
 
-    fn namespace(&self) -> &Path {
+    pub(crate) fn namespace(&self) -> &Path {
         self.wanted.namespace.as_deref().unwrap()
     }
 
-    fn ips(&self) -> Vec<IpAddr> {
+    pub(crate) fn ips(&self) -> Vec<IpAddr> {
         self.attached.ips().collect()
     }
 
-    fn end(self) {
+    pub(crate) fn end(self) {
         self.kit.machine.block_on(self.network.detach(&self.wanted)).unwrap();
         self.kit.lab.remove_pod(self.namespace()).unwrap();
     }
@@ -176,6 +182,43 @@ fn port_of_an_address(kit: &Kit) {
     assert!(!reached("10.88.0.1", 18_090).unwrap(), "the port is of another address");
     assert!(reached("fd00:88::1", 18_091).unwrap());
     pod.end();
+}
+
+/// The client goes on with one socket, so that the kernel knows its packets.
+fn udp_port(kit: &Kit) {
+    let network = bridge(kit, "udp", &own_plugin());
+    let client = Pod::attach(kit, &network, "udp-client", |_| {});
+    let with_port = |name: &str, host_port| {
+        Pod::attach(kit, &network, name, |wanted| {
+            let port = PortMapping { protocol: Protocol::Udp, container_port: 53, host_port, host_ip: String::new() };
+            wanted.wishes.ports = vec![port];
+        })
+    };
+    let socket = |pod: &Pod<'_>, at: SocketAddr| {
+        let bind = || Ok(UdpSocket::bind(at).unwrap());
+        let socket = kit.lab.inside(pod.namespace(), bind).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket
+    };
+    for (node, any) in [("10.88.0.1", "0.0.0.0"), ("fd00:88::1", "::")] {
+        let (node, any): (IpAddr, IpAddr) = (node.parse().unwrap(), any.parse().unwrap());
+        let sender = socket(&client, (any, 0).into());
+        let arrives = |server: &UdpSocket, port: u16| {
+            sender.send_to(b"?", (node, port)).unwrap();
+            server.recv(&mut [0; 8]).is_ok()
+        };
+        let [first, other] = [with_port("udp-a", 18_053), with_port("udp-b", 18_054)];
+        let [at_first, at_other] = [&first, &other].map(|pod| socket(pod, (any, 53).into()));
+        assert!(arrives(&at_first, 18_053) && arrives(&at_other, 18_054));
+        first.end();
+        let next = with_port("udp-c", 18_053);
+        let at_next = socket(&next, (any, 53).into());
+        assert!(arrives(&at_next, 18_053), "packets still go where the first pod was");
+        assert!(arrives(&at_other, 18_054));
+        next.end();
+        other.end();
+    }
+    client.end();
 }
 
 fn delegated(kit: &Kit) {
@@ -262,9 +305,9 @@ fn refused(kit: &Kit) {
     let mut plugin = own_plugin();
     plugin["name"] = "refused".into();
     plugin["cniVersion"] = "1.1.0".into();
-    plugin["mode"] = "vxlan".into();
+    plugin["mode"] = "ipip".into();
     let config: PluginConfig = serde_json::from_value(plugin).unwrap();
     let error = Bridge::new(&Setup::of(config, kit.machine.clone()).unwrap()).unwrap_err();
-    assert!(error.is(ErrorKind::NotSupported) && error.message().contains("vxlan"), "{error}");
+    assert!(error.is(ErrorKind::NotSupported) && error.message().contains("ipip"), "{error}");
     assert_eq!(kit.lab.inventory().unwrap(), before);
 }

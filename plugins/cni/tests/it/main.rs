@@ -8,7 +8,9 @@ mod bridge;
 mod debian;
 mod host;
 mod kit;
+mod options;
 mod rim;
+mod routes;
 
 use std::sync::Arc;
 
@@ -47,7 +49,15 @@ fn main() {
     for &(name, test) in bridge::TESTS {
         trials.push(real(name.into(), "bridge", missing.clone(), Box::new(test)));
     }
-    for (kind, fixture) in [("direct", bridge::direct as MakeFixture), ("hosted", bridge::hosted)] {
+    let tools = missing.clone().or_else(routes::missing);
+    for &(name, test) in routes::TESTS {
+        trials.push(real(name.into(), "routes", tools.clone(), Box::new(test)));
+    }
+    for &(name, test) in options::TESTS {
+        trials.push(real(name.into(), "bridge", missing.clone(), Box::new(test)));
+    }
+    let fixtures = [("direct", bridge::direct as MakeFixture), ("hosted", bridge::hosted), ("routed", routes::fixture)];
+    for (kind, fixture) in fixtures {
         for (number, check) in checks().into_iter().enumerate() {
             let lacks = kit.as_ref().and_then(|kit| check.lacks(&fixture(kit, "x".into()))).map(Into::into);
             let run = move |kit: &Kit| {

@@ -128,13 +128,14 @@ impl Provisioner {
         class: &StorageClass,
     ) -> Result<()> {
         let service = driver.controller().and_then(|controller| controller.provisioning());
+        let writers = driver.controller().is_some_and(|controller| controller.features().writers);
         let lacks = || Error::new(ErrorKind::NotSupported, format!("driver {name} makes no volumes"));
         let service = service.ok_or_else(lacks)?;
         let info = self.clock.timeout(PATIENCE, driver.info()).await??;
         let refused = |Refused(why)| Error::new(ErrorKind::Invalid, why);
         let topology = if info.topology { self.topology(name, claim, class)? } else { None };
         let source = self.source(name, claim)?;
-        let request = plan::request(claim, class, source, topology).map_err(refused)?;
+        let request = plan::request(claim, class, source, (topology, writers)).map_err(refused)?;
         let made = self.clock.timeout(PATIENCE, service.create(&request)).await??;
         let volume = plan::volume(name, claim, class, &request, &made);
         match self.client.create(&volume).await {

@@ -5,6 +5,7 @@
 
 mod agent;
 mod cgroup;
+mod drivers;
 pub mod host;
 mod image;
 mod kubelet;
@@ -19,6 +20,7 @@ mod volume;
 
 pub use self::{
     agent::{Config, Needs, PodAgent, borrowed},
+    drivers::Drivers,
     host::Host,
     image::ImageLimits,
     kubelet::Kubelet,

@@ -4,7 +4,7 @@ use std::{
     fs, io,
     os::{
         fd::{AsFd, AsRawFd},
-        unix::fs::{PermissionsExt, chown},
+        unix::fs::{MetadataExt, PermissionsExt, chown},
     },
     path::{Path, PathBuf},
 };
@@ -25,6 +25,7 @@ pub(crate) fn prepare(kind: &Kind, folder: &Path, group: Option<u32>) -> Result<
             host_path::check(path, kind)?;
             return Ok(path.clone());
         }
+        Kind::Stored => return Err("this type of volume is not supported".into()),
         Kind::Folder => fs::create_dir_all(folder).map_err(failed)?,
         Kind::Memory(limit) => {
             fs::create_dir_all(folder).map_err(failed)?;
@@ -60,14 +61,26 @@ pub(super) fn own(path: &Path, group: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives a volume that somebody else filled to a group, and answers whether there was anything to do.
+///
+/// With `at_root`, it is left alone where its root is the group's already (PodSecurityContext.fsGroupChangePolicy).
+pub(crate) fn give(path: &Path, group: u32, at_root: bool) -> io::Result<bool> {
+    let meta = fs::metadata(path)?;
+    if at_root && meta.gid() == group && meta.mode() & 0o2060 == 0o2060 {
+        return Ok(false);
+    }
+    own(path, group).map(|()| true)
+}
+
 /// Whether something is mounted exactly there.
 fn mounted(path: &Path) -> bool {
-    mounts_below(path).iter().any(|mount| mount == path)
+    mounts_below(path).is_ok_and(|mounts| mounts.iter().any(|mount| mount == path))
 }
 
 /// The mounts at and below a folder, the innermost first.
-fn mounts_below(folder: &Path) -> Vec<PathBuf> {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+pub(crate) fn mounts_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    // Of this thread: one that runs in a namespace of its own would be shown another's.
+    let table = fs::read_to_string("/proc/thread-self/mountinfo")?;
     let places = table.lines().filter_map(|line| line.split(' ').nth(4));
     // The kernel writes blanks and the like in octal.
     let plain =
@@ -75,7 +88,7 @@ fn mounts_below(folder: &Path) -> Vec<PathBuf> {
     let mut mounts: Vec<PathBuf> =
         places.map(|place| PathBuf::from(plain(place))).filter(|place| place.starts_with(folder)).collect();
     mounts.reverse();
-    mounts
+    Ok(mounts)
 }
 
 /// A path inside a volume as something to mount, such that no link of the volume's leads out of it.
@@ -135,18 +148,18 @@ fn make_below(root: &fs::File, parts: &[&str]) -> nix::Result<()> {
     Ok(())
 }
 
-/// Takes a folder away with everything mounted below it. What is mounted there is not touched. Gone is success.
+/// Takes a folder of the agent's away with what the agent mounted below it. Gone is success.
+///
+/// What drivers show there is theirs to take away: while it is there, the folder stays, and that is an error.
 pub(crate) fn clean(folder: &Path) -> io::Result<()> {
     if !folder.exists() {
         return Ok(());
     }
-    for place in mounts_below(folder) {
-        umount2(&place, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?;
+    let drivers = folder.join(super::DRIVERS);
+    for place in mounts_below(folder)?.iter().filter(|place| !place.starts_with(&drivers)) {
+        umount2(place, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?;
     }
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    super::remove(folder)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod pods;
 mod probes;
 mod replaced;
 mod resize;
+mod stored;
 mod suite;
 mod timed;
 
@@ -36,6 +37,7 @@ fn main() {
     trials.extend(probes::trials());
     trials.extend(cluster::trials());
     trials.extend(replaced::trials());
+    trials.extend(stored::trials());
     let mut real = Vec::new();
     for (number, check) in windlass_conformance::node::checks().into_iter().enumerate() {
         let lab = Arc::clone(&lab);

@@ -171,6 +171,7 @@ fn container_node(up: &Up, data: &DataDir, address: IpAddr, socket: Option<PathB
         images: path.join("images"),
         data_dir: path,
         socket,
+        drivers: Vec::new(),
         api_port: up.listen.port(),
     })
 }

@@ -39,10 +39,10 @@ use windlass_kernel::{
 use self::{handle::Desired, storage::Storage, usage::Meter};
 pub(crate) use self::{handle::Handle, sessions::uid_of, worker::Round};
 use crate::{
+    arrivals::Arrivals,
     drivers::Drivers,
     image::ImageLimits,
     layout::Layout,
-    log::Arrivals,
     make::{dns::ClusterDns, fields::Place, labels},
     pod,
 };

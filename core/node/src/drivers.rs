@@ -70,6 +70,12 @@ impl Drivers {
         state.drivers.get(name).map(|known| Arc::clone(&known.driver)).ok_or_else(missing)
     }
 
+    /// The drivers that there are.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.0.state.lock().drivers.keys().cloned().collect()
+    }
+
     /// What each driver calls this node.
     pub(crate) fn nodes(&self) -> BTreeMap<String, NodeInfo> {
         let state = self.0.state.lock();

@@ -8,6 +8,17 @@ use windlass_kernel::{Error, ErrorKind, Result};
 
 use crate::{cgroup, volume};
 
+/// Removes a folder with all that is in it. Gone is success. Blocks.
+///
+/// # Errors
+///
+/// [`Internal`](ErrorKind::Internal) where something is mounted in it, which is not removed, or where it cannot be removed.
+pub fn remove_folder(folder: &Path) -> Result<()> {
+    volume::remove(folder).map_err(|error| {
+        Error::new(ErrorKind::Internal, format!("cannot remove {}", folder.display())).with_source(error)
+    })
+}
+
 /// Removes what the agent with that data directory and control group left. Gone is success. Blocks.
 ///
 /// # Errors

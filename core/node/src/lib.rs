@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::needless_pass_by_value, reason = "a check takes its case as it stands"))]
 
 mod agent;
+mod arrivals;
 mod cgroup;
 mod drivers;
 pub mod host;
@@ -16,6 +17,7 @@ mod machine;
 mod make;
 mod pod;
 mod probe;
+mod registry;
 mod volume;
 
 pub use self::{
@@ -24,6 +26,7 @@ pub use self::{
     host::Host,
     image::ImageLimits,
     kubelet::Kubelet,
-    leftovers::remove_leftovers,
+    leftovers::{remove_folder, remove_leftovers},
     make::dns::ClusterDns,
+    registry::{Greeting, Registry},
 };

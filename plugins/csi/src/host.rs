@@ -3,6 +3,7 @@
 mod controller;
 mod node;
 mod raw;
+mod registration;
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -18,7 +19,7 @@ use windlass_kernel::{
     volume::{DriverInfo, VolumeController, VolumeNode},
 };
 
-pub use self::raw::RawAnswer;
+pub use self::{raw::RawAnswer, registration::Registration};
 use crate::wire::{
     self, ControllerClient, ControllerOffers, IdentityClient, NodeClient, NodeOffers, OnWire, csi, from_status,
 };

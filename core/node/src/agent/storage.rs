@@ -61,6 +61,9 @@ pub(super) struct Place {
     pub(super) read_only: bool,
 }
 
+/// Held during a call on a volume.
+type OneAtATime = Turn<()>;
+
 /// All volumes of drivers on the node.
 #[derive(Debug, Default)]
 pub(crate) struct Storage {
@@ -68,7 +71,7 @@ pub(crate) struct Storage {
     /// By pod and name.
     records: Mutex<BTreeMap<(String, String), Record>>,
     /// One call at a time on a volume, by driver and handle.
-    turns: Mutex<BTreeMap<(String, String), Weak<Turn<()>>>>,
+    turns: Mutex<BTreeMap<(String, String), Weak<OneAtATime>>>,
 }
 
 impl Storage {

@@ -12,7 +12,7 @@ use std::{
 use nix::{
     fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
     mount::{MntFlags, MsFlags, mount, umount2},
-    sys::stat::Mode,
+    sys::stat::{Mode, fchmod, fstat},
 };
 
 use super::{Kind, host_path};
@@ -131,17 +131,21 @@ pub(crate) fn make_sub_path(volume: &Path, sub: &str, bind: &Path) -> Result<Pat
     Ok(bind.to_owned())
 }
 
-/// Makes the folders of a path one by one, following no link out of the volume.
+/// Makes the folders of a path one by one, following no link out of the volume. Who may do what in the volume may do it there.
 fn make_below(root: &fs::File, parts: &[&str]) -> nix::Result<()> {
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_BENEATH);
+    let no_link = how.resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let mode = Mode::from_bits_truncate(fstat(root)?.st_mode & 0o7777);
     for end in 1..=parts.len() {
         let parent: PathBuf = parts[..end - 1].iter().collect();
         let parent = if end == 1 { PathBuf::from(".") } else { parent };
         let parent = openat2(root.as_fd(), &parent, how)?;
-        match nix::sys::stat::mkdirat(parent.as_fd(), parts[end - 1], Mode::from_bits_truncate(0o755)) {
-            Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+        match nix::sys::stat::mkdirat(parent.as_fd(), parts[end - 1], Mode::from_bits_truncate(0o700)) {
+            // By what was opened: a link that somebody puts in its place is not followed.
+            Ok(()) => fchmod(openat2(parent.as_fd(), parts[end - 1], no_link)?, mode)?,
+            Err(nix::errno::Errno::EEXIST) => {}
             Err(error) => return Err(error),
         }
     }

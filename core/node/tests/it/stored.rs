@@ -1,6 +1,6 @@
 //! Volumes of claims and drivers, over a runtime in memory and a driver that notes what it is asked for, in virtual time.
 
-mod scripted;
+pub(crate) mod scripted;
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 

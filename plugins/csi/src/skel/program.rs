@@ -15,7 +15,7 @@ use tokio::{
 };
 use windlass_kernel::{Clock, Error, ErrorKind, Result, Spawn, SpawnExt, Stop, VolumeDriver};
 
-use super::bind;
+use super::{bind, register};
 
 /// What a driver is made with.
 #[derive(Clone, Debug)]
@@ -28,7 +28,8 @@ pub struct Setup {
 
 /// Serves a driver at the socket that `CSI_ENDPOINT` names (`unix:///run/csi.sock`, or a path), until SIGTERM or SIGINT.
 ///
-/// It says so in a line on its standard output once it answers.
+/// It says so in a line on its standard output once it answers. Where `CSI_REGISTRATION` names a socket in the folder that a
+/// node's agent watches (`unix:///var/lib/kubelet/plugins_registry/driver-reg.sock`), the driver makes itself known there.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -49,7 +50,9 @@ pub fn main(driver: impl FnOnce(Setup) -> Result<Arc<dyn VolumeDriver>>) -> Exit
 }
 
 fn run(driver: impl FnOnce(Setup) -> Result<Arc<dyn VolumeDriver>>) -> Result<()> {
-    let socket = socket()?;
+    let lacks = "the variable CSI_ENDPOINT says where to listen, such as unix:///run/csi/csi.sock";
+    let socket = socket_of("CSI_ENDPOINT")?.ok_or_else(|| Error::new(ErrorKind::Invalid, lacks))?;
+    let registration = socket_of("CSI_REGISTRATION")?;
     let runtime = Runtime::new()
         .map_err(|error| Error::new(ErrorKind::Unavailable, "cannot start a runtime").with_source(error))?;
     let machine = Arc::new(Machine::on(runtime.handle().clone()));
@@ -65,21 +68,31 @@ fn run(driver: impl FnOnce(Setup) -> Result<Arc<dyn VolumeDriver>>) -> Result<()
                 Either::Left(_) | Either::Right(_) => stopping.stop(),
             }
         });
-        let serving = bind(driver, &socket)?;
+        let serving = bind(Arc::clone(&driver), &socket)?;
+        let known = async {
+            let Some(registration) = &registration else { return Ok(()) };
+            let name = driver.info().await?.name;
+            let done = register(&name, &socket, registration, stop.clone()).await;
+            // Without it nobody would come.
+            stop.stop();
+            done
+        };
         // Whoever started this may wait for the line, and need not have waited for it.
         let _ = writeln!(std::io::stdout(), "serving on {}", socket.display());
-        serving.run(stop).await
+        let (served, known) = futures::join!(serving.run(stop.clone()), known);
+        served.and(known)
     })
 }
 
-fn socket() -> Result<PathBuf> {
-    let endpoint = std::env::var("CSI_ENDPOINT").unwrap_or_default();
+/// The socket that a variable names; `None` without one.
+fn socket_of(variable: &str) -> Result<Option<PathBuf>> {
+    let Ok(endpoint) = std::env::var(variable) else { return Ok(None) };
     let path = endpoint.strip_prefix("unix://").or(endpoint.strip_prefix("unix:")).unwrap_or(&endpoint);
     if !path.starts_with('/') {
-        let message = "the variable CSI_ENDPOINT says where to listen, such as unix:///run/csi/csi.sock";
+        let message = format!("the variable {variable} is no socket such as unix:///run/csi/csi.sock: {endpoint:?}");
         return Err(Error::new(ErrorKind::Invalid, message));
     }
-    Ok(path.into())
+    Ok(Some(path.into()))
 }
 
 /// The machine's time and tasks, for a program that is nothing but a plugin.

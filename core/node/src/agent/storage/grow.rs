@@ -48,7 +48,7 @@ impl Round<'_> {
             let text = format!("MountVolume.NodeExpandVolume failed for volume {name:?} : {why}");
             self.event(pod, None, "Warning", "VolumeResizeFailed", &text);
             if error.is(ErrorKind::Invalid) {
-                self.tell_claim(growth, |claim| infeasible(claim)).await?;
+                self.tell_claim(growth, infeasible).await?;
             }
             return Err(why);
         }

@@ -12,8 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use windlass::{
     Cluster,
     apiserver::{access::EcdsaKeys, stream::Sessions},
+    csi::hostpath,
     kernel::{Clock, Error, ErrorKind, Spawn},
-    real::{ContainerNode, Services, primary_address, socket_note},
+    real::{ContainerNode, Services, announce_volumes, open_volumes, primary_address, socket_note},
     rim::{SystemClock, TokioSpawn, trusted_certificates},
     scheduler,
     serve::{self, Https, Pki, RequestSigner},
@@ -66,10 +67,14 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     let authenticator = serve::authenticator(Arc::clone(&keys) as _, Arc::clone(&clock), Arc::clone(&store) as _);
 
     let address = primary_address();
-    let node = match &up.runtime {
+    let mut node = match &up.runtime {
         Runtime::Fake => None,
         Runtime::Auto => Some(container_node(up, &data, address, None)?),
         Runtime::Cri(socket) => Some(container_node(up, &data, address, Some(socket.clone()))?),
+    };
+    let volumes = match &node {
+        Some(node) => Some(open_volumes(&node.data_dir, &node.name, Arc::clone(&clock), Arc::clone(&spawn))?),
+        None => None,
     };
     let mut builder = Cluster::builder()
         .shared_store(Arc::clone(&store) as _)
@@ -83,6 +88,10 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         .trusted_certificates(trusted_certificates())
         .authenticator(Arc::clone(&authenticator))
         .scheduling(scheduling);
+    if let (Some(node), Some(volumes)) = (&mut node, &volumes) {
+        builder = builder.volume_driver(hostpath::NAME, volumes.clone());
+        node.drivers.push(Arc::new(volumes.clone()));
+    }
     if let Some(node) = &node {
         builder = builder.reached_at((address, up.listen.port()).into());
         if let Some(ranges) = node.pod_ranges()? {
@@ -124,6 +133,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         for task in services.start(&cluster).await? {
             cluster.keep(task);
         }
+        announce_volumes(&cluster.client().with_field_manager("windlass")).await?;
         cluster.add_node(node).await.context("cannot start the node; --runtime fake needs no containers")?;
     }
     println!("windlass is up at https://{} after {millis} ms", reachable(bound));

@@ -6,6 +6,8 @@
 
 mod adopt;
 mod amount;
+pub mod attach_detach;
+pub mod attacher;
 pub mod autoscaler;
 pub mod bootstrap_tokens;
 pub mod certificates;

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use windlass_api::{
     core::v1::{Node, PersistentVolume, PersistentVolumeClaim},
-    storage::v1::{CSINode, StorageClass},
+    storage::v1::{CSINode, StorageClass, VolumeAttachment},
 };
 use windlass_client::{
     Cache, Client, Select,
@@ -63,6 +63,7 @@ pub struct Provisioner {
     classes: Cache<Arc<StorageClass>>,
     nodes: Cache<Arc<Node>>,
     on_nodes: Cache<Arc<CSINode>>,
+    attachments: Cache<Arc<VolumeAttachment>>,
 }
 
 impl Provisioner {
@@ -78,6 +79,7 @@ impl Provisioner {
             classes: informers.typed(Select::all()),
             nodes: informers.typed(Select::all()),
             on_nodes: informers.typed(Select::all()),
+            attachments: informers.typed(Select::all()),
         }
     }
 
@@ -213,7 +215,13 @@ impl Provisioner {
             let service = driver.controller().and_then(|controller| controller.provisioning());
             let lacks = || Error::new(ErrorKind::NotSupported, format!("driver {} deletes no volumes", csi.driver));
             let id = csi.volume_handle.as_str().into();
-            let deleted = match service.ok_or_else(lacks) {
+            let used =
+                |own: &Arc<VolumeAttachment>| own.spec.source.persistent_volume_name.as_deref() == Some(&key.name);
+            let attached = self.attachments.values().into_iter().find(used).map(|own| {
+                let message = format!("persistentvolume {} is still attached to node {}", key.name, own.spec.node_name);
+                Error::new(ErrorKind::Conflict, message)
+            });
+            let deleted = match attached.map_or_else(|| service.ok_or_else(lacks), Err) {
                 Ok(service) => self.clock.timeout(PATIENCE, service.delete(&id, &Secrets::default())).await.flatten(),
                 Err(error) => Err(error),
             };

@@ -4,9 +4,13 @@
 use std::{fs, io, path::Path};
 
 use nix::mount::{MntFlags, umount2};
-use windlass_kernel::{Error, ErrorKind, Result};
+use windlass_kernel::{Error, ErrorKind, Result, VolumeDriver};
 
-use crate::{cgroup, volume};
+use crate::{
+    cgroup,
+    layout::Layout,
+    volume::{self, record},
+};
 
 /// Removes a folder with all that is in it. Gone is success. Blocks.
 ///
@@ -17,6 +21,28 @@ pub fn remove_folder(folder: &Path) -> Result<()> {
     volume::remove(folder).map_err(|error| {
         Error::new(ErrorKind::Internal, format!("cannot remove {}", folder.display())).with_source(error)
     })
+}
+
+/// Has a driver take its volumes from the pods of an agent that runs no more. What is in them stays. Gone is success.
+///
+/// # Errors
+///
+/// Those of the driver; [`Internal`](ErrorKind::Internal) where a record cannot be struck out.
+pub async fn take_volumes(data: &Path, driver: &dyn VolumeDriver) -> Result<()> {
+    let (name, layout) = (driver.info().await?.name, Layout::new(data, ""));
+    let Some(node) = driver.node() else { return Ok(()) };
+    for record in record::all(&layout.pods()).into_iter().filter(|record| record.driver == name) {
+        let volume = record.handle.as_str().into();
+        node.unpublish(&volume, &layout.target(&record.uid, &record.name)).await?;
+        if let Some(service) = node.staging().filter(|_| record.staged) {
+            service.unstage(&volume, &layout.staging(&name, &record.handle)).await?;
+        }
+        let folder = layout.driven(&record.uid, &record.name);
+        record::strike(&folder).map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("cannot strike out {}", folder.display())).with_source(error)
+        })?;
+    }
+    Ok(())
 }
 
 /// Removes what the agent with that data directory and control group left. Gone is success. Blocks.

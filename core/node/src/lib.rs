@@ -26,7 +26,7 @@ pub use self::{
     host::Host,
     image::ImageLimits,
     kubelet::Kubelet,
-    leftovers::{remove_folder, remove_leftovers},
+    leftovers::{remove_folder, remove_leftovers, take_volumes},
     make::dns::ClusterDns,
     registry::{Greeting, Registry},
 };

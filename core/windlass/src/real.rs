@@ -4,6 +4,8 @@ mod drivers;
 mod leftovers;
 mod machine;
 mod network;
+#[cfg(feature = "csi")]
+mod storage;
 
 use std::{
     collections::BTreeSet,
@@ -25,6 +27,8 @@ use windlass_node::{ClusterDns, Config, ImageLimits, Needs, PodAgent, host::Regi
 
 pub use windlass_node::remove_folder;
 
+#[cfg(feature = "csi")]
+pub use self::storage::{CLASS, announce_volumes, open_volumes};
 pub use self::{
     leftovers::{Leftovers, socket_note},
     machine::primary_address,

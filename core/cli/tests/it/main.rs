@@ -9,6 +9,8 @@ mod durable;
 mod guestbook;
 mod kubectl;
 mod own;
+mod real;
+mod volumes;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -26,6 +28,7 @@ fn main() {
         (kubectl::reach::TESTS, kubectl::missing()),
         (guestbook::TESTS, guestbook::missing()),
         (guestbook::WITH_KUBECTL, guestbook::missing().or_else(kubectl::missing)),
+        (volumes::TESTS, volumes::missing()),
         (conform::TESTS, conform::missing()),
         (conform_api::TESTS, None),
         (conform_csi::TESTS, conform_csi::missing()),

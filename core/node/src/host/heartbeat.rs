@@ -126,7 +126,7 @@ impl<'a> Heartbeat<'a> {
             let kept = std::mem::take(&mut node.status);
             let mut next = NodeStatus {
                 volumes_attached: kept.volumes_attached.clone(),
-                volumes_in_use: self.drivers.map(Drivers::in_use).unwrap_or_default(),
+                volumes_in_use: self.drivers.map_or_else(|| kept.volumes_in_use.clone(), Drivers::in_use),
                 phase: kept.phase.clone(),
                 ..status.clone()
             };

@@ -136,7 +136,9 @@ fn make_below(root: &fs::File, parts: &[&str]) -> nix::Result<()> {
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_BENEATH);
-    let no_link = how.resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let no_link = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
     let mode = Mode::from_bits_truncate(fstat(root)?.st_mode & 0o7777);
     for end in 1..=parts.len() {
         let parent: PathBuf = parts[..end - 1].iter().collect();

@@ -60,7 +60,7 @@ fn a_driver_is_asked_for_what_claim_and_class_say() {
     assert_eq!(asked.capabilities, [VolumeCapability { access, mode: AccessMode::SingleNodeWriter }]);
 
     let block = claim(json!({"spec": {"volumeMode": "Block", "accessModes": ["ReadWriteOncePod", "ReadWriteMany"]}}));
-    let asked = request(&block, &class, None, (None, false)).unwrap();
+    let asked = request(&block, &class, None, (None, true)).unwrap();
     let modes: Vec<_> = asked.capabilities.iter().map(|one| (one.access.clone(), one.mode)).collect();
     assert_eq!(
         modes,

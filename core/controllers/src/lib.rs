@@ -19,6 +19,7 @@ mod daemonset;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoints;
+pub mod ephemeral_volume;
 mod history;
 pub mod job;
 pub mod namespace;

@@ -1,5 +1,6 @@
 //! Volumes of claims and drivers, over a runtime in memory and a driver that notes what it is asked for, in virtual time.
 
+mod cluster;
 pub(crate) mod scripted;
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
@@ -15,7 +16,7 @@ use windlass_testkit::{FakeRuntime, sim::Executor};
 use self::scripted::{NAME, Scripted};
 use crate::{
     bench::{condition, no_collection},
-    cluster::{self, Nowhere, Test},
+    cluster::{Nowhere, Test, of},
     context::Objects,
 };
 
@@ -32,10 +33,12 @@ const TESTS: &[Test] = &[
     ("a_volume_of_a_pods_own_knows_its_pod", inline),
     ("groups_are_given_by_drivers_that_can_or_by_the_agent", groups),
     ("secrets_reach_the_driver_and_nobody_else", secrets),
+    ("the_cluster_is_told_of_the_nodes_drivers", cluster::drivers_are_told),
+    ("a_nodes_own_rights_are_enough_for_its_volumes", cluster::a_node_may_what_it_needs),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
-    cluster::of(TESTS)
+    of(TESTS)
 }
 
 /// An agent, what it works with, and what it says.
@@ -54,7 +57,7 @@ impl Rig {
         let executor = Executor::new(1);
         let runtime = FakeRuntime::new(executor.clock(), executor.spawn());
         runtime.add_image("image:1");
-        let folder = std::env::temp_dir().join(format!("windlass-stored-{}-{name}", std::process::id()));
+        let folder = Self::folder(name);
         let (objects, driver, drivers) = (Objects::default(), Scripted::default(), Drivers::default());
         let clock = executor.clock();
         executor.run_until(drivers.add(Arc::new(driver.clone()), &*clock)).expect("a driver is added");
@@ -62,6 +65,10 @@ impl Rig {
         rig.object(json!({"attachRequired": false}));
         rig.claim("data", "pv", "1Gi", json!({}));
         rig
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("windlass-stored-{}-{name}", std::process::id()))
     }
 
     /// What the cluster knows of the driver.

@@ -69,7 +69,7 @@ fn a_database_keeps_its_data_through_all_that_happens() {
     let class = get(cluster, "storageclasses", "hostpath");
     let is_default = &class["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"];
     assert_eq!((is_default, &class["volumeBindingMode"]), (&"true".into(), &"WaitForFirstConsumer".into()));
-    apply(cluster, MANIFEST);
+    apply(cluster, "test", MANIFEST);
     let first = ready(cluster, None);
     sql(cluster, "create database shop; create table shop.orders (id int primary key, what text)");
     sql(cluster, "insert into shop.orders values (1, 'bread')");
@@ -80,14 +80,15 @@ fn a_database_keeps_its_data_through_all_that_happens() {
     assert_eq!(orders(cluster), "bread\n");
 
     // Growth, while it is in use.
-    apply(cluster, &claim("384Mi"));
+    apply(cluster, "size", &claim("384Mi"));
     until_so("the claim has grown", || get(cluster, "pvc", "data-db-0")["status"]["capacity"]["storage"] == "384Mi");
     assert_eq!(orders(cluster), "bread\n");
 
     // The control plane dies, and the pod with its volume does not notice.
     cluster.end(false);
     cluster.up();
-    until_so("the node is ready", || cluster.windlass(&["status", "--line"]).ok().contains("1 of 1 ready"));
+    // What was written down before says that all is well: it is so once the node's agent answers.
+    until_so("the agent answers", || cluster.windlass(&["exec", "db-0", "--", "mariadb", "--version"]).code == Some(0));
     assert_eq!(ready(cluster, None), second);
     sql(cluster, "insert into shop.orders values (2, 'wine')");
 
@@ -125,10 +126,11 @@ fn get(cluster: &Cluster, kind: &str, name: &str) -> Value {
     serde_json::from_str(&said).expect("JSON")
 }
 
-fn apply(cluster: &Cluster, text: &str) {
+/// Applies what a manager has to say, which is all that it says.
+fn apply(cluster: &Cluster, manager: &str, text: &str) {
     let file = cluster.file("objects.yaml", text);
     let file = file.to_str().expect("a path");
-    cluster.windlass(&["apply", "--force-conflicts", "--field-manager", "test", "-f", file]).ok();
+    cluster.windlass(&["apply", "--force-conflicts", "--field-manager", manager, "-f", file]).ok();
 }
 
 fn claim(size: &str) -> String {
@@ -141,6 +143,7 @@ fn claim(size: &str) -> String {
 fn scale(cluster: &Cluster, replicas: u32) {
     apply(
         cluster,
+        "scale",
         &format!("apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: db}}\nspec: {{replicas: {replicas}}}\n"),
     );
 }

@@ -99,6 +99,9 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         }
     }
     let mut cluster = builder.start().await?;
+    if volumes.is_some() {
+        announce_volumes(&cluster.client().with_field_manager("windlass")).await?;
+    }
     if fake {
         for task in simulation.start(&cluster, up.nodes).await? {
             cluster.keep(task);
@@ -133,7 +136,6 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         for task in services.start(&cluster).await? {
             cluster.keep(task);
         }
-        announce_volumes(&cluster.client().with_field_manager("windlass")).await?;
         cluster.add_node(node).await.context("cannot start the node; --runtime fake needs no containers")?;
     }
     println!("windlass is up at https://{} after {millis} ms", reachable(bound));

@@ -1,8 +1,16 @@
 //! Volumes of `windlass up` in real containers: a database as a StatefulSet, whose data outlives its pods.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use serde_json::Value;
+use windlass::{
+    csi::{
+        hostpath::{HostPath, Settings},
+        skel::{self, Setup},
+    },
+    kernel::Stop,
+    rim::{SystemClock, TokioSpawn},
+};
 
 use crate::{
     Test,
@@ -105,6 +113,8 @@ fn a_database_keeps_its_data_through_all_that_happens() {
     ready(cluster, Some(&second));
     assert_eq!(orders(cluster), "bread\nwine\n");
 
+    a_driver_that_registers_itself_serves_pods(cluster);
+
     // What is deleted is gone from the machine.
     let volumes = cluster.data().join("volumes/volumes");
     assert_eq!(count(&volumes), 1);
@@ -115,6 +125,67 @@ fn a_database_keeps_its_data_through_all_that_happens() {
     cluster.ended();
     let table = fs::read_to_string("/proc/self/mountinfo").expect("a table of mounts");
     assert!(!table.contains(&data), "mounts are left: {table}");
+}
+
+/// The name of a driver that is not the cluster's own.
+const OTHER: &str = "other.csi.example.com";
+
+/// A pod with a volume of its own, of another driver.
+const POD: &str = r"
+apiVersion: storage.k8s.io/v1
+kind: CSIDriver
+metadata: {name: other.csi.example.com}
+spec: {attachRequired: false, podInfoOnMount: true, volumeLifecycleModes: [Ephemeral]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: guest}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: c
+    image: registry.local/busybox:1.35
+    command: [sh, -c, 'echo mine > /v/file; sleep 1000000']
+    readinessProbe: {exec: {command: [cat, /v/file]}, periodSeconds: 1}
+    volumeMounts: [{name: v, mountPath: /v}]
+  volumes: [{name: v, csi: {driver: other.csi.example.com}}]
+";
+
+/// A driver that another program serves is known while its socket is in the node's folder for that.
+fn a_driver_that_registers_itself_serves_pods(cluster: &Cluster) {
+    let folder = tempfile::Builder::new().prefix("csi").tempdir().expect("a folder");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let spawn = TokioSpawn::on(runtime.handle().clone());
+    let setup = Setup { clock: Arc::new(SystemClock::new()), spawn: Arc::new(spawn) };
+    let settings = Settings { name: OTHER.into(), ..Settings::at(folder.path().join("root"), "elsewhere") };
+    let driver = Arc::new(HostPath::open(settings, setup).expect("a driver"));
+    let (endpoint, stop) = (folder.path().join("csi.sock"), Stop::new());
+    let serving = runtime.spawn({
+        let (endpoint, stop) = (endpoint.clone(), stop.clone());
+        async move { skel::serve(driver, &endpoint, stop).await }
+    });
+    let socket = cluster.data().join("node/plugins_registry/other-reg.sock");
+    let gone = Stop::new();
+    let registered = runtime.spawn({
+        let gone = gone.clone();
+        async move { skel::register(OTHER, &endpoint, &socket, gone).await }
+    });
+    let known = || cluster.windlass(&["get", "csinodes", "-o", "json"]).ok().contains(OTHER);
+    until_so("the driver is known", known);
+    apply(cluster, "test", POD);
+    until_so("the pod is ready", || {
+        let said = cluster.windlass(&["get", "pod", "guest"]);
+        said.out.contains("1/1")
+    });
+    assert_eq!(cluster.windlass(&["exec", "guest", "--", "cat", "/v/file"]).ok(), "mine\n");
+    cluster.windlass(&["delete", "pod", "guest"]).ok();
+    until_so("its volume is gone", || count(&folder.path().join("root/volumes")) == 0);
+    gone.stop();
+    until_so("the driver is forgotten", || !known());
+    stop.stop();
+    runtime.block_on(registered).expect("a task").expect("it ends well");
+    runtime.block_on(serving).expect("a task").expect("it ends well");
 }
 
 fn count(folder: &Path) -> usize {

@@ -37,7 +37,7 @@ const BY_CLAIM: &str = "claim";
 const ALL: ObjectKey = ObjectKey { namespace: String::new(), name: String::new() };
 
 /// Keys in this place are volumes: no namespace is called so.
-const VOLUMES: &str = "/persistentvolumes";
+pub(crate) const VOLUMES: &str = "/persistentvolumes";
 
 /// Attaches and detaches volumes.
 #[derive(Debug)]
@@ -309,10 +309,14 @@ fn of_pod(document: &Document) -> Vec<ObjectKey> {
 /// The node of an attachment, and those that wait until it is gone.
 fn of_attachment(document: &Document) -> Vec<ObjectKey> {
     let Ok(own) = document.typed::<VolumeAttachment>() else { return Vec::new() };
-    let volume = own.spec.source.persistent_volume_name.as_deref().map(|name| ObjectKey::new(VOLUMES, name));
-    volume.into_iter().chain([ObjectKey::new("", own.spec.node_name.as_str())]).collect()
+    volume_of(&own).into_iter().chain([ObjectKey::new("", own.spec.node_name.as_str())]).collect()
 }
 
-fn of_volume(document: &Document) -> Vec<ObjectKey> {
+/// The key of an attachment's volume.
+pub(crate) fn volume_of(own: &VolumeAttachment) -> Option<ObjectKey> {
+    own.spec.source.persistent_volume_name.as_deref().map(|name| ObjectKey::new(VOLUMES, name))
+}
+
+pub(crate) fn of_volume(document: &Document) -> Vec<ObjectKey> {
     claim::own_key(document).into_iter().map(|key| ObjectKey::new(VOLUMES, key.name)).collect()
 }

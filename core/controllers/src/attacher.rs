@@ -18,7 +18,11 @@ use windlass_kernel::{
     volume::{Access, AccessMode, AttachVolume, Attaching, NodeId, Secrets, VolumeCapability, VolumeId},
 };
 
-use crate::{claim, registry::Tools};
+use crate::{
+    attach_detach::{VOLUMES, of_volume, volume_of},
+    claim,
+    registry::Tools,
+};
 
 /// How long a driver may take; then it is asked again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -223,8 +227,7 @@ fn without<T: Resource>(object: &T, finalizer: &str) -> T {
     changed
 }
 
-/// Keys in these places are volumes, and nodes with drivers: no namespace is called so.
-const VOLUMES: &str = "/persistentvolumes";
+/// Keys in this place are nodes with drivers: no namespace is called so.
 const NODES: &str = "/csinodes";
 
 #[async_trait]
@@ -273,14 +276,9 @@ impl Controller for Attacher {
 /// An attachment, and its volume: where it goes, the volume may go.
 fn of_attachment(document: &Document) -> Vec<ObjectKey> {
     let Ok(own) = document.typed::<VolumeAttachment>() else { return Vec::new() };
-    let volume = own.spec.source.persistent_volume_name.as_deref().map(|name| ObjectKey::new(VOLUMES, name));
-    volume.into_iter().chain([claim::key(&own.metadata)]).collect()
+    volume_of(&own).into_iter().chain([claim::key(&own.metadata)]).collect()
 }
 
 fn of_node(document: &Document) -> Vec<ObjectKey> {
     claim::own_key(document).into_iter().map(|key| ObjectKey::new(NODES, key.name)).collect()
-}
-
-fn of_volume(document: &Document) -> Vec<ObjectKey> {
-    claim::own_key(document).into_iter().map(|key| ObjectKey::new(VOLUMES, key.name)).collect()
 }

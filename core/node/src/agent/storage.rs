@@ -10,7 +10,7 @@ mod mount;
 mod unmount;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Weak},
     time::Duration,
@@ -144,8 +144,17 @@ fn same(one: &Record, other: &Record) -> bool {
 pub(super) struct Stored {
     pub(super) places: BTreeMap<String, Place>,
     /// Those that are looked at again from time to time, and when.
-    again: BTreeSet<String>,
+    again: BTreeMap<String, Again>,
     due: Option<jiff::Timestamp>,
+}
+
+/// Why a volume is looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    /// Its claim may have come to wait for this node.
+    Grows,
+    /// It is not known to be there, or its driver wants to be asked again and again.
+    Anew,
 }
 
 impl Round<'_> {

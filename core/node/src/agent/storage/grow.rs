@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::json;
-use windlass_api::core::v1::{PersistentVolumeClaim, Pod};
+use windlass_api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimCondition, Pod, Volume};
 use windlass_kernel::{
     ErrorKind,
     volume::{CapacityRange, ExpandOnNode},
 };
 
-use super::{find::CLAIMS, mount::Bringing};
+use super::{Again, find::CLAIMS, mount::Bringing};
 use crate::{
     agent::{prepare::whole, worker::Round},
     volume::{
@@ -58,6 +58,12 @@ impl Round<'_> {
         Ok(())
     }
 
+    /// Whether the claim of a volume waits for this node. One that cannot be read is looked at the next time.
+    async fn waits_to_grow(&self, pod: &Pod, volume: &Volume) -> bool {
+        let Some(key) = stored::claim_of(pod, volume) else { return false };
+        self.claim(&key).await.is_ok_and(|claim| waits(&claim))
+    }
+
     async fn tell_claim(
         &self,
         growth: &Growth,
@@ -69,11 +75,11 @@ impl Round<'_> {
     }
 
     /// A volume of the pod is to be looked at from time to time, or is not.
-    pub(super) fn look_again(&mut self, volume: &str, again: bool) {
+    pub(super) fn look_again(&mut self, volume: &str, again: Option<Again>) {
         let next = self.now().checked_add(AGAIN).ok();
         let stored = &mut self.memo.shown.stored;
-        if again {
-            stored.again.insert(volume.to_owned());
+        if let Some(again) = again {
+            stored.again.insert(volume.to_owned(), again);
             stored.due = stored.due.or(next);
         } else {
             stored.again.remove(volume);
@@ -82,13 +88,14 @@ impl Round<'_> {
 
     /// Looks at those volumes whose time has come; answers when to look next.
     ///
-    /// What is shown already is asked for again: it is left as it is by drivers that keep their contract.
+    /// What is shown already and has not grown is not asked for again, unless its driver wants that.
     pub(in crate::agent) async fn look_after_stored(&mut self, pod: &Arc<Pod>) -> Option<Timestamp> {
         let now = self.now();
         let stored = &mut self.memo.shown.stored;
         for volume in pod.spec.volumes.iter().filter(|volume| stored::is_stored(volume)) {
             // An earlier agent brought it.
-            if !stored.places.contains_key(&volume.name) && stored.again.insert(volume.name.clone()) {
+            if !stored.places.contains_key(&volume.name) && !stored.again.contains_key(&volume.name) {
+                stored.again.insert(volume.name.clone(), Again::Anew);
                 stored.due = Some(now);
             }
         }
@@ -97,13 +104,28 @@ impl Round<'_> {
         }
         stored.due = None;
         let again = stored.again.clone();
-        for volume in pod.spec.volumes.iter().filter(|volume| again.contains(&volume.name)) {
+        for volume in &pod.spec.volumes {
+            let Some(why) = again.get(&volume.name).copied() else { continue };
+            if why == Again::Grows && !self.waits_to_grow(pod, volume).await {
+                self.look_again(&volume.name, Some(why));
+                continue;
+            }
             if let Err(unmounted) = self.stored(pod, volume).await {
                 self.event(pod, None, "Warning", unmounted.reason, &unmounted.text);
-                self.look_again(&volume.name, true);
+                self.look_again(&volume.name, Some(why));
             }
         }
         self.memo.shown.stored.due
+    }
+}
+
+/// Whether a claim waits for the node to do its part (KEP-1790).
+fn waits(claim: &PersistentVolumeClaim) -> bool {
+    let status = claim.status.allocated_resource_statuses.get(STORAGE).map(String::as_str);
+    let pending = |own: &PersistentVolumeClaimCondition| own.type_ == "FileSystemResizePending" && own.status == "True";
+    match status {
+        Some(status) => matches!(status, "NodeResizePending" | "NodeResizeInProgress"),
+        None => claim.status.conditions.iter().any(pending),
     }
 }
 

@@ -12,7 +12,7 @@ use windlass_kernel::{
     volume::{PublishVolume, StageVolume, VolumeCapability, VolumeNode},
 };
 
-use super::{Place, Unmounted};
+use super::{Again, Place, Unmounted};
 use crate::{
     agent::{prepare::whole, worker::Round},
     pod,
@@ -143,8 +143,9 @@ impl Round<'_> {
         if wanted.growth.is_some() {
             self.grow(&bringing, &record).await.map_err(|why| ("NodeExpandVolume", why))?;
         }
-        let again = node.expanding().is_some() && !wanted.ephemeral
-            || object.as_ref().is_some_and(|object| object.spec.requires_republish == Some(true));
+        let republish = object.as_ref().is_some_and(|object| object.spec.requires_republish == Some(true));
+        let grows = node.expanding().is_some() && !wanted.ephemeral;
+        let again = if republish { Some(Again::Anew) } else { grows.then_some(Again::Grows) };
         self.look_again(&volume.name, again);
         Ok(())
     }

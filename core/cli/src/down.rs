@@ -10,7 +10,7 @@ use nix::{
 };
 use windlass::{
     kernel::{Clock, Error, ErrorKind},
-    real::{Leftovers, socket_note},
+    real::{Leftovers, remove_folder, socket_note},
     rim::{SystemClock, TokioSpawn},
 };
 
@@ -102,5 +102,6 @@ fn purge(data: &DataDir) -> Result<()> {
         let message = format!("{} holds no cluster: nothing was removed", data.path().display());
         return Err(Error::new(ErrorKind::Invalid, message).into());
     }
-    fs::remove_dir_all(data.path()).with_context(|| format!("cannot remove {}", data.path().display()))
+    // A volume that is still mounted in there is not deleted with it.
+    Ok(remove_folder(data.path())?)
 }

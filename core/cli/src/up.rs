@@ -12,8 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use windlass::{
     Cluster,
     apiserver::{access::EcdsaKeys, stream::Sessions},
+    csi::hostpath,
     kernel::{Clock, Error, ErrorKind, Spawn},
-    real::{ContainerNode, Services, primary_address, socket_note},
+    real::{ContainerNode, Services, announce_volumes, open_volumes, primary_address, socket_note},
     rim::{SystemClock, TokioSpawn, trusted_certificates},
     scheduler,
     serve::{self, Https, Pki, RequestSigner},
@@ -64,7 +65,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     let authenticator = serve::authenticator(Arc::clone(&keys) as _, Arc::clone(&clock), Arc::clone(&store) as _);
 
     let address = primary_address();
-    let node = match &up.runtime {
+    let mut node = match &up.runtime {
         Runtime::Fake => None,
         Runtime::Auto => Some(container_node(up, &data, address, None)?),
         Runtime::Cri(socket) => Some(container_node(up, &data, address, Some(socket.clone()))?),
@@ -73,6 +74,10 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         Error::new(ErrorKind::Unavailable, format!("cannot listen on {}", up.listen)).with_source(error)
     })?;
     let bound = listener.local_addr().context("cannot tell where the API listens")?;
+    let volumes = match &node {
+        Some(node) => Some(open_volumes(&node.data_dir, &node.name, Arc::clone(&clock), Arc::clone(&spawn))?),
+        None => None,
+    };
     let mut builder = Cluster::builder()
         .shared_store(Arc::clone(&store) as _)
         .clock(Arc::clone(&clock))
@@ -87,6 +92,10 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         .trusted_certificates(trusted_certificates())
         .authenticator(Arc::clone(&authenticator))
         .scheduling(scheduling);
+    if let (Some(node), Some(volumes)) = (&mut node, &volumes) {
+        builder = builder.volume_driver(hostpath::NAME, volumes.clone());
+        node.drivers.push(Arc::new(volumes.clone()));
+    }
     if let Some(node) = &node
         && let Some(ranges) = node.pod_ranges()?
     {
@@ -97,6 +106,9 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         builder = builder.reached_at(advertised);
     }
     let mut cluster = builder.start().await?;
+    if volumes.is_some() {
+        announce_volumes(&cluster.client().with_field_manager("windlass")).await?;
+    }
     if fake {
         for task in simulation.start(&cluster, up.nodes).await? {
             cluster.keep(task);
@@ -191,6 +203,7 @@ fn container_node(up: &Up, data: &DataDir, address: IpAddr, socket: Option<PathB
         images: path.join("images"),
         data_dir: path,
         socket,
+        drivers: Vec::new(),
         api_port: up.listen.port(),
     })
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use windlass_api::{
+    core::v1::Pod,
     meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
     selector::Labels,
     types::Resource,
@@ -10,6 +11,16 @@ use windlass_kernel::{Document, Error, ErrorKind, Result, controller::ObjectKey,
 
 /// The name of the key that stands for the objects of a namespace that nobody controls.
 pub(crate) const ORPHANS: &str = "";
+
+/// The names of the PersistentVolumeClaims that a pod uses.
+pub(crate) fn claims_of(pod: &Pod) -> impl Iterator<Item = String> {
+    let own = pod.metadata.name.clone().unwrap_or_default();
+    pod.spec.volumes.iter().filter_map(move |volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => Some(claim.claim_name.clone()),
+        (None, Some(_)) => Some(format!("{own}-{}", volume.name)),
+        (None, None) => None,
+    })
+}
 
 /// Who claims objects.
 #[derive(Clone, Debug)]

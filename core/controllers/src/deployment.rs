@@ -118,7 +118,11 @@ impl Deployments {
     async fn write(&self, deployment: &Deployment, write: Write, writing: &Writing<'_>) -> Result<bool> {
         match write {
             Write::Create(set) => self.create(deployment, &set, writing).await,
-            Write::Update { set, scaled } => {
+            Write::Update { set, scaled, renumbered } => {
+                // An older state of the Deployment beside sets of a newer one looks like an undo.
+                if renumbered && !self.is_latest(deployment).await? {
+                    return Ok(false);
+                }
                 let updated = match self.client.update(&*set).await {
                     Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
                         return Ok(false);
@@ -142,6 +146,13 @@ impl Deployments {
                 }
             }
         }
+    }
+
+    /// Whether what is known of a Deployment's spec is what it is now.
+    async fn is_latest(&self, deployment: &Deployment) -> Result<bool> {
+        let key = claim::key(&deployment.metadata);
+        let now = self.client.get_opt::<Deployment>(&key.namespace, &key.name).await?;
+        Ok(now.is_some_and(|now| now.metadata.generation == deployment.metadata.generation))
     }
 
     async fn create(&self, deployment: &Deployment, set: &ReplicaSet, writing: &Writing<'_>) -> Result<bool> {

@@ -6,6 +6,8 @@
 
 mod adopt;
 mod amount;
+pub mod attach_detach;
+pub mod attacher;
 pub mod autoscaler;
 pub mod bootstrap_tokens;
 pub mod certificates;
@@ -17,6 +19,7 @@ mod daemonset;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoints;
+pub mod ephemeral_volume;
 mod history;
 pub mod job;
 pub mod namespace;

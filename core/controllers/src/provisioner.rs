@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use windlass_api::{
     core::v1::{Node, PersistentVolume, PersistentVolumeClaim},
-    storage::v1::{CSINode, StorageClass},
+    storage::v1::{CSINode, StorageClass, VolumeAttachment},
 };
 use windlass_client::{
     Cache, Client, Select,
@@ -64,6 +64,7 @@ pub struct Provisioner {
     classes: Cache<Arc<StorageClass>>,
     nodes: Cache<Arc<Node>>,
     on_nodes: Cache<Arc<CSINode>>,
+    attachments: Cache<Arc<VolumeAttachment>>,
 }
 
 impl Provisioner {
@@ -80,6 +81,7 @@ impl Provisioner {
             classes: informers.typed(Select::all()),
             nodes: informers.typed(Select::all()),
             on_nodes: informers.typed(Select::all()),
+            attachments: informers.typed(Select::all()),
         }
     }
 
@@ -131,13 +133,14 @@ impl Provisioner {
         class: &StorageClass,
     ) -> Result<()> {
         let service = driver.controller().and_then(|controller| controller.provisioning());
+        let writers = driver.controller().is_some_and(|controller| controller.features().writers);
         let lacks = || Error::new(ErrorKind::NotSupported, format!("driver {name} makes no volumes"));
         let service = service.ok_or_else(lacks)?;
         let info = self.clock.timeout(PATIENCE, driver.info()).await??;
         let refused = |Refused(why)| Error::new(ErrorKind::Invalid, why);
         let topology = if info.topology { self.topology(name, claim, class)? } else { None };
         let source = self.source(name, claim)?;
-        let request = plan::request(claim, class, source, topology).map_err(refused)?;
+        let request = plan::request(claim, class, source, (topology, writers)).map_err(refused)?;
         let made = self.clock.timeout(PATIENCE, service.create(&request)).await??;
         let volume = plan::volume(name, claim, class, &request, &made);
         let writing = self.written.begin(key);
@@ -221,7 +224,13 @@ impl Provisioner {
             let service = driver.controller().and_then(|controller| controller.provisioning());
             let lacks = || Error::new(ErrorKind::NotSupported, format!("driver {} deletes no volumes", csi.driver));
             let id = csi.volume_handle.as_str().into();
-            let deleted = match service.ok_or_else(lacks) {
+            let used =
+                |own: &Arc<VolumeAttachment>| own.spec.source.persistent_volume_name.as_deref() == Some(&key.name);
+            let attached = self.attachments.values().into_iter().find(used).map(|own| {
+                let message = format!("persistentvolume {} is still attached to node {}", key.name, own.spec.node_name);
+                Error::new(ErrorKind::Conflict, message)
+            });
+            let deleted = match attached.map_or_else(|| service.ok_or_else(lacks), Err) {
                 Ok(service) => self.clock.timeout(PATIENCE, service.delete(&id, &Secrets::default())).await.flatten(),
                 Err(error) => Err(error),
             };

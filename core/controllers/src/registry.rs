@@ -11,6 +11,8 @@ use windlass_client::{Client, Informers, events::Recorder, informer::Parts, run_
 use windlass_kernel::{Controller, Identity, Stop};
 
 use crate::{
+    attach_detach::AttachDetach,
+    attacher::Attacher,
     autoscaler::{Autoscalers, MetricSource},
     bootstrap_tokens::BootstrapTokens,
     certificates::{Certificates, Signer},
@@ -21,6 +23,7 @@ use crate::{
     deployment::Deployments,
     disruption::Budgets,
     endpoints::{EndpointSlices, LegacyEndpoints, MirroredSlices, Views},
+    ephemeral_volume::EphemeralVolumes,
     job::Jobs,
     namespace::Namespaces,
     node_ipam::{NodeRanges, PodRanges},
@@ -66,6 +69,7 @@ type Make = fn(&Tools) -> Arc<dyn Controller>;
 
 /// The controllers that keys drive, one line each, by the name of their service account.
 const CONTROLLERS: &[(&str, Make)] = &[
+    ("attachdetach-controller", |tools| Arc::new(AttachDetach::new(tools))),
     ("certificate-controller", |tools| Arc::new(Certificates::new(tools))),
     ("clusterrole-aggregation-controller", |tools| Arc::new(ClusterRoles::new(tools))),
     ("cronjob-controller", |tools| Arc::new(CronJobs::new(tools))),
@@ -75,6 +79,7 @@ const CONTROLLERS: &[(&str, Make)] = &[
     ("endpoint-controller", |tools| Arc::new(LegacyEndpoints::new(tools))),
     ("endpointslice-controller", |tools| Arc::new(EndpointSlices::new(tools))),
     ("endpointslicemirroring-controller", |tools| Arc::new(MirroredSlices::new(tools))),
+    ("ephemeral-volume-controller", |tools| Arc::new(EphemeralVolumes::new(tools))),
     ("horizontal-pod-autoscaler", |tools| Arc::new(Autoscalers::new(tools))),
     ("ipallocator-repair-controller", |tools| Arc::new(ServiceAddresses::new(tools))),
     ("job-controller", |tools| Arc::new(Jobs::new(tools))),
@@ -96,6 +101,9 @@ const CONTROLLERS: &[(&str, Make)] = &[
     ("token-cleaner", |tools| Arc::new(BootstrapTokens::new(tools))),
     ("ttl-after-finished-controller", |tools| Arc::new(EndedJobs::new(tools))),
 ];
+
+/// Attaching is the right of an identity that is ours alone.
+const ATTACHER: &str = "csi-attacher";
 
 const COLLECTOR: &str = "generic-garbage-collector";
 
@@ -161,9 +169,10 @@ pub fn all(informers: &Informers, config: &Config) -> Vec<Arc<dyn Controller>> {
     let mut all: Vec<_> = CONTROLLERS.iter().map(|(name, make)| make(&tools(name))).collect();
     if !config.volume_drivers.is_empty() {
         // Making and growing volumes is the binder's right, as it was when drivers were part of upstream's.
-        let tools = tools("persistent-volume-binder");
-        all.push(Arc::new(Provisioner::new(&tools)));
-        all.push(Arc::new(Resizer::new(&tools)));
+        let binder = tools("persistent-volume-binder");
+        all.push(Arc::new(Provisioner::new(&binder)));
+        all.push(Arc::new(Resizer::new(&binder)));
+        all.push(Arc::new(Attacher::new(&tools(ATTACHER))));
     }
     all
 }
@@ -184,5 +193,5 @@ pub async fn run(informers: &Informers, config: &Config, stop: Stop) {
 
 /// The names of all controllers, each of which has an [`identity`].
 pub fn names() -> impl Iterator<Item = &'static str> {
-    CONTROLLERS.iter().map(|(name, _)| *name).chain([COLLECTOR])
+    CONTROLLERS.iter().map(|(name, _)| *name).chain([ATTACHER, COLLECTOR])
 }

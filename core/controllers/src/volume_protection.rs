@@ -67,7 +67,8 @@ impl Controller for ClaimProtection {
         if claim.metadata.deletion_timestamp.is_some() {
             // Asked anew, because the cache may not know the pod that was just placed.
             let pods = self.client.list::<Pod>(&Select::namespace(key.namespace.clone())).await?;
-            if pods.iter().any(|pod| pod.spec.node_name.is_some() && names(pod).any(|name| name == key.name)) {
+            if pods.iter().any(|pod| pod.spec.node_name.is_some() && claim::claims_of(pod).any(|name| name == key.name))
+            {
                 return Ok(Requeue::OnChange);
             }
         }
@@ -115,18 +116,8 @@ async fn write<T: Resource>(client: &Client, object: &T, finalizers: Vec<String>
     }
 }
 
-/// The names of the claims that a pod uses.
-fn names(pod: &Pod) -> impl Iterator<Item = String> {
-    let own = pod.metadata.name.clone().unwrap_or_default();
-    pod.spec.volumes.iter().filter_map(move |volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
-        (Some(claim), _) => Some(claim.claim_name.clone()),
-        (None, Some(_)) => Some(format!("{own}-{}", volume.name)),
-        (None, None) => None,
-    })
-}
-
 fn claims_of(document: &Document) -> Vec<ObjectKey> {
     let Ok(pod) = document.typed::<Pod>() else { return Vec::new() };
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-    names(&pod).map(|name| ObjectKey::new(namespace.clone(), name)).collect()
+    claim::claims_of(&pod).map(|name| ObjectKey::new(namespace.clone(), name)).collect()
 }

@@ -13,6 +13,7 @@ mod pull;
 mod resize;
 mod sessions;
 mod start;
+mod storage;
 mod usage;
 mod volumes;
 mod worker;
@@ -35,12 +36,13 @@ use windlass_kernel::{
     runtime::{RuntimeEvent, SandboxFilter},
 };
 
-use self::{handle::Desired, usage::Meter};
+use self::{handle::Desired, storage::Storage, usage::Meter};
 pub(crate) use self::{handle::Handle, sessions::uid_of, worker::Round};
 use crate::{
+    arrivals::Arrivals,
+    drivers::Drivers,
     image::ImageLimits,
     layout::Layout,
-    log::Arrivals,
     make::{dns::ClusterDns, fields::Place, labels},
     pod,
 };
@@ -66,6 +68,8 @@ pub struct Config {
     pub capacity: BTreeMap<String, String>,
     /// When images go.
     pub images: ImageLimits,
+    /// What brings volumes of drivers to the node.
+    pub drivers: Drivers,
 }
 
 impl Config {
@@ -81,6 +85,7 @@ impl Config {
             max_pods: 110,
             capacity: BTreeMap::new(),
             images: ImageLimits::default(),
+            drivers: Drivers::default(),
         }
     }
 }
@@ -115,6 +120,7 @@ pub(crate) struct Inner {
     pub(crate) layout: Layout,
     pub(crate) machine: Machine,
     pub(crate) arrivals: Arrivals,
+    pub(crate) storage: Storage,
     meter: Meter,
     state: Mutex<State>,
 }
@@ -162,21 +168,23 @@ impl PodAgent {
         }
         let layout = Layout::new(&config.data_dir, &config.cgroups);
         let (data, pods) = (config.data_dir.clone(), config.max_pods);
-        let read = move || -> std::io::Result<Machine> {
-            std::fs::create_dir_all(data.join("pods"))?;
+        let (folder, drivers) = (layout.pods(), config.drivers.clone());
+        let read = move || -> std::io::Result<(Machine, Storage)> {
+            std::fs::create_dir_all(&folder)?;
             let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-            Ok(Machine {
+            let machine = Machine {
                 capacity: crate::machine::capacity(&data, pods),
                 memory: crate::machine::memory(),
                 hosts: text("/etc/hosts"),
                 resolver: text("/etc/resolv.conf"),
                 runtime: String::new(),
-            })
+            };
+            Ok((machine, Storage::open(drivers, &folder)))
         };
         let broken = |what: String| Error::new(ErrorKind::Internal, what);
         let machine = needs.spawn.run_blocking("node.machine", read).await;
         let machine = machine.ok_or_else(|| broken("cannot read what the machine is".into()))?;
-        let mut machine =
+        let (mut machine, storage) =
             machine.map_err(|error| broken("cannot make the data directory".into()).with_source(error))?;
         machine.capacity.extend(config.capacity.clone());
         machine.runtime = needs.runtime.version().await.map_or_else(|_| "containerd".into(), |version| version.name);
@@ -187,6 +195,7 @@ impl PodAgent {
             layout,
             machine,
             arrivals: Arrivals::default(),
+            storage,
             meter: Meter::default(),
             state,
         });
@@ -298,13 +307,17 @@ impl Inner {
             if !ours || known.contains(&uid) || state.workers.contains_key(&uid) {
                 continue;
             }
-            let mut pod = Pod::default();
-            pod.metadata.name = Some(name);
-            pod.metadata.namespace = Some(namespace);
-            pod.metadata.uid = Some(uid.clone());
+            let mut pod = left_over(&uid, namespace, name);
             pod.spec.termination_grace_period_seconds =
                 sandbox.annotations.get(labels::GRACE).and_then(|grace| grace.parse().ok());
             self.work_on(&mut state, &uid, Desired { pod: Arc::new(pod), gone: true });
+        }
+        // A pod may have had volumes and no sandbox yet.
+        for (uid, (namespace, name)) in self.storage.pods() {
+            if !known.contains(&uid) && !state.workers.contains_key(&uid) {
+                let pod = Arc::new(left_over(&uid, namespace, name));
+                self.work_on(&mut state, &uid, Desired { pod, gone: true });
+            }
         }
     }
 
@@ -329,6 +342,15 @@ impl Inner {
     pub(crate) fn no_pod(&self, what: &dyn std::fmt::Display) -> Error {
         Error::new(ErrorKind::NotFound, format!("pod {what} does not run on node {}", self.config.node))
     }
+}
+
+/// As much of a pod as is known of one that nobody handed over.
+fn left_over(uid: &str, namespace: String, name: String) -> Pod {
+    let mut pod = Pod::default();
+    pod.metadata.name = Some(name);
+    pod.metadata.namespace = Some(namespace);
+    pod.metadata.uid = Some(uid.to_owned());
+    pod
 }
 
 #[async_trait]

@@ -3,6 +3,7 @@
 //! The host knows nothing of containers. It hands the agent the node's pods and writes down what the agent reports.
 
 mod context;
+mod csi_node;
 mod follow;
 mod heartbeat;
 mod merge;
@@ -14,6 +15,8 @@ use futures::StreamExt;
 use windlass_api::core::v1::Pod;
 use windlass_client::{Backoff, Cache, Client, Informers, Select};
 use windlass_kernel::{Clock, ClockExt, Identity, NodeAgent, Result, Stop, node::NodeContext};
+
+use crate::drivers::Drivers;
 
 pub use self::context::ClusterContext;
 use self::{heartbeat::Heartbeat, statuses::Statuses};
@@ -65,6 +68,7 @@ pub struct Host {
     pods: Cache<Arc<Pod>>,
     informers: Informers,
     agent: Arc<dyn NodeAgent>,
+    drivers: Option<Drivers>,
 }
 
 impl Host {
@@ -80,7 +84,15 @@ impl Host {
             informers: informers.clone(),
             registration,
             agent,
+            drivers: None,
         }
+    }
+
+    /// Tells the cluster of the node's volume drivers (CSINode), and which volumes are in use.
+    #[must_use]
+    pub fn with_drivers(mut self, drivers: Drivers) -> Self {
+        self.drivers = Some(drivers);
+        self
     }
 
     /// What the agent of the node `name` may ask of the cluster.
@@ -96,7 +108,8 @@ impl Host {
 
     async fn work(&self) {
         let parts = self.informers.parts();
-        let heartbeat = Heartbeat::new(&self.registration, &self.client, &self.clock, &self.agent);
+        let heartbeat =
+            Heartbeat::new(&self.registration, &self.client, &self.clock, &self.agent, self.drivers.as_ref());
         let mut backoff = RETRY;
         while let Err(error) = heartbeat.register().await {
             tracing::warn!(node = self.registration.name, %error, "cannot register the node yet");
@@ -104,7 +117,13 @@ impl Host {
         }
         tracing::info!(node = self.registration.name, "node registered");
         let statuses = Statuses::new(self.client.clone(), self.pods.clone(), parts.clone());
-        futures::join!(heartbeat.run(), self.hand_over(), self.write_down(&statuses), statuses.run());
+        futures::join!(
+            heartbeat.run(),
+            self.hand_over(),
+            self.write_down(&statuses),
+            statuses.run(),
+            self.tell_drivers()
+        );
     }
 
     /// Hands the full set to the agent whenever it changed, and again after a failure.
@@ -124,6 +143,25 @@ impl Host {
                     self.clock.sleep(backoff.next(&*self.informers.parts().entropy)).await;
                 }
             }
+        }
+    }
+
+    /// Writes down which drivers there are, whenever that changed.
+    async fn tell_drivers(&self) {
+        let Some(drivers) = &self.drivers else { return };
+        let (mut backoff, mut version, mut told) = (RETRY, 0, None);
+        loop {
+            let nodes = drivers.nodes();
+            if told.as_ref() != Some(&nodes) {
+                if let Err(error) = csi_node::tell(&self.client, &self.registration.name, &nodes).await {
+                    tracing::warn!(node = self.registration.name, %error, "cannot tell which volume drivers there are");
+                    self.clock.sleep(backoff.next(&*self.informers.parts().entropy)).await;
+                    continue;
+                }
+                backoff.reset();
+                told = Some(nodes);
+            }
+            version = drivers.changed_since(version).await;
         }
     }
 

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
 use windlass_api::core::v1::Pod;
 
 use crate::{
     make::resources::{Class, class},
     pod::uid,
+    volume::DRIVERS,
 };
 
 /// The folders of one agent.
@@ -36,11 +38,32 @@ impl Layout {
 
     /// Everything else of a pod.
     pub(crate) fn pod(&self, uid: &str) -> PathBuf {
-        self.data.join("pods").join(uid)
+        self.pods().join(uid)
     }
 
     pub(crate) fn volume(&self, uid: &str, name: &str) -> PathBuf {
         self.pod(uid).join("volumes").join(name)
+    }
+
+    /// The folder of a driver's volume at a pod: its record, and the path that it is shown at.
+    pub(crate) fn driven(&self, uid: &str, name: &str) -> PathBuf {
+        self.pod(uid).join(DRIVERS).join(name)
+    }
+
+    /// The path that a driver's volume is shown at, for one pod.
+    pub(crate) fn target(&self, uid: &str, name: &str) -> PathBuf {
+        self.driven(uid, name).join("mount")
+    }
+
+    /// Where a driver prepares a volume for all its pods.
+    pub(crate) fn staging(&self, driver: &str, handle: &str) -> PathBuf {
+        // A handle may be anything.
+        let name = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(handle);
+        self.data.join("plugins/kubernetes.io/csi").join(driver).join(name).join("globalmount")
+    }
+
+    pub(crate) fn pods(&self) -> PathBuf {
+        self.data.join("pods")
     }
 
     pub(crate) fn sub_path(&self, uid: &str, container: &str, index: usize) -> PathBuf {

@@ -1,15 +1,49 @@
 //! What an agent that runs no more left on its node: control groups, mounts and files of pods. Containers are not its
 //! business: they are gone when this is called.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use nix::mount::{MntFlags, umount2};
-use windlass_kernel::{Error, ErrorKind, Result};
+use windlass_kernel::{Error, ErrorKind, Result, VolumeDriver};
 
-use crate::cgroup;
+use crate::{
+    cgroup,
+    layout::Layout,
+    volume::{self, record},
+};
+
+/// Removes a folder with all that is in it. Gone is success. Blocks.
+///
+/// # Errors
+///
+/// [`Internal`](ErrorKind::Internal) where something is mounted in it, which is not removed, or where it cannot be removed.
+pub fn remove_folder(folder: &Path) -> Result<()> {
+    volume::remove(folder).map_err(|error| {
+        Error::new(ErrorKind::Internal, format!("cannot remove {}", folder.display())).with_source(error)
+    })
+}
+
+/// Has a driver take its volumes from the pods of an agent that runs no more. What is in them stays. Gone is success.
+///
+/// # Errors
+///
+/// Those of the driver; [`Internal`](ErrorKind::Internal) where a record cannot be struck out.
+pub async fn take_volumes(data: &Path, driver: &dyn VolumeDriver) -> Result<()> {
+    let (name, layout) = (driver.info().await?.name, Layout::new(data, ""));
+    let Some(node) = driver.node() else { return Ok(()) };
+    for record in record::all(&layout.pods()).into_iter().filter(|record| record.driver == name) {
+        let volume = record.handle.as_str().into();
+        node.unpublish(&volume, &layout.target(&record.uid, &record.name)).await?;
+        if let Some(service) = node.staging().filter(|_| record.staged) {
+            service.unstage(&volume, &layout.staging(&name, &record.handle)).await?;
+        }
+        let folder = layout.driven(&record.uid, &record.name);
+        record::strike(&folder).map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("cannot strike out {}", folder.display())).with_source(error)
+        })?;
+    }
+    Ok(())
+}
 
 /// Removes what the agent with that data directory and control group left. Gone is success. Blocks.
 ///
@@ -21,7 +55,8 @@ pub fn remove_leftovers(data: &Path, cgroups: &str) -> Result<()> {
         Error::new(ErrorKind::Internal, format!("cannot {what} {}", path.display())).with_source(error)
     };
     let pods = data.join("pods");
-    for mount in mounts_below(data) {
+    let table = |error| failed("read the mounts below", data, error);
+    for mount in volume::mounts_below(data).map_err(table)? {
         umount2(&mount, MntFlags::MNT_DETACH).map_err(|error| failed("unmount", &mount, error.into()))?;
     }
     for pod in fs::read_dir(&pods).into_iter().flatten().flatten() {
@@ -29,21 +64,8 @@ pub fn remove_leftovers(data: &Path, cgroups: &str) -> Result<()> {
         let groups: Vec<_> =
             ["", "/burstable", "/besteffort"].iter().map(|class| format!("{cgroups}{class}/pod{uid}")).collect();
         cgroup::remove(&groups).map_err(|error| failed("remove the control groups of", &pod.path(), error))?;
-        match fs::remove_dir_all(pod.path()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &pod.path(), error)),
-            _ => {}
-        }
+        volume::remove(&pod.path()).map_err(|error| failed("remove", &pod.path(), error))?;
     }
     cgroup::remove_empty(&["/burstable", "/besteffort", ""].map(|class| format!("{cgroups}{class}")));
     Ok(())
-}
-
-/// The innermost first.
-fn mounts_below(folder: &Path) -> Vec<PathBuf> {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    // The kernel writes a blank as `\040`.
-    let places = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|place| place.replace("\\040", " "));
-    let mut mounts: Vec<PathBuf> = places.map(PathBuf::from).filter(|place| place.starts_with(folder)).collect();
-    mounts.reverse();
-    mounts
 }

@@ -4,7 +4,9 @@
 #![cfg_attr(test, allow(clippy::needless_pass_by_value, reason = "a check takes its case as it stands"))]
 
 mod agent;
+mod arrivals;
 mod cgroup;
+mod drivers;
 pub mod host;
 mod image;
 mod kubelet;
@@ -15,13 +17,16 @@ mod machine;
 mod make;
 mod pod;
 mod probe;
+mod registry;
 mod volume;
 
 pub use self::{
     agent::{Config, Needs, PodAgent, borrowed},
+    drivers::Drivers,
     host::Host,
     image::ImageLimits,
     kubelet::Kubelet,
-    leftovers::remove_leftovers,
+    leftovers::{remove_folder, remove_leftovers, take_volumes},
     make::dns::ClusterDns,
+    registry::{Greeting, Registry},
 };

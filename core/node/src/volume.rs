@@ -4,16 +4,23 @@ mod host_path;
 mod mounts;
 mod payload;
 mod place;
+pub(crate) mod record;
+mod remove;
+pub(crate) mod stored;
 mod write;
 
 use std::path::PathBuf;
 
 pub(crate) use self::{
-    mounts::planned,
+    mounts::{devices, planned},
     payload::{File, Source, TokenRequest, files, is_ours, sources},
-    place::{clean, make_sub_path, prepare},
+    place::{clean, give, make_sub_path, mounts_below, prepare},
+    remove::remove,
     write::write,
 };
+
+/// The folder of a pod's volumes in which those of drivers are, as drivers know it from kubelets.
+pub(crate) const DRIVERS: &str = "volumes/kubernetes.io~csi";
 
 /// A volume that is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +31,8 @@ pub(crate) enum Kind {
     Memory(Option<u64>),
     /// A path of the node, which has to be of that type.
     Host { path: PathBuf, kind: String },
+    /// What a claim is bound to, or a volume of a driver: only the cluster knows.
+    Stored,
 }
 
 /// What a volume is, or why it cannot be had.
@@ -49,6 +58,9 @@ pub(crate) fn kind(volume: &windlass_api::core::v1::Volume) -> Result<Kind, Stri
                 .flat_map(|projected| &projected.sources)
                 .any(|source| source.secret.is_some() || source.service_account_token.is_some());
         return Ok(if secret { Kind::Memory(None) } else { Kind::Folder });
+    }
+    if stored::is_stored(volume) {
+        return Ok(Kind::Stored);
     }
     Err("this type of volume is not supported".into())
 }

@@ -1,21 +1,27 @@
 //! A volume driver in memory that keeps its contract, for orchestrators to be tested with.
 //!
-//! It makes, grows and lists volumes; there is no node that could mount them, since nothing of a fake is on any machine.
+//! It makes, grows, attaches and lists volumes; there is no node that could mount them, since nothing of a fake is on any
+//! machine.
 
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use windlass_kernel::{
     Clock, ClockExt, Error, ErrorKind, Result, VolumeDriver,
     volume::{
-        Attaching, CapacityRange, CapacityReporting, ControllerFeatures, CreateVolume, DriverInfo, ExpandVolume,
-        Expanded, Expanding, Expansion, Inspecting, Listing, Modifying, Page, Provisioning, Refusal, Secrets,
-        SnapshotListing, Snapshotting, Source, Topology, ValidateVolume, Validated, Volume, VolumeController, VolumeId,
-        VolumeNode, VolumeState,
+        AttachVolume, Attaching, CapacityRange, CapacityReporting, ControllerFeatures, CreateVolume, DriverInfo,
+        ExpandVolume, Expanded, Expanding, Expansion, Inspecting, Listing, Modifying, NodeId, Page, Provisioning,
+        Refusal, Secrets, SnapshotListing, Snapshotting, Source, Topology, ValidateVolume, Validated, Volume,
+        VolumeController, VolumeId, VolumeNode, VolumeState,
     },
 };
 
@@ -34,6 +40,7 @@ pub struct FakeDriver {
     name: String,
     /// Where its volumes are reached from.
     places: Vec<Topology>,
+    attaches: bool,
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
 }
@@ -41,6 +48,8 @@ pub struct FakeDriver {
 #[derive(Debug, Default)]
 struct State {
     volumes: BTreeMap<String, Held>,
+    /// Volumes and the nodes that have them.
+    attached: BTreeSet<(String, String)>,
     failures: Vec<ErrorKind>,
 }
 
@@ -54,7 +63,7 @@ struct Held {
 impl FakeDriver {
     /// A driver without volumes, whose volumes are reached from everywhere.
     pub fn new(name: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
-        Self { name: name.into(), places: Vec::new(), clock, state: Arc::default() }
+        Self { name: name.into(), places: Vec::new(), attaches: false, clock, state: Arc::default() }
     }
 
     /// A driver whose volumes are reached from one place each: that of these which is asked for.
@@ -64,7 +73,21 @@ impl FakeDriver {
         self
     }
 
-    /// Lets the next call that makes, grows or deletes fail, with nothing done. Several fail one after the other.
+    /// A driver whose volumes have to be attached.
+    #[must_use]
+    pub fn attaching_volumes(mut self) -> Self {
+        self.attaches = true;
+        self
+    }
+
+    /// Which volumes are attached to which nodes.
+    #[must_use]
+    pub fn attached(&self) -> Vec<(VolumeId, NodeId)> {
+        let attached = self.state.lock().attached.clone();
+        attached.iter().map(|(volume, node)| (volume.as_str().into(), node.as_str().into())).collect()
+    }
+
+    /// Lets the next call that makes, grows, attaches, detaches or deletes fail, with nothing done. Several fail one after the other.
     pub fn fail_next(&self, kind: ErrorKind) {
         self.state.lock().failures.push(kind);
     }
@@ -171,7 +194,7 @@ impl VolumeController for FakeDriver {
     }
 
     fn attaching(&self) -> Option<&dyn Attaching> {
-        None
+        self.attaches.then_some(self)
     }
 
     fn listing(&self) -> Option<&dyn Listing> {
@@ -250,7 +273,40 @@ impl Provisioning for FakeDriver {
     async fn delete(&self, volume: &VolumeId, _: &Secrets) -> Result<()> {
         named(volume.as_str())?;
         self.step().await?;
-        self.state.lock().volumes.remove(volume.as_str());
+        let mut state = self.state.lock();
+        if let Some((_, node)) = state.attached.iter().find(|(own, _)| own == volume.as_str()) {
+            return Err(Refusal::Precondition.error(format!("volume {volume} is attached to node {node}")));
+        }
+        state.volumes.remove(volume.as_str());
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Attaching for FakeDriver {
+    async fn attach(&self, request: &AttachVolume) -> Result<BTreeMap<String, String>> {
+        named(request.volume.as_str())?;
+        named(request.node.as_str())?;
+        self.step().await?;
+        let mut state = self.state.lock();
+        if !state.volumes.contains_key(request.volume.as_str()) {
+            return Err(missing(&request.volume));
+        }
+        let (volume, node) = (request.volume.to_string(), request.node.to_string());
+        let elsewhere = state.attached.iter().find(|(own, other)| *own == volume && *other != node);
+        if let Some((_, other)) = elsewhere.filter(|_| !request.capability.mode.many_nodes()) {
+            return Err(Refusal::Precondition.error(format!("volume {volume} is attached to node {other}")));
+        }
+        let answer = BTreeMap::from([("device".to_owned(), format!("{volume} at {node}"))]);
+        state.attached.insert((volume, node));
+        Ok(answer)
+    }
+
+    async fn detach(&self, volume: &VolumeId, node: Option<&NodeId>, _: &Secrets) -> Result<()> {
+        named(volume.as_str())?;
+        self.step().await?;
+        let of = |own: &(String, String)| own.0 == volume.as_str() && node.is_none_or(|node| node.as_str() == own.1);
+        self.state.lock().attached.retain(|own| !of(own));
         Ok(())
     }
 }

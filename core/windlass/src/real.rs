@@ -1,10 +1,13 @@
 //! A node that runs real containers, on this machine: a container runtime, the reference agent, service rules and DNS.
 
+mod drivers;
 mod leftovers;
 mod machine;
 mod network;
 #[cfg(feature = "cni")]
 mod routes;
+#[cfg(feature = "csi")]
+mod storage;
 
 use std::{
     collections::BTreeSet,
@@ -15,16 +18,21 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::{FutureExt, future::BoxFuture};
 use windlass_controllers::node_ipam::PodRanges;
 use windlass_cri::{
     containerd::{Launcher, Settings, oci},
     host::{RemoteRuntime, Rim},
 };
-use windlass_kernel::{Dial, Error, ErrorKind, NodeAgent, Result};
+use windlass_kernel::{Dial, Error, ErrorKind, NodeAgent, Result, VolumeDriver};
 use windlass_node::{ClusterDns, Config, ImageLimits, Needs, PodAgent, host::Registration};
+
+pub use windlass_node::remove_folder;
 
 #[cfg(feature = "cni")]
 pub use self::routes::Routes;
+#[cfg(feature = "csi")]
+pub use self::storage::{CLASS, announce_volumes, open_volumes};
 pub use self::{
     leftovers::{Leftovers, socket_note},
     machine::primary_address,
@@ -45,6 +53,9 @@ pub struct ContainerNode {
     pub socket: Option<PathBuf>,
     /// Where image archives (OCI layout, tar) are that a containerd of our own is to hold.
     pub images: PathBuf,
+    /// Drivers of this process that bring volumes to the node. Others register themselves in
+    /// [`plugins`](ContainerNode::plugins).
+    pub drivers: Vec<Arc<dyn VolumeDriver>>,
     /// The port at which pods reach the API at [`address`](Self::address), before the service `kubernetes` leads there.
     pub api_port: u16,
 }
@@ -60,6 +71,12 @@ impl ContainerNode {
             .iter()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
         Settings::new(data_dir.join("containerd"), format!("/run/windlass/{:08x}", hash >> 32))
+    }
+
+    /// The folder in which plugins of the node make themselves known, as in a kubelet's `plugins_registry`.
+    #[must_use]
+    pub fn plugins(&self) -> PathBuf {
+        self.data_dir.join("node/plugins_registry")
     }
 
     /// The range that the node's pods have addresses of, which the node gets whole; `None` where that is the business of a
@@ -112,6 +129,10 @@ impl NodeSource for ContainerNode {
         true
     }
 
+    fn find_drivers(&self, parts: &NodeParts) -> Option<BoxFuture<'static, ()>> {
+        Some(drivers::find(&self.drivers, self.plugins(), parts).boxed())
+    }
+
     async fn agent(&self, parts: NodeParts) -> Result<Arc<dyn NodeAgent>> {
         if !self.data_dir.is_absolute() {
             let message = format!("the data directory {} is not an absolute path", self.data_dir.display());
@@ -129,6 +150,7 @@ impl NodeSource for ContainerNode {
             dns: ClusterDns { servers: vec![DNS_ADDRESS.to_string()], domain: "cluster.local".into() },
             api: Some((self.address.to_string(), self.api_port)),
             images: ImageLimits { keep: held, ..ImageLimits::default() },
+            drivers: parts.drivers,
             ..Config::new(&self.name, self.data_dir.join("node"))
         };
         let needs = Needs {

@@ -1,15 +1,17 @@
 //! Images that are made here, without a registry: what a node needs before it can pull anything, and the guestbook's.
 
+mod database;
 mod guestbook;
 mod program;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use windlass_cri::containerd::oci::Recipe;
 
 /// The image of sandboxes, by the name that containerd is told.
@@ -18,21 +20,34 @@ pub(crate) const PAUSE: &str = "registry.local/pause:3.9";
 /// A shell and the usual small programs.
 pub(crate) const BUSYBOX: &str = "registry.local/busybox:1.35";
 
+/// The images that can be named, beside those that every node needs.
+const GUESTBOOK: &str = "guestbook";
+const DATABASE: &str = "mariadb";
+
 const SOURCE: &str = include_str!("images/pause.c");
 
-/// Writes an archive for every image into a folder and lists them.
-pub(crate) fn run(folder: &Path) -> Result<()> {
-    for archive in build(folder)? {
+/// Writes archives of images into a folder and lists them: those named, or the usual ones.
+pub(crate) fn run(folder: &Path, names: &[String]) -> Result<()> {
+    for archive in build(folder, names)? {
         println!("{}", archive.display());
     }
     Ok(())
 }
 
-/// Writes an archive for every image into a folder. The same programs give the same bytes.
-pub(crate) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
+/// Writes archives of images into a folder: those named, or the usual ones. The same programs give the same bytes.
+pub(crate) fn build(folder: &Path, names: &[String]) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut recipes = vec![("pause.tar", pause(folder)?), ("busybox.tar", busybox(Path::new("/bin/busybox"))?)];
-    recipes.extend(guestbook::recipes()?);
+    let more: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    if let Some(unknown) = more.iter().find(|name| !matches!(**name, GUESTBOOK | DATABASE)) {
+        bail!("there is no image {unknown:?}: there are {GUESTBOOK} and {DATABASE}");
+    }
+    if more.is_empty() || more.contains(GUESTBOOK) {
+        recipes.extend(guestbook::recipes()?);
+    }
+    if more.contains(DATABASE) {
+        recipes.push(database::recipe()?);
+    }
     let mut archives = Vec::new();
     for (name, recipe) in recipes {
         let (archive, fresh) = (folder.join(name), folder.join(format!(".{name}.new")));

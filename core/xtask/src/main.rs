@@ -40,10 +40,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Builds the images that need no registry: pause, busybox and the guestbook's.
+    /// Builds images that need no registry: pause, busybox, and the guestbook's.
     Images {
         /// Where the archives go.
         folder: PathBuf,
+        /// Others than the guestbook's: guestbook, mariadb.
+        names: Vec<String>,
     },
     /// Builds the Python package's wheel, installs it in a clean environment and runs its tests there.
     Python {
@@ -80,7 +82,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Bench(bench) => bench::run(&bench),
         Command::Distill { from } => distill::run(&from),
         Command::Codegen { check } => codegen::run(check),
-        Command::Images { folder } => images::run(&folder),
+        Command::Images { folder, names } => images::run(&folder, &names),
         Command::Python { pytest } => {
             if python::test(&python::Place::open()?, &pytest)?.sound() {
                 Ok(())

@@ -35,6 +35,8 @@ pub(crate) const EXAMPLES: &[Tool] = &[
     Tool { program: "cc", package: "gcc" },
     Tool { program: "redis-server", package: "redis-server" },
     Tool { program: "/usr/sbin/nginx", package: "nginx-light" },
+    Tool { program: "/usr/sbin/mariadbd", package: "mariadb-server-core" },
+    Tool { program: "/usr/bin/mariadb", package: "mariadb-client-core" },
 ];
 
 /// What the Python package is built and tested with.

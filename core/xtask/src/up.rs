@@ -75,7 +75,7 @@ pub(crate) fn run(up: &Up) -> Result<()> {
     let windlass = built::release("windlass-cli")?;
     let cluster = Cluster { windlass, data: data_dir(up), fake };
     if !fake {
-        for archive in images::build(&cluster.data.join("images"))? {
+        for archive in images::build(&cluster.data.join("images"), &[])? {
             println!("  {}", archive.display());
         }
     }

@@ -3,6 +3,7 @@
 mod controller;
 mod node;
 mod raw;
+mod registration;
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -15,6 +16,7 @@ use windlass_kernel::{
     volume::{DriverInfo, VolumeController, VolumeNode},
 };
 
+pub use self::registration::Registration;
 use crate::wire::{
     self, ControllerClient, ControllerOffers, IdentityClient, NodeClient, NodeOffers, OnWire, csi, from_status,
 };

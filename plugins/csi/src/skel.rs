@@ -7,6 +7,7 @@ mod controller;
 mod identity;
 mod node;
 mod program;
+mod registration;
 
 use std::{
     fs,
@@ -20,7 +21,10 @@ use tonic::{Response, Status, transport::Server};
 use windlass_grpc::Serve;
 use windlass_kernel::{Error, ErrorKind, Result, Stop, VolumeDriver};
 
-pub use self::program::{Setup, main};
+pub use self::{
+    program::{Setup, main},
+    registration::register,
+};
 use crate::wire::{
     controller_server::ControllerServer, identity_server::IdentityServer, node_server::NodeServer, to_status,
 };

@@ -26,6 +26,9 @@ pub(crate) use crate::r#gen::csi_v1::{
     self as csi, controller_client::ControllerClient, controller_server, identity_client::IdentityClient,
     identity_server, node_client::NodeClient, node_server,
 };
+pub(crate) use crate::r#gen::pluginregistration_v1::{
+    self as registration, registration_client::RegistrationClient, registration_server,
+};
 
 /// A kernel type that has a message.
 pub(crate) trait OnWire: Sized {

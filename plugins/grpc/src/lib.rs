@@ -13,7 +13,7 @@ pub use self::{
     channel::open,
     code::{code_of, kind_of, may_be_done},
     machine::Machine,
-    program::{Serve, main},
+    program::{Serve, main, socket_of},
     raw::{RawAnswer, raw},
     socket::listen,
     work::{answer, lacks},

@@ -35,7 +35,8 @@ pub fn main<S: Serve>(variable: &str, bind: impl AsyncFnOnce(Arc<Machine>, &Path
 }
 
 fn run<S: Serve>(variable: &str, bind: impl AsyncFnOnce(Arc<Machine>, &Path) -> Result<S>) -> Result<()> {
-    let socket = socket(variable)?;
+    let lacks = || format!("the variable {variable} says where to listen, such as unix:///run/plugin.sock");
+    let socket = socket_of(variable)?.ok_or_else(|| Error::new(ErrorKind::Invalid, lacks()))?;
     let runtime = Runtime::new()
         .map_err(|error| Error::new(ErrorKind::Unavailable, "cannot start a runtime").with_source(error))?;
     let machine = Arc::new(Machine::on(runtime.handle().clone()));
@@ -57,12 +58,17 @@ fn run<S: Serve>(variable: &str, bind: impl AsyncFnOnce(Arc<Machine>, &Path) -> 
     })
 }
 
-fn socket(variable: &str) -> Result<PathBuf> {
-    let endpoint = std::env::var(variable).unwrap_or_default();
+/// The socket that an environment variable names; `None` without one.
+///
+/// # Errors
+///
+/// [`Invalid`](ErrorKind::Invalid) where it names no absolute path.
+pub fn socket_of(variable: &str) -> Result<Option<PathBuf>> {
+    let Ok(endpoint) = std::env::var(variable) else { return Ok(None) };
     let path = endpoint.strip_prefix("unix://").or(endpoint.strip_prefix("unix:")).unwrap_or(&endpoint);
     if !path.starts_with('/') {
-        let message = format!("the variable {variable} says where to listen, such as unix:///run/plugin.sock");
+        let message = format!("the variable {variable} is no socket such as unix:///run/plugin.sock: {endpoint:?}");
         return Err(Error::new(ErrorKind::Invalid, message));
     }
-    Ok(path.into())
+    Ok(Some(path.into()))
 }

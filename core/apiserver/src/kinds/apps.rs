@@ -39,7 +39,12 @@ fn template(spec: &Field<'_, '_>, kind: &str, errors: &mut Errors) {
     {
         errors.invalid(&labels, "`selector` does not match template `labels`");
     }
-    pod::spec::template(&template, errors);
+    if kind == "StatefulSet" {
+        // As upstream, what is in it is checked with its pods: they have the volumes of the set's claims, too.
+        pod::spec::template_metadata(&template, errors);
+    } else {
+        pod::spec::template(&template, errors);
+    }
     forever(&template, kind, errors);
 }
 

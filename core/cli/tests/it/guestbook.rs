@@ -6,11 +6,10 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
-    path::{Path, PathBuf},
-    process::Command,
+    path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::Duration,
@@ -21,6 +20,7 @@ use serde_json::Value;
 use crate::{
     Test,
     cluster::{Cluster, manifests, until_so},
+    real::{self, Ended, Network, build_images},
 };
 
 /// Driven by our own commands, which are everywhere.
@@ -31,63 +31,7 @@ pub(crate) const WITH_KUBECTL: &[Test] = &[("the_guestbook_is_kubectls_too", the
 
 /// Why this machine cannot run the guestbook, if it cannot.
 pub(crate) fn missing() -> Option<String> {
-    if !nix::unistd::geteuid().is_root() {
-        return Some("real containers need root".into());
-    }
-    let needed = [
-        ("containerd", "/usr/bin/containerd"),
-        ("runc", "/usr/sbin/runc"),
-        ("the CNI plugins", "/usr/lib/cni/bridge"),
-        ("nft", "/usr/sbin/nft"),
-        ("a static busybox", "/bin/busybox"),
-        ("redis-server", "/usr/bin/redis-server"),
-        ("nginx", "/usr/sbin/nginx"),
-    ];
-    let missing: Vec<_> = needed.iter().filter(|(_, path)| !Path::new(path).exists()).map(|(name, _)| *name).collect();
-    (!missing.is_empty()).then(|| format!("this machine lacks {}", missing.join(", ")))
-}
-
-/// A network namespace with a way to this one and back.
-struct Network {
-    name: String,
-    host: String,
-}
-
-impl Network {
-    fn new() -> Self {
-        // Tests of one process run beside each other.
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let (pid, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let subnet = (pid + number) % 250;
-        let network = Self { name: format!("wlt{pid}-{number}"), host: format!("10.67.{subnet}.2") };
-        let (name, here) = (&network.name, format!("10.67.{subnet}.1"));
-        let inside = format!("--net=/run/netns/{name}");
-        for words in [
-            &["ip", "netns", "add", name] as &[&str],
-            &["ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name],
-            &["ip", "address", "add", &format!("{here}/24"), "dev", name],
-            &["ip", "link", "set", name, "up"],
-            &["nsenter", &inside, "ip", "address", "add", &format!("{}/24", network.host), "dev", "eth0"],
-            &["nsenter", &inside, "ip", "link", "set", "lo", "up"],
-            &["nsenter", &inside, "ip", "link", "set", "eth0", "up"],
-            &["nsenter", &inside, "ip", "route", "add", "default", "via", &here],
-        ] {
-            assert!(Command::new(words[0]).args(&words[1..]).status().expect("ip runs").success(), "{words:?}");
-        }
-        network
-    }
-
-    /// What a command inside prints.
-    fn ask(&self, words: &[&str]) -> String {
-        let output = Command::new("nsenter").arg(format!("--net=/run/netns/{}", self.name)).args(words).output();
-        String::from_utf8_lossy(&output.expect("nsenter runs").stdout).into_owned()
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "delete", &self.name]).status();
-    }
+    real::missing(&[("redis-server", "/usr/bin/redis-server"), ("nginx", "/usr/sbin/nginx")])
 }
 
 /// The page as the world reaches it.
@@ -124,7 +68,7 @@ fn the_guestbook_lives_and_leaves_nothing() {
     let network = Network::new();
     let listen = format!("{}:6443", network.host);
     let mut cluster = Cluster::prepare(&["--runtime", "auto", "--listen", &listen], Some(&network.name));
-    build_images(&cluster.data().join("images"));
+    build_images(&cluster.data().join("images"), &[]);
     cluster.up();
     // Whatever happens below, nothing stays on the machine.
     let mut cluster = Ended(cluster);
@@ -152,7 +96,7 @@ fn the_guestbook_is_kubectls_too() {
     let network = Network::new();
     let listen = format!("{}:6443", network.host);
     let mut cluster = Cluster::prepare(&["--runtime", "auto", "--listen", &listen], Some(&network.name));
-    build_images(&cluster.data().join("images"));
+    build_images(&cluster.data().join("images"), &[]);
     cluster.up();
     let cluster = Ended(cluster);
     let cluster = &cluster.0;
@@ -187,27 +131,6 @@ fn the_guestbook_is_kubectls_too() {
     until_so("the old version answers", || page.shows("\"version\":\"v1\""));
     kubectl(&["delete", "-f", folder, "--timeout=120s"]).ok();
     assert!(cluster.kubectl(&["get", "namespace", "guestbook"]).failed(1).contains("NotFound"));
-}
-
-/// A cluster whose pods are gone when it goes.
-struct Ended(Cluster);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let said = self.0.windlass(&["down", "--purge"]);
-        self.0.end(false);
-        if !thread::panicking() {
-            said.ok();
-            assert!(!self.0.data().exists());
-        }
-    }
-}
-
-fn build_images(folder: &Path) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(root).args(["run", "--quiet", "--package", "xtask", "--", "images"]).arg(folder);
-    assert!(cargo.status().expect("cargo runs").success(), "the images are not built");
 }
 
 fn pods(cluster: &Cluster, app: &str) -> Vec<Value> {

@@ -11,7 +11,9 @@ mod durable;
 mod guestbook;
 mod kubectl;
 mod own;
+mod real;
 mod stand_in;
+mod volumes;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -33,6 +35,7 @@ fn main() {
         (kubectl::reach::TESTS, kubectl::missing()),
         (guestbook::TESTS, guestbook::missing()),
         (guestbook::WITH_KUBECTL, guestbook::missing().or_else(kubectl::missing)),
+        (volumes::TESTS, volumes::missing()),
         (conform::TESTS, conform::missing()),
         (conform_api::TESTS, None),
         (conform_cri::TESTS, conform_cri::missing()),

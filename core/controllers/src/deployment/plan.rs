@@ -31,10 +31,11 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) enum Write {
     Create(Box<ReplicaSet>),
-    /// `scaled` is from which size to which, where that changes.
+    /// `scaled` is from which size to which, where that changes; `renumbered` is whether it gets another revision.
     Update {
         set: Box<ReplicaSet>,
         scaled: Option<(i32, i32)>,
+        renumbered: bool,
     },
     Delete(Box<ReplicaSet>),
 }
@@ -182,7 +183,8 @@ fn write(working: Working) -> Option<Write> {
         Some(was) if *was == *set => None,
         Some(was) => {
             let (from, to) = (was.spec.replicas.unwrap_or(1), set.spec.replicas.unwrap_or(1));
-            Some(Write::Update { set, scaled: (from != to).then_some((from, to)) })
+            let renumbered = was.metadata.annotations.get(REVISION) != set.metadata.annotations.get(REVISION);
+            Some(Write::Update { set, scaled: (from != to).then_some((from, to)), renumbered })
         }
     }
 }

@@ -74,12 +74,12 @@ pub(super) fn copied(claim: &PersistentVolumeClaim) -> Result<Option<&str>, Refu
     )))
 }
 
-/// What is asked of the driver.
+/// What is asked of a driver, which may tell one writer of a node from many.
 pub(super) fn request(
     claim: &PersistentVolumeClaim,
     class: &StorageClass,
     source: Option<Source>,
-    topology: Option<TopologyRequirement>,
+    (topology, writers): (Option<TopologyRequirement>, bool),
 ) -> Result<CreateVolume, Refused> {
     let bytes = |amount: Option<&Quantity>| {
         let amount: Option<Amount> = amount.and_then(|amount| amount.0.parse().ok());
@@ -96,15 +96,10 @@ pub(super) fn request(
         let fs_type = class.parameters.get(FS_TYPE).cloned().unwrap_or_default();
         Access::Mount { fs_type, flags: class.mount_options.clone(), group: String::new() }
     };
-    let capability = |mode: &String| {
-        let mode = match mode.as_str() {
-            "ReadWriteOnce" => AccessMode::SingleNodeWriter,
-            "ReadWriteOncePod" => AccessMode::SingleNodeSingleWriter,
-            "ReadOnlyMany" => AccessMode::MultiNodeReaderOnly,
-            "ReadWriteMany" => AccessMode::MultiNodeMultiWriter,
-            _ => return Err(Refused(format!("access mode {mode} is not known"))),
-        };
-        Ok(VolumeCapability { access: access.clone(), mode })
+    let capability = |word: &String| {
+        let mode = AccessMode::named(word, writers);
+        let unknown = || Refused(format!("access mode {word} is not known"));
+        Ok(VolumeCapability { access: access.clone(), mode: mode.ok_or_else(unknown)? })
     };
     let resources = &claim.spec.resources;
     Ok(CreateVolume {

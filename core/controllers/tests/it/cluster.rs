@@ -171,7 +171,7 @@ impl Cluster {
         self.executor.run_until(self.admin.dynamic(resource).create(object)).unwrap()
     }
 
-    /// Runs until the cache holds what is wanted, at most for ten minutes of virtual time.
+    /// Runs until the cache holds what is wanted, at most for an hour of virtual time: the longest back-off is 1,000 seconds.
     #[track_caller]
     pub(crate) fn until<P: Clone + Debug + Send + Sync + 'static>(
         &self,
@@ -179,7 +179,7 @@ impl Cluster {
         wanted: impl Fn(&Cache<P>) -> bool + Send + Sync,
     ) {
         let clock = self.executor.handle();
-        let waiting = clock.within(Duration::from_secs(600), cache.wait_until(wanted));
+        let waiting = clock.within(Duration::from_secs(3600), cache.wait_until(wanted));
         let done = self.executor.run_until(waiting);
         if done.is_none() {
             let there = format!("{:?}", cache.list());

@@ -1,5 +1,6 @@
 //! The controllers against the real API server over a store in memory, in virtual time, with RBAC on.
 
+mod attaching;
 mod autoscalers;
 mod budgets;
 mod certificates;

@@ -14,13 +14,13 @@ use windlass_testkit::FakeDriver;
 
 use crate::cluster::{Cluster, Fault, Reconciles, Watches};
 
-const DRIVER: &str = "fake.example.com";
+pub(crate) const DRIVER: &str = "fake.example.com";
 
 /// A cluster with a driver, and a class of it.
-struct Tried {
-    cluster: Cluster,
-    driver: FakeDriver,
-    volumes: Cache<Arc<PersistentVolume>>,
+pub(crate) struct Tried {
+    pub(crate) cluster: Cluster,
+    pub(crate) driver: FakeDriver,
+    pub(crate) volumes: Cache<Arc<PersistentVolume>>,
     claims: Cache<Arc<PersistentVolumeClaim>>,
 }
 
@@ -29,7 +29,7 @@ impl Tried {
         Self::with(seed, class, |driver| driver)
     }
 
-    fn with(seed: u64, class: &Value, driver: impl FnOnce(FakeDriver) -> FakeDriver) -> Self {
+    pub(crate) fn with(seed: u64, class: &Value, driver: impl FnOnce(FakeDriver) -> FakeDriver) -> Self {
         let mut cluster = Cluster::without_controllers(seed);
         let driver = driver(FakeDriver::new(DRIVER, cluster.executor.clock()));
         cluster.config.volume_drivers = vec![NamedDriver { name: DRIVER.into(), driver: Arc::new(driver.clone()) }];
@@ -44,7 +44,7 @@ impl Tried {
         Self { cluster, driver, volumes, claims }
     }
 
-    fn claim(&self, name: &str, more: &Value) {
+    pub(crate) fn claim(&self, name: &str, more: &Value) {
         let mut spec = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": "fast",
             "resources": {"requests": {"storage": "1Gi"}}});
         for (key, value) in more.as_object().into_iter().flatten() {
@@ -56,7 +56,7 @@ impl Tried {
     }
 
     /// Waits until a claim is bound, and gives its volume.
-    fn bound(&self, name: &str) -> Arc<PersistentVolume> {
+    pub(crate) fn bound(&self, name: &str) -> Arc<PersistentVolume> {
         self.cluster.until(&self.claims, |claims| {
             let claim = claims.get(&ObjectKey::new("default", name));
             claim.is_some_and(|claim| claim.status.phase.as_deref() == Some("Bound"))
@@ -67,12 +67,12 @@ impl Tried {
         self.volumes.get(&volume).unwrap()
     }
 
-    fn patch<T: Resource>(&self, namespace: &str, name: &str, patch: Value) {
+    pub(crate) fn patch<T: Resource>(&self, namespace: &str, name: &str, patch: Value) {
         let admin = &self.cluster.admin;
         self.cluster.executor.run_until(admin.patch::<T>(namespace, name, PatchType::Merge, patch)).unwrap();
     }
 
-    fn delete_claim(&self, name: &str) {
+    pub(crate) fn delete_claim(&self, name: &str) {
         let admin = &self.cluster.admin;
         self.cluster.executor.run_until(admin.delete::<PersistentVolumeClaim>("default", name)).unwrap();
     }
@@ -165,12 +165,12 @@ fn a_volume_is_made_where_the_pod_is_to_run() {
     tried.claim("b", &json!({}));
     let chosen = json!({"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "n1"}}});
     tried.patch::<PersistentVolumeClaim>("default", "b", chosen);
-    let failed = || tried.reasons().contains(&"ProvisioningFailed".to_owned());
-    tried.cluster.until(&tried.claims, |claims| {
+    let unselected = |claims: &Cache<Arc<PersistentVolumeClaim>>| {
         let claim = claims.get(&ObjectKey::new("default", "b"));
-        claim.is_some_and(|claim| !claim.metadata.annotations.contains_key("volume.kubernetes.io/selected-node"))
-    });
-    assert!(failed(), "{:?}", tried.reasons());
+        claim.is_some_and(|own| !own.metadata.annotations.contains_key("volume.kubernetes.io/selected-node"))
+    };
+    tried.cluster.until(&tried.claims, unselected);
+    assert!(tried.reasons().contains(&"ProvisioningFailed".to_owned()), "{:?}", tried.reasons());
 }
 
 #[test]

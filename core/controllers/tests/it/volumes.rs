@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use windlass_api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use windlass_api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim, Pod};
 use windlass_client::{Cache, Select};
-use windlass_kernel::{api::GroupVersionResource, controller::ObjectKey};
+use windlass_kernel::{
+    api::{GroupVersionResource, Options},
+    controller::ObjectKey,
+};
 
 use crate::{
     cluster::{Cluster, Fault},
@@ -193,4 +196,45 @@ fn a_binding_keeps_the_law_of_controllers() {
         cluster.settle();
         held(&seen.claims, "a")
     });
+}
+
+#[test]
+fn a_pods_own_volume_gets_a_claim_that_goes_with_it() {
+    laws::hold("ephemeral-volume-controller", |cluster| {
+        let claims: Cache<Arc<PersistentVolumeClaim>> = cluster.informers.typed(Select::all());
+        let template = json!({"metadata": {"labels": {"of": "p"}}, "spec": {"accessModes": ["ReadWriteOnce"],
+            "storageClassName": "", "resources": {"requests": {"storage": "1Gi"}}}});
+        let volumes = json!([{"name": "v", "ephemeral": {"volumeClaimTemplate": template}}]);
+        let spec = json!({"containers": [{"name": "c", "image": "i"}], "volumes": volumes});
+        let metadata = json!({"name": "p", "namespace": "default"});
+        cluster.create("pods", json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}));
+        let key = ObjectKey::new("default", "p-v");
+        cluster.until(&claims, |claims| claims.get(&key).is_some());
+        let claim = claims.get(&key).expect("it is there");
+        let owner = claim.metadata.owner_references[0].clone();
+        let seen = (owner.kind, owner.name, owner.controller, claim.metadata.labels.clone());
+        let at_once = Options { grace_period: Some(0), ..Options::default() };
+        cluster.executor.run_until(cluster.admin.delete_with::<Pod>("default", "p", at_once)).unwrap();
+        cluster.until(&claims, |claims| claims.get(&key).is_none());
+        seen
+    });
+}
+
+#[test]
+fn somebody_elses_claim_is_not_a_pods_own() {
+    let cluster = Cluster::new(7);
+    let claims: Cache<Arc<PersistentVolumeClaim>> = cluster.informers.typed(Select::all());
+    cluster.create("persistentvolumeclaims", claim("p-v", "1Gi"));
+    cluster.until(&claims, |claims| claims.get(&ObjectKey::new("default", "p-v")).is_some());
+    let template = json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let volumes = json!([{"name": "v", "ephemeral": {"volumeClaimTemplate": template}}]);
+    let spec = json!({"containers": [{"name": "c", "image": "i"}], "volumes": volumes});
+    let metadata = json!({"name": "p", "namespace": "default"});
+    cluster.create("pods", json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}));
+    cluster.settle();
+    let events = cluster.executor.run_until(cluster.admin.list::<Event>(&Select::all())).unwrap();
+    let why = "PVC default/p-v was not created for pod default/p (pod is not owner)";
+    assert!(events.iter().any(|event| event.message.as_deref() == Some(why)));
+    let claim = claims.get(&ObjectKey::new("default", "p-v")).expect("it stays");
+    assert!(claim.metadata.owner_references.is_empty());
 }

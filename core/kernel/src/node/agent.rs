@@ -88,12 +88,16 @@ pub type Versions = BoxStream<'static, Option<String>>;
 ///    that begins after an item sees that version or a later one. Versions may be passed over, but not the last.
 #[async_trait]
 pub trait NodeContext: Debug + Send + Sync + 'static {
-    /// Reads a namespace's object by resource (`configmaps`, `secrets`); `None` where there is none.
+    /// Reads an object by resource, such as `configmaps`, or `csidrivers.storage.k8s.io` outside of the core group; `None` where
+    /// there is none. Objects that are in no namespace have an empty one.
     async fn read(&self, resource: &'static str, key: &ObjectKey) -> Result<Option<Value>>;
 
     /// Follows the version (`metadata.resourceVersion`) of an object that [`read`](Self::read) reads; `None` while there is
     /// none. Dropping the stream ends it.
     fn versions(&self, resource: &'static str, key: &ObjectKey) -> Versions;
+
+    /// Changes the status of an object by a merge patch, where a node may: that of its pods' claims.
+    async fn patch_status(&self, resource: &'static str, key: &ObjectKey, patch: Value) -> Result<()>;
 
     /// The services that pods of a namespace may be told of: its own, and `kubernetes` of `default`. By name, the own first.
     ///

@@ -66,6 +66,20 @@ impl AccessMode {
         Self::SingleNodeMultiWriter,
     ];
 
+    /// The mode that claims and volumes call so (PersistentVolumeAccessMode), for a driver that tells one writer of a node from
+    /// many, or not; `None` where none is called so.
+    #[must_use]
+    pub fn named(word: &str, writers: bool) -> Option<Self> {
+        Some(match (word, writers) {
+            ("ReadWriteOnce", true) => Self::SingleNodeMultiWriter,
+            ("ReadWriteOncePod", true) => Self::SingleNodeSingleWriter,
+            ("ReadWriteOnce" | "ReadWriteOncePod", false) => Self::SingleNodeWriter,
+            ("ReadOnlyMany", _) => Self::MultiNodeReaderOnly,
+            ("ReadWriteMany", _) => Self::MultiNodeMultiWriter,
+            _ => return None,
+        })
+    }
+
     /// Whether more than one node may have the volume.
     #[must_use]
     pub fn many_nodes(self) -> bool {

@@ -65,6 +65,7 @@ impl Round<'_> {
 
     /// Takes the pod's things off the node.
     async fn sweep(&mut self, pod: &Arc<Pod>, logs: bool) -> Result<()> {
+        self.unmount(pod).await?;
         let (layout, uid) = (self.inner.layout.clone(), pod::uid(pod));
         let folder = layout.logs(pod);
         let work = move || -> std::io::Result<()> {

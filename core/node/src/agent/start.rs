@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use windlass_api::core::v1::{Container, Pod};
 use windlass_kernel::{
     ErrorKind, Result,
-    runtime::{ContainerConfig, ContainerId, Mount, Namespace, SandboxId},
+    runtime::{ContainerConfig, ContainerId, Device, Mount, Namespace, SandboxId},
 };
 
 use super::{prepare::whole, worker::Round};
@@ -38,8 +38,12 @@ impl Round<'_> {
             Ok(mounts) => mounts,
             Err(why) => return self.refuse(pod, name, "CreateContainerConfigError", why),
         };
+        let devices = match self.devices(container) {
+            Ok(devices) => devices,
+            Err(why) => return self.refuse(pod, name, "CreateContainerConfigError", why),
+        };
         let memory = self.inner.machine.memory;
-        let prepared = container::Prepared { image, env, mounts, memory };
+        let prepared = container::Prepared { image, env, mounts, devices, memory };
         let mut config = container::container(pod, container, role, attempt, &self.inner.layout, prepared);
         if let Err(why) = join(pod, name, observed, &mut config) {
             return self.refuse(pod, name, "CreateContainerConfigError", why);
@@ -118,6 +122,20 @@ impl Round<'_> {
         env::env(container, &env::Sources { pod, place: &place, read: &found.data, services: &services })
     }
 
+    /// The volumes that a container has as devices.
+    fn devices(&self, container: &Container) -> Result<Vec<Device>, String> {
+        let one = |(path, name): (&str, &str)| {
+            let place = self.memo.shown.stored.places.get(name);
+            let place = place.ok_or_else(|| format!("volume {name:?} is not mapped"))?;
+            Ok(Device {
+                container_path: path.to_owned(),
+                host_path: place.path.to_string_lossy().into_owned(),
+                permissions: if place.read_only { "r" } else { "mrw" }.into(),
+            })
+        };
+        volume::devices(container).map(one).collect()
+    }
+
     /// Makes what is mounted: volumes and their parts, the hosts file, the file for last words.
     async fn mounts(
         &self,
@@ -133,15 +151,18 @@ impl Round<'_> {
         let text = hosts::hosts(pod, &place.ips, &self.inner.config.dns.domain, &self.inner.machine.hosts);
         let words = container::message_path(container).to_owned();
         let own_hosts = planned.iter().any(|mount| mount.path == "/etc/hosts");
-        let volumes = pod.spec.volumes.clone();
+        let (volumes, places) = (pod.spec.volumes.clone(), self.memo.shown.stored.places.clone());
         let work = move || -> Result<Vec<Mount>, String> {
             let mut mounts = vec![];
             for (index, one) in planned.into_iter().enumerate() {
                 let volume = volumes.iter().find(|volume| volume.name == one.volume);
                 let volume = volume.ok_or_else(|| format!("volume {:?} is not defined", one.volume))?;
-                let root = match volume::kind(volume)? {
-                    volume::Kind::Host { path, .. } => path,
-                    volume::Kind::Folder | volume::Kind::Memory(_) => layout.volume(&uid, &one.volume),
+                let place = places.get(&one.volume);
+                let root = match (volume::kind(volume)?, place) {
+                    (volume::Kind::Host { path, .. }, _) => path,
+                    (volume::Kind::Folder | volume::Kind::Memory(_), _) => layout.volume(&uid, &one.volume),
+                    (volume::Kind::Stored, Some(place)) => place.path.clone(),
+                    (volume::Kind::Stored, None) => return Err(format!("volume {:?} is not mounted", one.volume)),
                 };
                 let host = match &one.sub {
                     Some(sub) => volume::make_sub_path(&root, sub, &layout.sub_path(&uid, &name, index))?,
@@ -150,7 +171,7 @@ impl Round<'_> {
                 mounts.push(Mount {
                     container_path: one.path,
                     host_path: host.to_string_lossy().into_owned(),
-                    readonly: one.readonly,
+                    readonly: one.readonly || place.is_some_and(|place| place.read_only),
                     recursive_readonly: one.recursive,
                     propagation: one.propagation,
                     ..Mount::default()

@@ -16,7 +16,7 @@ use windlass_kernel::{
     runtime::SandboxState,
 };
 
-use super::{objects::Object, prepare::whole, worker::Round};
+use super::{objects::Object, prepare::whole, storage::Stored, worker::Round};
 use crate::{
     make::fields::Place,
     pod::{self, Observed},
@@ -41,6 +41,8 @@ pub(super) struct Shown {
     followed: BTreeMap<Object, Task>,
     /// Tokens that are good, and when they are to be renewed.
     tokens: BTreeMap<TokenRequest, (String, Timestamp)>,
+    /// Volumes of claims and drivers.
+    pub(super) stored: Stored,
 }
 
 impl Shown {
@@ -56,12 +58,24 @@ impl Shown {
 impl Round<'_> {
     /// Makes the pod's volumes, if they do not stand yet.
     pub(super) async fn volumes(&mut self, pod: &Arc<Pod>, ips: &[std::net::IpAddr]) -> Result<()> {
+        let stored = pod.spec.volumes.iter().filter(|volume| volume::stored::is_stored(volume));
+        for volume in stored {
+            if self.memo.shown.stored.places.contains_key(&volume.name) {
+                continue;
+            }
+            if let Err(unmounted) = self.stored(pod, volume).await {
+                if self.handle.desired().ending().is_none() {
+                    self.event(pod, None, "Warning", unmounted.reason, &unmounted.text);
+                }
+                return Err(Error::new(ErrorKind::Unavailable, unmounted.text));
+            }
+        }
         if self.memo.shown.stand {
             return Ok(());
         }
         self.handle.take_outdated();
         let place = self.inner.place(ips, pod);
-        for volume in &pod.spec.volumes {
+        for volume in pod.spec.volumes.iter().filter(|volume| !volume::stored::is_stored(volume)) {
             if let Err(why) = self.volume(pod, volume, &place).await {
                 let text = self.cannot_mount(pod, volume, &why);
                 return Err(Error::new(ErrorKind::Unavailable, text));

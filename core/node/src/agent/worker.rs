@@ -154,6 +154,11 @@ impl Round<'_> {
         if let Some(refresh) = self.refresh(pod, &observed).await? {
             wake = Some(wake.map_or(refresh, |wake| wake.min(refresh)));
         }
+        if observed.ready().is_some() {
+            // Those that an earlier agent brought are seen to at once; failures were told, and are tried again.
+            let stored = self.look_after_stored(pod).await;
+            wake = wake.into_iter().chain(stored).min();
+        }
         Ok(Next::Wait(wake))
     }
 

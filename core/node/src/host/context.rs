@@ -20,7 +20,7 @@ use windlass_client::{
 };
 use windlass_kernel::{
     Error, ErrorKind, Result,
-    api::{GroupVersionResource, Verb},
+    api::{GroupVersionResource, PatchType, Verb},
     controller::ObjectKey,
     node::{About, NodeContext, Notice, Token, Versions},
 };
@@ -60,6 +60,12 @@ impl ClusterContext {
     }
 }
 
+/// A resource by its name and group, at its first version.
+pub(super) fn named(resource: &'static str) -> GroupVersionResource {
+    let (name, group) = resource.split_once('.').unwrap_or((resource, ""));
+    GroupVersionResource::of(group, "v1", name)
+}
+
 /// What pods are told of a service.
 #[allow(clippy::unnecessary_wraps, reason = "a projection may leave an object out")]
 fn slim(service: &Service) -> Option<Arc<Service>> {
@@ -73,7 +79,7 @@ fn slim(service: &Service) -> Option<Arc<Service>> {
 #[async_trait]
 impl NodeContext for ClusterContext {
     async fn read(&self, resource: &'static str, key: &ObjectKey) -> Result<Option<Value>> {
-        let request = self.parts().client.request(Verb::Get, GroupVersionResource::of("", "v1", resource));
+        let request = self.parts().client.request(Verb::Get, named(resource));
         let request = request.in_namespace(key.namespace.clone()).named(key.name.clone());
         match self.parts().client.value(request).await {
             Ok(value) => Ok(Some(value)),
@@ -84,6 +90,12 @@ impl NodeContext for ClusterContext {
 
     fn versions(&self, resource: &'static str, key: &ObjectKey) -> Versions {
         self.followed.versions(&self.informers, resource, key)
+    }
+
+    async fn patch_status(&self, resource: &'static str, key: &ObjectKey, patch: Value) -> Result<()> {
+        let request = self.parts().client.request(Verb::Patch(PatchType::Merge), named(resource));
+        let request = request.in_namespace(key.namespace.clone()).named(key.name.clone()).subresource("status");
+        self.parts().client.value(request.body(patch)).await.map(drop)
     }
 
     async fn services(&self, namespace: &str) -> Result<Vec<Arc<Service>>> {

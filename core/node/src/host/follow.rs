@@ -8,7 +8,9 @@ use std::{
 use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use windlass_client::{Cache, Informers, Select};
-use windlass_kernel::{api::GroupVersionResource, controller::ObjectKey, node::Versions};
+use windlass_kernel::{controller::ObjectKey, node::Versions};
+
+use super::context::named;
 
 type Place = (&'static str, ObjectKey);
 
@@ -45,8 +47,7 @@ impl Followed {
         all.retain(|_, one| one.strong_count() > 0);
         // Informers follow a selection for as long as they live: a set of its own ends with its only cache.
         let alone = Informers::new(informers.parts().clone());
-        let selection =
-            Select::namespace(&key.namespace).named(&key.name).of(GroupVersionResource::of("", "v1", resource));
+        let selection = Select::namespace(&key.namespace).named(&key.name).of(named(resource));
         let version = alone.cache(&selection, vec![], |document| Some(document.revision().to_string()));
         let one = Arc::new(One { key: key.clone(), version });
         all.insert(place, Arc::downgrade(&one));

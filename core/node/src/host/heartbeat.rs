@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use futures::future::{pending, select};
 use windlass_api::{
     coordination::v1::{Lease, LeaseSpec},
     core::v1::{Node, NodeCondition, NodeStatus, Taint},
@@ -12,6 +13,7 @@ use windlass_client::Client;
 use windlass_kernel::{Clock, ClockExt, ErrorKind, NodeAgent, Result};
 
 use super::Registration;
+use crate::drivers::Drivers;
 
 /// Where nodes' leases are kept (KEP-589).
 const LEASES: &str = "kube-node-lease";
@@ -22,6 +24,7 @@ pub(super) struct Heartbeat<'a> {
     client: &'a Client,
     clock: &'a Arc<dyn Clock>,
     agent: &'a Arc<dyn NodeAgent>,
+    drivers: Option<&'a Drivers>,
 }
 
 impl<'a> Heartbeat<'a> {
@@ -30,8 +33,9 @@ impl<'a> Heartbeat<'a> {
         client: &'a Client,
         clock: &'a Arc<dyn Clock>,
         agent: &'a Arc<dyn NodeAgent>,
+        drivers: Option<&'a Drivers>,
     ) -> Self {
-        Self { registration, client, clock, agent }
+        Self { registration, client, clock, agent, drivers }
     }
 
     /// Creates the node where there is none, and writes its status.
@@ -51,10 +55,17 @@ impl<'a> Heartbeat<'a> {
         self.report(status).await
     }
 
-    /// Renews the lease in time, and looks whether the node changed.
+    /// Renews the lease in time, and looks whether the node changed; at once where other volumes are in use.
     pub(super) async fn run(&self) {
+        let mut version = 0;
         loop {
-            self.clock.sleep(self.registration.renewal).await;
+            let used = async {
+                match self.drivers {
+                    Some(drivers) => version = drivers.changed_since(version).await,
+                    None => pending().await,
+                }
+            };
+            drop(select(self.clock.sleep(self.registration.renewal), Box::pin(used)).await);
             let beat = async {
                 self.renew().await?;
                 self.report(self.agent.describe().await?).await
@@ -115,6 +126,7 @@ impl<'a> Heartbeat<'a> {
             let kept = std::mem::take(&mut node.status);
             let mut next = NodeStatus {
                 volumes_attached: kept.volumes_attached.clone(),
+                volumes_in_use: self.drivers.map_or_else(|| kept.volumes_in_use.clone(), Drivers::in_use),
                 phase: kept.phase.clone(),
                 ..status.clone()
             };

@@ -23,12 +23,10 @@ use windlass_kernel::{
     runtime::{ContainerFilter, ContainerId, ContainerState},
 };
 
-use super::{
-    arrivals::Watched,
-    record::{Printer, tail_start},
-};
+use super::record::{Printer, tail_start};
 use crate::{
     agent::{Handle, Inner, uid_of},
+    arrivals::Watched,
     make::labels,
 };
 

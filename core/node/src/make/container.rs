@@ -1,7 +1,7 @@
 //! A container of a pod as a runtime is told of it. Pure.
 
 use windlass_api::core::v1::{Container, Pod};
-use windlass_kernel::runtime::{ContainerConfig, ContainerKey, ImageRef, Mount};
+use windlass_kernel::runtime::{ContainerConfig, ContainerKey, Device, ImageRef, Mount};
 
 use super::{expand::expand, labels, resources, sandbox, security};
 use crate::{layout::Layout, pod::Role};
@@ -12,6 +12,7 @@ pub(crate) struct Prepared {
     pub(crate) image: ImageRef,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) mounts: Vec<Mount>,
+    pub(crate) devices: Vec<Device>,
     /// The node's memory in bytes.
     pub(crate) memory: i64,
 }
@@ -43,6 +44,7 @@ pub(crate) fn container(
         args: words(&container.args),
         working_dir: container.working_dir.clone().unwrap_or_default(),
         mounts: prepared.mounts,
+        devices: prepared.devices,
         labels: names,
         annotations: [
             (labels::RESTARTS, attempt.to_string()),

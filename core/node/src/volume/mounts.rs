@@ -18,10 +18,12 @@ pub(crate) struct Planned {
 
 /// The mounts of a container in order, or why one cannot be had.
 pub(crate) fn planned(container: &Container, env: &[(String, String)]) -> Result<Vec<Planned>, String> {
-    if !container.volume_devices.is_empty() {
-        return Err("block volumes are not supported".into());
-    }
     container.volume_mounts.iter().map(|mount| one(mount, env)).collect()
+}
+
+/// The devices of a container: the path of each in it, and the volume that it is.
+pub(crate) fn devices(container: &Container) -> impl Iterator<Item = (&str, &str)> {
+    container.volume_devices.iter().map(|device| (device.device_path.as_str(), device.name.as_str()))
 }
 
 fn one(mount: &VolumeMount, env: &[(String, String)]) -> Result<Planned, String> {

@@ -4,7 +4,7 @@ use std::{
     fs, io,
     os::{
         fd::{AsFd, AsRawFd},
-        unix::fs::{PermissionsExt, chown},
+        unix::fs::{MetadataExt, PermissionsExt, chown},
     },
     path::{Path, PathBuf},
 };
@@ -12,7 +12,7 @@ use std::{
 use nix::{
     fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
     mount::{MntFlags, MsFlags, mount, umount2},
-    sys::stat::Mode,
+    sys::stat::{Mode, fchmod, fstat},
 };
 
 use super::{Kind, host_path};
@@ -25,6 +25,7 @@ pub(crate) fn prepare(kind: &Kind, folder: &Path, group: Option<u32>) -> Result<
             host_path::check(path, kind)?;
             return Ok(path.clone());
         }
+        Kind::Stored => return Err("this type of volume is not supported".into()),
         Kind::Folder => fs::create_dir_all(folder).map_err(failed)?,
         Kind::Memory(limit) => {
             fs::create_dir_all(folder).map_err(failed)?;
@@ -60,14 +61,26 @@ pub(super) fn own(path: &Path, group: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives a volume that somebody else filled to a group, and answers whether there was anything to do.
+///
+/// With `at_root`, it is left alone where its root is the group's already (PodSecurityContext.fsGroupChangePolicy).
+pub(crate) fn give(path: &Path, group: u32, at_root: bool) -> io::Result<bool> {
+    let meta = fs::metadata(path)?;
+    if at_root && meta.gid() == group && meta.mode() & 0o2060 == 0o2060 {
+        return Ok(false);
+    }
+    own(path, group).map(|()| true)
+}
+
 /// Whether something is mounted exactly there.
 fn mounted(path: &Path) -> bool {
-    mounts_below(path).iter().any(|mount| mount == path)
+    mounts_below(path).is_ok_and(|mounts| mounts.iter().any(|mount| mount == path))
 }
 
 /// The mounts at and below a folder, the innermost first.
-fn mounts_below(folder: &Path) -> Vec<PathBuf> {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+pub(crate) fn mounts_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    // Of this thread: one that runs in a namespace of its own would be shown another's.
+    let table = fs::read_to_string("/proc/thread-self/mountinfo")?;
     let places = table.lines().filter_map(|line| line.split(' ').nth(4));
     // The kernel writes blanks and the like in octal.
     let plain =
@@ -75,7 +88,7 @@ fn mounts_below(folder: &Path) -> Vec<PathBuf> {
     let mut mounts: Vec<PathBuf> =
         places.map(|place| PathBuf::from(plain(place))).filter(|place| place.starts_with(folder)).collect();
     mounts.reverse();
-    mounts
+    Ok(mounts)
 }
 
 /// A path inside a volume as something to mount, such that no link of the volume's leads out of it.
@@ -118,35 +131,41 @@ pub(crate) fn make_sub_path(volume: &Path, sub: &str, bind: &Path) -> Result<Pat
     Ok(bind.to_owned())
 }
 
-/// Makes the folders of a path one by one, following no link out of the volume.
+/// Makes the folders of a path one by one, following no link out of the volume. Who may do what in the volume may do it there.
 fn make_below(root: &fs::File, parts: &[&str]) -> nix::Result<()> {
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_BENEATH);
+    let no_link = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let mode = Mode::from_bits_truncate(fstat(root)?.st_mode & 0o7777);
     for end in 1..=parts.len() {
         let parent: PathBuf = parts[..end - 1].iter().collect();
         let parent = if end == 1 { PathBuf::from(".") } else { parent };
         let parent = openat2(root.as_fd(), &parent, how)?;
-        match nix::sys::stat::mkdirat(parent.as_fd(), parts[end - 1], Mode::from_bits_truncate(0o755)) {
-            Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+        match nix::sys::stat::mkdirat(parent.as_fd(), parts[end - 1], Mode::from_bits_truncate(0o700)) {
+            // By what was opened: a link that somebody puts in its place is not followed.
+            Ok(()) => fchmod(openat2(parent.as_fd(), parts[end - 1], no_link)?, mode)?,
+            Err(nix::errno::Errno::EEXIST) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-/// Takes a folder away with everything mounted below it. What is mounted there is not touched. Gone is success.
+/// Takes a folder of the agent's away with what the agent mounted below it. Gone is success.
+///
+/// What drivers show there is theirs to take away: while it is there, the folder stays, and that is an error.
 pub(crate) fn clean(folder: &Path) -> io::Result<()> {
     if !folder.exists() {
         return Ok(());
     }
-    for place in mounts_below(folder) {
-        umount2(&place, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?;
+    let drivers = folder.join(super::DRIVERS);
+    for place in mounts_below(folder)?.iter().filter(|place| !place.starts_with(&drivers)) {
+        umount2(place, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?;
     }
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    super::remove(folder)
 }
 
 #[cfg(test)]

@@ -147,7 +147,7 @@ fn notices() {
 
 /// Reaches nobody.
 #[derive(Debug)]
-struct Nowhere;
+pub(crate) struct Nowhere;
 
 #[async_trait]
 impl Dial for Nowhere {

@@ -53,6 +53,11 @@ impl Objects {
         self.0.changed.notify(usize::MAX);
     }
 
+    /// An object as it is.
+    pub(crate) fn get(&self, resource: &str, name: &str) -> Value {
+        self.0.objects.lock().get(&(resource.into(), name.into())).cloned().unwrap_or_default()
+    }
+
     /// How often an object was read.
     pub(crate) fn reads(&self, name: &str) -> usize {
         self.0.reads.lock().get(name).copied().unwrap_or(0)
@@ -90,6 +95,14 @@ impl NodeContext for Objects {
         stream::unfold(None, next).boxed()
     }
 
+    async fn patch_status(&self, resource: &'static str, key: &ObjectKey, patch: Value) -> Result<()> {
+        let place = (resource.to_owned(), key.name.clone());
+        let mut value = self.0.objects.lock().get(&place).cloned().expect("what is patched is there");
+        merge(&mut value["status"], &patch["status"]);
+        self.put(resource, &key.name, value);
+        Ok(())
+    }
+
     async fn services(&self, _: &str) -> Result<Vec<Arc<Service>>> {
         let objects = self.0.objects.lock();
         let services = objects.iter().filter(|((resource, _), _)| resource == "services").map(|(_, value)| value);
@@ -108,5 +121,23 @@ impl NodeContext for Objects {
             About::Node => "the node".into(),
         };
         self.0.notices.lock().push((name, notice.reason, notice.message));
+    }
+}
+
+/// As a merge patch does it (RFC 7396).
+fn merge(value: &mut Value, patch: &Value) {
+    let Some(fields) = patch.as_object() else {
+        *value = patch.clone();
+        return;
+    };
+    if !value.is_object() {
+        *value = Value::Object(serde_json::Map::new());
+    }
+    for (name, field) in fields {
+        if field.is_null() {
+            value.as_object_mut().expect("an object").remove(name);
+        } else {
+            merge(&mut value[name], field);
+        }
     }
 }

@@ -11,10 +11,13 @@ mod debug;
 mod images;
 mod pods;
 mod probes;
+mod registry;
 mod replaced;
 mod resize;
+mod stored;
 mod suite;
 mod timed;
+mod volumes;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,6 +39,8 @@ fn main() {
     trials.extend(probes::trials());
     trials.extend(cluster::trials());
     trials.extend(replaced::trials());
+    trials.extend(stored::trials());
+    trials.extend(registry::trials());
     let mut real = Vec::new();
     for (number, check) in windlass_conformance::node::checks().into_iter().enumerate() {
         let lab = Arc::clone(&lab);
@@ -45,7 +50,9 @@ fn main() {
             lab.tokio.block_on(run).map_err(|not_run| not_run.to_string().into())
         }));
     }
-    for &(name, test) in [pods::TESTS, images::TESTS, debug::TESTS, away::TESTS, resize::TESTS].concat().iter() {
+    for &(name, test) in
+        [pods::TESTS, images::TESTS, debug::TESTS, away::TESTS, resize::TESTS, volumes::TESTS].concat().iter()
+    {
         let lab = Arc::clone(&lab);
         real.push(Trial::test(name, move || {
             test(&shared(&lab));

@@ -262,8 +262,9 @@ impl Builder {
         self
     }
 
-    /// A driver that makes, grows and deletes volumes for claims of the classes that name it as their provisioner. May be called
-    /// several times. Bringing the volumes to nodes is not its part here.
+    /// A driver that makes, grows, attaches and deletes volumes for claims of the classes that name it as their provisioner. May
+    /// be called several times. What brings the volumes to a node is the node's
+    /// ([`NodeSource::find_drivers`](crate::NodeSource::find_drivers)).
     #[must_use]
     pub fn volume_driver(mut self, name: impl Into<String>, driver: impl VolumeDriver) -> Self {
         self.config.volume_drivers.push(NamedDriver { name: name.into(), driver: Arc::new(driver) });

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join, pending},
+};
 use windlass_client::{Informers, informer::Parts};
 use windlass_kernel::{Clock, Entropy, NodeAgent, Result, Spawn, SpawnExt, Task, node::NodeContext};
-use windlass_node::{Host, Kubelet, host::Registration};
+use windlass_node::{Drivers, Host, Kubelet, host::Registration};
 
 use super::Cluster;
 use crate::agents::LocalNode;
@@ -21,6 +25,8 @@ pub struct NodeParts {
     pub entropy: Arc<dyn Entropy>,
     /// What the agent may ask of the cluster.
     pub context: Arc<dyn NodeContext>,
+    /// The node's volume drivers, as its [source](NodeSource::find_drivers) finds them.
+    pub drivers: Drivers,
 }
 
 /// Makes a node: how it registers, and the agent that runs its pods.
@@ -33,6 +39,13 @@ pub trait NodeSource: Send + Sync {
     /// go through the agent.
     fn addressed(&self) -> bool {
         false
+    }
+
+    /// Adds the node's volume drivers as they come and removes them as they go, as long as the node runs. `None` where pods of
+    /// the node have no volumes of drivers.
+    fn find_drivers(&self, parts: &NodeParts) -> Option<BoxFuture<'static, ()>> {
+        let _ = parts;
+        None
     }
 
     /// Makes the agent.
@@ -56,12 +69,21 @@ pub(crate) async fn run_on(cluster: &Cluster, source: &dyn NodeSource, rim: Rim)
     let parts = Parts { client, spawn: Arc::clone(&spawn), clock: Arc::clone(&clock), entropy: Arc::clone(&entropy) };
     let informers = Informers::new(parts);
     let context = Host::context(&informers, &registration.name);
-    let agent = source.agent(NodeParts { clock, spawn: Arc::clone(&spawn), entropy, context }).await?;
+    let drivers = Drivers::default();
+    let parts = NodeParts { clock, spawn: Arc::clone(&spawn), entropy, context, drivers: drivers.clone() };
+    let finding = source.find_drivers(&parts);
+    let agent = source.agent(parts).await?;
     let kubelet = Arc::new(Kubelet::new(&registration.name, &informers, Arc::clone(&agent)));
     let local = LocalNode { agent: Arc::clone(&agent), kubelet, addressed: source.addressed() };
     cluster.agents.insert(&registration.name, local);
-    let host = Host::new(registration, &informers, agent);
-    Ok(spawn.spawn("node.host", host.run(cluster.stop.clone())))
+    let (mut host, stop) = (Host::new(registration, &informers, agent), cluster.stop.clone());
+    if finding.is_some() {
+        host = host.with_drivers(drivers);
+    }
+    Ok(spawn.spawn("node.host", async move {
+        let finding = stop.race(finding.unwrap_or_else(|| pending().boxed()));
+        join(host.run(stop.clone()), finding).await;
+    }))
 }
 
 #[cfg(feature = "fake")]

@@ -49,6 +49,8 @@ impl Leftovers {
             Some(socket) => self.empty(&RemoteRuntime::connect(socket.to_string_lossy(), rim).await?).await?,
             None => Launcher::new(ContainerNode::settings(&self.data_dir), rim)?.tear_down(purge).await?,
         }
+        #[cfg(feature = "csi")]
+        self.take_volumes().await?;
         let agents = self.agents();
         let rest = move || windlass_node::remove_leftovers(&agents, "/kubepods").and_then(|()| remove_rules());
         let done = self.spawn.run_blocking("leftovers.remove", rest).await;
@@ -65,6 +67,17 @@ impl Leftovers {
             }
         }
         Ok(())
+    }
+
+    /// Takes the volumes of our own driver from the pods, which are gone. What is in them stays.
+    #[cfg(feature = "csi")]
+    async fn take_volumes(&self) -> Result<()> {
+        if !self.data_dir.join("volumes").exists() {
+            return Ok(());
+        }
+        let (clock, spawn) = (Arc::clone(&self.clock), Arc::clone(&self.spawn));
+        let driver = super::open_volumes(&self.data_dir, "", clock, spawn)?;
+        windlass_node::take_volumes(&self.agents(), &driver).await
     }
 
     /// Where the node's agent keeps its things.

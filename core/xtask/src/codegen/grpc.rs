@@ -34,7 +34,15 @@ const PLUGINS: &[Plugin] = &[
     },
     Plugin {
         folder: "plugins/csi",
-        protos: &[Proto { file: "csi.v1.proto", package: "csi.v1", module: "csi_v1", serves: true }],
+        protos: &[
+            Proto { file: "csi.v1.proto", package: "csi.v1", module: "csi_v1", serves: true },
+            Proto {
+                file: "pluginregistration.v1.proto",
+                package: "pluginregistration",
+                module: "pluginregistration_v1",
+                serves: true,
+            },
+        ],
     },
 ];
 

@@ -20,7 +20,7 @@ pub(super) fn add(recipe: Recipe, program: &Path, to: &str) -> Result<Recipe> {
 }
 
 /// Copies a file's content; a link is followed.
-fn copy(recipe: Recipe, from: &Path, to: &str) -> Result<Recipe> {
+pub(super) fn copy(recipe: Recipe, from: &Path, to: &str) -> Result<Recipe> {
     let cannot = || format!("cannot read {}", from.display());
     let content = fs::read(from).with_context(cannot)?;
     let mode = fs::metadata(from).with_context(cannot)?.permissions().mode() & 0o777;

@@ -3,9 +3,12 @@
 use std::{io::Write, os::unix::net::UnixListener, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use windlass_csi::host::RemoteDriver;
+use windlass_csi::{
+    host::{Registration, RemoteDriver},
+    skel::register,
+};
 use windlass_kernel::{
-    Certainty, ClockExt, Error, ErrorKind, Result, VolumeDriver,
+    Certainty, ClockExt, Error, ErrorKind, Result, Stop, VolumeDriver,
     volume::{DriverInfo, Refusal, VolumeController, VolumeNode},
 };
 
@@ -19,6 +22,8 @@ pub(crate) const TESTS: &[(&str, crate::Test)] = &[
     ("a_driver_that_panics_answers_and_serves_on", panics),
     ("a_driver_without_services_has_none", bare),
     ("a_socket_that_somebody_listens_on_is_not_taken", taken),
+    ("a_driver_that_registers_itself_is_connected_to", registered),
+    ("what_registers_itself_is_not_believed_blindly", doubted),
 ];
 
 fn absent(kit: &Kit) {
@@ -123,4 +128,42 @@ fn taken(kit: &Kit) {
     let bare: Arc<dyn VolumeDriver> = Arc::new(Bare { ready: || Ok(true) });
     let second = kit.runtime.block_on(async { windlass_csi::skel::bind(bare, &place.socket()) });
     assert_eq!(second.unwrap_err().kind(), ErrorKind::AlreadyExists);
+}
+
+/// A driver of the name `bare.example.com` that registers itself as `name`.
+fn registering(kit: &Kit, place: &Place, name: &'static str) -> Registration {
+    let _driver = kit.served(Arc::new(Bare { ready: || Ok(true) }), place);
+    let (endpoint, socket) = (place.socket(), place.root().with_extension("reg"));
+    let at = Registration::at(socket.display().to_string(), kit.rim.dial.clone());
+    kit.runtime.spawn(async move { register(name, &endpoint, &socket, Stop::new()).await });
+    at
+}
+
+/// Asks until somebody listens.
+fn ask(kit: &Kit, at: &Registration) -> Result<RemoteDriver> {
+    kit.runtime.block_on(async {
+        loop {
+            match at.driver().await {
+                Err(error) if error.is(ErrorKind::Unavailable) => kit.rim.clock.sleep(Duration::from_millis(5)).await,
+                asked => return asked,
+            }
+        }
+    })
+}
+
+fn registered(kit: &Kit) {
+    let place = Place::new();
+    let at = registering(kit, &place, "bare.example.com");
+    let driver = ask(kit, &at).unwrap();
+    assert_eq!(kit.runtime.block_on(driver.info()).unwrap().name, "bare.example.com");
+    kit.runtime.block_on(at.answer(None)).unwrap();
+    kit.runtime.block_on(at.answer(Some("there is no room"))).unwrap();
+}
+
+fn doubted(kit: &Kit) {
+    let place = Place::new();
+    let at = registering(kit, &place, "another.example.com");
+    let error = ask(kit, &at).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert!(error.message().contains("is called \"bare.example.com\""), "{error}");
 }

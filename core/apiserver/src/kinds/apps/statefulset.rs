@@ -136,4 +136,17 @@ mod tests {
         validate(&new, Some(&old), &mut errors);
         assert_eq!(errors.sentence(), format!("spec: Forbidden: {FIXED}"));
     }
+
+    #[test]
+    fn pods_may_mount_what_is_claimed_for_them() {
+        let mount = json!([{"name": "data", "mountPath": "/data"}]);
+        let container = json!({"name": "c", "image": "i", "volumeMounts": mount});
+        let mut set = json!({"spec": {"serviceName": "a", "selector": {"matchLabels": {"a": "b"}},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container]}},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}}]}});
+        default(&mut set);
+        let mut errors = Errors::new();
+        validate(&set, None, &mut errors);
+        assert_eq!(errors.sentence(), "[]");
+    }
 }

@@ -23,13 +23,18 @@ pub(in crate::kinds) enum Of<'a> {
 
 /// Checks a pod template at a field.
 pub(in crate::kinds) fn template(template: &Field<'_, '_>, errors: &mut Errors) {
-    meta::labels(&template.get("metadata").get("labels").renamed(&template.get("labels")), errors);
-    meta::annotations(&template.get("metadata").get("annotations").renamed(&template.get("annotations")), errors);
+    template_metadata(template, errors);
     let spec = template.get("spec");
     check(&spec, Of::Template, errors);
     if !spec.get("ephemeralContainers").is_empty() {
         errors.forbidden(&spec.get("ephemeralContainers"), "ephemeral containers not allowed in pod template");
     }
+}
+
+/// Checks the metadata of a template, and not what is in it.
+pub(in crate::kinds) fn template_metadata(template: &Field<'_, '_>, errors: &mut Errors) {
+    meta::labels(&template.get("metadata").get("labels").renamed(&template.get("labels")), errors);
+    meta::annotations(&template.get("metadata").get("annotations").renamed(&template.get("annotations")), errors);
 }
 
 /// Checks a pod's spec at a field.

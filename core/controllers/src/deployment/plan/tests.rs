@@ -76,10 +76,10 @@ fn planned(deployment: &Deployment, sets: &[Arc<ReplicaSet>]) -> Plan {
 fn said(plan: &Plan) -> String {
     let said = |write: &Write| match write {
         Write::Create(set) => format!("create {}", set.spec.replicas.unwrap()),
-        Write::Update { set, scaled: Some((from, to)) } => {
+        Write::Update { set, scaled: Some((from, to)), .. } => {
             format!("{} {from}>{to}", set.metadata.name.as_deref().unwrap())
         }
-        Write::Update { set, scaled: None } => format!("{} noted", set.metadata.name.as_deref().unwrap()),
+        Write::Update { set, scaled: None, .. } => format!("{} noted", set.metadata.name.as_deref().unwrap()),
         Write::Delete(set) => format!("delete {}", set.metadata.name.as_deref().unwrap()),
     };
     plan.writes.iter().map(said).collect::<Vec<_>>().join(", ")

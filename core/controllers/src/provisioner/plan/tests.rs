@@ -50,7 +50,7 @@ fn a_claim_waits_for_its_driver_until_it_has_a_volume_or_goes() {
 fn a_driver_is_asked_for_what_claim_and_class_say() {
     let parameters = json!({"kind": "ssd", FS_TYPE: "xfs"});
     let class = class(json!({"parameters": parameters, "mountOptions": ["noatime"]}));
-    let asked = request(&claim(json!({})), &class, None, None).unwrap();
+    let asked = request(&claim(json!({})), &class, None, (None, false)).unwrap();
     assert_eq!(
         (asked.name.as_str(), asked.capacity.required, asked.capacity.limit),
         ("pvc-u1", Some(1 << 30), Some(2 << 30))
@@ -60,7 +60,7 @@ fn a_driver_is_asked_for_what_claim_and_class_say() {
     assert_eq!(asked.capabilities, [VolumeCapability { access, mode: AccessMode::SingleNodeWriter }]);
 
     let block = claim(json!({"spec": {"volumeMode": "Block", "accessModes": ["ReadWriteOncePod", "ReadWriteMany"]}}));
-    let asked = request(&block, &class, None, None).unwrap();
+    let asked = request(&block, &class, None, (None, true)).unwrap();
     let modes: Vec<_> = asked.capabilities.iter().map(|one| (one.access.clone(), one.mode)).collect();
     assert_eq!(
         modes,
@@ -71,7 +71,7 @@ fn a_driver_is_asked_for_what_claim_and_class_say() {
 #[test]
 fn what_is_not_supported_is_refused_by_name() {
     let secrets = class(json!({"parameters": {"csi.storage.k8s.io/provisioner-secret-name": "s"}}));
-    let Err(Refused(why)) = request(&claim(json!({})), &secrets, None, None) else { panic!("it is refused") };
+    let Err(Refused(why)) = request(&claim(json!({})), &secrets, None, (None, false)) else { panic!("it is refused") };
     assert!(why.contains("csi.storage.k8s.io/provisioner-secret-name"), "{why}");
     let snapshot = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s"});
     let Err(Refused(why)) = copied(&claim(json!({"spec": {"dataSource": snapshot}}))).map(|c| c.map(str::to_owned))
@@ -86,7 +86,7 @@ fn what_is_not_supported_is_refused_by_name() {
 #[test]
 fn a_volume_is_its_claims_and_where_the_driver_made_it() {
     let (claim, class) = (claim(json!({})), class(json!({"mountOptions": ["noatime"]})));
-    let asked = request(&claim, &class, None, None).unwrap();
+    let asked = request(&claim, &class, None, (None, false)).unwrap();
     let made = Volume {
         id: "handle".into(),
         capacity: Some(3 << 29),

@@ -115,6 +115,7 @@ impl Volumes {
             None => match volume::kind(volume)? {
                 // Nothing is mounted here: memory is a folder like others.
                 volume::Kind::Folder | volume::Kind::Memory(_) => volume::Kind::Folder,
+                volume::Kind::Stored => return Err("this type of volume is not supported".into()),
                 volume::Kind::Host { path, kind } => {
                     volume::Kind::Host { path: self.folders.node.join(path.strip_prefix("/").unwrap_or(&path)), kind }
                 }
@@ -175,6 +176,9 @@ pub fn mounts(
     env: &[(String, String)],
     volumes: &BTreeMap<String, PathBuf>,
 ) -> Result<Vec<(String, PathBuf)>, String> {
+    if !container.volume_devices.is_empty() {
+        return Err("block volumes are not supported".into());
+    }
     volume::planned(container, env)?
         .into_iter()
         .map(|one| {

@@ -1,4 +1,5 @@
-//! Tells followers of logs that something was written, by the kernel's inotify, so that nobody has to look again and again.
+//! Tells those who follow a folder, as of logs, that something was written or came or went, by the kernel's inotify, so that
+//! nobody has to look again and again.
 //!
 //! One instance and one thread serve all followers of an agent, and only while somebody follows. The kernel gives each user
 //! a limited number of both instances and watches: who gets none has to look by himself.
@@ -37,7 +38,7 @@ struct Folder {
 
 /// A folder that is watched until this is dropped.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(crate) struct Watched {
     arrivals: Arrivals,
     folder: PathBuf,
     changed: Arc<Event>,
@@ -45,7 +46,7 @@ pub(super) struct Watched {
 
 impl Arrivals {
     /// Watches a folder; `None` where the kernel does not let us, or there is no such folder.
-    pub(super) fn watch(&self, folder: &Path, spawn: &dyn Spawn) -> Option<Watched> {
+    pub(crate) fn watch(&self, folder: &Path, spawn: &dyn Spawn) -> Option<Watched> {
         let mut inside = self.0.lock();
         let changed = match inside.folders.get_mut(folder) {
             Some(known) => {
@@ -57,7 +58,9 @@ impl Arrivals {
                     Some(kernel) => (Arc::clone(kernel), false),
                     None => (Arc::new(Inotify::init(InitFlags::IN_CLOEXEC).ok()?), true),
                 };
-                let what = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+                let came = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+                let went = AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM;
+                let what = AddWatchFlags::IN_MODIFY | came | went;
                 let descriptor = kernel.add_watch(folder, what | AddWatchFlags::IN_ONLYDIR).ok()?;
                 let changed = Arc::<Event>::default();
                 let one = Folder { descriptor, followers: 1, changed: Arc::clone(&changed) };
@@ -65,7 +68,7 @@ impl Arrivals {
                 if fresh {
                     inside.kernel = Some(Arc::clone(&kernel));
                     let arrivals = self.clone();
-                    spawn.blocking("node.log.arrivals", Box::new(move || arrivals.wait(&kernel)));
+                    spawn.blocking("node.arrivals", Box::new(move || arrivals.wait(&kernel)));
                 }
                 changed
             }
@@ -80,7 +83,7 @@ impl Arrivals {
                 Ok(events) => events,
                 Err(Errno::EINTR) => continue,
                 Err(error) => {
-                    tracing::error!(%error, "logs cannot be watched any more; who follows one hears of its end only");
+                    tracing::error!(%error, "folders cannot be watched any more; who follows a log hears of its end only");
                     vec![]
                 }
             };
@@ -104,7 +107,7 @@ impl Arrivals {
 
 impl Watched {
     /// Ends when something is written from now on, or the folder goes.
-    pub(super) fn listen(&self) -> EventListener {
+    pub(crate) fn listen(&self) -> EventListener {
         self.changed.listen()
     }
 }

@@ -117,6 +117,10 @@ impl NodeContext for Alone {
         stream::iter([None]).chain(stream::pending()).boxed()
     }
 
+    async fn patch_status(&self, resource: &'static str, key: &ObjectKey, _: Value) -> windlass::kernel::Result<()> {
+        Err(Error::new(ErrorKind::NotFound, format!("there is no cluster that has {resource} {key}")))
+    }
+
     async fn services(&self, _: &str) -> windlass::kernel::Result<Vec<Arc<Service>>> {
         Ok(Vec::new())
     }

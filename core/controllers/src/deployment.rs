@@ -62,9 +62,6 @@ impl Deployments {
 
     async fn carry_out(&self, deployment: &Deployment, plan: Plan) -> Result<Requeue> {
         let key = claim::key(&deployment.metadata);
-        if !self.current(deployment, &plan.writes).await? {
-            return Ok(Requeue::OnChange);
-        }
         if !plan.writes.is_empty() {
             let writing = self.written.begin(&key);
             let mut done = Ok(true);
@@ -92,26 +89,6 @@ impl Deployments {
         }
         self.write_status(&base, plan.status).await?;
         Ok(plan.next.map_or(Requeue::OnChange, Requeue::After))
-    }
-
-    /// Whether a plan that gives a set another revision is made for the deployment that there is. By what another instance
-    /// had seen before the last rollout, the former set would become the latest, and keep the number.
-    async fn current(&self, deployment: &Deployment, writes: &[Write]) -> Result<bool> {
-        let revision = |set: &ReplicaSet| set.metadata.annotations.get(REVISION).cloned();
-        let renumbers = |write: &Write| match write {
-            Write::Update { set, .. } => {
-                let known = self.sets.0.get(&claim::key(&set.metadata));
-                known.is_some_and(|known| revision(&known) != revision(set))
-            }
-            Write::Create(_) | Write::Delete(_) => false,
-        };
-        if !writes.iter().any(renumbers) {
-            return Ok(true);
-        }
-        let ObjectKey { namespace, name } = claim::key(&deployment.metadata);
-        let now = self.client.get_opt::<Deployment>(&namespace, &name).await?;
-        let (uid, generation) = (&deployment.metadata.uid, deployment.metadata.generation);
-        Ok(now.is_some_and(|now| now.metadata.uid == *uid && now.metadata.generation == generation))
     }
 
     /// Whether to go on with the plan: not where somebody else changed what it was made for.

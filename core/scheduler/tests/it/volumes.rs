@@ -61,7 +61,10 @@ fn a_claim_that_waits_is_given_a_volume_where_the_pod_goes() {
         let _scheduler = rig.scheduler(Config::default());
         rig.node("a", "8", &[]).await;
         rig.node("b", "8", &[]).await;
-        class(&rig, "late", "WaitForFirstConsumer").await;
+        // Nobody makes volumes of this class: else any node would do.
+        let nobody = json!({"metadata": {"name": "late"}, "provisioner": "kubernetes.io/no-provisioner",
+            "volumeBindingMode": "WaitForFirstConsumer"});
+        create::<StorageClass>(&rig, nobody).await;
         volume(&rig, "v", "late", "b").await;
         claim(&rig, "c", "late").await;
         rig.seen().await;

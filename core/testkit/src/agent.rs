@@ -402,7 +402,11 @@ impl Metering for FakeAgent {
         let at = self.0.clock.now();
         let state = self.0.state.lock();
         let running = state.pods.iter().filter(|(_, running)| running.status.phase.as_deref() == Some("Running"));
-        let pods: Vec<PodUsage> = running.filter_map(|(id, running)| running.usage(id, at, WINDOW)).collect();
+        let pods = running.filter_map(|(id, running)| {
+            let usual = self.0.node.scripts.as_ref().map_or_else(Amounts::default, |own| own.of(&running.pod).usage);
+            running.usage(id, usual, (at, WINDOW))
+        });
+        let pods: Vec<PodUsage> = pods.collect();
         let each = pods.iter().flat_map(|pod| &pod.containers.amounts);
         let amounts = each.fold(Amounts::default(), |sum, (_, own)| Amounts {
             nanocores: sum.nanocores.saturating_add(own.nanocores),

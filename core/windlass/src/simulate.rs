@@ -95,7 +95,7 @@ impl Simulation {
         let (rules, stages) = (self.rules.clone(), self.stages.clone());
         Scripts::new(move |pod| {
             let rule = rules.iter().find(|rule| rule.means(pod));
-            rule.map_or_else(|| Scene { behaviour: stages.play(pod), log: String::new() }, |rule| rule.scene(pod))
+            rule.map_or_else(|| Scene { behaviour: stages.play(pod), ..Scene::default() }, |rule| rule.scene(pod))
         })
     }
 }

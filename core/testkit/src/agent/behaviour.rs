@@ -46,6 +46,8 @@ pub struct Scene {
     pub behaviour: Behaviour,
     /// What the log of each container holds, beside a line that says that it runs.
     pub log: String,
+    /// What each container uses while it runs, where the pod's annotations say nothing.
+    pub usage: Amounts,
 }
 
 impl Scripts {
@@ -93,16 +95,20 @@ impl Behaviour {
 }
 
 /// What a container uses by its pod's annotations: `cpu` and `memory` under `fake.windlass.dev/`, for every container or
-/// for one, as in `100m web=1500m`. Nothing where they say nothing; `None` where what they say is no amount: then it
-/// cannot be measured.
-pub(super) fn usage(pod: &Pod, container: &str) -> Option<Amounts> {
-    let said = |name: &str| {
-        let Some(said) = pod.metadata.annotations.get(&format!("{PREFIX}{name}")) else { return Some(Amount::ZERO) };
-        chosen(said, container)?.parse::<Amount>().ok().filter(|amount| !amount.is_negative())
+/// for one, as in `100m web=1500m`. The usual amount where they say nothing; `None` where what they say is no amount: then
+/// it cannot be measured.
+pub(super) fn usage(pod: &Pod, container: &str, usual: Amounts) -> Option<Amounts> {
+    let said = |name: &str| pod.metadata.annotations.get(&format!("{PREFIX}{name}"));
+    let amount = |said: &str| chosen(said, container)?.parse::<Amount>().ok().filter(|amount| !amount.is_negative());
+    let nanocores = match said("cpu") {
+        Some(said) => u64::try_from(amount(said)?.nano_value()).unwrap_or(u64::MAX),
+        None => usual.nanocores,
     };
-    let (cpu, memory) = (said("cpu")?, said("memory")?);
-    let nanocores = u64::try_from(cpu.nano_value()).unwrap_or(u64::MAX);
-    Some(Amounts { nanocores, memory: u64::try_from(memory.as_i64()).unwrap_or_default() })
+    let memory = match said("memory") {
+        Some(said) => u64::try_from(amount(said)?.as_i64()).unwrap_or_default(),
+        None => usual.memory,
+    };
+    Some(Amounts { nanocores, memory })
 }
 
 /// Of a list of words, the one for a name, or else the general one.
@@ -157,11 +163,12 @@ mod tests {
             let mut pod = Pod::default();
             pod.metadata.annotations =
                 annotations.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-            assert_eq!(usage(&pod, "web").map(|own| (own.nanocores, own.memory)), expect);
+            let usual = Amounts { nanocores: 7, memory: 5 };
+            assert_eq!(usage(&pod, "web", usual).map(|own| (own.nanocores, own.memory)), expect);
         };
-        check(&[], Some((0, 0)));
+        check(&[], Some((7, 5)));
         check(&[("fake.windlass.dev/cpu", "250m"), ("fake.windlass.dev/memory", "1Ki")], Some((250_000_000, 1024)));
-        check(&[("fake.windlass.dev/cpu", "250m web=2")], Some((2_000_000_000, 0)));
+        check(&[("fake.windlass.dev/cpu", "250m web=2")], Some((2_000_000_000, 5)));
         check(&[("fake.windlass.dev/cpu", "other=2")], None);
         check(&[("fake.windlass.dev/cpu", "unknown")], None);
     }

@@ -12,7 +12,7 @@ use windlass_api::{
 };
 use windlass_kernel::{
     controller::ObjectKey,
-    node::{Measured, PodUsage, Report},
+    node::{Amounts, Measured, PodUsage, Report},
 };
 
 use super::{Behaviour, Script, behaviour, life::Life};
@@ -148,10 +148,10 @@ impl Running {
         }
     }
 
-    /// What its running containers use by its script; `None` where that cannot be measured.
-    pub(super) fn usage(&self, id: &Id, at: Timestamp, window: Duration) -> Option<PodUsage> {
+    /// What its running containers use by its script, or else as usual; `None` where that cannot be measured.
+    pub(super) fn usage(&self, id: &Id, usual: Amounts, (at, window): (Timestamp, Duration)) -> Option<PodUsage> {
         let runs = self.status.container_statuses.iter().filter(|own| own.state.running.is_some());
-        let used = |own: &ContainerStatus| Some((own.name.clone(), behaviour::usage(&self.pod, &own.name)?));
+        let used = |own: &ContainerStatus| Some((own.name.clone(), behaviour::usage(&self.pod, &own.name, usual)?));
         let amounts = runs.map(used).collect::<Option<Vec<_>>>()?;
         Some(PodUsage { pod: id.key.clone(), uid: id.uid.clone(), containers: Measured { at, window, amounts } })
     }

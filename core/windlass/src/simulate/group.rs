@@ -26,7 +26,7 @@ impl<'de> Deserialize<'de> for Span {
 }
 
 /// Amounts by name, as texts or numbers.
-fn amounts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+pub(super) fn amounts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
     let read = BTreeMap::<String, Value>::deserialize(deserializer)?;
     let text = |(name, value): (String, Value)| match value {
         Value::String(text) => Ok((name, text)),

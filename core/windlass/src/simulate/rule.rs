@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::Deserialize;
-use windlass_api::core::v1::Pod;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use windlass_api::{core::v1::Pod, quantity::Amount};
+use windlass_kernel::node::Amounts;
 use windlass_testkit::agent::{Behaviour, End, Scene};
 
-use super::group::Span;
+use super::group::{Span, amounts};
 
 /// Which pods a rule means; what is not said does not matter.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -45,6 +46,24 @@ pub(super) struct Rule {
     stop_delay: Option<Span>,
     #[serde(default)]
     logs: String,
+    #[serde(default, deserialize_with = "used")]
+    usage: Amounts,
+}
+
+/// What each container uses: `cpu` and `memory`.
+fn used<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Amounts, D::Error> {
+    let mut used = Amounts::default();
+    for (name, text) in amounts(deserializer)? {
+        let amount: Amount = text.parse().map_err(|error| D::Error::custom(format!("usage: {name}: {error}")))?;
+        let (part, value) = match &*name {
+            "cpu" => (&mut used.nanocores, u64::try_from(amount.nano_value()).ok()),
+            "memory" => (&mut used.memory, u64::try_from(amount.as_i64()).ok()),
+            _ => return Err(D::Error::custom(format!("usage: {name:?} is neither cpu nor memory"))),
+        };
+        *part =
+            value.ok_or_else(|| D::Error::custom(format!("usage: {name}: {text:?} is no amount that can be used")))?;
+    }
+    Ok(used)
 }
 
 /// When a pod is ready.
@@ -89,6 +108,6 @@ impl Rule {
             restart: own(said.restart, usual.restart, self.restart_delay),
             stop: own(said.stop, usual.stop, self.stop_delay),
         };
-        Scene { behaviour, log: self.logs.clone() }
+        Scene { behaviour, log: self.logs.clone(), usage: self.usage }
     }
 }

@@ -1,9 +1,10 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use windlass_api::core::v1::Pod;
-use windlass_kernel::ClockExt;
+use windlass_kernel::{ClockExt, NodeAgent, node::Amounts};
 use windlass_testkit::{
+    FakeAgent, FakeNode,
     agent::{Behaviour, End},
     sim::{Executor, Handle},
 };
@@ -60,6 +61,10 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
     );
     let told = read("pods: [{lifetime: soon}]").unwrap_err();
     assert!(told.message().contains("\"soon\" is no span of time"), "{told}");
+    let told = read("pods: [{usage: {memory: -1}}]").unwrap_err();
+    assert!(told.message().contains("usage: memory: \"-1\" is no amount that can be used"), "{told}");
+    let told = read("pods: [{usage: {gpu: 1}}]").unwrap_err();
+    assert!(told.message().contains("usage: \"gpu\" is neither cpu nor memory"), "{told}");
     let told = read("nodes: [{colour: red}]").unwrap_err();
     assert!(told.message().contains("unknown field `colour`"), "{told}");
     let told = read("{apiVersion: v1, kind: Pod}").unwrap_err();
@@ -79,7 +84,7 @@ fn the_first_rule_that_means_a_pod_says_how_it_behaves() {
     let simulation = read(
         "pods: [
            {match: {labels: {app: batch}}, startDelay: 2s, lifetime: 1m, exitCode: 3, logs: \"one\\ntwo\"},
-           {match: {image: never}, readiness: never},
+           {match: {image: never}, readiness: never, usage: {cpu: 1.5, memory: 64Mi}},
            {readiness: {after: 5s}, stopDelay: 1s}]",
     )
     .unwrap();
@@ -88,10 +93,32 @@ fn the_first_rule_that_means_a_pod_says_how_it_behaves() {
     let end = Some(End { after: seconds(60), code: 3 });
     assert_eq!(batch.behaviour, Behaviour { start: seconds(2), end, ..Behaviour::default() });
     assert_eq!(batch.log, "one\ntwo");
-    let never = of(json!({"spec": {"containers": [{"name": "c", "image": "never"}]}})).behaviour;
-    assert!(never.ready > seconds(3600 * 24 * 365));
+    assert_eq!(batch.usage, Amounts::default());
+    let never = of(json!({"spec": {"containers": [{"name": "c", "image": "never"}]}}));
+    assert!(never.behaviour.ready > seconds(3600 * 24 * 365));
+    assert_eq!(never.usage, Amounts { nanocores: 1_500_000_000, memory: 64 << 20 });
     let own = json!({"metadata": {"annotations": {"fake.windlass.dev/ready-delay": "1s"}}});
     assert_eq!(of(own).behaviour, Behaviour { ready: seconds(1), stop: seconds(1), ..Behaviour::default() });
+}
+
+#[test]
+fn containers_use_what_a_file_or_their_annotations_say() {
+    let simulation = read("pods: [{usage: {cpu: 100m, memory: 1Mi}}]").unwrap();
+    let executor = Executor::new(1);
+    let node = FakeNode { scripts: Some(simulation.scripts()), ..FakeNode::new("n", 1) };
+    let agent = FakeAgent::new(node, executor.clock(), executor.spawn());
+    let of = |name: &str, annotations: Value| {
+        let meta = json!({"namespace": "ns", "name": name, "uid": name, "annotations": annotations});
+        Arc::new(pod(json!({"metadata": meta, "spec": {"containers": [{"name": "c"}]}})))
+    };
+    let pods = vec![of("usual", json!({})), of("own", json!({"fake.windlass.dev/cpu": "2"}))];
+    executor.run_until(agent.sync(pods)).unwrap();
+    executor.run_for(seconds(1));
+    let usage = executor.run_until(agent.metering().unwrap().usage()).unwrap();
+    let each = usage.pods.iter().map(|own| (own.pod.name.as_str(), own.containers.amounts[0].1));
+    let expect = |nanocores| Amounts { nanocores, memory: 1 << 20 };
+    assert_eq!(each.collect::<Vec<_>>(), [("own", expect(2_000_000_000)), ("usual", expect(100_000_000))]);
+    assert_eq!(usage.node.unwrap().amounts, Amounts { nanocores: 2_100_000_000, memory: 2 << 20 });
 }
 
 /// A stage in KWOK's words, with what it is about, whom it selects and what it says.

@@ -87,6 +87,8 @@ impl Provisioner {
 
     /// Makes the volume of a claim that waits for one of a driver here.
     async fn claim(&self, key: &ObjectKey) -> Result<()> {
+        // What was made a moment ago may be deleted already: made again, nobody would delete it.
+        self.written.seen_in(key, &self.volumes, &self.client).await?;
         let Some(claim) = self.claims.get(key) else { return Ok(()) };
         let Some((name, class)) = plan::asked_for(&claim) else { return Ok(()) };
         let (Some(driver), Some(recorder)) = (self.drivers.get(name), self.recorders.get(name)) else { return Ok(()) };
@@ -95,8 +97,6 @@ impl Provisioner {
         if class.provisioner != *name || (plan::waits(&class) && plan::selected_node(&claim).is_none()) {
             return Ok(());
         }
-        // What was made a moment ago may be deleted already: made again, nobody would delete it.
-        self.written.seen_in(key, &self.volumes, &self.client).await?;
         if self.volumes.get(&ObjectKey::new("", &own)).is_some() {
             return Ok(());
         }

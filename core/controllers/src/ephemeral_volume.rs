@@ -86,7 +86,7 @@ fn asked_for(pod: &Pod) -> impl Iterator<Item = &Volume> {
 }
 
 fn template(volume: &Volume) -> Option<&PersistentVolumeClaimTemplate> {
-    volume.ephemeral.as_ref()?.volume_claim_template.as_ref()
+    volume.ephemeral.as_ref()?.volume_claim_template.as_deref()
 }
 
 /// The claim of a pod's volume.

@@ -76,30 +76,31 @@ impl Proposals<'_> {
         if let Some(own) = &metric.resource {
             let found = self.resource(&own.name, "", &own.target).await.map_err(failed("FailedGetResourceMetric"))?;
             let (replicas, name, current) = found;
-            let resource = Some(ResourceMetricStatus { name: own.name.clone(), current });
+            let resource = Some(Box::new(ResourceMetricStatus { name: own.name.clone(), current }));
             return Ok((replicas, name, MetricStatus { resource, ..status }));
         }
         if let Some(own) = &metric.container_resource {
             let found = self.resource(&own.name, &own.container, &own.target).await;
             let (replicas, name, current) = found.map_err(failed("FailedGetContainerResourceMetric"))?;
             let (resource, container) = (own.name.clone(), own.container.clone());
-            let container_resource = Some(ContainerResourceMetricStatus { name: resource, container, current });
+            let container_resource =
+                Some(Box::new(ContainerResourceMetricStatus { name: resource, container, current }));
             return Ok((replicas, name, MetricStatus { container_resource, ..status }));
         }
         if let Some(own) = &metric.pods {
             let found = self.of_pods(own).await.map_err(failed("FailedGetPodsMetric"))?;
-            let pods = Some(PodsMetricStatus { metric: own.metric.clone(), current: found.2 });
+            let pods = Some(Box::new(PodsMetricStatus { metric: own.metric.clone(), current: found.2 }));
             return Ok((found.0, found.1, MetricStatus { pods, ..status }));
         }
         if let Some(own) = &metric.object {
             let found = self.of_object(own).await.map_err(failed("FailedGetObjectMetric"))?;
             let (metric, described_object) = (own.metric.clone(), own.described_object.clone());
-            let object = Some(ObjectMetricStatus { metric, described_object, current: found.2 });
+            let object = Some(Box::new(ObjectMetricStatus { metric, described_object, current: found.2 }));
             return Ok((found.0, found.1, MetricStatus { object, ..status }));
         }
         if let Some(own) = &metric.external {
             let found = self.external(own).await.map_err(failed("FailedGetExternalMetric"))?;
-            let external = Some(ExternalMetricStatus { metric: own.metric.clone(), current: found.2 });
+            let external = Some(Box::new(ExternalMetricStatus { metric: own.metric.clone(), current: found.2 }));
             return Ok((found.0, found.1, MetricStatus { external, ..status }));
         }
         let why = format!("unknown metric source type {:?}", metric.type_);

@@ -146,7 +146,7 @@ pub(super) fn volume(
         spec: PersistentVolumeSpec {
             access_modes: claim.spec.access_modes.clone(),
             capacity: [("storage".to_owned(), Quantity(amount.to_string()))].into(),
-            claim_ref: Some(ObjectReference {
+            claim_ref: Some(Box::new(ObjectReference {
                 api_version: Some(PersistentVolumeClaim::api_version()),
                 kind: Some(PersistentVolumeClaim::KIND.into()),
                 namespace: meta.namespace.clone(),
@@ -154,16 +154,16 @@ pub(super) fn volume(
                 uid: meta.uid.clone(),
                 resource_version: meta.resource_version.clone(),
                 ..ObjectReference::default()
-            }),
-            csi: Some(CSIPersistentVolumeSource {
+            })),
+            csi: Some(Box::new(CSIPersistentVolumeSource {
                 driver: driver.into(),
                 volume_handle: made.id.to_string(),
                 volume_attributes: made.context.clone(),
                 fs_type,
                 ..CSIPersistentVolumeSource::default()
-            }),
+            })),
             mount_options: class.mount_options.clone(),
-            node_affinity: affinity(&made.topology),
+            node_affinity: affinity(&made.topology).map(Box::new),
             persistent_volume_reclaim_policy: Some(class.reclaim_policy.clone().unwrap_or_else(|| "Delete".into())),
             storage_class_name: class.metadata.name.clone(),
             volume_mode: Some(claim.spec.volume_mode.clone().unwrap_or_else(|| "Filesystem".into())),

@@ -66,7 +66,7 @@ impl Replicas for ReplicationController {
                 min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
                 replicas: spec.replicas,
                 selector: spec.selector.match_labels,
-                template: Some(spec.template),
+                template: Some(Box::new(spec.template)),
             },
             status: ReplicationControllerStatus {
                 replicas: status.replicas,
@@ -95,7 +95,7 @@ fn to_set(controller: &ReplicationController) -> ReplicaSet {
             min_ready_seconds: Some(spec.min_ready_seconds),
             replicas: spec.replicas,
             selector: LabelSelector { match_labels: spec.selector.clone(), ..LabelSelector::default() },
-            template: spec.template.clone().unwrap_or_default(),
+            template: spec.template.as_deref().cloned().unwrap_or_default(),
         },
         status: ReplicaSetStatus {
             replicas: status.replicas,

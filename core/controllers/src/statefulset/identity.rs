@@ -57,7 +57,10 @@ pub(super) fn pod(set: &StatefulSet, ordinal: i32, (revision, template): (&str, 
     pod.spec.subdomain = Some(set.spec.service_name.clone()).filter(|service| !service.is_empty());
     let claims = claims::names(set, ordinal).map(|(volume, claim)| Volume {
         name: volume.to_owned(),
-        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource { claim_name: claim, ..Default::default() }),
+        persistent_volume_claim: Some(Box::new(PersistentVolumeClaimVolumeSource {
+            claim_name: claim,
+            ..Default::default()
+        })),
         ..Volume::default()
     });
     let mut volumes: Vec<Volume> = claims.collect();

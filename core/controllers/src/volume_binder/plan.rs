@@ -166,7 +166,7 @@ fn taken_by(claim: &PersistentVolumeClaim, volume: &PersistentVolume) -> Persist
         volume.metadata.annotations.insert(CHOSEN.into(), "yes".into());
     }
     let meta = &claim.metadata;
-    volume.spec.claim_ref = Some(ObjectReference {
+    volume.spec.claim_ref = Some(Box::new(ObjectReference {
         api_version: Some(PersistentVolumeClaim::api_version()),
         kind: Some(PersistentVolumeClaim::KIND.into()),
         namespace: meta.namespace.clone(),
@@ -174,7 +174,7 @@ fn taken_by(claim: &PersistentVolumeClaim, volume: &PersistentVolume) -> Persist
         uid: meta.uid.clone(),
         resource_version: meta.resource_version.clone(),
         ..ObjectReference::default()
-    });
+    }));
     volume
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::{pending, select};
+use parking_lot::Mutex;
 use windlass_api::{
     coordination::v1::{Lease, LeaseSpec},
     core::v1::{Node, NodeCondition, NodeStatus, Taint},
@@ -25,6 +26,8 @@ pub(super) struct Heartbeat<'a> {
     clock: &'a Arc<dyn Clock>,
     agent: &'a Arc<dyn NodeAgent>,
     drivers: Option<&'a Drivers>,
+    /// The lease as it was last written.
+    lease: Mutex<Option<Arc<Lease>>>,
 }
 
 impl<'a> Heartbeat<'a> {
@@ -35,7 +38,7 @@ impl<'a> Heartbeat<'a> {
         agent: &'a Arc<dyn NodeAgent>,
         drivers: Option<&'a Drivers>,
     ) -> Self {
-        Self { registration, client, clock, agent, drivers }
+        Self { registration, client, clock, agent, drivers, lease: Mutex::default() }
     }
 
     /// Creates the node where there is none, and writes its status.
@@ -84,10 +87,19 @@ impl<'a> Heartbeat<'a> {
     async fn renew(&self) -> Result<()> {
         let name = &self.registration.name;
         let now = MicroTime(self.clock.now());
-        let renewed = self.client.modify::<Lease>(LEASES, name, |lease| lease.spec.renew_time = Some(now)).await;
-        match renewed {
+        // Nobody else writes it, as a rule, so that it need not be read before each renewal.
+        let known = self.lease.lock().take();
+        if let Some(known) = known {
+            let mut lease = Lease::clone(&known);
+            lease.spec.renew_time = Some(now);
+            match self.client.update(&lease).await {
+                Err(error) if error.is(ErrorKind::Conflict) || error.is(ErrorKind::NotFound) => {}
+                other => return self.renewed(other),
+            }
+        }
+        match self.client.modify::<Lease>(LEASES, name, |lease| lease.spec.renew_time = Some(now)).await {
             Err(error) if error.is(ErrorKind::NotFound) => {}
-            other => return other.map(drop),
+            other => return self.renewed(other),
         }
         // The lease belongs to the node, so that it goes when the node does.
         let node = self.client.get::<Node>("", name).await?;
@@ -115,15 +127,19 @@ impl<'a> Heartbeat<'a> {
         };
         match self.client.create(&lease).await {
             Err(error) if error.is(ErrorKind::AlreadyExists) => Ok(()),
-            other => other.map(drop),
+            other => self.renewed(other),
         }
+    }
+
+    fn renewed(&self, lease: Result<Arc<Lease>>) -> Result<()> {
+        *self.lease.lock() = Some(lease?);
+        Ok(())
     }
 
     /// Writes the status where it differs from what is known; times of unchanged conditions are kept.
     async fn report(&self, status: NodeStatus) -> Result<()> {
         let now = Time(self.clock.now());
-        let change = |node: &mut Node| {
-            let kept = std::mem::take(&mut node.status);
+        let next = |kept: &NodeStatus| {
             let mut next = NodeStatus {
                 volumes_attached: kept.volumes_attached.clone(),
                 volumes_in_use: self.drivers.map_or_else(|| kept.volumes_in_use.clone(), Drivers::in_use),
@@ -136,9 +152,14 @@ impl<'a> Heartbeat<'a> {
             let others = kept.conditions.iter().filter(|old| next.conditions.iter().all(|new| new.type_ != old.type_));
             let others: Vec<_> = others.cloned().collect();
             next.conditions.extend(others);
-            node.status = next;
+            next
         };
-        self.client.modify_status::<Node>("", &self.registration.name, change).await.map(drop)
+        let name = &self.registration.name;
+        let known = self.client.get::<Node>("", name).await?;
+        if next(&known.status) == known.status {
+            return Ok(());
+        }
+        self.client.modify_status::<Node>("", name, |node| node.status = next(&node.status)).await.map(drop)
     }
 
     fn node(&self, status: &NodeStatus) -> Node {

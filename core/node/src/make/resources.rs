@@ -136,7 +136,7 @@ fn sum(pod: &Pod, name: &str, limits: bool) -> Option<i64> {
         let found = amount(amounts, name).or_else(|| (!limits).then(|| amount(&set.limits, name)).flatten());
         found.map(|amount| unit(name, amount))
     };
-    if let Some(own) = pod.spec.resources.as_ref().and_then(pick) {
+    if let Some(own) = pod.spec.resources.as_deref().and_then(pick) {
         return Some(own);
     }
     let of = |container: &Container| {

@@ -36,7 +36,10 @@ pub(crate) fn refused(pod: &Pod, container: &Container, image_user: Option<&User
 }
 
 fn contexts(pod: &Pod, container: &Container) -> (PodSecurityContext, SecurityContext) {
-    (pod.spec.security_context.clone().unwrap_or_default(), container.security_context.clone().unwrap_or_default())
+    (
+        pod.spec.security_context.as_deref().cloned().unwrap_or_default(),
+        container.security_context.as_deref().cloned().unwrap_or_default(),
+    )
 }
 
 fn privileged(container: &Container) -> bool {

@@ -54,7 +54,7 @@ impl Round<'_> {
                         role: if init { Role::Init } else { Role::Main },
                         target,
                         kind,
-                        probe: probe.clone(),
+                        probe: Probe::clone(probe),
                         started: status.started.unwrap_or(status.container.created),
                     };
                     (id.clone(), self.inner.needs.spawn.spawn("node.probe", watch.run()))

@@ -168,16 +168,49 @@ fn held(facts: &Facts, of: &Type, field: &Field) -> Held {
         _ => {}
     }
     let structure = codec == "Plain" && base != "Value";
-    let nullable = ["FieldsV1", "Time", "MicroTime", "Value"].contains(&base.as_str());
-    let base = if field.kind == of.name { format!("Box<{base}>") } else { base };
-    let plain = !nullable
-        && (field.required
-            || (field.zero != "pointer" && !field.default.is_empty() && (structure || codec.is_empty())));
+    let plain = plain(facts, field);
+    let behind = field.kind == of.name || (!plain && structure && roomy(facts, of));
+    let base = if behind { format!("Box<{base}>") } else { base };
     let always = field.required || field.zero == "write";
     match plain {
         true => Held { rust: base, skip: (!always).then_some("is_zero"), collection: false },
         false => Held { rust: format!("Option<{base}>"), skip: Some("Option::is_none"), collection: false },
     }
+}
+
+/// Whether a single field is held as it is and not as an option.
+fn plain(facts: &Facts, field: &Field) -> bool {
+    let codec = codec(facts, field);
+    let structure = codec == "Plain" && !facts.fields_of(&field.kind).is_empty();
+    let scalar = codec.is_empty() && !field.kind.contains('.');
+    let nullable = !structure && !scalar && !["Quantity", "IntOrString", "Strings"].contains(&codec);
+    !nullable
+        && (field.required || (field.zero != "pointer" && !field.default.is_empty() && (structure || codec.is_empty())))
+}
+
+/// Whether the optional structs of a type stand behind pointers, because they would take much room where they are not
+/// there: a volume has one of thirty sources, a container seldom a probe.
+fn roomy(facts: &Facts, of: &Type) -> bool {
+    const ROOM: usize = 384;
+    let optional = facts.fields_of(&of.name).iter().filter(|f| f.shape == "one" && f.kind != of.name && !f.inline());
+    let structs = optional.filter(|f| codec(facts, f) == "Plain" && !plain(facts, f));
+    structs.map(|f| room(facts, &f.kind)).sum::<usize>() > ROOM
+}
+
+/// About how many bytes a definition's struct takes where it stands.
+fn room(facts: &Facts, name: &str) -> usize {
+    let Some(of) = facts.types.get(name) else { return 24 };
+    let roomy = roomy(facts, of);
+    let field = |f: &Field| match (f.shape.as_str(), f.kind.as_str()) {
+        ("list" | "map", _) => 24,
+        (_, "bool" | "int32") => 8,
+        (_, "int64" | "double") => 16,
+        (_, kind) if kind == name => 8,
+        _ if roomy && codec(facts, f) == "Plain" && !plain(facts, f) => 8,
+        (_, kind) if codec(facts, f) == "Plain" => room(facts, kind),
+        _ => 24,
+    };
+    facts.fields_of(name).iter().map(field).sum()
 }
 
 fn structure(facts: &Facts, of: &Type, out: &mut String) -> anyhow::Result<()> {

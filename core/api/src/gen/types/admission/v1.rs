@@ -63,8 +63,8 @@ pub struct AdmissionResponse {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct AdmissionReview {
-    pub request: Option<AdmissionRequest>,
-    pub response: Option<AdmissionResponse>,
+    pub request: Option<Box<AdmissionRequest>>,
+    pub response: Option<Box<AdmissionResponse>>,
 }
 
 impl Serialize for AdmissionReview {

@@ -163,7 +163,7 @@ pub struct CustomResourceSubresources {
 #[serde(default, rename_all = "camelCase")]
 pub struct CustomResourceValidation {
     #[serde(rename = "openAPIV3Schema", skip_serializing_if = "Option::is_none")]
-    pub open_apiv3_schema: Option<JSONSchemaProps>,
+    pub open_apiv3_schema: Option<Box<JSONSchemaProps>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]

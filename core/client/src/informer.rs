@@ -6,6 +6,7 @@
 mod cache;
 mod follow;
 mod inner;
+mod items;
 mod set;
 mod subscription;
 

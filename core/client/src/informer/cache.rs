@@ -67,7 +67,7 @@ impl<P: Clone + Send + Sync + 'static> Cache<P> {
     /// Whether an object is held.
     #[must_use]
     pub fn contains(&self, key: &ObjectKey) -> bool {
-        self.inner.state.lock().items.contains_key(key)
+        self.inner.state.lock().items.contains(key)
     }
 
     /// How many objects are held.
@@ -92,7 +92,7 @@ impl<P: Clone + Send + Sync + 'static> Cache<P> {
     /// All projections, by key.
     #[must_use]
     pub fn values(&self) -> Vec<P> {
-        self.inner.state.lock().items.values().map(|held| held.projection.clone()).collect()
+        self.inner.state.lock().items.iter().map(|(_, held)| held.projection.clone()).collect()
     }
 
     /// Everything in a namespace, by name.
@@ -104,9 +104,7 @@ impl<P: Clone + Send + Sync + 'static> Cache<P> {
     /// Reads everything in a namespace, by name, without copying it. `read` must not use the cache itself.
     pub fn with_in<R>(&self, namespace: &str, read: impl FnOnce(&mut dyn Iterator<Item = (&ObjectKey, &P)>) -> R) -> R {
         let state = self.inner.state.lock();
-        let from = ObjectKey::new(namespace, "");
-        let own = state.items.range::<ObjectKey, _>(from..).take_while(|(key, _)| key.namespace == namespace);
-        read(&mut own.map(|(key, held)| (&**key, &held.projection)))
+        read(&mut state.items.within(namespace).map(|(key, held)| (&**key, &held.projection)))
     }
 
     /// Everything that an index has under a value, by key. Empty where the cache has no such index.
@@ -114,7 +112,7 @@ impl<P: Clone + Send + Sync + 'static> Cache<P> {
     pub fn indexed(&self, index: &str, value: &str) -> Vec<P> {
         let state = self.inner.state.lock();
         let keys = self.inner.place(index).and_then(|place| state.indexes[place].get(value));
-        let found = keys.into_iter().flatten().filter_map(|key| state.items.get(&**key));
+        let found = keys.into_iter().flatten().filter_map(|key| state.items.get(key));
         found.map(|held| held.projection.clone()).collect()
     }
 

@@ -10,7 +10,10 @@ use event_listener::Event;
 use parking_lot::Mutex;
 use windlass_kernel::{Document, Revision, controller::ObjectKey};
 
-use super::cache::{Index, Update};
+use super::{
+    cache::{Index, Update},
+    items::Items,
+};
 
 /// What a cache holds of an object; `None` is nothing.
 pub(super) type Project<P> = dyn Fn(&Document) -> Option<P> + Send + Sync;
@@ -38,7 +41,7 @@ pub(super) struct Held<P> {
 }
 
 pub(super) struct State<P> {
-    pub(super) items: BTreeMap<Arc<ObjectKey>, Held<P>>,
+    pub(super) items: Items<Held<P>>,
     pub(super) indexes: Vec<BTreeMap<String, BTreeSet<Arc<ObjectKey>>>>,
     pub(super) revision: Revision,
     pub(super) synced: bool,
@@ -56,7 +59,7 @@ pub(super) struct Inner<P> {
 impl<P: Clone + Send + Sync + 'static> Inner<P> {
     pub(super) fn new(project: Box<Project<P>>, indexes: Vec<Index<P>>) -> Self {
         let state = State {
-            items: BTreeMap::new(),
+            items: Items::default(),
             indexes: indexes.iter().map(|_| BTreeMap::new()).collect(),
             revision: Revision(0),
             synced: false,
@@ -117,8 +120,8 @@ impl<P: Clone> State<P> {
             .map(|index| after.as_ref().map(|own| (index.values)(key, own)).unwrap_or_default())
             .collect();
         let before = match after {
-            Some(projection) => self.items.insert(Arc::clone(key), Held { projection, revision }),
-            None => self.items.remove(&**key),
+            Some(projection) => self.items.insert(key, Held { projection, revision }),
+            None => self.items.remove(key),
         };
         let before = before.map(|held| held.projection);
         for ((index, found), now) in indexes.iter().zip(&mut self.indexes).zip(now) {
@@ -143,7 +146,7 @@ impl<P: Clone + Send + Sync + 'static> Sink for Inner<P> {
     fn put(&self, key: &Arc<ObjectKey>, document: &Document) {
         let revision = document.revision();
         let known = |key: &Arc<ObjectKey>, held: &Held<P>| (Arc::clone(key), held.revision);
-        let held = self.state.lock().items.get_key_value(&**key).map(|(key, held)| known(key, held));
+        let held = self.state.lock().items.get_key_value(key).map(|(key, held)| known(key, held));
         if held.as_ref().is_none_or(|(_, held)| *held != revision) {
             // The key that is held goes on being the one that is held.
             self.set(held.as_ref().map_or(key, |(key, _)| key), self.project(document), revision);

@@ -250,9 +250,12 @@ fn using(informers: &Informers) -> Cache<Arc<Using>> {
     })
 }
 
+/// The attachments of volumes that are objects. Those that say their volume themselves are somebody else's, who made them.
 fn attachments(informers: &Informers) -> Cache<Arc<VolumeAttachment>> {
     let by_node = Index { name: BY_NODE, values: |_, own: &Arc<VolumeAttachment>| vec![own.spec.node_name.clone()] };
-    informers.projected::<VolumeAttachment, _>(Select::all(), vec![by_node], |own| Some(Arc::new(own.clone())))
+    informers.projected::<VolumeAttachment, _>(Select::all(), vec![by_node], |own| {
+        own.spec.source.persistent_volume_name.is_some().then(|| Arc::new(own.clone()))
+    })
 }
 
 #[async_trait]

@@ -21,6 +21,7 @@ use windlass_kernel::{
 use crate::{
     attach_detach::{VOLUMES, of_volume, volume_of},
     claim,
+    driver_secrets::SecretReader,
     registry::Tools,
 };
 
@@ -31,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Attacher {
     client: Client,
+    secrets: SecretReader,
     clock: Arc<dyn Clock>,
     drivers: BTreeMap<String, Arc<dyn VolumeDriver>>,
     attachments: Cache<Arc<VolumeAttachment>>,
@@ -43,6 +45,7 @@ impl Attacher {
         let (informers, drivers) = (&tools.informers, &tools.config.volume_drivers);
         Self {
             client: tools.client.clone(),
+            secrets: SecretReader::new(tools),
             clock: Arc::clone(&informers.parts().clock),
             drivers: drivers.iter().map(|own| (own.name.clone(), Arc::clone(&own.driver))).collect(),
             attachments: informers.typed(Select::all()),
@@ -102,10 +105,9 @@ impl Attacher {
         let Some(csi) = &volume.spec.csi else {
             return Err(Error::new(ErrorKind::Invalid, "the volume is not of a CSI driver"));
         };
-        if csi.controller_publish_secret_ref.is_some() {
-            return Err(Error::new(ErrorKind::NotSupported, "controllerPublishSecretRef is not supported"));
-        }
-        if !volume.metadata.finalizers.contains(held) {
+        // What is said in the attachment itself has no object that could be held.
+        let named = own.spec.source.persistent_volume_name.is_some();
+        if named && !volume.metadata.finalizers.contains(held) {
             let hold = |volume: &mut PersistentVolume| {
                 if !volume.metadata.finalizers.contains(held) {
                     volume.metadata.finalizers.push(held.clone());
@@ -121,7 +123,7 @@ impl Attacher {
             node: self.node(own)?,
             capability: capability(&volume, features.writers)?,
             read_only: features.read_only && csi.read_only == Some(true),
-            secrets: Secrets::default(),
+            secrets: self.secrets.read(csi.controller_publish_secret_ref.as_ref()).await?,
             context: csi.volume_attributes.clone(),
         };
         self.clock.timeout(PATIENCE, service.attach(&request)).await?.map(Some)
@@ -129,9 +131,13 @@ impl Attacher {
 
     async fn detach(&self, own: &VolumeAttachment, service: Option<&dyn Attaching>, held: &str) -> Result<()> {
         if let Some(service) = service {
-            let detached = match self.volume(own).and_then(|volume| Ok((handle(&volume)?, self.node(own)?))) {
-                Ok((handle, node)) => {
-                    let secrets = Secrets::default();
+            let known = self.volume(own).and_then(|volume| Ok((handle(&volume)?, self.node(own)?, volume)));
+            let known = match known {
+                Ok((handle, node, volume)) => self.secret_of(&volume).await.map(|secrets| (handle, node, secrets)),
+                Err(error) => Err(error),
+            };
+            let detached = match known {
+                Ok((handle, node, secrets)) => {
                     let call = service.detach(&handle, Some(&node), &secrets);
                     self.clock.timeout(PATIENCE, call).await.flatten()
                 }
@@ -159,9 +165,19 @@ impl Attacher {
         claim::settled(self.client.update(&without(volume, &held)).await.map(drop))
     }
 
+    /// The secret that attaching a volume took; nothing where it is gone, since what is attached must be detachable.
+    async fn secret_of(&self, volume: &PersistentVolume) -> Result<Secrets> {
+        let csi = volume.spec.csi.as_ref();
+        self.secrets.read_if_there(csi.and_then(|csi| csi.controller_publish_secret_ref.as_ref())).await
+    }
+
+    /// The volume that an attachment names, or the one that it says itself.
     fn volume(&self, own: &VolumeAttachment) -> Result<Arc<PersistentVolume>> {
+        if let Some(spec) = &own.spec.source.inline_volume_spec {
+            return Ok(Arc::new(PersistentVolume { spec: spec.clone(), ..PersistentVolume::default() }));
+        }
         let name = own.spec.source.persistent_volume_name.as_deref();
-        let name = name.ok_or_else(|| Error::new(ErrorKind::NotSupported, "inlineVolumeSpec is not supported"))?;
+        let name = name.ok_or_else(|| Error::new(ErrorKind::Invalid, "the attachment names no volume"))?;
         let missing = || Error::new(ErrorKind::NotFound, format!("persistentvolume {name:?} not found"));
         self.volumes.get(&ObjectKey::new("", name)).ok_or_else(missing)
     }

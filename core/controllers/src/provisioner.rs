@@ -6,9 +6,14 @@
 
 mod plan;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use futures::{StreamExt, stream};
 use windlass_api::{
     core::v1::{Node, PersistentVolume, PersistentVolumeClaim},
     storage::v1::{CSINode, StorageClass, VolumeAttachment},
@@ -17,15 +22,25 @@ use windlass_client::{
     Cache, Client, Select,
     events::{Recorder, Severity},
     gvr,
+    informer::Subscription,
 };
 use windlass_kernel::{
     Clock, ClockExt, Controller, Document, Error, ErrorKind, Result, VolumeDriver,
-    controller::{ObjectKey, Requeue, Watched},
-    volume::{Secrets, Source, TopologyRequirement},
+    controller::{ObjectKey, Requeue, Wakes, Watched},
+    volume::{Source, TopologyRequirement},
 };
 
-use self::plan::Refused;
-use crate::{claim, registry::Tools, written::Written};
+use self::plan::{Origin, Refused};
+use crate::{
+    claim,
+    driver_secrets::SecretReader,
+    registry::Tools,
+    snapshotter::{
+        self,
+        kinds::{VolumeSnapshot, VolumeSnapshotContent},
+    },
+    written::Written,
+};
 
 /// How long a driver may take; then it is asked again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,6 +52,9 @@ pub struct NamedDriver {
     pub name: String,
     /// The driver.
     pub driver: Arc<dyn VolumeDriver>,
+    /// Whether it is told in parameters which claim, volume or snapshot a call is for, as upstream's sidecars do with
+    /// `--extra-create-metadata`: drivers that know no such parameters may refuse them.
+    pub knows_claims: bool,
 }
 
 impl NamedDriver {
@@ -46,7 +64,7 @@ impl NamedDriver {
     ///
     /// Those of [`VolumeDriver::info`].
     pub async fn of(driver: Arc<dyn VolumeDriver>) -> Result<Self> {
-        Ok(Self { name: driver.info().await?.name, driver })
+        Ok(Self { name: driver.info().await?.name, driver, knows_claims: false })
     }
 }
 
@@ -54,8 +72,13 @@ impl NamedDriver {
 #[derive(Debug)]
 pub struct Provisioner {
     client: Client,
+    /// What reads snapshots.
+    reading: Client,
+    secrets: SecretReader,
     clock: Arc<dyn Clock>,
     drivers: BTreeMap<String, Arc<dyn VolumeDriver>>,
+    /// The drivers that are told which claim a volume is for.
+    knowing: BTreeSet<String>,
     /// What tells events in the name of each driver.
     recorders: BTreeMap<String, Recorder>,
     written: Written,
@@ -65,15 +88,23 @@ pub struct Provisioner {
     nodes: Cache<Arc<Node>>,
     on_nodes: Cache<Arc<CSINode>>,
     attachments: Cache<Arc<VolumeAttachment>>,
+    /// The snapshots that claims may wait for, where a driver here cuts any.
+    snapshots: Option<Cache<Arc<VolumeSnapshot>>>,
 }
 
 impl Provisioner {
-    pub(crate) fn new(tools: &Tools) -> Self {
+    /// `reader` is for what the provisioner's own account may not read.
+    pub(crate) fn new(tools: &Tools, reader: &Tools) -> Self {
         let (informers, drivers) = (&tools.informers, &tools.config.volume_drivers);
+        let cuts = drivers.iter().any(|own| snapshotter::snapshots(&*own.driver));
         Self {
             client: tools.client.clone(),
+            reading: reader.client.clone(),
+            secrets: SecretReader::new(reader),
+            snapshots: cuts.then(|| informers.typed(Select::all())),
             clock: Arc::clone(&informers.parts().clock),
             drivers: drivers.iter().map(|own| (own.name.clone(), Arc::clone(&own.driver))).collect(),
+            knowing: drivers.iter().filter(|own| own.knows_claims).map(|own| own.name.clone()).collect(),
             recorders: drivers.iter().map(|own| (own.name.clone(), tools.recorder_as(&own.name))).collect(),
             written: Written::new(gvr::<PersistentVolume>()),
             volumes: informers.typed(Select::all()),
@@ -139,10 +170,15 @@ impl Provisioner {
         let info = self.clock.timeout(PATIENCE, driver.info()).await??;
         let refused = |Refused(why)| Error::new(ErrorKind::Invalid, why);
         let topology = if info.topology { self.topology(name, claim, class)? } else { None };
-        let source = self.source(name, claim)?;
-        let request = plan::request(claim, class, source, (topology, writers)).map_err(refused)?;
+        let source = self.source(name, claim).await?;
+        let secrets = plan::secrets(claim, class).map_err(refused)?;
+        let mut request = plan::request(claim, class, source, (topology, writers)).map_err(refused)?;
+        if self.knowing.contains(name) {
+            request.parameters.extend(plan::told(claim));
+        }
+        request.secrets = self.secrets.read(secrets.provisioner.as_ref()).await?;
         let made = self.clock.timeout(PATIENCE, service.create(&request)).await??;
-        let volume = plan::volume(name, claim, class, &request, &made);
+        let volume = plan::volume(name, (claim, class), &secrets, &request, &made);
         let writing = self.written.begin(key);
         let created = self.client.create(&volume).await;
         if let Ok(created) = &created {
@@ -185,9 +221,16 @@ impl Provisioner {
     }
 
     /// What a claim is to be a copy of.
-    fn source(&self, name: &str, claim: &PersistentVolumeClaim) -> Result<Option<Source>> {
+    async fn source(&self, name: &str, claim: &PersistentVolumeClaim) -> Result<Option<Source>> {
         let refused = |Refused(why)| Error::new(ErrorKind::Invalid, why);
-        let Some(other) = plan::copied(claim).map_err(refused)? else { return Ok(None) };
+        match plan::copied(claim).map_err(refused)? {
+            None => Ok(None),
+            Some(Origin::Claim(other)) => self.of_claim(name, claim, other).map(Some),
+            Some(Origin::Snapshot(snapshot)) => self.of_snapshot(name, claim, snapshot).await.map(Some),
+        }
+    }
+
+    fn of_claim(&self, name: &str, claim: &PersistentVolumeClaim, other: &str) -> Result<Source> {
         let namespace = claim.metadata.namespace.clone().unwrap_or_default();
         let unbound =
             || Error::new(ErrorKind::Unavailable, format!("claim {other}, which is to be copied, is not bound"));
@@ -195,9 +238,25 @@ impl Provisioner {
         let volume = found.spec.volume_name.as_deref().filter(|volume| !volume.is_empty()).ok_or_else(unbound)?;
         let volume = self.volumes.get(&ObjectKey::new("", volume)).ok_or_else(unbound)?;
         match &volume.spec.csi {
-            Some(csi) if csi.driver == name => Ok(Some(Source::Volume(csi.volume_handle.as_str().into()))),
+            Some(csi) if csi.driver == name => Ok(Source::Volume(csi.volume_handle.as_str().into())),
             _ => Err(Error::new(ErrorKind::Invalid, format!("claim {other} has a volume of another driver"))),
         }
+    }
+
+    /// The snapshot of that name, as its driver calls it. What is read is what there is now: a snapshot that goes is held
+    /// by the claims that are seen to wait for it.
+    async fn of_snapshot(&self, name: &str, claim: &PersistentVolumeClaim, snapshot: &str) -> Result<Source> {
+        let missing = |what: &str, of: &str| Error::new(ErrorKind::Unavailable, format!("{what} {of} not found"));
+        let namespace = claim.metadata.namespace.as_deref().unwrap_or_default();
+        let found = self.reading.get_opt::<VolumeSnapshot>(namespace, snapshot).await?;
+        let found = found.ok_or_else(|| missing("volumesnapshot", snapshot))?;
+        let content = plan::content_of(&found).map_err(|Refused(why)| Error::new(ErrorKind::Unavailable, why))?;
+        let own = self.reading.get_opt::<VolumeSnapshotContent>("", &content).await?;
+        let own = own.ok_or_else(|| missing("volumesnapshotcontent", &content))?;
+        let handle = plan::restored(claim, name, &found, &own);
+        handle
+            .map(|own| Source::Snapshot(own.as_str().into()))
+            .map_err(|Refused(why)| Error::new(ErrorKind::Invalid, why))
     }
 
     /// A claim that cannot be served on its node goes back to the scheduler.
@@ -230,8 +289,10 @@ impl Provisioner {
                 let message = format!("persistentvolume {} is still attached to node {}", key.name, own.spec.node_name);
                 Error::new(ErrorKind::Conflict, message)
             });
-            let deleted = match attached.map_or_else(|| service.ok_or_else(lacks), Err) {
-                Ok(service) => self.clock.timeout(PATIENCE, service.delete(&id, &Secrets::default())).await.flatten(),
+            let secrets = self.secrets.read_if_there(plan::deletion_secret(&volume).as_ref()).await;
+            let ready = attached.map_or_else(|| service.ok_or_else(lacks), Err).and_then(|own| Ok((own, secrets?)));
+            let deleted = match ready {
+                Ok((service, secrets)) => self.clock.timeout(PATIENCE, service.delete(&id, &secrets)).await.flatten(),
                 Err(error) => Err(error),
             };
             if let Err(error) = deleted {
@@ -270,6 +331,16 @@ impl Controller for Provisioner {
             Watched { resource: gvr::<PersistentVolume>(), keys: claim::own_key },
             Watched { resource: gvr::<StorageClass>(), keys: |_: &Document| vec![WAITING] },
         ]
+    }
+
+    /// A snapshot that changed may be what claims wait for.
+    fn wakes(&self) -> Option<Wakes> {
+        let changed = self.snapshots.as_ref()?.subscribe();
+        let next = |changed: Subscription| async move {
+            changed.next().await;
+            Some((WAITING, changed))
+        };
+        Some(stream::unfold(changed, next).boxed())
     }
 
     fn stands_for(&self, key: &ObjectKey) -> Option<Vec<ObjectKey>> {

@@ -39,6 +39,7 @@ use crate::{
     service_account::ServiceAccounts,
     service_cidrs::ServiceRanges,
     service_ips::ServiceAddresses,
+    snapshotter::{self, Snapshotter},
     statefulset::StatefulSets,
     taint_eviction::TaintEvictions,
     ttl_after_finished::EndedJobs,
@@ -105,6 +106,12 @@ const CONTROLLERS: &[(&str, Make)] = &[
 /// Attaching is the right of an identity that is ours alone.
 const ATTACHER: &str = "csi-attacher";
 
+/// So is reading what making and growing volumes needs beside claims: secrets and snapshots.
+const PROVISIONER: &str = "csi-provisioner";
+
+/// Snapshots are not upstream's controllers' business either; the name is that of the project's own.
+const SNAPSHOTTER: &str = "snapshot-controller";
+
 const COLLECTOR: &str = "generic-garbage-collector";
 
 /// What a controller is made of.
@@ -170,9 +177,13 @@ pub fn all(informers: &Informers, config: &Config) -> Vec<Arc<dyn Controller>> {
     if !config.volume_drivers.is_empty() {
         // Making and growing volumes is the binder's right, as it was when drivers were part of upstream's.
         let binder = tools("persistent-volume-binder");
-        all.push(Arc::new(Provisioner::new(&binder)));
-        all.push(Arc::new(Resizer::new(&binder)));
+        let reader = tools(PROVISIONER);
+        all.push(Arc::new(Provisioner::new(&binder, &reader)));
+        all.push(Arc::new(Resizer::new(&binder, &reader)));
         all.push(Arc::new(Attacher::new(&tools(ATTACHER))));
+        if config.volume_drivers.iter().any(|own| snapshotter::snapshots(&*own.driver)) {
+            all.push(Arc::new(Snapshotter::new(&tools(SNAPSHOTTER))));
+        }
     }
     all
 }
@@ -193,5 +204,5 @@ pub async fn run(informers: &Informers, config: &Config, stop: Stop) {
 
 /// The names of all controllers, each of which has an [`identity`].
 pub fn names() -> impl Iterator<Item = &'static str> {
-    CONTROLLERS.iter().map(|(name, _)| *name).chain([ATTACHER, COLLECTOR])
+    CONTROLLERS.iter().map(|(name, _)| *name).chain([ATTACHER, PROVISIONER, SNAPSHOTTER, COLLECTOR])
 }

@@ -23,7 +23,7 @@ use windlass_kernel::{
     volume::{CapacityRange, ExpandVolume, Expanded, VolumeId},
 };
 
-use crate::{claim, registry::Tools, status};
+use crate::{claim, driver_secrets::SecretReader, registry::Tools, status};
 
 /// How long a driver may take; then it is asked again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,6 +36,7 @@ const PENDING: &str = "FileSystemResizePending";
 #[derive(Debug)]
 pub struct Resizer {
     client: Client,
+    secrets: SecretReader,
     clock: Arc<dyn Clock>,
     drivers: BTreeMap<String, Arc<dyn VolumeDriver>>,
     recorders: BTreeMap<String, Recorder>,
@@ -44,11 +45,13 @@ pub struct Resizer {
 }
 
 impl Resizer {
-    pub(crate) fn new(tools: &Tools) -> Self {
+    /// `reader` is for what the resizer's own account may not read.
+    pub(crate) fn new(tools: &Tools, reader: &Tools) -> Self {
         let (informers, drivers) = (&tools.informers, &tools.config.volume_drivers);
         let recorder = |name: &str| tools.recorder_as(&format!("external-resizer {name}"));
         Self {
             client: tools.client.clone(),
+            secrets: SecretReader::new(reader),
             clock: Arc::clone(&informers.parts().clock),
             drivers: drivers.iter().map(|own| (own.name.clone(), Arc::clone(&own.driver))).collect(),
             recorders: drivers.iter().map(|own| (own.name.clone(), recorder(&own.name))).collect(),
@@ -106,8 +109,13 @@ impl Resizer {
         let service = driver.controller().and_then(|controller| controller.expanding());
         let lacks = || Error::new(ErrorKind::NotSupported, format!("driver {name} does not expand volumes"));
         let bytes = u64::try_from(wanted.as_i64()).unwrap_or_default();
-        let request =
-            ExpandVolume { volume: id.clone(), capacity: CapacityRange::at_least(bytes), ..ExpandVolume::default() };
+        let secret = volume.spec.csi.as_ref().and_then(|csi| csi.controller_expand_secret_ref.as_ref());
+        let request = ExpandVolume {
+            volume: id.clone(),
+            capacity: CapacityRange::at_least(bytes),
+            secrets: self.secrets.read(secret).await?,
+            ..ExpandVolume::default()
+        };
         let grown = self.clock.timeout(PATIENCE, service.ok_or_else(lacks)?.expand(&request)).await??;
         let told = said(grown.capacity);
         if amount(volume.spec.capacity.get(STORAGE)) < amount(Some(&told)) {

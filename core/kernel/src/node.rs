@@ -7,5 +7,5 @@ mod usage;
 pub use self::{
     agent::{About, LogRequest, NodeAgent, NodeAgents, NodeContext, Notice, Report, Token, Versions},
     session::{Exit, Ports, Process, Session, SessionRequest, Streams, TermSize},
-    usage::{Amounts, Measured, Metering, PodUsage, Usage},
+    usage::{Amounts, Measured, Metering, PodUsage, PodVolume, Usage, VolumeMetering},
 };

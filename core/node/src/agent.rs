@@ -5,6 +5,7 @@
 pub mod borrowed;
 mod describe;
 mod end;
+mod fill;
 mod handle;
 mod objects;
 mod observe;
@@ -32,11 +33,11 @@ use windlass_api::core::v1::{NodeStatus, Pod};
 use windlass_kernel::{
     Clock, ContainerRuntime, Dial, Entropy, Error, ErrorKind, ImageStore, NodeAgent, Result, Spawn, SpawnExt, Task,
     api::Chunks,
-    node::{LogRequest, Metering, NodeContext, Report, Session, SessionRequest, Usage},
+    node::{LogRequest, Metering, NodeContext, PodVolume, Report, Session, SessionRequest, Usage, VolumeMetering},
     runtime::{RuntimeEvent, SandboxFilter},
 };
 
-use self::{handle::Desired, storage::Storage, usage::Meter};
+use self::{fill::Fill, handle::Desired, storage::Storage, usage::Meter};
 pub(crate) use self::{handle::Handle, sessions::uid_of, worker::Round};
 use crate::{
     arrivals::Arrivals,
@@ -122,6 +123,7 @@ pub(crate) struct Inner {
     pub(crate) arrivals: Arrivals,
     pub(crate) storage: Storage,
     meter: Meter,
+    fill: Fill,
     state: Mutex<State>,
 }
 
@@ -197,6 +199,7 @@ impl PodAgent {
             arrivals: Arrivals::default(),
             storage,
             meter: Meter::default(),
+            fill: Fill::default(),
             state,
         });
         let events = inner.needs.spawn.spawn("node.events", follow(Arc::downgrade(&inner)));
@@ -331,6 +334,12 @@ impl Inner {
     }
 
     /// The uids of the pods that are run here.
+    /// The pods that are worked on, by uid.
+    fn pods(&self) -> BTreeMap<String, Arc<Pod>> {
+        let state = self.state.lock();
+        state.workers.iter().map(|(uid, worker)| (uid.clone(), worker.handle.desired().pod)).collect()
+    }
+
     fn uids(&self) -> BTreeSet<String> {
         self.state.lock().workers.keys().cloned().collect()
     }
@@ -408,5 +417,16 @@ impl NodeAgent for PodAgent {
 impl Metering for PodAgent {
     async fn usage(&self) -> Result<Usage> {
         self.0.meter.usage(&self.0).await
+    }
+
+    fn volumes(&self) -> Option<&dyn VolumeMetering> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl VolumeMetering for PodAgent {
+    async fn volumes(&self) -> Result<Vec<PodVolume>> {
+        Ok(self.0.fill().await)
     }
 }

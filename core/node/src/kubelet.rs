@@ -2,6 +2,8 @@
 //!
 //! Connections come from the cluster's dialler, which is where access was decided; nothing here listens.
 
+mod figures;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,12 +12,15 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Frame, service::service_fn};
 use hyper_util::rt::TokioIo;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::compat::TokioAsyncReadCompatExt;
 use windlass_api::core::v1::Pod;
 use windlass_client::{Cache, Informers, Select};
 use windlass_kernel::{
-    Error, ErrorKind, NodeAgent, Result, Spawn, SpawnExt, controller::ObjectKey, dial::ByteStream, node::LogRequest,
+    Error, ErrorKind, NodeAgent, Result, Spawn, SpawnExt,
+    controller::ObjectKey,
+    dial::ByteStream,
+    node::{LogRequest, PodVolume},
 };
 
 /// The port of upstream's kubelet.
@@ -25,9 +30,10 @@ const BUFFER: usize = 64 * 1024;
 
 type Body = UnsyncBoxBody<Bytes, Error>;
 
-/// Serves a node's API: `/healthz`, `/pods` and `/containerLogs`.
+/// Serves a node's API: `/healthz`, `/pods`, `/containerLogs`, and of what is measured `/stats/summary` and `/metrics`.
 #[derive(Clone, Debug)]
 pub struct Kubelet {
+    name: String,
     agent: Arc<dyn NodeAgent>,
     pods: Cache<Arc<Pod>>,
     spawn: Arc<dyn Spawn>,
@@ -38,7 +44,7 @@ impl Kubelet {
     #[must_use]
     pub fn new(name: &str, informers: &Informers, agent: Arc<dyn NodeAgent>) -> Self {
         let pods = informers.typed(Select::all().fields(format!("spec.nodeName={name}")));
-        Self { agent, pods, spawn: Arc::clone(&informers.parts().spawn) }
+        Self { name: name.into(), agent, pods, spawn: Arc::clone(&informers.parts().spawn) }
     }
 
     /// The port that the node says it serves at.
@@ -77,7 +83,27 @@ impl Kubelet {
             ["containerLogs", namespace, pod, container] => {
                 self.logs(ObjectKey::new(namespace, pod), container, request.uri().query().unwrap_or_default()).await
             }
+            ["stats", "summary"] => self.summary(request.uri().query().unwrap_or_default()).await,
+            ["metrics"] => Ok(text(StatusCode::OK, &figures::metrics(&self.volumes().await?))),
             _ => Ok(text(StatusCode::NOT_FOUND, "404 page not found\n")),
+        }
+    }
+
+    /// What the node, its pods and their volumes use.
+    async fn summary(&self, query: &str) -> Result<Response<Body>> {
+        let missing = || Error::new(ErrorKind::NotSupported, format!("nothing is measured on node {}", self.name));
+        let usage = self.agent.metering().ok_or_else(missing)?.usage().await?;
+        let without = form_urlencoded::parse(query.as_bytes())
+            .any(|(key, value)| key == "only_cpu_and_memory" && matches!(&*value, "true" | "1"));
+        let volumes = if without { Vec::new() } else { self.volumes().await? };
+        Ok(as_json(&figures::summary(&self.name, &usage, &volumes, &self.pods.values())))
+    }
+
+    /// The volumes that the agent measures.
+    async fn volumes(&self) -> Result<Vec<PodVolume>> {
+        match self.agent.metering().and_then(|metering| metering.volumes()) {
+            Some(measured) => measured.volumes().await,
+            None => Ok(Vec::new()),
         }
     }
 
@@ -86,9 +112,7 @@ impl Kubelet {
         pods.sort_by(|a, b| (&a.metadata.namespace, &a.metadata.name).cmp(&(&b.metadata.namespace, &b.metadata.name)));
         let items: Vec<&Pod> = pods.iter().map(|pod| &**pod).collect();
         let list = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items});
-        let mut out = text(StatusCode::OK, &list.to_string());
-        out.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        out
+        as_json(&list)
     }
 
     async fn logs(&self, pod: ObjectKey, container: &str, query: &str) -> Result<Response<Body>> {
@@ -133,5 +157,11 @@ fn text(code: StatusCode, said: &str) -> Response<Body> {
     let mut out = Response::new(BodyExt::boxed_unsync(body));
     *out.status_mut() = code;
     out.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    out
+}
+
+fn as_json(value: &Value) -> Response<Body> {
+    let mut out = text(StatusCode::OK, &value.to_string());
+    out.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     out
 }

@@ -1,6 +1,6 @@
 //! A volume driver in memory that keeps its contract, for orchestrators to be tested with.
 //!
-//! It makes, grows, attaches and lists volumes; there is no node that could mount them, since nothing of a fake is on any
+//! It makes, grows, attaches and lists volumes, and cuts snapshots of them; there is no node that could mount them, since nothing of a fake is on any
 //! machine.
 
 #[cfg(test)]
@@ -18,10 +18,10 @@ use parking_lot::Mutex;
 use windlass_kernel::{
     Clock, ClockExt, Error, ErrorKind, Result, VolumeDriver,
     volume::{
-        AttachVolume, Attaching, CapacityRange, CapacityReporting, ControllerFeatures, CreateVolume, DriverInfo,
-        ExpandVolume, Expanded, Expanding, Expansion, Inspecting, Listing, Modifying, NodeId, Page, Provisioning,
-        Refusal, Secrets, SnapshotListing, Snapshotting, Source, Topology, ValidateVolume, Validated, Volume,
-        VolumeController, VolumeId, VolumeNode, VolumeState,
+        AttachVolume, Attaching, CapacityRange, CapacityReporting, ControllerFeatures, CreateSnapshot, CreateVolume,
+        DriverInfo, ExpandVolume, Expanded, Expanding, Expansion, Inspecting, Listing, Modifying, NodeId, Page,
+        Provisioning, Refusal, Secrets, Snapshot, SnapshotFilter, SnapshotId, SnapshotListing, Snapshotting, Source,
+        Topology, ValidateVolume, Validated, Volume, VolumeController, VolumeId, VolumeNode, VolumeState,
     },
 };
 
@@ -41,6 +41,8 @@ pub struct FakeDriver {
     /// Where its volumes are reached from.
     places: Vec<Topology>,
     attaches: bool,
+    /// How long after it was cut a snapshot can be used, where it cuts any.
+    ripens: Option<Duration>,
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
 }
@@ -50,7 +52,13 @@ struct State {
     volumes: BTreeMap<String, Held>,
     /// Volumes and the nodes that have them.
     attached: BTreeSet<(String, String)>,
+    /// Snapshots by their ids, and what they were asked for with.
+    snapshots: BTreeMap<String, (CreateSnapshot, Snapshot)>,
+    /// What secrets came with each call, by the name of the call.
+    secrets: Vec<(&'static str, Secrets)>,
     failures: Vec<ErrorKind>,
+    /// Kinds of errors that are answered when the work is done.
+    lost: Vec<ErrorKind>,
 }
 
 /// A volume, and what it was asked for with.
@@ -63,7 +71,7 @@ struct Held {
 impl FakeDriver {
     /// A driver without volumes, whose volumes are reached from everywhere.
     pub fn new(name: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
-        Self { name: name.into(), places: Vec::new(), attaches: false, clock, state: Arc::default() }
+        Self { name: name.into(), places: Vec::new(), attaches: false, ripens: None, clock, state: Arc::default() }
     }
 
     /// A driver whose volumes are reached from one place each: that of these which is asked for.
@@ -80,6 +88,31 @@ impl FakeDriver {
         self
     }
 
+    /// A driver that cuts snapshots, which can be used so long after.
+    #[must_use]
+    pub fn cutting_snapshots(mut self, ripens: Duration) -> Self {
+        self.ripens = Some(ripens);
+        self
+    }
+
+    /// The snapshots that there are, with what they were asked for with.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<(CreateSnapshot, Snapshot)> {
+        self.state.lock().snapshots.values().cloned().collect()
+    }
+
+    /// The secrets that came with each call so far, by the name of the call as CSI has it. Calls without any are left out.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<(&'static str, Secrets)> {
+        self.state.lock().secrets.clone()
+    }
+
+    fn note(&self, call: &'static str, secrets: &Secrets) {
+        if !secrets.0.is_empty() {
+            self.state.lock().secrets.push((call, secrets.clone()));
+        }
+    }
+
     /// Which volumes are attached to which nodes.
     #[must_use]
     pub fn attached(&self) -> Vec<(VolumeId, NodeId)> {
@@ -90,6 +123,11 @@ impl FakeDriver {
     /// Lets the next call that makes, grows, attaches, detaches or deletes fail, with nothing done. Several fail one after the other.
     pub fn fail_next(&self, kind: ErrorKind) {
         self.state.lock().failures.push(kind);
+    }
+
+    /// Lets the next call that makes a snapshot fail, with everything done. Several fail one after the other.
+    pub fn lose_next(&self, kind: ErrorKind) {
+        self.state.lock().lost.push(kind);
     }
 
     /// The volumes that there are, with what they were asked for with.
@@ -121,6 +159,22 @@ impl FakeDriver {
             None => Err(Error::new(ErrorKind::Full, "the driver is in none of the places that are asked for")),
         }
     }
+}
+
+impl FakeDriver {
+    /// When a snapshot can be used.
+    fn ripe(&self, snapshot: &Snapshot) -> jiff::Timestamp {
+        snapshot.created.saturating_add(self.ripens.unwrap_or_default()).unwrap_or(jiff::Timestamp::MAX)
+    }
+
+    /// A snapshot as it is now.
+    fn seen(&self, snapshot: &Snapshot) -> Snapshot {
+        Snapshot { ready: self.clock.now() >= self.ripe(snapshot), ..snapshot.clone() }
+    }
+}
+
+fn unknown(id: &SnapshotId) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no snapshot {id}"))
 }
 
 fn size(range: CapacityRange) -> Result<u64> {
@@ -210,11 +264,11 @@ impl VolumeController for FakeDriver {
     }
 
     fn snapshotting(&self) -> Option<&dyn Snapshotting> {
-        None
+        self.ripens.map(|_| self as _)
     }
 
     fn snapshot_listing(&self) -> Option<&dyn SnapshotListing> {
-        None
+        self.ripens.map(|_| self as _)
     }
 
     fn expanding(&self) -> Option<&dyn Expanding> {
@@ -235,6 +289,7 @@ impl Provisioning for FakeDriver {
         }
         let bytes = size(request.capacity)?;
         let place = self.place(request)?;
+        self.note("CreateVolume", &request.secrets);
         self.step().await?;
         let mut state = self.state.lock();
         let id = format!("fake-{}", request.name);
@@ -252,7 +307,11 @@ impl Provisioning for FakeDriver {
                 state.volumes.get(id.as_str()).ok_or_else(|| missing(id))?.volume.capacity.unwrap_or_default()
             }
             Some(Source::Snapshot(id)) => {
-                return Err(Error::new(ErrorKind::NotFound, format!("there is no snapshot {id}")));
+                let (_, held) = state.snapshots.get(id.as_str()).ok_or_else(|| unknown(id))?;
+                if self.clock.now() < self.ripe(held) {
+                    return Err(Refusal::Pending.error(format!("snapshot {id} cannot be used yet")));
+                }
+                held.size.unwrap_or_default()
             }
         };
         let bytes = bytes.max(held);
@@ -270,8 +329,9 @@ impl Provisioning for FakeDriver {
         Ok(volume)
     }
 
-    async fn delete(&self, volume: &VolumeId, _: &Secrets) -> Result<()> {
+    async fn delete(&self, volume: &VolumeId, secrets: &Secrets) -> Result<()> {
         named(volume.as_str())?;
+        self.note("DeleteVolume", secrets);
         self.step().await?;
         let mut state = self.state.lock();
         if let Some((_, node)) = state.attached.iter().find(|(own, _)| own == volume.as_str()) {
@@ -287,6 +347,7 @@ impl Attaching for FakeDriver {
     async fn attach(&self, request: &AttachVolume) -> Result<BTreeMap<String, String>> {
         named(request.volume.as_str())?;
         named(request.node.as_str())?;
+        self.note("ControllerPublishVolume", &request.secrets);
         self.step().await?;
         let mut state = self.state.lock();
         if !state.volumes.contains_key(request.volume.as_str()) {
@@ -302,8 +363,9 @@ impl Attaching for FakeDriver {
         Ok(answer)
     }
 
-    async fn detach(&self, volume: &VolumeId, node: Option<&NodeId>, _: &Secrets) -> Result<()> {
+    async fn detach(&self, volume: &VolumeId, node: Option<&NodeId>, secrets: &Secrets) -> Result<()> {
         named(volume.as_str())?;
+        self.note("ControllerUnpublishVolume", secrets);
         self.step().await?;
         let of = |own: &(String, String)| own.0 == volume.as_str() && node.is_none_or(|node| node.as_str() == own.1);
         self.state.lock().attached.retain(|own| !of(own));
@@ -312,20 +374,82 @@ impl Attaching for FakeDriver {
 }
 
 #[async_trait]
+impl Snapshotting for FakeDriver {
+    async fn snapshot(&self, request: &CreateSnapshot) -> Result<Snapshot> {
+        named(&request.name)?;
+        named(request.source.as_str())?;
+        self.note("CreateSnapshot", &request.secrets);
+        self.step().await?;
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        let id = format!("snap-{}", request.name);
+        if let Some((_, held)) = state.snapshots.get(&id) {
+            let other = || Error::new(ErrorKind::AlreadyExists, format!("snapshot {} is of another", request.name));
+            return if held.source == request.source { Ok(self.seen(held)) } else { Err(other()) };
+        }
+        let held = state.volumes.get(request.source.as_str()).ok_or_else(|| missing(&request.source))?;
+        let snapshot = Snapshot {
+            id: id.as_str().into(),
+            source: request.source.clone(),
+            size: held.volume.capacity,
+            created: now,
+            ready: false,
+        };
+        state.snapshots.insert(id, (request.clone(), snapshot.clone()));
+        if state.lost.is_empty() {
+            return Ok(self.seen(&snapshot));
+        }
+        let kind = state.lost.remove(0);
+        Err(Error::new(kind, "the driver was told to lose its answer").maybe_applied())
+    }
+
+    async fn delete_snapshot(&self, snapshot: &SnapshotId, secrets: &Secrets) -> Result<()> {
+        named(snapshot.as_str())?;
+        self.note("DeleteSnapshot", secrets);
+        self.step().await?;
+        self.state.lock().snapshots.remove(snapshot.as_str());
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SnapshotListing for FakeDriver {
+    async fn list_snapshots(&self, filter: &SnapshotFilter) -> Result<Page<Snapshot>> {
+        self.note("ListSnapshots", &filter.secrets);
+        let state = self.state.lock();
+        let wanted = |own: &Snapshot| {
+            filter.source.as_ref().is_none_or(|source| *source == own.source)
+                && filter.snapshot.as_ref().is_none_or(|id| *id == own.id)
+        };
+        let all = state.snapshots.values().map(|(_, own)| own).filter(|own| wanted(own));
+        page(all, |own| own.id.to_string(), ("snap-", filter.limit, filter.token.as_deref()), |own| self.seen(own))
+    }
+}
+
+#[async_trait]
 impl Listing for FakeDriver {
     async fn list(&self, limit: Option<u32>, token: Option<&str>) -> Result<Page<VolumeState>> {
-        if let Some(token) = token.filter(|token| !token.starts_with("fake-")) {
-            return Err(Refusal::Pending.error(format!("{token:?} is not where a page ended")));
-        }
         let state = self.state.lock();
-        let rest = state.volumes.iter().filter(|(id, _)| token.is_none_or(|token| id.as_str() > token));
-        let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let mut rest = rest.map(|(_, held)| held.volume.clone());
-        let volumes: Vec<Volume> = rest.by_ref().take(most).collect();
-        let next = rest.next().and(volumes.last()).map(|last| last.id.to_string());
-        let entry = |volume| VolumeState { volume, ..VolumeState::default() };
-        Ok(Page { entries: volumes.into_iter().map(entry).collect(), next })
+        let entry = |held: &Held| VolumeState { volume: held.volume.clone(), ..VolumeState::default() };
+        page(state.volumes.values(), |held| held.volume.id.to_string(), ("fake-", limit, token), entry)
     }
+}
+
+/// Some of all entries, which come in the order of their ids: those behind a token, which begins as their ids do.
+fn page<'a, T: 'a, E>(
+    all: impl Iterator<Item = &'a T>,
+    id: impl Fn(&T) -> String,
+    (prefix, limit, token): (&str, Option<u32>, Option<&str>),
+    entry: impl Fn(&T) -> E,
+) -> Result<Page<E>> {
+    if let Some(token) = token.filter(|token| !token.starts_with(prefix)) {
+        return Err(Refusal::Pending.error(format!("{token:?} is not where a page ended")));
+    }
+    let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut rest = all.filter(|own| token.is_none_or(|token| id(own).as_str() > token));
+    let some: Vec<&T> = rest.by_ref().take(most).collect();
+    let next = rest.next().and(some.last()).map(|last| id(last));
+    Ok(Page { entries: some.into_iter().map(entry).collect(), next })
 }
 
 #[async_trait]
@@ -343,6 +467,7 @@ impl Expanding for FakeDriver {
         if request.capacity == CapacityRange::default() {
             return Err(Error::new(ErrorKind::Invalid, "a size is required"));
         }
+        self.note("ControllerExpandVolume", &request.secrets);
         self.step().await?;
         let mut state = self.state.lock();
         let held = state.volumes.get_mut(request.volume.as_str()).ok_or_else(|| missing(&request.volume))?;

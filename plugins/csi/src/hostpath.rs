@@ -5,35 +5,25 @@
 //! measured against. It needs root, and `losetup` on the machine for block volumes.
 
 mod controller;
-mod copy;
 mod devices;
-mod mounts;
 mod node;
-mod place;
 mod records;
 mod snapshots;
 mod targets;
 mod usage;
 mod volumes;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use nix::fcntl::{Flock, FlockArg};
-use parking_lot::Mutex;
 use windlass_kernel::{
     Clock, Error, ErrorKind, Result, Spawn, SpawnExt, VolumeDriver,
-    volume::{DriverInfo, Expansion, Refusal, Topology, VolumeController, VolumeNode},
+    volume::{DriverInfo, Expansion, Topology, VolumeController, VolumeNode},
 };
 
 use self::records::Store;
-use crate::skel::Setup;
+use crate::{machine::busy::Busy, skel::Setup};
 
 /// What a [`HostPath`] is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +66,7 @@ struct Inner {
     store: Store,
     clock: Arc<dyn Clock>,
     /// The volumes, snapshots and paths that calls work on.
-    busy: Mutex<BTreeSet<String>>,
+    busy: Busy,
     /// Two drivers in one folder would undo each other's work.
     _alone: Flock<fs::File>,
 }
@@ -101,7 +91,7 @@ impl HostPath {
         })?;
         let store = Store::open(root).map_err(failed)?;
         let Setup { clock, spawn } = setup;
-        let inner = Inner { settings, store, clock, busy: Mutex::default(), _alone: alone };
+        let inner = Inner { settings, store, clock, busy: Busy::default(), _alone: alone };
         Ok(Self { inner: Arc::new(inner), spawn })
     }
 
@@ -111,10 +101,10 @@ impl HostPath {
         keys: &[&str],
         work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let taken = Taken::take(&self.inner, keys)?;
+        let (taken, inner) = (self.inner.busy.take(keys)?, Arc::clone(&self.inner));
         let work = move || {
-            let done = work(&taken.inner);
-            drop(taken);
+            let done = work(&inner);
+            drop((taken, inner));
             done
         };
         let done = self.spawn.run_blocking("hostpath", work).await;
@@ -133,34 +123,6 @@ fn alone(mut lock: fs::File) -> Result<Flock<fs::File>, nix::Error> {
         std::thread::sleep(PAUSE);
     }
     Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error)
-}
-
-/// Keys that nobody else has.
-struct Taken {
-    inner: Arc<Inner>,
-    keys: Vec<String>,
-}
-
-impl Taken {
-    fn take(inner: &Arc<Inner>, keys: &[&str]) -> Result<Self> {
-        let mut busy = inner.busy.lock();
-        if let Some(key) = keys.iter().find(|key| busy.contains(**key)) {
-            return Err(Refusal::Pending.error(format!("another call on {key} goes on: try again")));
-        }
-        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-        busy.extend(keys.iter().cloned());
-        drop(busy);
-        Ok(Self { inner: Arc::clone(inner), keys })
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        let mut busy = self.inner.busy.lock();
-        for key in &self.keys {
-            busy.remove(key);
-        }
-    }
 }
 
 impl Inner {

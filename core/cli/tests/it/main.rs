@@ -12,6 +12,7 @@ mod guestbook;
 mod kubectl;
 mod own;
 mod real;
+mod snapshots;
 mod stand_in;
 mod volumes;
 
@@ -36,6 +37,7 @@ fn main() {
         (guestbook::TESTS, guestbook::missing()),
         (guestbook::WITH_KUBECTL, guestbook::missing().or_else(kubectl::missing)),
         (volumes::TESTS, volumes::missing()),
+        (snapshots::TESTS, real::missing(&[])),
         (conform::TESTS, conform::missing()),
         (conform_api::TESTS, None),
         (conform_cri::TESTS, conform_cri::missing()),

@@ -1,9 +1,11 @@
 //! What is asked of a driver for a claim, and what volume comes of the answer. Decides; asks and writes nothing.
 
+use std::collections::BTreeMap;
+
 use windlass_api::{
     core::v1::{
         CSIPersistentVolumeSource, Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ObjectReference,
-        PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
+        PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, SecretReference, VolumeNodeAffinity,
     },
     meta::v1::ObjectMeta,
     quantity::{Amount, Format},
@@ -14,6 +16,11 @@ use windlass_kernel::volume::{
     Access, AccessMode, CapacityRange, CreateVolume, Source, Topology, TopologyRequirement, Volume, VolumeCapability,
 };
 
+use crate::{
+    driver_secrets::{OWN, Words, named},
+    snapshotter::kinds::{self, VolumeSnapshot, VolumeSnapshotContent},
+};
+
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
@@ -22,8 +29,13 @@ const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 /// Holds a volume until its driver has deleted it, also where somebody deletes the object first (KEP-2644).
 const FINALIZER: &str = "external-provisioner.volume.kubernetes.io/finalizer";
 
-/// Parameters that are the provisioner's and not the driver's.
-const OWN: &str = "csi.storage.k8s.io/";
+/// On a volume: the secret that deleting it needs.
+const DELETION_SECRET: &str = "volume.kubernetes.io/provisioner-deletion-secret-name";
+const DELETION_NAMESPACE: &str = "volume.kubernetes.io/provisioner-deletion-secret-namespace";
+
+/// On a content: claims of the other volume mode may be made from it, too (KEP-3141).
+const MODE_CHANGE: &str = "snapshot.storage.kubernetes.io/allow-volume-mode-change";
+
 const FS_TYPE: &str = "csi.storage.k8s.io/fstype";
 
 /// Why a claim cannot be served as it is.
@@ -61,17 +73,136 @@ pub(super) fn volume_name(claim: &PersistentVolumeClaim) -> String {
     format!("pvc-{}", claim.metadata.uid.as_deref().unwrap_or_default())
 }
 
-/// The claim of which a claim is to be a copy.
-pub(super) fn copied(claim: &PersistentVolumeClaim) -> Result<Option<&str>, Refused> {
-    let Some(source) = &claim.spec.data_source else { return Ok(None) };
-    let group = source.api_group.as_deref().unwrap_or_default();
-    if group.is_empty() && source.kind == PersistentVolumeClaim::KIND {
-        return Ok(Some(&source.name));
+/// What a claim is to be a copy of, in its namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin<'a> {
+    /// The volume of another claim.
+    Claim(&'a str),
+    /// A snapshot.
+    Snapshot(&'a str),
+}
+
+/// What a claim is to be a copy of: its `dataSourceRef`, or `dataSource` where that is all there is.
+pub(super) fn copied(claim: &PersistentVolumeClaim) -> Result<Option<Origin<'_>>, Refused> {
+    let spec = &claim.spec;
+    let (group, kind, name) = match (&spec.data_source_ref, &spec.data_source) {
+        (Some(own), _) if own.namespace.as_ref().is_some_and(|namespace| !namespace.is_empty()) => {
+            return Err(Refused("a volume cannot be made from what is in another namespace".to_owned()));
+        }
+        (Some(own), _) => (&own.api_group, &own.kind, &own.name),
+        (None, Some(own)) => (&own.api_group, &own.kind, &own.name),
+        (None, None) => return Ok(None),
+    };
+    match (group.as_deref().unwrap_or_default(), kind.as_str()) {
+        ("", PersistentVolumeClaim::KIND) => Ok(Some(Origin::Claim(name))),
+        (kinds::GROUP, VolumeSnapshot::KIND) => Ok(Some(Origin::Snapshot(name))),
+        _ => Err(Refused(format!(
+            "a volume cannot be made from {kind} {name:?}: only from a PersistentVolumeClaim or a VolumeSnapshot"
+        ))),
     }
-    Err(Refused(format!(
-        "a volume cannot be made from {} {:?}: only from a PersistentVolumeClaim",
-        source.kind, source.name
-    )))
+}
+
+/// The content of a snapshot that claims can be made from.
+pub(super) fn content_of(snapshot: &VolumeSnapshot) -> Result<String, Refused> {
+    let name = snapshot.metadata.name.as_deref().unwrap_or_default();
+    if snapshot.metadata.deletion_timestamp.is_some() {
+        return Err(Refused(format!("snapshot {name} is currently being deleted")));
+    }
+    if !snapshot.is_ready() {
+        return Err(Refused(format!("snapshot {name} is not ready")));
+    }
+    let bound = snapshot.status().bound_volume_snapshot_content_name;
+    bound.ok_or_else(|| Refused(format!("snapshot {name} is not bound to a content")))
+}
+
+/// What the driver calls the snapshot that a claim is to be made from, where it can be.
+pub(super) fn restored(
+    claim: &PersistentVolumeClaim,
+    driver: &str,
+    snapshot: &VolumeSnapshot,
+    content: &VolumeSnapshotContent,
+) -> Result<String, Refused> {
+    let name = snapshot.metadata.name.as_deref().unwrap_or_default();
+    let own = content.metadata.name.as_deref().unwrap_or_default();
+    if !content.is_of(snapshot) {
+        return Err(Refused(format!("snapshot {name} and volumesnapshotcontent {own} are not of one another")));
+    }
+    if content.body.spec.driver != driver {
+        let other = &content.body.spec.driver;
+        return Err(Refused(format!("snapshot {name} is of driver {other:?}, and the class of driver {driver:?}")));
+    }
+    let asked = bytes(claim.spec.resources.requests.get("storage")).unwrap_or_default();
+    let least = content.status().restore_size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
+    if asked < least {
+        return Err(Refused(format!(
+            "requested volume size {asked} is less than the size {least} for the source snapshot {name}"
+        )));
+    }
+    let mode = claim.spec.volume_mode.as_deref().unwrap_or("Filesystem");
+    let other = content.body.spec.source_volume_mode.as_deref().is_some_and(|own| own != mode);
+    if other && content.metadata.annotations.get(MODE_CHANGE).is_none_or(|word| word != "true") {
+        return Err(Refused(format!(
+            "the volume of snapshot {name} had another mode than {mode}, and volumesnapshotcontent {own} lacks the \
+             annotation {MODE_CHANGE}"
+        )));
+    }
+    content.handle().ok_or_else(|| Refused(format!("snapshot {name} has no handle")))
+}
+
+/// The secrets that a class names, as they are for a claim.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct ClassSecrets {
+    /// For making and deleting the volume.
+    pub(super) provisioner: Option<SecretReference>,
+    controller_publish: Option<SecretReference>,
+    node_stage: Option<SecretReference>,
+    node_publish: Option<SecretReference>,
+    controller_expand: Option<SecretReference>,
+    node_expand: Option<SecretReference>,
+}
+
+/// What secrets in parameters of classes are for.
+const PURPOSES: [&str; 6] =
+    ["provisioner", "controller-publish", "node-stage", "node-publish", "controller-expand", "node-expand"];
+
+/// The secrets that a class names for a claim.
+pub(super) fn secrets(claim: &PersistentVolumeClaim, class: &StorageClass) -> Result<ClassSecrets, Refused> {
+    let known = |name: &str| {
+        let purpose = name
+            .strip_prefix(OWN)
+            .and_then(|rest| rest.strip_suffix("-secret-name").or_else(|| rest.strip_suffix("-secret-namespace")));
+        name == FS_TYPE || !name.starts_with(OWN) || purpose.is_some_and(|own| PURPOSES.contains(&own))
+    };
+    if let Some(name) = class.parameters.keys().find(|name| !known(name)) {
+        return Err(Refused(format!("parameter {name} of the class is not known, and {OWN} is not for drivers")));
+    }
+    let mut words = Words::default();
+    words.both.insert("pv.name".into(), volume_name(claim));
+    words.both.insert("pvc.namespace".into(), claim.metadata.namespace.clone().unwrap_or_default());
+    words.name.insert("pvc.name".into(), claim.metadata.name.clone().unwrap_or_default());
+    let annotation = |(key, value): (&String, &String)| (format!("pvc.annotations['{key}']"), value.clone());
+    words.name.extend(claim.metadata.annotations.iter().map(annotation));
+    let of = |purpose: &str| named(&class.parameters, purpose, &words).map_err(Refused);
+    let [provisioner, controller_publish, node_stage, node_publish, controller_expand, node_expand] = PURPOSES;
+    Ok(ClassSecrets {
+        provisioner: of(provisioner)?,
+        controller_publish: of(controller_publish)?,
+        node_stage: of(node_stage)?,
+        node_publish: of(node_publish)?,
+        controller_expand: of(controller_expand)?,
+        node_expand: of(node_expand)?,
+    })
+}
+
+/// The secret that deleting a volume needs.
+pub(super) fn deletion_secret(volume: &PersistentVolume) -> Option<SecretReference> {
+    let word = |key: &str| volume.metadata.annotations.get(key).cloned();
+    Some(SecretReference { name: Some(word(DELETION_SECRET)?), namespace: Some(word(DELETION_NAMESPACE)?) })
+}
+
+fn bytes(amount: Option<&Quantity>) -> Option<u64> {
+    let amount: Option<Amount> = amount.and_then(|amount| amount.0.parse().ok());
+    amount.and_then(|amount| u64::try_from(amount.as_i64()).ok()).filter(|bytes| *bytes > 0)
 }
 
 /// What is asked of a driver, which may tell one writer of a node from many.
@@ -81,14 +212,6 @@ pub(super) fn request(
     source: Option<Source>,
     (topology, writers): (Option<TopologyRequirement>, bool),
 ) -> Result<CreateVolume, Refused> {
-    let bytes = |amount: Option<&Quantity>| {
-        let amount: Option<Amount> = amount.and_then(|amount| amount.0.parse().ok());
-        amount.and_then(|amount| u64::try_from(amount.as_i64()).ok()).filter(|bytes| *bytes > 0)
-    };
-    let own = |name: &&String| name.starts_with(OWN) && *name != FS_TYPE;
-    if let Some(name) = class.parameters.keys().find(own) {
-        return Err(Refused(format!("parameter {name} of the class is not supported")));
-    }
     let block = claim.spec.volume_mode.as_deref() == Some("Block");
     let access = if block {
         Access::Block
@@ -116,6 +239,16 @@ pub(super) fn request(
     })
 }
 
+/// The parameters that say which claim a volume is for.
+pub(super) fn told(claim: &PersistentVolumeClaim) -> [(String, String); 3] {
+    let (meta, word) = (&claim.metadata, |name: &str, value: &str| (format!("{OWN}{name}"), value.to_owned()));
+    [
+        word("pvc/name", meta.name.as_deref().unwrap_or_default()),
+        word("pvc/namespace", meta.namespace.as_deref().unwrap_or_default()),
+        word("pv/name", &volume_name(claim)),
+    ]
+}
+
 fn owned((name, value): (&String, &String)) -> (String, String) {
     (name.clone(), value.clone())
 }
@@ -123,8 +256,8 @@ fn owned((name, value): (&String, &String)) -> (String, String) {
 /// The volume that was made, as the cluster sees it.
 pub(super) fn volume(
     driver: &str,
-    claim: &PersistentVolumeClaim,
-    class: &StorageClass,
+    (claim, class): (&PersistentVolumeClaim, &StorageClass),
+    secrets: &ClassSecrets,
     request: &CreateVolume,
     made: &Volume,
 ) -> PersistentVolume {
@@ -139,7 +272,7 @@ pub(super) fn volume(
     PersistentVolume {
         metadata: ObjectMeta {
             name: Some(request.name.clone()),
-            annotations: [(PROVISIONED_BY.to_owned(), driver.to_owned())].into(),
+            annotations: annotations(driver, secrets),
             finalizers: deletes(class.reclaim_policy.as_deref()).then(|| FINALIZER.to_owned()).into_iter().collect(),
             ..ObjectMeta::default()
         },
@@ -160,6 +293,11 @@ pub(super) fn volume(
                 volume_handle: made.id.to_string(),
                 volume_attributes: made.context.clone(),
                 fs_type,
+                controller_publish_secret_ref: secrets.controller_publish.clone(),
+                node_stage_secret_ref: secrets.node_stage.clone(),
+                node_publish_secret_ref: secrets.node_publish.clone(),
+                controller_expand_secret_ref: secrets.controller_expand.clone(),
+                node_expand_secret_ref: secrets.node_expand.clone(),
                 ..CSIPersistentVolumeSource::default()
             })),
             mount_options: class.mount_options.clone(),
@@ -171,6 +309,15 @@ pub(super) fn volume(
         },
         ..PersistentVolume::default()
     }
+}
+
+fn annotations(driver: &str, secrets: &ClassSecrets) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::from([(PROVISIONED_BY.to_owned(), driver.to_owned())]);
+    if let Some(SecretReference { name: Some(name), namespace: Some(namespace) }) = &secrets.provisioner {
+        all.insert(DELETION_SECRET.into(), name.clone());
+        all.insert(DELETION_NAMESPACE.into(), namespace.clone());
+    }
+    all
 }
 
 /// The nodes that reach a volume: those of any of its places.

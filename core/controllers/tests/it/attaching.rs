@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use windlass_api::{
-    core::v1::{Event, Node, PersistentVolume, Pod},
+    core::v1::{Event, Node, PersistentVolume, PersistentVolumeClaim, Pod},
     storage::v1::VolumeAttachment,
 };
 use windlass_client::{Cache, Select};
@@ -12,10 +12,12 @@ use windlass_kernel::{
     ErrorKind,
     api::{Options, PatchType},
     controller::ObjectKey,
+    volume::Secrets,
 };
 
 use crate::{
     cluster::Fault,
+    lost_nodes,
     provisioning::{DRIVER, Tried},
 };
 
@@ -28,19 +30,28 @@ struct Attached {
 
 impl Attached {
     fn new(seed: u64) -> Self {
-        let tried = Tried::with(seed, &json!({}), |driver| driver.attaching_volumes());
+        let attached = Self::without_claims(seed, &json!({}));
+        attached.tried.claim("a", &json!({}));
+        attached.tried.bound("a");
+        attached
+    }
+
+    fn without_claims(seed: u64, class: &Value) -> Self {
+        let tried = Tried::with(seed, class, |driver| driver.attaching_volumes());
         let informers = &tried.cluster.informers;
         let (nodes, attachments) = (informers.typed::<Node>(Select::all()), informers.typed(Select::all()));
-        for node in ["n1", "n2"] {
-            tried.cluster.until(&nodes, |nodes| nodes.get(&ObjectKey::new("", node)).is_some());
-            let drivers = json!([{"name": DRIVER, "nodeID": format!("id-of-{node}"), "topologyKeys": []}]);
-            let on_node = json!({"apiVersion": "storage.k8s.io/v1", "kind": "CSINode", "metadata": {"name": node},
-                "spec": {"drivers": drivers}});
-            tried.cluster.create("csinodes", on_node);
-        }
-        tried.claim("a", &json!({}));
-        tried.bound("a");
-        Self { tried, nodes, attachments }
+        let attached = Self { tried, nodes, attachments };
+        ["n1", "n2"].iter().for_each(|node| attached.on_node(node));
+        attached
+    }
+
+    /// The driver is on a node, which comes.
+    fn on_node(&self, node: &str) {
+        self.tried.cluster.until(&self.nodes, |nodes| nodes.get(&ObjectKey::new("", node)).is_some());
+        let drivers = json!([{"name": DRIVER, "nodeID": format!("id-of-{node}"), "topologyKeys": []}]);
+        let on_node = json!({"apiVersion": "storage.k8s.io/v1", "kind": "CSINode", "metadata": {"name": node},
+            "spec": {"drivers": drivers}});
+        self.tried.cluster.create("csinodes", on_node);
     }
 
     /// A pod with the claim, on a node.
@@ -175,6 +186,116 @@ fn a_node_that_is_lost_has_its_volumes_taken_after_its_time() {
     attached.tried.cluster.settle();
     assert_eq!(attached.tried.driver.attached().len(), 1);
     attached.tried.patch::<Node>("", "n1", lost);
+    attached.until_detached();
+}
+
+#[test]
+fn a_node_that_does_not_answer_keeps_its_volumes_for_six_minutes() {
+    let attached = Attached::new(8);
+    let cluster = &attached.tried.cluster;
+    let process = lost_nodes::mortal(cluster, "n3", 3);
+    attached.on_node("n3");
+    attached.pod("p", "n3");
+    attached.until_attached("n3", 1);
+    let name = attached.node("n3").status.volumes_attached[0].name.clone();
+    attached.uses("n3", std::slice::from_ref(&name));
+    process.kill();
+    cluster.until(&attached.nodes, |nodes| {
+        let node = nodes.get(&ObjectKey::new("", "n3")).expect("the node stays");
+        node.status.conditions.iter().any(|own| own.type_ == "Ready" && own.status != "True")
+    });
+    // While its pod is there nobody takes the volume, however long that is.
+    cluster.executor.run_for(Duration::from_secs(1000));
+    assert_eq!(attached.tried.driver.attached().len(), 1, "the volume was taken from a pod");
+    attached.delete_pod("p");
+    cluster.executor.run_for(Duration::from_secs(340));
+    assert_eq!(attached.tried.driver.attached().len(), 1, "the volume was taken before its time");
+    cluster.executor.run_for(Duration::from_secs(40));
+    assert_eq!(attached.tried.driver.attached(), [], "the node keeps it for ever");
+    attached.until_detached();
+    attached.until_attached("n3", 0);
+}
+
+#[test]
+fn secrets_that_a_class_names_come_with_every_call() {
+    let named = |purpose: &str| {
+        [
+            (format!("csi.storage.k8s.io/{purpose}-secret-name"), json!(format!("{purpose}-of-${{pvc.name}}"))),
+            (format!("csi.storage.k8s.io/{purpose}-secret-namespace"), json!("${pvc.namespace}")),
+        ]
+    };
+    let purposes =
+        ["provisioner", "controller-publish", "controller-expand", "node-stage", "node-publish", "node-expand"];
+    let parameters: serde_json::Map<_, _> = purposes.iter().flat_map(|purpose| named(purpose)).collect();
+    let class = json!({"parameters": parameters, "allowVolumeExpansion": true});
+    let attached = Attached::without_claims(9, &class);
+    attached.tried.claim("a", &json!({}));
+    let why = attached.told("ProvisioningFailed");
+    assert!(why.iter().any(|why| why.contains("provisioner-of-a")), "{why:?}");
+    for purpose in purposes {
+        let metadata = json!({"name": format!("{purpose}-of-a"), "namespace": "default"});
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"for": purpose}});
+        attached.tried.cluster.create("secrets", secret);
+    }
+    let volume = attached.tried.bound("a");
+    let csi = volume.spec.csi.clone().unwrap();
+    let refs = [
+        &csi.controller_publish_secret_ref,
+        &csi.node_stage_secret_ref,
+        &csi.node_publish_secret_ref,
+        &csi.controller_expand_secret_ref,
+        &csi.node_expand_secret_ref,
+    ];
+    let refs: Vec<_> = refs.iter().filter_map(|own| own.as_ref()?.name.as_deref()).collect();
+    let expect = [
+        "controller-publish-of-a",
+        "node-stage-of-a",
+        "node-publish-of-a",
+        "controller-expand-of-a",
+        "node-expand-of-a",
+    ];
+    assert_eq!(refs, expect);
+
+    attached.pod("p", "n1");
+    attached.until_attached("n1", 1);
+    let more = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});
+    attached.tried.patch::<PersistentVolumeClaim>("default", "a", more);
+    attached.tried.cluster.until(&attached.tried.volumes, |all| {
+        all.values().iter().any(|own| own.spec.capacity["storage"] == "2Gi".into())
+    });
+    attached.delete_pod("p");
+    attached.tried.delete_claim("a");
+    attached.until_detached();
+    attached.tried.cluster.until(&attached.tried.volumes, |volumes| volumes.values().is_empty());
+    let calls = attached.tried.driver.secrets();
+    for (call, purpose) in [
+        ("CreateVolume", "provisioner"),
+        ("ControllerPublishVolume", "controller-publish"),
+        ("ControllerExpandVolume", "controller-expand"),
+        ("ControllerUnpublishVolume", "controller-publish"),
+        ("DeleteVolume", "provisioner"),
+    ] {
+        let secrets = Secrets([("for".to_owned(), purpose.to_owned())].into());
+        let of: Vec<_> = calls.iter().filter(|(own, _)| *own == call).collect();
+        assert!(!of.is_empty() && of.iter().all(|(_, own)| own.0 == secrets.0), "{call}: {of:?}");
+    }
+}
+
+#[test]
+fn an_attachment_may_say_its_volume_itself() {
+    let attached = Attached::new(11);
+    let handle = attached.tried.bound("a").spec.csi.clone().unwrap().volume_handle;
+    let inline = json!({"accessModes": ["ReadWriteOnce"], "csi": {"driver": DRIVER, "volumeHandle": handle}});
+    let spec = json!({"attacher": DRIVER, "nodeName": "n1", "source": {"inlineVolumeSpec": inline}});
+    let own = json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": {"name": "own"},
+        "spec": spec});
+    attached.tried.cluster.create("volumeattachments", own);
+    attached.tried.cluster.until(&attached.attachments, |all| all.values().iter().any(|own| own.status.attached));
+    attached.tried.cluster.settle();
+    assert_eq!(attached.tried.driver.attached().len(), 1, "somebody else's attachment was taken away");
+    let cluster = &attached.tried.cluster;
+    cluster.executor.run_until(cluster.admin.delete::<VolumeAttachment>("", "own")).unwrap();
     attached.until_detached();
 }
 

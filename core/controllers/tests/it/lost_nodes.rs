@@ -12,7 +12,7 @@ use windlass_testkit::{FakeAgent, FakeNode, sim::Process};
 use crate::{cluster::Cluster, laws};
 
 /// Adds a node that can be killed.
-fn mortal(cluster: &Cluster, name: &str, at: u16) -> Process {
+pub(crate) fn mortal(cluster: &Cluster, name: &str, at: u16) -> Process {
     let process = cluster.executor.process();
     let handle = process.handle();
     let agent = FakeAgent::new(FakeNode::new(name, at), Arc::clone(&handle) as _, Arc::clone(&handle) as _);

@@ -23,5 +23,6 @@ mod roles;
 mod rollouts;
 mod service_addresses;
 mod sets;
+mod snapshots;
 mod stateful;
 mod volumes;

@@ -30,9 +30,15 @@ impl Tried {
     }
 
     pub(crate) fn with(seed: u64, class: &Value, driver: impl FnOnce(FakeDriver) -> FakeDriver) -> Self {
+        Self::told(seed, class, false, driver)
+    }
+
+    /// As [`with`](Self::with); the driver may be told of claims.
+    fn told(seed: u64, class: &Value, knows_claims: bool, driver: impl FnOnce(FakeDriver) -> FakeDriver) -> Self {
         let mut cluster = Cluster::without_controllers(seed);
         let driver = driver(FakeDriver::new(DRIVER, cluster.executor.clock()));
-        cluster.config.volume_drivers = vec![NamedDriver { name: DRIVER.into(), driver: Arc::new(driver.clone()) }];
+        let named = NamedDriver { name: DRIVER.into(), driver: Arc::new(driver.clone()), knows_claims };
+        cluster.config.volume_drivers = vec![named];
         cluster.run_controllers(Watches::Prompt, Reconciles::Once);
         let mut whole = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": DRIVER,
             "metadata": {"name": "fast"}});
@@ -208,6 +214,16 @@ fn a_claim_that_asks_for_more_gets_it() {
     for reason in ["Resizing", "VolumeResizeFailed", "VolumeResizeSuccessful"] {
         assert!(reasons.contains(&reason.to_owned()), "{reason} is not among {reasons:?}");
     }
+}
+
+#[test]
+fn a_driver_that_knows_claims_is_told_of_them() {
+    let tried = Tried::told(7, &json!({}), true, |driver| driver);
+    tried.claim("a", &json!({}));
+    let volume = tried.bound("a").metadata.name.clone().unwrap();
+    let parameters = tried.driver.volumes().remove(0).0.parameters;
+    let told = |name: &str| parameters[&format!("csi.storage.k8s.io/{name}")].clone();
+    assert_eq!((told("pvc/name"), told("pvc/namespace"), told("pv/name")), ("a".into(), "default".into(), volume));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::{controller::ObjectKey, error::Result};
+use crate::{controller::ObjectKey, error::Result, volume::VolumeUsage};
 
 /// An amount of CPU and memory in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,4 +60,37 @@ pub trait Metering: Send + Sync {
     ///
     /// Those of the runtime.
     async fn usage(&self) -> Result<Usage>;
+
+    /// How full volumes are, if the agent measures that, too.
+    fn volumes(&self) -> Option<&dyn VolumeMetering> {
+        None
+    }
+}
+
+/// A volume of a pod, and how full it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodVolume {
+    /// The pod.
+    pub pod: ObjectKey,
+    /// The pod's uid.
+    pub uid: String,
+    /// What the pod calls the volume.
+    pub name: String,
+    /// The claim that it is of, in the pod's namespace; `None` where it is of none.
+    pub claim: Option<String>,
+    /// How full it is.
+    pub usage: VolumeUsage,
+}
+
+/// An optional service of what measures a node: how full the volumes of its pods are.
+///
+/// As with [`Metering`], nothing is measured unless somebody asks, and whoever asks again soon is given the same answer.
+#[async_trait]
+pub trait VolumeMetering: Send + Sync {
+    /// The volumes that can be measured, by pod and name. One whose driver does not tell, or not now, is left out.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing at all can be measured.
+    async fn volumes(&self) -> Result<Vec<PodVolume>>;
 }

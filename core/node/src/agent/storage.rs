@@ -106,6 +106,11 @@ impl Storage {
         }
     }
 
+    /// What a pod has of a driver by that name of its own, once it has all of it.
+    pub(crate) fn shown(&self, uid: &str, volume: &str) -> Option<Record> {
+        self.of(uid).into_iter().find(|record| record.volume == volume && record.published)
+    }
+
     fn of(&self, uid: &str) -> Vec<Record> {
         self.records.lock().values().filter(|record| record.uid == uid).cloned().collect()
     }
@@ -151,7 +156,7 @@ pub(super) struct Stored {
 /// Why a volume is looked at again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Again {
-    /// Its claim may have come to wait for this node.
+    /// Its claim may have come to wait for this node, or it may not be well.
     Grows,
     /// It is not known to be there, or its driver wants to be asked again and again.
     Anew,

@@ -17,6 +17,8 @@ pub(crate) struct Record {
     pub(crate) pod: String,
     /// What events call it; unique at its pod.
     pub(crate) name: String,
+    /// What the pod calls it. Agents of earlier versions did not write it down.
+    pub(crate) volume: String,
     pub(crate) driver: String,
     pub(crate) handle: String,
     /// Whether it had to be attached.

@@ -1,6 +1,7 @@
 //! Volumes of claims and drivers, over a runtime in memory and a driver that notes what it is asked for, in virtual time.
 
 mod cluster;
+mod fill;
 pub(crate) mod scripted;
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
@@ -33,6 +34,8 @@ const TESTS: &[Test] = &[
     ("a_volume_of_a_pods_own_knows_its_pod", inline),
     ("groups_are_given_by_drivers_that_can_or_by_the_agent", groups),
     ("secrets_reach_the_driver_and_nobody_else", secrets),
+    ("how_full_volumes_are_is_told", fill::measured),
+    ("a_volume_that_is_not_well_is_told", fill::unwell),
     ("the_cluster_is_told_of_the_nodes_drivers", cluster::drivers_are_told),
     ("a_nodes_own_rights_are_enough_for_its_volumes", cluster::a_node_may_what_it_needs),
 ];

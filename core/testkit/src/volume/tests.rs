@@ -12,7 +12,7 @@ fn the_fake_keeps_what_the_contract_says_of_volumes() {
         let executor = Executor::new(1);
         let folder = tempfile::tempdir().unwrap();
         let fixture = Fixture {
-            driver: Arc::new(FakeDriver::new("fake.example.com", executor.clock())),
+            driver: Arc::new(FakeDriver::new("fake.example.com", executor.clock()).cutting_snapshots(Duration::ZERO)),
             clock: executor.clock(),
             prefix: "c".into(),
             folder: folder.path().to_owned(),

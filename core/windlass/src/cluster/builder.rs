@@ -9,10 +9,16 @@ use windlass_apiserver::{
     discovery::Versions,
 };
 use windlass_client::leader::Timing;
-use windlass_controllers::{Config, NamedDriver, autoscaler::MetricSource, certificates::Signer, node_ipam::PodRanges};
+use windlass_controllers::{
+    Config, NamedDriver,
+    autoscaler::MetricSource,
+    certificates::Signer,
+    node_ipam::PodRanges,
+    snapshotter::{self, Rules},
+};
 use windlass_kernel::{
-    Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, Keys, Result, Spawn, SpawnExt, Stop, Store,
-    VolumeDriver,
+    Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, ErrorKind, Keys, Result, Spawn, SpawnExt,
+    Stop, Store, VolumeDriver,
 };
 use windlass_scheduler::Explaining;
 use windlass_store::MemoryStore;
@@ -265,9 +271,22 @@ impl Builder {
     /// A driver that makes, grows, attaches and deletes volumes for claims of the classes that name it as their provisioner. May
     /// be called several times. What brings the volumes to a node is the node's
     /// ([`NodeSource::find_drivers`](crate::NodeSource::find_drivers)).
+    ///
+    /// Where it cuts snapshots, the kinds of `snapshot.storage.k8s.io` are defined unless they are, and snapshots are cut
+    /// and deleted, too.
     #[must_use]
     pub fn volume_driver(mut self, name: impl Into<String>, driver: impl VolumeDriver) -> Self {
-        self.config.volume_drivers.push(NamedDriver { name: name.into(), driver: Arc::new(driver) });
+        let (name, driver) = (name.into(), Arc::new(driver));
+        self.config.volume_drivers.push(NamedDriver { name, driver, knows_claims: false });
+        self
+    }
+
+    /// Has the volume drivers of that name told which claim, volume or snapshot a call is for, in parameters that begin with
+    /// `csi.storage.k8s.io/`, as upstream's sidecars do with `--extra-create-metadata`.
+    #[must_use]
+    pub fn telling_claims(mut self, driver: &str) -> Self {
+        let named = self.config.volume_drivers.iter_mut().filter(|own| own.name == driver);
+        named.for_each(|own| own.knows_claims = true);
         self
     }
 
@@ -356,6 +375,7 @@ impl Builder {
             cluster.tasks.push(cluster.spawn.spawn("apiserver.advertised", keeping));
         }
         if !self.bare {
+            define_snapshots(&cluster, &self.config).await?;
             let components = Components {
                 controllers: self.controllers,
                 config: self.config,
@@ -372,4 +392,20 @@ impl Builder {
         tracing::info!(nodes = self.nodes.len(), "cluster started");
         Ok(cluster)
     }
+}
+
+/// Defines the kinds that snapshots are, where a driver cuts any. What is defined already is left as it is.
+async fn define_snapshots(cluster: &Cluster, config: &Config) -> Result<()> {
+    if !config.volume_drivers.iter().any(|own| snapshotter::snapshots(&*own.driver)) {
+        return Ok(());
+    }
+    let definitions = cluster.client().with_field_manager("windlass").dynamic(snapshotter::DEFINITIONS);
+    let rules = if cfg!(feature = "cel") { Rules::Kept } else { Rules::LeftOut };
+    for definition in snapshotter::definitions(rules) {
+        match definitions.create(definition).await {
+            Err(error) if error.is(ErrorKind::AlreadyExists) => {}
+            done => done.map(drop)?,
+        }
+    }
+    Ok(())
 }

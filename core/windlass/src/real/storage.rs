@@ -1,4 +1,4 @@
-//! Storage on this machine: the hostpath driver, in this process, and its class as the cluster's default.
+//! Storage on this machine: the hostpath driver, in this process, and its classes as the cluster's defaults.
 
 use std::{path::Path, sync::Arc};
 
@@ -8,13 +8,14 @@ use windlass_api::{
     types::Resource,
 };
 use windlass_client::Client;
+use windlass_controllers::snapshotter::kinds::VolumeSnapshotClass;
 use windlass_csi::{
     hostpath::{HostPath, NAME, Settings},
     skel::Setup,
 };
 use windlass_kernel::{Clock, Error, ErrorKind, Result, Spawn};
 
-/// What the class is called.
+/// What the classes are called.
 pub const CLASS: &str = "hostpath";
 
 /// Opens the driver of a node whose volumes are below the data directory.
@@ -26,8 +27,8 @@ pub fn open_volumes(data_dir: &Path, node: &str, clock: Arc<dyn Clock>, spawn: A
     HostPath::open(Settings::at(data_dir.join("volumes"), node), Setup { clock, spawn })
 }
 
-/// Tells the cluster of the driver, and makes its class the default for claims without one. What is there already is left as
-/// somebody may have changed it.
+/// Tells the cluster of the driver, and makes its classes the defaults for claims and snapshots without one. What is there
+/// already is left as somebody may have changed it. Where snapshots are not defined, there is no class of them.
 ///
 /// # Errors
 ///
@@ -50,8 +51,17 @@ pub async fn announce_volumes(client: &Client) -> Result<()> {
         "volumeBindingMode": "WaitForFirstConsumer",
         "allowVolumeExpansion": true,
     });
+    let snapshots = json!({
+        "metadata": {"name": CLASS, "annotations": {"snapshot.storage.kubernetes.io/is-default-class": "true"}},
+        "driver": NAME,
+        "deletionPolicy": "Delete",
+    });
     create::<CSIDriver>(client, driver).await?;
-    create::<StorageClass>(client, class).await
+    create::<StorageClass>(client, class).await?;
+    match create::<VolumeSnapshotClass>(client, snapshots).await {
+        Err(error) if error.is(ErrorKind::NotFound) => Ok(()),
+        done => done,
+    }
 }
 
 async fn create<T: Resource>(client: &Client, object: serde_json::Value) -> Result<()> {

@@ -7,10 +7,10 @@ use windlass_kernel::{
 
 use super::{
     Inner,
-    copy::copy,
     records::{SNAPSHOTS, SnapshotRecord, VOLUMES, content_name, is_key},
     volumes::page,
 };
+use crate::machine::copy::copy;
 
 impl Inner {
     /// Cuts a snapshot, or answers the one that there is. What is written meanwhile may be in it or not.

@@ -18,11 +18,14 @@ use windlass_kernel::{
 };
 
 use super::{
-    Inner, devices, mounts,
-    place::place,
+    Inner, devices,
     records::{self, TARGETS, TargetRecord, VOLUMES, VolumeRecord, content_name},
     usage,
     volumes::{condition, matches_kind},
+};
+use crate::machine::{
+    mounts,
+    place::{gone, made, place, taken},
 };
 
 /// The word of a volume's context that makes it live with its pod.
@@ -301,32 +304,6 @@ fn mount_flags(access: &Access) -> Result<MsFlags> {
 
 fn named(id: &VolumeId) -> Result<()> {
     if id.as_str().is_empty() { Err(Error::new(ErrorKind::Invalid, "volume_id: is required")) } else { Ok(()) }
-}
-
-/// Whether the folder that a path lies in is not there.
-fn gone(path: &Path) -> Result<bool> {
-    if !path.is_absolute() {
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            format!("{:?} is not an absolute path", path.display().to_string()),
-        ));
-    }
-    Ok(path.parent().is_some_and(|parent| !parent.exists()))
-}
-
-fn taken(path: &Path) -> Error {
-    let message = format!("something else is at {}, or the same in another way", path.display());
-    Error::new(ErrorKind::AlreadyExists, message)
-}
-
-/// Something was made, or was there.
-fn made(result: io::Result<()>, path: &Path) -> Result<()> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Error::new(ErrorKind::Internal, format!("cannot make {}", path.display())).with_source(error))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// A path as the key of a call.

@@ -13,12 +13,11 @@ use windlass_kernel::{
 };
 
 use super::{
-    Inner,
-    copy::copy,
-    devices, mounts,
+    Inner, devices,
     records::{SNAPSHOTS, SnapshotRecord, SourceRecord, VOLUMES, VolumeRecord, content_name, is_key},
     usage,
 };
+use crate::machine::{copy::copy, mounts};
 
 /// How large a volume is where nobody says.
 const USUAL: u64 = 1 << 30;

@@ -182,7 +182,7 @@ impl Kit {
         (fixture, place)
     }
 
-    fn remote(&self, place: &Place, driver: RemoteDriver) -> Fixture {
+    pub(crate) fn remote(&self, place: &Place, driver: RemoteDriver) -> Fixture {
         let raw = driver.clone();
         let mut fixture = self.around(place, Arc::new(driver));
         fixture.raw = Some(Arc::new(move |method, message| {
@@ -192,7 +192,7 @@ impl Kit {
         fixture
     }
 
-    fn around(&self, place: &Place, driver: Arc<dyn VolumeDriver>) -> Fixture {
+    pub(crate) fn around(&self, place: &Place, driver: Arc<dyn VolumeDriver>) -> Fixture {
         Fixture {
             driver,
             clock: Arc::clone(&self.rim.clock),

@@ -1,4 +1,5 @@
-//! The volume suite on the hostpath driver: directly, behind its own server in this process, and as a process that is killed.
+//! The volume suite on the hostpath driver: directly, behind its own server in this process, and as a process that is killed;
+//! and on the NFS driver, directly and behind a server, with exports that a local folder stands in for.
 //!
 //! All of it happens in a mount namespace of this process's own. Where the machine cannot do that, the tests are listed as
 //! ignored with the reason.
@@ -6,6 +7,7 @@
 mod host;
 mod hostpath;
 mod kit;
+mod nfs;
 
 use std::sync::Arc;
 
@@ -39,6 +41,18 @@ fn main() {
             let run = move |kit: &Kit| kit.check(kind, &check);
             trials.push(real(check.name, kind.name(), missing.clone().or(lacks), Box::new(run)));
         }
+    }
+    for kind in [Kind::Direct, Kind::Hosted] {
+        let sample = missing.is_none().then(|| nfs::fixture(&kit, kind));
+        for check in checks() {
+            let lacks = sample.as_ref().and_then(|(fixture, _)| check.lacks(fixture)).map(Into::into);
+            let run = move |kit: &Kit| nfs::check(kit, kind, &check);
+            let kind = format!("nfs, {}", kind.name());
+            trials.push(real(check.name, &kind, missing.clone().or(lacks), Box::new(run)));
+        }
+    }
+    for &(name, test) in nfs::TESTS {
+        trials.push(real(name, "nfs", missing.clone(), Box::new(test)));
     }
     for &(name, test) in hostpath::TESTS {
         trials.push(real(name, "hostpath", missing.clone(), Box::new(test)));

@@ -69,18 +69,95 @@ fn a_driver_is_asked_for_what_claim_and_class_say() {
 }
 
 #[test]
-fn what_is_not_supported_is_refused_by_name() {
-    let secrets = class(json!({"parameters": {"csi.storage.k8s.io/provisioner-secret-name": "s"}}));
-    let Err(Refused(why)) = request(&claim(json!({})), &secrets, None, (None, false)) else { panic!("it is refused") };
-    assert!(why.contains("csi.storage.k8s.io/provisioner-secret-name"), "{why}");
-    let snapshot = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s"});
-    let Err(Refused(why)) = copied(&claim(json!({"spec": {"dataSource": snapshot}}))).map(|c| c.map(str::to_owned))
-    else {
-        panic!("it is refused")
+fn a_claim_says_what_it_is_a_copy_of() {
+    let check = |spec: Value, expect: Result<Option<Origin<'_>>, &str>| {
+        let claim = claim(json!({"spec": spec}));
+        match (copied(&claim), expect) {
+            (Ok(found), Ok(expect)) => assert_eq!(found, expect),
+            (Err(Refused(why)), Err(expect)) => assert!(why.contains(expect), "{why}"),
+            (found, expect) => panic!("{found:?} is not {expect:?}"),
+        }
     };
-    assert!(why.contains("VolumeSnapshot"), "{why}");
-    let other = claim(json!({"spec": {"dataSource": {"kind": "PersistentVolumeClaim", "name": "other"}}}));
-    assert_eq!(copied(&other), Ok(Some("other")));
+    let snapshot = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s"});
+    let other = json!({"kind": "PersistentVolumeClaim", "name": "other"});
+    check(json!({}), Ok(None));
+    check(json!({"dataSource": other}), Ok(Some(Origin::Claim("other"))));
+    check(json!({"dataSource": snapshot}), Ok(Some(Origin::Snapshot("s"))));
+    check(json!({"dataSourceRef": snapshot}), Ok(Some(Origin::Snapshot("s"))));
+    check(json!({"dataSource": snapshot, "dataSourceRef": snapshot}), Ok(Some(Origin::Snapshot("s"))));
+    let backup = json!({"apiGroup": "example.com", "kind": "Backup", "name": "b"});
+    check(json!({"dataSourceRef": backup}), Err("Backup \"b\""));
+    let mut far = snapshot;
+    far["namespace"] = json!("elsewhere");
+    check(json!({"dataSourceRef": far}), Err("another namespace"));
+}
+
+#[test]
+fn a_claim_is_made_from_a_snapshot_that_fits() {
+    let snapshot = |more: Value| {
+        let meta = json!({"name": "s", "namespace": "n", "uid": "u"});
+        let mut whole =
+            json!({"metadata": meta, "status": {"readyToUse": true, "boundVolumeSnapshotContentName": "c"}});
+        for (key, value) in more.as_object().unwrap() {
+            whole[key] = value.clone();
+        }
+        serde_json::from_value::<VolumeSnapshot>(whole).unwrap()
+    };
+    assert_eq!(content_of(&snapshot(json!({}))), Ok("c".to_owned()));
+    let Err(Refused(why)) = content_of(&snapshot(json!({"status": {"readyToUse": false}}))) else { panic!() };
+    assert!(why.contains("not ready"), "{why}");
+
+    let check = |own: Value, spec: Value, status: Value, expect: Result<&str, &str>| {
+        let mut whole = json!({
+            "metadata": {"name": "c"},
+            "spec": {"driver": "d", "volumeSnapshotRef": {"name": "s", "namespace": "n", "uid": "u"}},
+            "status": {"snapshotHandle": "h"},
+        });
+        for (part, more) in [("spec", &spec), ("status", &status)] {
+            for (key, value) in more.as_object().unwrap() {
+                whole[part][key] = value.clone();
+            }
+        }
+        let content = serde_json::from_value::<VolumeSnapshotContent>(whole).unwrap();
+        match (restored(&claim(json!({"spec": own})), "d", &snapshot(json!({})), &content), expect) {
+            (Ok(found), Ok(expect)) => assert_eq!(found, expect),
+            (Err(Refused(why)), Err(expect)) => assert!(why.contains(expect), "{why}"),
+            (found, expect) => panic!("{found:?} is not {expect:?}"),
+        }
+    };
+    let none = json!({});
+    check(none.clone(), none.clone(), none.clone(), Ok("h"));
+    check(none.clone(), none.clone(), json!({"restoreSize": 1 << 30}), Ok("h"));
+    check(none.clone(), none.clone(), json!({"restoreSize": (1 << 30) + 1}), Err("less than the size 1073741825"));
+    check(none.clone(), json!({"driver": "other"}), none.clone(), Err("of driver \"other\""));
+    check(none.clone(), json!({"sourceVolumeMode": "Block"}), none.clone(), Err("another mode"));
+    check(json!({"volumeMode": "Block"}), json!({"sourceVolumeMode": "Block"}), none.clone(), Ok("h"));
+    let elses = json!({"volumeSnapshotRef": {"name": "s", "namespace": "n", "uid": "v"}});
+    check(none.clone(), elses, none, Err("not of one another"));
+}
+
+#[test]
+fn a_class_names_secrets() {
+    let own = |purpose: &str, name: &str| {
+        [
+            (format!("{OWN}{purpose}-secret-name"), json!(name)),
+            (format!("{OWN}{purpose}-secret-namespace"), json!("${pvc.namespace}")),
+        ]
+    };
+    let parameters: serde_json::Map<_, _> =
+        own("provisioner", "${pvc.name}").into_iter().chain(own("node-stage", "${pv.name}")).collect();
+    let found = secrets(&claim(json!({})), &class(json!({"parameters": parameters}))).unwrap();
+    let name = |own: &Option<SecretReference>| own.as_ref().and_then(|own| own.name.clone());
+    assert_eq!((name(&found.provisioner), name(&found.node_stage)), (Some("c".into()), Some("pvc-u1".into())));
+    assert_eq!(found.node_expand, None);
+    let asked = request(&claim(json!({})), &class(json!({"parameters": parameters})), None, (None, false)).unwrap();
+    assert_eq!(asked.parameters, BTreeMap::new(), "drivers are told what is not theirs");
+    let words = told(&claim(json!({}))).map(|(name, value)| format!("{name}={value}"));
+    let expect = ["pvc/name=c", "pvc/namespace=default", "pv/name=pvc-u1"].map(|word| format!("{OWN}{word}"));
+    assert_eq!(words, expect);
+    let unknown = class(json!({"parameters": {"csi.storage.k8s.io/unheard-of": "s"}}));
+    let Err(Refused(why)) = secrets(&claim(json!({})), &unknown) else { panic!("it is refused") };
+    assert!(why.contains("csi.storage.k8s.io/unheard-of"), "{why}");
 }
 
 #[test]
@@ -94,7 +171,9 @@ fn a_volume_is_its_claims_and_where_the_driver_made_it() {
         source: None,
         topology: vec![at("a"), at("b")],
     };
-    let volume = serde_json::to_value(volume("d.example.com", &claim, &class, &asked, &made)).unwrap();
+    let volume =
+        serde_json::to_value(volume("d.example.com", (&claim, &class), &ClassSecrets::default(), &asked, &made))
+            .unwrap();
     assert_eq!(volume["metadata"]["name"], "pvc-u1");
     assert_eq!(volume["metadata"]["annotations"], json!({PROVISIONED_BY: "d.example.com"}));
     assert_eq!(volume["metadata"]["finalizers"], json!([FINALIZER]));

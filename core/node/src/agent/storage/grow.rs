@@ -1,4 +1,4 @@
-//! The node's part of growing volumes, and looking again from time to time at those that may have grown.
+//! The node's part of growing volumes, and looking again from time to time at those that may have grown, and how they are.
 
 use std::{sync::Arc, time::Duration};
 
@@ -107,6 +107,7 @@ impl Round<'_> {
         for volume in &pod.spec.volumes {
             let Some(why) = again.get(&volume.name).copied() else { continue };
             if why == Again::Grows && !self.waits_to_grow(pod, volume).await {
+                self.inner.look_at_health(pod, volume).await;
                 self.look_again(&volume.name, Some(why));
                 continue;
             }

@@ -84,6 +84,7 @@ impl Round<'_> {
             namespace: pod.metadata.namespace.clone().unwrap_or_default(),
             pod: pod.metadata.name.clone().unwrap_or_default(),
             name: wanted.name.clone(),
+            volume: volume.name.clone(),
             driver: wanted.driver.clone(),
             handle: wanted.handle.clone(),
             attached: !wanted.ephemeral && stored::attaches(object.as_ref()),
@@ -144,7 +145,8 @@ impl Round<'_> {
             self.grow(&bringing, &record).await.map_err(|why| ("NodeExpandVolume", why))?;
         }
         let republish = object.as_ref().is_some_and(|object| object.spec.requires_republish == Some(true));
-        let grows = node.expanding().is_some() && !wanted.ephemeral;
+        let tells = features.conditions && node.usage().is_some();
+        let grows = tells || (node.expanding().is_some() && !wanted.ephemeral);
         let again = if republish { Some(Again::Anew) } else { grows.then_some(Again::Grows) };
         self.look_again(&volume.name, again);
         Ok(())

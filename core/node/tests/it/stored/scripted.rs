@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use windlass_kernel::{
     Error, ErrorKind, Result, VolumeDriver,
     volume::{
-        DriverInfo, ExpandOnNode, NodeExpanding, NodeFeatures, NodeInfo, PublishVolume, StageVolume, Staging, Topology,
-        UsageReporting, VolumeController, VolumeId, VolumeNode,
+        Condition, DriverInfo, ExpandOnNode, NodeExpanding, NodeFeatures, NodeInfo, PublishVolume, StageVolume,
+        Staging, Topology, Usage, UsageQuery, UsageReporting, VolumeController, VolumeId, VolumeNode, VolumeUsage,
     },
 };
 
@@ -33,9 +33,19 @@ struct State {
     staged: BTreeSet<PathBuf>,
     published: Option<PublishVolume>,
     mount_group: bool,
+    /// What is wrong with all volumes; empty where nothing is.
+    ails: String,
+    /// Whether it tells how full volumes are, and whether they are well.
+    tells: bool,
 }
 
 impl Scripted {
+    /// Tells how full volumes are, and that this is wrong with them.
+    pub(crate) fn tells(&self, ails: &str) {
+        let mut state = self.0.lock();
+        (state.tells, state.ails) = (true, ails.to_owned());
+    }
+
     pub(crate) fn fail(&self, call: &'static str, kind: ErrorKind) {
         self.0.lock().failures.insert(call, kind);
     }
@@ -109,7 +119,8 @@ impl VolumeDriver for Scripted {
 #[async_trait]
 impl VolumeNode for Scripted {
     fn features(&self) -> NodeFeatures {
-        NodeFeatures { mount_group: self.0.lock().mount_group, ..NodeFeatures::default() }
+        let state = self.0.lock();
+        NodeFeatures { mount_group: state.mount_group, conditions: state.tells, writers: false }
     }
 
     async fn node_info(&self) -> Result<NodeInfo> {
@@ -144,7 +155,8 @@ impl VolumeNode for Scripted {
     }
 
     fn usage(&self) -> Option<&dyn UsageReporting> {
-        None
+        let tells = self.0.lock().tells;
+        tells.then_some(self)
     }
 
     fn expanding(&self) -> Option<&dyn NodeExpanding> {
@@ -169,6 +181,25 @@ impl Staging for Scripted {
             Ok(())
         })
         .await
+    }
+}
+
+#[async_trait]
+impl UsageReporting for Scripted {
+    async fn usage_of(&self, query: &UsageQuery) -> Result<VolumeUsage> {
+        self.step("usage", query.volume.to_string(), |state| {
+            assert!(query.path.join("data").exists(), "it is asked of a path without the volume: {query:?}");
+            assert!(query.staging.as_ref().is_some_and(|staging| state.staged.contains(staging)), "{query:?}");
+            Ok(())
+        })
+        .await?;
+        let ails = self.0.lock().ails.clone();
+        let message = if ails.is_empty() { "it is well".to_owned() } else { ails.clone() };
+        Ok(VolumeUsage {
+            bytes: Some(Usage { total: 1 << 30, used: 300, available: (1 << 30) - 300 }),
+            inodes: Some(Usage { total: 100, used: 7, available: 93 }),
+            condition: Some(Condition { abnormal: !ails.is_empty(), message }),
+        })
     }
 }
 

@@ -10,30 +10,30 @@ use windlass_kernel::{Error, ErrorKind, Result, volume::Refusal};
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mount {
+pub(crate) struct Mount {
     /// The number of its file system.
     system: String,
     /// What of its file system it shows.
     shows: String,
-    pub(super) at: PathBuf,
+    pub(crate) at: PathBuf,
 }
 
 /// A file or folder by its place in its own file system: that is what the table of mounts says of what is bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     system: String,
     path: String,
 }
 
 impl Mount {
     /// Whether it is a bind of that.
-    pub(super) fn shows(&self, origin: &Origin) -> bool {
+    pub(crate) fn shows(&self, origin: &Origin) -> bool {
         self.system == origin.system && self.shows == origin.path
     }
 }
 
 /// Where a path without links is in its file system. It need not exist.
-pub(super) fn origin(path: &Path) -> Result<Origin> {
+pub(crate) fn origin(path: &Path) -> Result<Origin> {
     origin_in(&mounts()?, path)
         .ok_or_else(|| Error::new(ErrorKind::Internal, format!("{} is in no file system", path.display())))
 }
@@ -48,7 +48,7 @@ fn origin_in(mounts: &[Mount], path: &Path) -> Option<Origin> {
 }
 
 /// All mounts, in the order in which they were made.
-pub(super) fn mounts() -> Result<Vec<Mount>> {
+pub(crate) fn mounts() -> Result<Vec<Mount>> {
     // Of this thread: whoever runs in namespaces of a thread's own would be shown another's.
     let table = fs::read_to_string("/proc/thread-self/mountinfo")
         .map_err(|error| Error::new(ErrorKind::Internal, "cannot read the table of mounts").with_source(error))?;
@@ -82,24 +82,24 @@ fn unescaped(text: &str) -> String {
 }
 
 /// The mount on top of a path.
-pub(super) fn at(path: &Path) -> Result<Option<Mount>> {
+pub(crate) fn at(path: &Path) -> Result<Option<Mount>> {
     Ok(mounts()?.into_iter().rev().find(|mount| mount.at == path))
 }
 
 /// Shows `from` at `to`.
-pub(super) fn bind(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn bind(from: &Path, to: &Path) -> Result<()> {
     mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>)
         .map_err(|error| failed("mount a volume", to, error))
 }
 
 /// Changes how a bound mount is used.
-pub(super) fn remount(at: &Path, flags: MsFlags) -> Result<()> {
+pub(crate) fn remount(at: &Path, flags: MsFlags) -> Result<()> {
     let flags = flags | MsFlags::MS_BIND | MsFlags::MS_REMOUNT;
     mount(None::<&str>, at, None::<&str>, flags, None::<&str>).map_err(|error| failed("mount a volume", at, error))
 }
 
 /// Takes the mount on top of a path away.
-pub(super) fn unmount(at: &Path) -> Result<()> {
+pub(crate) fn unmount(at: &Path) -> Result<()> {
     umount2(at, MntFlags::UMOUNT_NOFOLLOW).map_err(|error| failed("unmount a volume", at, error))
 }
 
@@ -114,7 +114,7 @@ fn failed(what: &str, at: &Path, error: nix::Error) -> Error {
 }
 
 /// What options of a mount mean. Those that only file systems know are refused.
-pub(super) fn flags(options: &[String]) -> Result<MsFlags> {
+pub(crate) fn flags(options: &[String]) -> Result<MsFlags> {
     let mut flags = MsFlags::empty();
     for option in options {
         flags |= match option.as_str() {

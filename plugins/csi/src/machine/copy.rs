@@ -18,7 +18,7 @@ use rustix::{
 use windlass_kernel::{Error, ErrorKind, Result};
 
 /// Copies `from` to `to`, which does not exist.
-pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     Copy::default().any(from, to).map_err(|error| {
         let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let kind = if full { ErrorKind::Full } else { ErrorKind::Internal };

@@ -1,7 +1,7 @@
 //! Paths that come from outside: each is looked at before anything is made there.
 
 use std::{
-    fs,
+    fs, io,
     path::{Component, Path, PathBuf},
 };
 
@@ -10,7 +10,7 @@ use windlass_kernel::{Error, ErrorKind, Result};
 /// A path without links and dots, in a folder that exists. The last part need not exist, but is no link if it does.
 ///
 /// `root` is the driver's own folder, in which nobody else puts anything.
-pub(super) fn place(path: &Path, root: &Path) -> Result<PathBuf> {
+pub(crate) fn place(path: &Path, root: &Path) -> Result<PathBuf> {
     let refused = |why: &str| Error::new(ErrorKind::Invalid, format!("{} {why}", path.display()));
     if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
         return Err(refused("is not an absolute path without '..'"));
@@ -28,6 +28,32 @@ pub(super) fn place(path: &Path, root: &Path) -> Result<PathBuf> {
         return Err(refused("is in the driver's own folder"));
     }
     Ok(place)
+}
+
+/// Whether the folder that a path lies in is not there.
+pub(crate) fn gone(path: &Path) -> Result<bool> {
+    if !path.is_absolute() {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("{:?} is not an absolute path", path.display().to_string()),
+        ));
+    }
+    Ok(path.parent().is_some_and(|parent| !parent.exists()))
+}
+
+pub(crate) fn taken(path: &Path) -> Error {
+    let message = format!("something else is at {}, or the same in another way", path.display());
+    Error::new(ErrorKind::AlreadyExists, message)
+}
+
+/// Something was made, or was there.
+pub(crate) fn made(result: io::Result<()>, path: &Path) -> Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::new(ErrorKind::Internal, format!("cannot make {}", path.display())).with_source(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,192 @@
+//! What is measured on a node, as upstream's kubelets say it: the summary (`stats/v1alpha1`) and gauges of volumes. Pure.
+
+use std::{collections::BTreeMap, fmt::Write, sync::Arc};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use windlass_api::{core::v1::Pod, types::Time};
+use windlass_kernel::node::{Amounts, PodVolume, Usage};
+
+/// The summary of a node.
+pub(super) fn summary(node: &str, usage: &Usage, volumes: &[PodVolume], known: &[Arc<Pod>]) -> Value {
+    let mut pods: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    let pod = |uid: &str, key: &windlass_kernel::controller::ObjectKey| {
+        let reference = json!({"name": key.name, "namespace": key.namespace, "uid": uid});
+        let mut pod = Map::from_iter([("podRef".to_owned(), reference)]);
+        let started = known.iter().find(|pod| pod.metadata.uid.as_deref() == Some(uid));
+        if let Some(Time(started)) = started.and_then(|pod| pod.status.start_time) {
+            pod.insert("startTime".into(), json!(Time(started)));
+        }
+        pod
+    };
+    for own in &usage.pods {
+        let entry = pods.entry(&own.uid).or_insert_with(|| pod(&own.uid, &own.pod));
+        let at = own.containers.at;
+        let all = own.containers.amounts.iter();
+        let total = all.clone().fold(Amounts::default(), |sum, (_, used)| Amounts {
+            nanocores: sum.nanocores.saturating_add(used.nanocores),
+            memory: sum.memory.saturating_add(used.memory),
+        });
+        let container = |(name, used): &(String, Amounts)| {
+            let mut container = amounts(at, *used);
+            container.insert("name".into(), json!(name));
+            Value::from(container)
+        };
+        entry.insert("containers".into(), all.map(container).collect());
+        entry.extend(amounts(at, total));
+    }
+    for own in volumes {
+        let entry = pods.entry(&own.uid).or_insert_with(|| pod(&own.uid, &own.pod));
+        let list = entry.entry("volume").or_insert_with(|| json!([]));
+        if let Some(list) = list.as_array_mut() {
+            list.push(volume(own));
+        }
+    }
+    let mut whole = usage.node.map(|node| amounts(node.at, node.amounts)).unwrap_or_default();
+    whole.insert("nodeName".into(), json!(node));
+    json!({"node": whole, "pods": pods.into_values().collect::<Vec<_>>()})
+}
+
+/// CPU and memory at a moment.
+fn amounts(at: Timestamp, used: Amounts) -> Map<String, Value> {
+    let time = json!(Time(at));
+    Map::from_iter([
+        ("cpu".to_owned(), json!({"time": time, "usageNanoCores": used.nanocores})),
+        ("memory".to_owned(), json!({"time": time, "workingSetBytes": used.memory})),
+    ])
+}
+
+fn volume(own: &PodVolume) -> Value {
+    let mut volume = json!({"name": own.name});
+    if let Some(bytes) = own.usage.bytes {
+        volume["capacityBytes"] = json!(bytes.total);
+        volume["availableBytes"] = json!(bytes.available);
+        volume["usedBytes"] = json!(bytes.used);
+    }
+    if let Some(inodes) = own.usage.inodes {
+        volume["inodes"] = json!(inodes.total);
+        volume["inodesFree"] = json!(inodes.available);
+        volume["inodesUsed"] = json!(inodes.used);
+    }
+    if let Some(claim) = &own.claim {
+        volume["pvcRef"] = json!({"name": claim, "namespace": own.pod.namespace});
+    }
+    if let Some(condition) = &own.usage.condition {
+        volume["volumeHealthStats"] = json!({"abnormal": condition.abnormal});
+    }
+    volume
+}
+
+/// A gauge of volumes: its name, what it is, and where it is found.
+type Gauge = (&'static str, &'static str, fn(&PodVolume) -> Option<u64>);
+
+const GAUGES: [Gauge; 7] = [
+    ("capacity_bytes", "Bytes that a volume has", |own| Some(own.usage.bytes?.total)),
+    ("available_bytes", "Bytes of a volume that can still be used", |own| Some(own.usage.bytes?.available)),
+    ("used_bytes", "Bytes of a volume in use", |own| Some(own.usage.bytes?.used)),
+    ("inodes", "Inodes that a volume has", |own| Some(own.usage.inodes?.total)),
+    ("inodes_free", "Inodes of a volume that can still be used", |own| Some(own.usage.inodes?.available)),
+    ("inodes_used", "Inodes of a volume in use", |own| Some(own.usage.inodes?.used)),
+    ("health_status_abnormal", "Whether a volume's driver says that it is not well: 1 or 0", |own| {
+        Some(own.usage.condition.as_ref()?.abnormal.into())
+    }),
+];
+
+/// The gauges of the volumes of claims, in Prometheus' text. Several pods may have the volume of a claim: it is told once.
+pub(super) fn metrics(volumes: &[PodVolume]) -> String {
+    let claimed = volumes.iter().filter_map(|own| Some(((own.pod.namespace.as_str(), own.claim.as_deref()?), own)));
+    let claims: BTreeMap<_, _> = claimed.collect();
+    let mut text = String::new();
+    for (name, help, value) in GAUGES {
+        let name = format!("kubelet_volume_stats_{name}");
+        let found: Vec<_> = claims.iter().filter_map(|(key, own)| Some((key, value(own)?))).collect();
+        if found.is_empty() {
+            continue;
+        }
+        // Text is written to without errors.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+        for ((namespace, claim), value) in found {
+            let _ = writeln!(text, "{name}{{namespace={namespace:?},persistentvolumeclaim={claim:?}}} {value}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use windlass_kernel::{
+        controller::ObjectKey,
+        node::{Measured, PodUsage},
+        volume::{Condition, Usage as Share, VolumeUsage},
+    };
+
+    use super::*;
+
+    fn volumes() -> Vec<PodVolume> {
+        let share = |total, used| Some(Share { total, used, available: total - used });
+        let claimed = PodVolume {
+            pod: ObjectKey::new("team", "db-0"),
+            uid: "u".into(),
+            name: "data".into(),
+            claim: Some("data-db-0".into()),
+            usage: VolumeUsage {
+                bytes: share(100, 30),
+                inodes: share(10, 4),
+                condition: Some(Condition { abnormal: true, message: "it is wet".into() }),
+            },
+        };
+        let empty = PodVolume {
+            name: "tmp".into(),
+            claim: None,
+            usage: VolumeUsage { bytes: share(50, 1), inodes: None, condition: None },
+            ..claimed.clone()
+        };
+        vec![claimed, empty]
+    }
+
+    #[test]
+    fn a_summary_has_pods_with_their_volumes() {
+        let (at, window) = (Timestamp::UNIX_EPOCH, Duration::from_secs(10));
+        let used = |nanocores, memory| Amounts { nanocores, memory };
+        let containers = vec![("a".to_owned(), used(1, 10)), ("b".to_owned(), used(2, 20))];
+        let usage = Usage {
+            node: Some(Measured { at, window, amounts: used(7, 70) }),
+            pods: vec![PodUsage {
+                pod: ObjectKey::new("team", "db-0"),
+                uid: "u".into(),
+                containers: Measured { at, window, amounts: containers },
+            }],
+        };
+        let told = summary("n1", &usage, &volumes(), &[]);
+        assert_eq!((&told["node"]["nodeName"], &told["node"]["cpu"]["usageNanoCores"]), (&json!("n1"), &json!(7)));
+        let pod = &told["pods"][0];
+        assert_eq!(pod["podRef"], json!({"name": "db-0", "namespace": "team", "uid": "u"}));
+        assert_eq!((&pod["memory"]["workingSetBytes"], &pod["containers"][1]["name"]), (&json!(30), &json!("b")));
+        let expect = json!([
+            {"name": "data", "capacityBytes": 100, "availableBytes": 70, "usedBytes": 30, "inodes": 10,
+                "inodesFree": 6, "inodesUsed": 4, "pvcRef": {"name": "data-db-0", "namespace": "team"},
+                "volumeHealthStats": {"abnormal": true}},
+            {"name": "tmp", "capacityBytes": 50, "availableBytes": 49, "usedBytes": 1},
+        ]);
+        assert_eq!(pod["volume"], expect);
+        assert_eq!(told["pods"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn gauges_are_of_claims() {
+        let text = metrics(&volumes());
+        let line = |name: &str, value: u64| {
+            format!("kubelet_volume_stats_{name}{{namespace=\"team\",persistentvolumeclaim=\"data-db-0\"}} {value}\n")
+        };
+        for (name, value) in
+            [("capacity_bytes", 100), ("used_bytes", 30), ("inodes_free", 6), ("health_status_abnormal", 1)]
+        {
+            assert!(text.contains(&line(name, value)), "{name}: {text}");
+        }
+        assert!(text.contains("# TYPE kubelet_volume_stats_available_bytes gauge\n"), "{text}");
+        assert_eq!(text.matches('{').count(), 7, "only claims have gauges: {text}");
+        assert_eq!(metrics(&[]), "");
+    }
+}

@@ -1,0 +1,277 @@
+//! The NFS driver without an NFS client in the kernel, which machines that run tests seldom have: mounts are written down, and
+//! a local folder that stands in for the export is bound in its place. What only a server could do is not seen here.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nix::mount::{MsFlags, mount, umount};
+use parking_lot::Mutex;
+use windlass_conformance::volume::{Check, Fixture, Offers};
+use windlass_csi::nfs::{Export, KernelMounter, Mounter, Nfs, Settings};
+use windlass_kernel::{
+    Error, ErrorKind, Result, VolumeDriver,
+    volume::{
+        Access, AccessMode, CreateVolume, PublishVolume, Secrets, Volume, VolumeCapability, VolumeController, VolumeId,
+    },
+};
+
+use crate::kit::{Kind, Kit, Place};
+
+pub(crate) const TESTS: &[(&str, crate::Test)] = &[
+    ("a_class_says_where_folders_are", by_class),
+    ("a_folder_is_kept_or_archived_as_its_class_says", on_delete),
+    ("an_export_that_somebody_else_made_is_mounted", by_hand),
+    ("what_is_in_an_export_leads_nowhere_else", links),
+    ("a_share_is_mounted_only_while_volumes_are_made", meanwhile),
+    ("a_kernel_without_a_client_says_so", real),
+];
+
+/// What stands in for the kernel's client: the path of each export is one below a folder.
+#[derive(Debug)]
+struct StandIn {
+    folder: PathBuf,
+    /// What was mounted, and with which options.
+    noted: Mutex<Vec<(String, Vec<String>)>>,
+}
+
+impl Mounter for StandIn {
+    fn mount(&self, export: &Export, at: &Path, options: &[String]) -> Result<()> {
+        self.noted.lock().push((export.to_string(), options.to_vec()));
+        let from = self.folder.join(export.path.trim_start_matches('/'));
+        if !from.is_dir() {
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no {export}")));
+        }
+        let none = None::<&str>;
+        mount(Some(&from), at, none, MsFlags::MS_BIND, none).expect("a folder is bound");
+        if options.iter().any(|option| option == "ro") {
+            let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+            mount(none, at, none, flags, none).expect("a folder is bound again");
+        }
+        Ok(())
+    }
+
+    fn unmount(&self, at: &Path) -> Result<()> {
+        umount(at).map_err(|error| Error::new(ErrorKind::Conflict, "it is in use").with_source(error))
+    }
+}
+
+/// A driver and the folder that stands in for the export `/srv`. It is a file system of its own, as exports are.
+fn driver(kit: &Kit, place: &Place) -> (Nfs, Arc<StandIn>, PathBuf) {
+    let folder = place.folder.path().join("server");
+    let srv = folder.join("srv");
+    fs::create_dir_all(&srv).unwrap();
+    mount(Some("srv"), &srv, Some("tmpfs"), MsFlags::empty(), Some("size=64m")).expect("a file system in memory");
+    let mounter = Arc::new(StandIn { folder, noted: Mutex::default() });
+    let settings = Settings::at(place.root(), "n1");
+    (Nfs::open(settings, Arc::clone(&mounter) as _, kit.setup()).unwrap(), mounter, srv)
+}
+
+fn words(words: &[(&str, &str)]) -> BTreeMap<String, String> {
+    words.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+pub(crate) fn fixture(kit: &Kit, kind: Kind) -> (Fixture, Place) {
+    let place = Place::new();
+    let (driver, _, srv) = driver(kit, &place);
+    let around = match kind {
+        Kind::Hosted => kit.remote(&place, kit.served(Arc::new(driver), &place)),
+        Kind::Direct | Kind::Process => kit.around(&place, Arc::new(driver)),
+    };
+    let fixture = Fixture {
+        state: Some(srv),
+        parameters: words(&[("server", "nfs.example.com"), ("share", "/srv")]),
+        offers: Offers { folders: true, blocks: false, ephemeral: false },
+        ..around
+    };
+    (fixture, place)
+}
+
+pub(crate) fn check(kit: &Kit, kind: Kind, check: &Check) {
+    let (fixture, _place) = fixture(kit, kind);
+    kit.runtime.block_on(check.run(fixture));
+}
+
+/// A driver, and calls on it that wait.
+struct Tried<'a> {
+    kit: &'a Kit,
+    driver: Nfs,
+    mounter: Arc<StandIn>,
+    srv: PathBuf,
+    place: Place,
+}
+
+fn folder() -> VolumeCapability {
+    VolumeCapability { access: Access::folder(), mode: AccessMode::MultiNodeMultiWriter }
+}
+
+impl<'a> Tried<'a> {
+    fn new(kit: &'a Kit) -> Self {
+        let place = Place::new();
+        let (driver, mounter, srv) = driver(kit, &place);
+        Self { kit, driver, mounter, srv, place }
+    }
+
+    fn create(&self, name: &str, more: &[(&str, &str)]) -> Result<Volume> {
+        let parameters = words(&[&[("server", "nfs.example.com"), ("share", "/srv")], more].concat());
+        let capabilities = vec![folder()];
+        let request = CreateVolume { name: name.into(), capabilities, parameters, ..CreateVolume::default() };
+        self.kit.runtime.block_on(self.driver.provisioning().unwrap().create(&request))
+    }
+
+    fn delete(&self, id: &VolumeId) -> Result<()> {
+        self.kit.runtime.block_on(self.driver.provisioning().unwrap().delete(id, &Secrets::default()))
+    }
+
+    fn publish(&self, id: &str, context: &BTreeMap<String, String>, flags: &[&str]) -> Result<PathBuf> {
+        let target = self.place.work().join("target");
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let access = Access::Mount { fs_type: String::new(), flags, group: String::new() };
+        let request = PublishVolume {
+            volume: id.into(),
+            publish_context: BTreeMap::new(),
+            staging: None,
+            target: target.clone(),
+            capability: VolumeCapability { access, ..folder() },
+            read_only: false,
+            secrets: Secrets::default(),
+            context: context.clone(),
+        };
+        self.kit.runtime.block_on(self.driver.node().unwrap().publish(&request)).map(|()| target)
+    }
+
+    fn unpublish(&self, id: &str, target: &Path) {
+        self.kit.runtime.block_on(self.driver.node().unwrap().unpublish(&id.into(), target)).unwrap();
+    }
+
+    fn last_mount(&self) -> (String, Vec<String>) {
+        self.mounter.noted.lock().last().cloned().expect("something was mounted")
+    }
+}
+
+fn by_class(kit: &Kit) {
+    let tried = Tried::new(kit);
+    let volume = tried
+        .create(
+            "pvc-1",
+            &[
+                ("subDir", "${pvc.metadata.namespace}/${pvc.metadata.name}"),
+                ("mountPermissions", "0770"),
+                ("csi.storage.k8s.io/pvc/name", "data"),
+                ("csi.storage.k8s.io/pvc/namespace", "team"),
+            ],
+        )
+        .unwrap();
+    assert_eq!(volume.id.as_str(), "nfs.example.com#srv#team/data#pvc-1#");
+    assert_eq!(volume.context["subDir"], "team/data");
+    let made = tried.srv.join("team/data");
+    assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o7777, 0o770);
+    let target = tried.publish(volume.id.as_str(), &volume.context, &["nfsvers=4.1"]).unwrap();
+    assert_eq!(tried.last_mount(), ("nfs.example.com:/srv/team/data".to_owned(), vec!["nfsvers=4.1".to_owned()]));
+    fs::write(target.join("file"), "mine").unwrap();
+    assert_eq!(fs::read_to_string(made.join("file")).unwrap(), "mine");
+    tried.unpublish(volume.id.as_str(), &target);
+    assert!(!target.exists() && made.exists());
+    tried.delete(&volume.id).unwrap();
+    assert!(!made.exists());
+    assert_eq!(tried.create("pvc-2", &[("size", "1")]).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+fn on_delete(kit: &Kit) {
+    let tried = Tried::new(kit);
+    let kept = tried.create("kept", &[("onDelete", "retain")]).unwrap();
+    tried.delete(&kept.id).unwrap();
+    assert!(tried.srv.join("kept").is_dir());
+    for round in 0..2 {
+        let volume = tried.create("old", &[("onDelete", "archive")]).unwrap();
+        fs::write(tried.srv.join("old/round"), round.to_string()).unwrap();
+        for _ in 0..2 {
+            tried.delete(&volume.id).unwrap();
+        }
+    }
+    let read = |name: &str| fs::read_to_string(tried.srv.join(name).join("round")).unwrap();
+    assert_eq!((read("archived-old"), read("archived-old-2")), ("0".into(), "1".into()));
+    let mut left: Vec<_> = fs::read_dir(&tried.srv).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["archived-old", "archived-old-2", "kept"]);
+}
+
+fn by_hand(kit: &Kit) {
+    let tried = Tried::new(kit);
+    fs::create_dir(tried.srv.join("photos")).unwrap();
+    fs::write(tried.srv.join("photos/one"), "1").unwrap();
+    let context = words(&[("server", "10.0.0.1"), ("share", "/srv/photos"), ("mountOptions", "soft")]);
+    let target = tried.publish("any words", &context, &["ro"]).unwrap();
+    assert_eq!(tried.last_mount(), ("10.0.0.1:/srv/photos".to_owned(), vec!["ro".to_owned(), "soft".to_owned()]));
+    assert_eq!(fs::read_to_string(target.join("one")).unwrap(), "1");
+    fs::write(target.join("two"), "2").unwrap_err();
+    tried.unpublish("any words", &target);
+    // Nothing tells the driver that it may delete it.
+    tried.delete(&"any words".into()).unwrap();
+    assert!(tried.srv.join("photos/one").exists());
+    let missing = words(&[("server", "10.0.0.1"), ("share", "/srv/music")]);
+    assert_eq!(tried.publish("any words", &missing, &[]).unwrap_err().kind(), ErrorKind::NotFound);
+    let half = words(&[("server", "10.0.0.1")]);
+    assert_eq!(tried.publish("any words", &half, &[]).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+fn links(kit: &Kit) {
+    let tried = Tried::new(kit);
+    let outside = tried.place.folder.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::create_dir(outside.join("precious")).unwrap();
+    symlink(&outside, tried.srv.join("trap")).unwrap();
+    let error = tried.create("pvc-1", &[("subDir", "trap/precious")]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    let error = tried.delete(&"nfs.example.com#srv#trap/precious#pvc-1#".into()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(outside.join("precious").is_dir());
+}
+
+fn meanwhile(kit: &Kit) {
+    let tried = Tried::new(kit);
+    let volume = tried.create("pvc-1", &[]).unwrap();
+    let mounts = tried.place.root().join("mounts");
+    assert_eq!(fs::read_dir(&mounts).unwrap().count(), 0, "the share is mounted still");
+    assert_eq!(tried.last_mount().0, "nfs.example.com:/srv");
+    // What a killed driver left is taken away by the next one.
+    fs::create_dir(mounts.join("left")).unwrap();
+    let export = Export { server: "nfs.example.com".into(), path: "/srv".into() };
+    tried.mounter.mount(&export, &mounts.join("left"), &[]).unwrap();
+    let Tried { driver, mounter, place, .. } = tried;
+    drop(driver);
+    let again = Nfs::open(Settings::at(place.root(), "n1"), mounter, kit.setup()).unwrap();
+    assert!(!mounts.join("left/pvc-1").exists(), "the share is mounted still");
+    let request = CreateVolume {
+        name: "pvc-1".into(),
+        capabilities: vec![folder()],
+        parameters: words(&[("server", "nfs.example.com"), ("share", "/srv")]),
+        ..CreateVolume::default()
+    };
+    let same = kit.runtime.block_on(again.provisioning().unwrap().create(&request)).unwrap();
+    assert_eq!(same, volume);
+}
+
+/// By the kernel's own client, where there is none. Where there is one, only that it is not asked before it is needed: nobody
+/// exports anything here.
+fn real(kit: &Kit) {
+    let place = Place::new();
+    if !fs::read_to_string("/proc/filesystems").unwrap().contains("nfs4") {
+        let at = place.work().join("mount");
+        fs::create_dir(&at).unwrap();
+        let export = Export { server: "127.0.0.1".into(), path: "/srv".into() };
+        let error = KernelMounter.mount(&export, &at, &["soft".into()]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotSupported, "{error}");
+        assert!(error.message().contains("load its module nfsv4"), "{error}");
+    }
+    let settings = Settings::at(place.root(), "n1");
+    let driver = Nfs::open(settings, Arc::new(KernelMounter), kit.setup()).unwrap();
+    let bad = Settings::at("/proc/nowhere", "n1");
+    let refused = Nfs::open(bad, Arc::new(KernelMounter), kit.setup()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    assert!(kit.runtime.block_on(driver.ready()).unwrap());
+}

@@ -93,34 +93,12 @@ fn word(text: &str) -> Result<Times, String> {
         "@hourly" => "0 * * * *",
         _ => {
             let span = text.strip_prefix("@every ").ok_or_else(|| format!("unrecognized descriptor: {text}"))?;
-            let span = duration(span).ok_or_else(|| format!("failed to parse duration {text}: invalid duration"))?;
+            let span = crate::duration::parse(span)
+                .ok_or_else(|| format!("failed to parse duration {text}: invalid duration"))?;
             return Ok(Times::Every(Duration::from_secs(span.as_secs().max(1))));
         }
     };
     Ok(Times::Fields(Box::new(Fields::parse(fields)?)))
-}
-
-/// A span such as `1h30m`, with a unit after each number.
-fn duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut sum = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(digits);
-        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let seconds = match &after[..unit] {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        sum += number.parse::<f64>().ok()? * seconds;
-        rest = &after[unit..];
-    }
-    if text.is_empty() { None } else { Duration::try_from_secs_f64(sum).ok() }
 }
 
 impl Fields {

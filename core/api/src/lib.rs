@@ -8,6 +8,7 @@
 pub mod apply;
 pub mod cron;
 pub mod decode;
+pub mod duration;
 pub mod features;
 mod r#gen;
 pub mod lifecycle;

@@ -5,6 +5,7 @@
 pub mod borrowed;
 mod describe;
 mod end;
+mod evicted;
 mod fill;
 mod handle;
 mod objects;
@@ -29,11 +30,16 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, channel::mpsc, stream::BoxStream};
 use parking_lot::Mutex;
-use windlass_api::core::v1::{NodeStatus, Pod};
+use windlass_api::{
+    core::v1::{NodeStatus, Pod},
+    quantity::Amount,
+};
 use windlass_kernel::{
     Clock, ContainerRuntime, Dial, Entropy, Error, ErrorKind, ImageStore, NodeAgent, Result, Spawn, SpawnExt, Task,
     api::Chunks,
-    node::{LogRequest, Metering, NodeContext, PodVolume, Report, Session, SessionRequest, Usage, VolumeMetering},
+    node::{
+        About, LogRequest, Metering, NodeContext, Notice, PodVolume, Report, Session, SessionRequest, Usage, VolumeMetering,
+    },
     runtime::{RuntimeEvent, SandboxFilter},
 };
 
@@ -42,7 +48,9 @@ pub(crate) use self::{handle::Handle, sessions::uid_of, worker::Round};
 use crate::{
     arrivals::Arrivals,
     drivers::Drivers,
-    image::ImageLimits,
+    eviction::{self, EvictionLimits, Pressures},
+    gauge::{Gauge, SystemGauge},
+    image::{self, ImageLimits},
     layout::Layout,
     make::{dns::ClusterDns, fields::Place, labels},
     pod,
@@ -71,6 +79,10 @@ pub struct Config {
     pub images: ImageLimits,
     /// What brings volumes of drivers to the node.
     pub drivers: Drivers,
+    /// When the node makes room, and ends pods for it.
+    pub eviction: EvictionLimits,
+    /// What measures the node for that.
+    pub gauge: Arc<dyn Gauge>,
 }
 
 impl Config {
@@ -87,6 +99,8 @@ impl Config {
             capacity: BTreeMap::new(),
             images: ImageLimits::default(),
             drivers: Drivers::default(),
+            eviction: EvictionLimits::default(),
+            gauge: Arc::new(SystemGauge),
         }
     }
 }
@@ -122,6 +136,8 @@ pub(crate) struct Inner {
     pub(crate) machine: Machine,
     pub(crate) arrivals: Arrivals,
     pub(crate) storage: Storage,
+    pub(crate) images: Mutex<image::Records>,
+    pub(crate) pressures: Pressures,
     meter: Meter,
     fill: Fill,
     state: Mutex<State>,
@@ -132,9 +148,18 @@ pub(crate) struct Inner {
 pub(crate) struct Machine {
     pub(crate) runtime: String,
     pub(crate) capacity: BTreeMap<String, String>,
+    /// What pods may have of it.
+    pub(crate) allocatable: BTreeMap<String, String>,
     pub(crate) memory: i64,
     pub(crate) hosts: String,
     pub(crate) resolver: String,
+}
+
+impl Machine {
+    /// The memory that pods may have, in bytes.
+    pub(crate) fn allocatable_memory(&self) -> i64 {
+        self.allocatable.get("memory").and_then(|text| text.parse::<Amount>().ok()).map_or(0, Amount::as_i64)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -170,12 +195,13 @@ impl PodAgent {
         }
         let layout = Layout::new(&config.data_dir, &config.cgroups);
         let (data, pods) = (config.data_dir.clone(), config.max_pods);
-        let (folder, drivers) = (layout.pods(), config.drivers.clone());
+        let (folder, drivers, gauge) = (layout.pods(), config.drivers.clone(), Arc::clone(&config.gauge));
         let read = move || -> std::io::Result<(Machine, Storage)> {
             std::fs::create_dir_all(&folder)?;
             let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
             let machine = Machine {
-                capacity: crate::machine::capacity(&data, pods),
+                capacity: crate::machine::capacity(&gauge.disk(&data).unwrap_or_default(), pods),
+                allocatable: BTreeMap::new(),
                 memory: crate::machine::memory(),
                 hosts: text("/etc/hosts"),
                 resolver: text("/etc/resolv.conf"),
@@ -189,6 +215,7 @@ impl PodAgent {
         let (mut machine, storage) =
             machine.map_err(|error| broken("cannot make the data directory".into()).with_source(error))?;
         machine.capacity.extend(config.capacity.clone());
+        machine.allocatable = config.eviction.allocatable(&machine.capacity);
         machine.runtime = needs.runtime.version().await.map_or_else(|_| "containerd".into(), |version| version.name);
         let state = Mutex::new(State { search: true, ..State::default() });
         let inner = Arc::new(Inner {
@@ -198,14 +225,17 @@ impl PodAgent {
             machine,
             arrivals: Arrivals::default(),
             storage,
+            images: Mutex::default(),
+            pressures: Pressures::default(),
             meter: Meter::default(),
             fill: Fill::default(),
             state,
         });
         let events = inner.needs.spawn.spawn("node.events", follow(Arc::downgrade(&inner)));
         let logs = inner.needs.spawn.spawn("node.logs", crate::log::rotate(Arc::downgrade(&inner)));
-        let images = inner.needs.spawn.spawn("node.images", crate::image::collect(Arc::downgrade(&inner)));
-        inner.state.lock().tasks = vec![events, logs, images];
+        let images = inner.needs.spawn.spawn("node.images", image::collect(Arc::downgrade(&inner)));
+        let room = inner.needs.spawn.spawn("node.eviction", eviction::act(Arc::downgrade(&inner)));
+        inner.state.lock().tasks = vec![events, logs, images, room];
         Ok(Self(inner))
     }
 }
@@ -239,8 +269,14 @@ impl Inner {
             node: self.config.node.clone(),
             hosts: self.config.addresses.clone(),
             ips: if host { self.config.addresses.clone() } else { ips.to_vec() },
-            allocatable: self.machine.capacity.clone(),
+            allocatable: self.machine.allocatable.clone(),
         }
+    }
+
+    /// Makes an Event about the node.
+    pub(crate) fn tell_of_node(&self, kind: &'static str, reason: &str, message: String) {
+        let field_path = String::new();
+        self.needs.context.notice(Notice { about: About::Node, kind, reason: reason.into(), message, field_path });
     }
 
     fn work_on(self: &Arc<Self>, state: &mut State, uid: &str, desired: Desired) {

@@ -112,6 +112,29 @@ fn delegate(root: &Path, group: &str) {
     }
 }
 
+/// How many bytes a group and those below it hold of memory, without file pages that were not used lately, as kubelets count.
+/// `None` where no hierarchy counts its memory.
+pub(crate) fn working_set(group: &str) -> io::Result<Option<u64>> {
+    for Hierarchy { root, controllers } in hierarchies() {
+        let (usage, inactive) = match &controllers {
+            Some(all) if all.iter().any(|one| one == "memory") => ("memory.usage_in_bytes", "total_inactive_file "),
+            Some(_) => continue,
+            None => ("memory.current", "inactive_file "),
+        };
+        let folder = root.join(group.trim_start_matches('/'));
+        let usage = match fs::read_to_string(folder.join(usage)) {
+            Ok(usage) => usage,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let stat = fs::read_to_string(folder.join("memory.stat"))?;
+        let inactive = stat.lines().find_map(|line| line.strip_prefix(inactive)?.parse::<u64>().ok());
+        let usage = usage.trim().parse::<u64>().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        return Ok(Some(usage.saturating_sub(inactive.unwrap_or(0))));
+    }
+    Ok(None)
+}
+
 /// Removes groups that nothing is in, in this order. Pods of another cluster may be: then the group stays.
 pub(crate) fn remove_empty(groups: &[String]) {
     for Hierarchy { root, .. } in hierarchies() {

@@ -12,7 +12,7 @@ use windlass_api::core::v1::Container;
 use windlass_kernel::runtime::RegistryAuth;
 
 pub use self::records::ImageLimits;
-pub(crate) use self::{collect::collect, records::Disk};
+pub(crate) use self::{collect::collect, records::Records};
 
 /// When an image is pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -97,6 +97,11 @@ impl Layout {
         format!("{}{class}/pod{}", self.cgroups, uid(pod))
     }
 
+    /// The control group above all pods; empty where the agent keeps none.
+    pub(crate) fn all_cgroups(&self) -> &str {
+        &self.cgroups
+    }
+
     /// Everywhere a pod's control group may be.
     pub(crate) fn cgroups(&self, uid: &str) -> Vec<String> {
         if self.cgroups.is_empty() {

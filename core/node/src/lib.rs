@@ -7,6 +7,8 @@ mod agent;
 mod arrivals;
 mod cgroup;
 mod drivers;
+mod eviction;
+mod gauge;
 pub mod host;
 mod image;
 mod kubelet;
@@ -23,6 +25,8 @@ mod volume;
 pub use self::{
     agent::{Config, Needs, PodAgent, borrowed},
     drivers::Drivers,
+    eviction::{EvictionLimits, Statements},
+    gauge::{DiskLevel, Gauge, Level, SystemGauge},
     host::Host,
     image::ImageLimits,
     kubelet::Kubelet,

@@ -1,10 +1,10 @@
 //! What the machine is and has, read from the kernel. Blocks: run it apart.
 
-use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use windlass_api::core::v1::NodeSystemInfo;
 
-use crate::image::Disk;
+use crate::gauge::DiskLevel;
 
 /// The machine's memory in bytes.
 pub(crate) fn memory() -> i64 {
@@ -39,19 +39,12 @@ fn cpus() -> usize {
     text.lines().filter(|line| line.starts_with("processor")).count().max(1)
 }
 
-/// The disk that a path is on.
-pub(crate) fn disk(path: &Path) -> io::Result<Disk> {
-    let stat = nix::sys::statvfs::statvfs(path)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(stat.fragment_size());
-    Ok(Disk { capacity: bytes(stat.blocks()), available: bytes(stat.blocks_available()) })
-}
-
 /// What it has, by resource.
-pub(crate) fn capacity(data: &Path, pods: u32) -> BTreeMap<String, String> {
+pub(crate) fn capacity(disk: &DiskLevel, pods: u32) -> BTreeMap<String, String> {
     [
         ("cpu", cpus().to_string()),
         ("memory", format!("{}Ki", memory() / 1024)),
-        ("ephemeral-storage", format!("{}Ki", disk(data).unwrap_or_default().capacity / 1024)),
+        ("ephemeral-storage", format!("{}Ki", disk.bytes.capacity / 1024)),
         ("pods", pods.to_string()),
     ]
     .map(|(name, amount)| (name.to_owned(), amount))

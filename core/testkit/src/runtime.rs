@@ -84,6 +84,11 @@ impl FakeRuntime {
         folder.clone_into(&mut self.state.lock().images_at);
     }
 
+    /// Lets running containers of that name use so many bytes of memory, and have so many in their layer.
+    pub fn consume(&self, container: &str, memory: u64, layer: u64) {
+        self.state.lock().usage.insert(container.into(), (memory, layer));
+    }
+
     /// The text of a log; `None` if there is none at the path.
     #[must_use]
     pub fn log(&self, path: &str) -> Option<String> {

@@ -17,7 +17,7 @@ use windlass::{
         node::{About, NodeContext, Notice, Token, Versions},
         runtime::{ImageRef, SandboxFilter},
     },
-    node::{Config, ImageLimits, Needs, PodAgent},
+    node::{Config, EvictionLimits, ImageLimits, Needs, PodAgent},
     rim::{SystemClock, SystemDial, SystemEntropy, TokioSpawn},
 };
 use windlass_conformance::{
@@ -75,6 +75,7 @@ async fn suite(args: &ConformNode, socket: &Path, folder: &Path, rim: Rim) -> Re
             api: Some(("127.0.0.1".into(), 443)),
             // Nothing of the machine's own is collected.
             images: ImageLimits { high: 100, ..ImageLimits::default() },
+            eviction: EvictionLimits::none(),
             ..Config::new("conform", folder.join(&prefix))
         };
         let prefix = format!("conform-{}-{prefix}", std::process::id());

@@ -1,5 +1,7 @@
 //! What the node is, has and is fit for.
 
+use std::collections::BTreeMap;
+
 use windlass_api::core::v1::{ContainerImage, NodeAddress, NodeCondition, NodeStatus};
 use windlass_kernel::{Result, SpawnExt, runtime::RuntimeStatus};
 
@@ -29,25 +31,16 @@ pub(super) async fn describe(inner: &Inner) -> NodeStatus {
         Ok(version) => format!("{}://{}", version.name, version.version),
         Err(_) => format!("{}://", inner.machine.runtime),
     };
-    let amounts: std::collections::BTreeMap<_, _> =
-        inner.machine.capacity.iter().map(|(name, amount)| (name.clone(), amount.as_str().into())).collect();
+    let amounts = |all: &BTreeMap<String, String>| {
+        all.iter().map(|(name, amount)| (name.clone(), amount.as_str().into())).collect::<BTreeMap<_, _>>()
+    };
     let address = |type_: &str, address: String| NodeAddress { type_: type_.into(), address };
     let addresses = inner.config.addresses.iter().map(|ip| address("InternalIP", ip.to_string()));
     NodeStatus {
-        capacity: amounts.clone(),
-        allocatable: amounts,
+        capacity: amounts(&inner.machine.capacity),
+        allocatable: amounts(&inner.machine.allocatable),
         addresses: addresses.chain([address("Hostname", inner.config.node.clone())]).collect(),
-        conditions: vec![
-            condition(
-                "MemoryPressure",
-                "False",
-                "KubeletHasSufficientMemory",
-                "kubelet has sufficient memory available",
-            ),
-            condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-            condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-            ready(&status),
-        ],
+        conditions: inner.pressures.conditions().into_iter().chain([ready(&status)]).collect(),
         node_info: info,
         images,
         ..NodeStatus::default()

@@ -48,7 +48,8 @@ impl Round<'_> {
         let running: Vec<_> = observed.running().cloned().collect();
         if !running.is_empty() {
             self.report(pod, observed, true, false);
-            self.kill_all(pod, &running, pod::seconds(pod::grace(pod))).await?;
+            let grace = self.handle.ending().unwrap_or_else(|| pod::seconds(pod::grace(pod)));
+            self.kill_all(pod, &running, grace).await?;
             return Ok(Next::Again);
         }
         self.report(pod, observed, true, true);
@@ -60,6 +61,7 @@ impl Round<'_> {
         }
         self.sweep(pod, false).await?;
         self.memo.swept = true;
+        self.handle.clean();
         Ok(Next::Again)
     }
 
@@ -153,7 +155,7 @@ impl Round<'_> {
             Ok(())
         };
         // A pod that is not being let go may be at any time, with a grace of its own.
-        let current = this.handle.desired().ending().map(|_| grace);
+        let current = this.handle.ending().map(|_| grace);
         match select(Box::pin(all), Box::pin(this.handle.sooner(current))).await {
             Either::Left((done, _)) => done,
             Either::Right(_) => Ok(()),

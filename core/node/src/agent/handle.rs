@@ -15,7 +15,10 @@ use windlass_api::core::v1::Pod;
 use windlass_kernel::node::Report;
 
 use super::objects::Object;
-use crate::pod::{self, Health};
+use crate::{
+    eviction::Eviction,
+    pod::{self, Health},
+};
 
 /// What is wanted of a pod.
 #[derive(Clone, Debug)]
@@ -47,6 +50,10 @@ pub(crate) struct Handle {
     news: AtomicU64,
     /// Whether the pod asks for more than there is room for.
     waits_for_room: AtomicBool,
+    /// Why and how the pod is to end although it is still wanted.
+    evicted: Mutex<Option<Eviction>>,
+    /// Whether nothing of the pod is left on the node but what ended in the runtime.
+    cleaned: AtomicBool,
 }
 
 impl Handle {
@@ -60,11 +67,44 @@ impl Handle {
             outdated: Mutex::default(),
             news: AtomicU64::new(0),
             waits_for_room: AtomicBool::new(false),
+            evicted: Mutex::default(),
+            cleaned: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn desired(&self) -> Desired {
         self.desired.lock().clone()
+    }
+
+    /// The shortest time in which the pod is to end, if it is to end at all.
+    pub(crate) fn ending(&self) -> Option<Duration> {
+        let deleted = self.desired.lock().ending();
+        let evicted = self.evicted.lock().as_ref().map(|eviction| eviction.grace);
+        deleted.into_iter().chain(evicted).min()
+    }
+
+    /// Lets the pod end as failed; `false` if it is to end for that reason already. What it waits for does not hold it up.
+    pub(crate) fn evict(&self, eviction: Eviction) -> bool {
+        let mut known = self.evicted.lock();
+        if known.is_some() {
+            return false;
+        }
+        *known = Some(eviction);
+        drop(known);
+        self.poke();
+        true
+    }
+
+    pub(crate) fn evicted(&self) -> Option<Eviction> {
+        self.evicted.lock().clone()
+    }
+
+    pub(crate) fn clean(&self) {
+        self.cleaned.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_cleaned(&self) -> bool {
+        self.cleaned.load(Ordering::SeqCst)
     }
 
     /// Takes the pod as it is in the new set, or that it is not.
@@ -144,7 +184,7 @@ impl Handle {
     pub(crate) async fn sooner(&self, than: Option<Duration>) {
         loop {
             let listener = self.event.listen();
-            match (self.desired.lock().ending(), than) {
+            match (self.ending(), than) {
                 (Some(_), None) => return,
                 (Some(now), Some(than)) if now < than => return,
                 _ => {}

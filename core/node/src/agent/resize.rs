@@ -30,7 +30,7 @@ impl Round<'_> {
             let others: Vec<_> = self.inner.handles().iter().map(|handle| handle.desired().pod).collect();
             let others = others.iter().filter(|other| pod::uid(other) != uid && !pod::ended(other));
             let records = &mut self.memo.records;
-            records.pending = resize::no_room(pod, others.map(|other| &**other), &self.inner.machine.capacity);
+            records.pending = resize::no_room(pod, others.map(|other| &**other), &self.inner.machine.allocatable);
             if records.pending.is_none() {
                 records.given = Some(asked);
             }

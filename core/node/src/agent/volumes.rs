@@ -64,7 +64,7 @@ impl Round<'_> {
                 continue;
             }
             if let Err(unmounted) = self.stored(pod, volume).await {
-                if self.handle.desired().ending().is_none() {
+                if self.handle.ending().is_none() {
                     self.event(pod, None, "Warning", unmounted.reason, &unmounted.text);
                 }
                 return Err(Error::new(ErrorKind::Unavailable, unmounted.text));

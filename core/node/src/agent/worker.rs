@@ -42,6 +42,8 @@ pub(crate) struct Memo {
     pub(super) killing: BTreeSet<ContainerId>,
     /// The try of a sandbox must be above this one.
     pub(super) floor: u32,
+    /// Whether it was looked at whether the node lets the pod in.
+    pub(super) admitted: bool,
 }
 
 /// What comes after a round.
@@ -89,7 +91,7 @@ pub(super) async fn run(inner: Weak<Inner>, handle: Arc<Handle>, clock: Arc<dyn 
                 }
                 // No wake-up shortens this wait but the end of the pod, or a change of an object that it may have failed for:
                 // what failed is not to be hammered.
-                let ends = Box::pin(handle.sooner(handle.desired().ending()));
+                let ends = Box::pin(handle.sooner(handle.ending()));
                 let wait = select(clock.sleep(delay), select(ends, Box::pin(handle.news_after(news)))).await;
                 drop(wait);
                 delay = (delay * 2).min(LONGEST);
@@ -124,6 +126,7 @@ impl Round<'_> {
         if let Some(grace) = desired.ending() {
             return self.release(pod, &observed, grace).await;
         }
+        self.turn_away(pod, &observed);
         let over = pod::ended(pod) || self.memo.records.failed.is_some();
         let planned = if over { None } else { Some(plan(pod, &observed, &self.memo.records, self.now())) };
         let Some(planned) = planned.filter(|planned| !planned.over) else {

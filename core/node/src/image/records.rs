@@ -8,6 +8,8 @@ use std::{
 use jiff::Timestamp;
 use windlass_kernel::runtime::{Container, Image, ImageId};
 
+use crate::gauge::Level;
+
 /// When images that nothing uses are removed to make room (KubeletConfiguration.imageGCHighThresholdPercent and others).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageLimits {
@@ -35,30 +37,20 @@ impl Default for ImageLimits {
     }
 }
 
-/// A disk, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Disk {
-    pub(crate) capacity: u64,
-    pub(crate) available: u64,
-}
-
-impl Disk {
-    /// How much has to be freed; `None` below the high limit.
-    pub(super) fn surplus(self, limits: &ImageLimits) -> Option<u64> {
-        let hundredth =
-            |part: u64| u64::try_from(u128::from(part) * 100 / u128::from(self.capacity.max(1))).unwrap_or(0);
-        let used = 100_u64.saturating_sub(hundredth(self.available));
-        if limits.high >= 100 || used < u64::from(limits.high) {
-            return None;
-        }
-        let free = u128::from(self.capacity) * u128::from(100_u8.saturating_sub(limits.low)) / 100;
-        Some(u64::try_from(free).unwrap_or(u64::MAX).saturating_sub(self.available))
+/// How many bytes of a disk have to be freed; `None` below the high limit.
+pub(super) fn surplus(disk: Level, limits: &ImageLimits) -> Option<u64> {
+    let hundredth = |part: u64| u64::try_from(u128::from(part) * 100 / u128::from(disk.capacity.max(1))).unwrap_or(0);
+    let used = 100_u64.saturating_sub(hundredth(disk.available));
+    if limits.high >= 100 || used < u64::from(limits.high) {
+        return None;
     }
+    let free = u128::from(disk.capacity) * u128::from(100_u8.saturating_sub(limits.low)) / 100;
+    Some(u64::try_from(free).unwrap_or(u64::MAX).saturating_sub(disk.available))
 }
 
 /// When each image was first seen, and when it was last used.
 #[derive(Debug, Default)]
-pub(super) struct Records {
+pub(crate) struct Records {
     seen: BTreeMap<ImageId, Seen>,
     /// Whether images were seen before: the first ones are as old as can be.
     begun: bool,
@@ -179,11 +171,11 @@ mod tests {
 
     #[test]
     fn a_disk_has_to_be_freed_from_the_high_limit_down_to_the_low_one() {
-        let surplus = |available| Disk { capacity: 1000, available }.surplus(&ImageLimits::default());
+        let surplus = |available| surplus(Level { capacity: 1000, available }, &ImageLimits::default());
         assert_eq!(surplus(160), None);
         assert_eq!(surplus(150), Some(50));
         assert_eq!(surplus(0), Some(200));
         let never = ImageLimits { high: 100, ..ImageLimits::default() };
-        assert_eq!(Disk { capacity: 1000, available: 0 }.surplus(&never), None);
+        assert_eq!(super::surplus(Level { capacity: 1000, available: 0 }, &never), None);
     }
 }

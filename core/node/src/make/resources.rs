@@ -117,7 +117,12 @@ pub(crate) fn of_pod(pod: &Pod) -> Resources {
 
 /// What a pod asks for: thousandths of a CPU, and bytes of memory.
 pub(crate) fn requested(pod: &Pod) -> [i64; 2] {
-    ["cpu", "memory"].map(|name| sum(pod, name, false).unwrap_or(0))
+    ["cpu", "memory"].map(|name| request(pod, name))
+}
+
+/// What a pod asks for of one resource; nothing where it does not say.
+pub(crate) fn request(pod: &Pod, name: &str) -> i64 {
+    sum(pod, name, false).unwrap_or(0)
 }
 
 /// An amount in the unit that its resource is counted in here.

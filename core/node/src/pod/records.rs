@@ -63,6 +63,8 @@ pub(crate) struct Records {
     pub(crate) messages: BTreeMap<ContainerId, String>,
     /// The pod is to end as failed: reason and message.
     pub(crate) failed: Option<(String, String)>,
+    /// Whether that is for the node's sake (KEP-3329).
+    pub(crate) disrupted: bool,
     /// What containers are to have; `None` before that was looked at.
     pub(crate) given: Option<Given>,
     /// What containers have.

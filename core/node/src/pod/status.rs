@@ -40,7 +40,7 @@ pub(crate) fn status(pod: &Pod, observed: &Observed, records: &Records, scene: &
     let extras: Vec<_> = pod.spec.ephemeral_containers.iter().map(|extra| watcher(one(&plain(extra), false))).collect();
     let mut phase = phase::phase(pod, &inits, &mains);
     let mut status = PodStatus::default();
-    if let Some((reason, message)) = &records.failed {
+    if let Some((reason, message)) = records.failed.as_ref().filter(|_| scene.over) {
         phase = "Failed";
         status.reason = Some(reason.clone());
         status.message = Some(message.clone());
@@ -50,6 +50,7 @@ pub(crate) fn status(pod: &Pod, observed: &Observed, records: &Records, scene: &
     status.phase = Some(phase.into());
     status.conditions = conditions::conditions(pod, observed, &inits, &mains, phase);
     status.conditions.extend(conditions::resize(records));
+    status.conditions.extend(conditions::disruption(records));
     status.init_container_statuses = inits;
     status.container_statuses = mains;
     status.ephemeral_container_statuses = extras;
@@ -67,6 +68,9 @@ fn without_traces(pod: &Pod, records: &Records, scene: &Scene<'_>) -> PodStatus 
         status.phase = Some("Failed".into());
         status.reason = Some(reason.clone());
         status.message = Some(message.clone());
+        status.conditions.extend(conditions::disruption(records));
+        status.start_time = status.start_time.or(records.seen.map(Time));
+        status.qos_class = Some(crate::make::resources::class(pod).as_str().into());
     }
     if !super::ended(pod) && scene.over && status.phase.as_deref() != Some("Failed") {
         status.phase = Some("Failed".into());

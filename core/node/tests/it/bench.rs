@@ -15,7 +15,7 @@ use windlass_kernel::{
     runtime::{ContainerFilter, SandboxFilter},
 };
 use windlass_lab::{BUSYBOX, Lab, Rim};
-use windlass_node::{Config, ImageLimits, Needs, PodAgent};
+use windlass_node::{Config, EvictionLimits, ImageLimits, Needs, PodAgent};
 use windlass_testkit::{FakeRuntime, SeededEntropy};
 
 use crate::context::Objects;
@@ -32,6 +32,7 @@ pub(crate) fn parts(lab: &Lab, name: &str, context: Arc<Objects>) -> (Config, Ne
         cgroups: format!("{}/{name}", lab.cgroup()),
         api: Some(("10.96.0.1".into(), 443)),
         images: no_collection(),
+        eviction: EvictionLimits::none(),
         ..Config::new(name, lab.folder.join("agents").join(name))
     };
     let runtime = Arc::new(lab.running.runtime.clone());
@@ -92,6 +93,7 @@ impl Bench {
             addresses: vec!["127.0.0.1".parse().expect("an address")],
             cgroups: String::new(),
             images: no_collection(),
+            eviction: EvictionLimits::none(),
             ..Config::new(name, folder)
         };
         Self::start(name, config, needs, objects).await

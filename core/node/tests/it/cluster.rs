@@ -15,7 +15,7 @@ use windlass_kernel::{
     dial::{ByteStream, Target},
     node::{About, NodeContext, Notice},
 };
-use windlass_node::{Config, Host, Needs, PodAgent, host::Registration};
+use windlass_node::{Config, EvictionLimits, Host, Needs, PodAgent, host::Registration};
 use windlass_store::MemoryStore;
 use windlass_testkit::{Everyone, FakeRuntime, sim::Executor};
 
@@ -170,7 +170,12 @@ fn away() {
         entropy: cluster.executor.entropy(),
         dial: Arc::new(Nowhere),
     };
-    let config = Config { cgroups: String::new(), images: no_collection(), ..Config::new("n1", &folder) };
+    let config = Config {
+        cgroups: String::new(),
+        images: no_collection(),
+        eviction: EvictionLimits::none(),
+        ..Config::new("n1", &folder)
+    };
     cluster.executor.run_until(async {
         let agent = Arc::new(PodAgent::start(config, needs).await.expect("an agent starts"));
         let registration = Registration::named("n1");

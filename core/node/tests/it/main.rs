@@ -8,6 +8,7 @@ mod bench;
 mod cluster;
 mod context;
 mod debug;
+mod eviction;
 mod images;
 mod pods;
 mod probes;
@@ -38,6 +39,7 @@ fn main() {
     let mut trials = suite::trials();
     trials.extend(probes::trials());
     trials.extend(cluster::trials());
+    trials.extend(eviction::trials());
     trials.extend(replaced::trials());
     trials.extend(stored::trials());
     trials.extend(registry::trials());
@@ -51,7 +53,9 @@ fn main() {
         }));
     }
     for &(name, test) in
-        [pods::TESTS, images::TESTS, debug::TESTS, away::TESTS, resize::TESTS, volumes::TESTS].concat().iter()
+        [pods::TESTS, images::TESTS, debug::TESTS, away::TESTS, resize::TESTS, volumes::TESTS, eviction::REAL]
+            .concat()
+            .iter()
     {
         let lab = Arc::clone(&lab);
         real.push(Trial::test(name, move || {

@@ -11,7 +11,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use windlass_api::{core::v1::Pod, types::Time};
 use windlass_kernel::{ClockExt, ErrorKind, NodeAgent, node::Report, volume::Access};
-use windlass_node::{Config, Drivers, Needs, PodAgent};
+use windlass_node::{Config, Drivers, EvictionLimits, Needs, PodAgent};
 use windlass_testkit::{FakeRuntime, sim::Executor};
 
 use self::scripted::{NAME, Scripted};
@@ -111,8 +111,13 @@ impl Rig {
             dial: Arc::new(Nowhere),
         };
         let drivers = drivers.clone();
-        let config =
-            Config { cgroups: String::new(), images: no_collection(), drivers, ..Config::new("n1", &self.folder) };
+        let config = Config {
+            cgroups: String::new(),
+            images: no_collection(),
+            eviction: EvictionLimits::none(),
+            drivers,
+            ..Config::new("n1", &self.folder)
+        };
         PodAgent::start(config, needs).await.expect("an agent starts")
     }
 

@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use windlass_conformance::node::{Check, Fixture, checks};
 use windlass_kernel::NodeAgent;
 use windlass_lab::{BUSYBOX, Lab, rim};
-use windlass_node::{Config, Needs, PodAgent};
+use windlass_node::{Config, EvictionLimits, Needs, PodAgent};
 use windlass_testkit::{FakeAgent, FakeNode, FakeRuntime, SeededEntropy};
 
 use crate::{bench, context::Objects};
@@ -52,7 +52,12 @@ fn with_fake_runtime(check: Check) -> Result<(), libtest_mimic::Failed> {
         entropy: Arc::new(SeededEntropy::new(1)),
         dial: rim.dial.clone(),
     };
-    let config = Config { cgroups: String::new(), images: bench::no_collection(), ..Config::new("n", &folder) };
+    let config = Config {
+        cgroups: String::new(),
+        images: bench::no_collection(),
+        eviction: EvictionLimits::none(),
+        ..Config::new("n", &folder)
+    };
     let done = tokio.block_on(async {
         let fixture = fixture(config, needs, "image:1", vec!["run".into()], "p").await;
         check.run(fixture).await

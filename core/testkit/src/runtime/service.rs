@@ -9,9 +9,9 @@ use windlass_kernel::{
     node::Session,
     runtime::{
         Change, Checkpoints, Container, ContainerConfig, ContainerExit, ContainerFilter, ContainerId, ContainerState,
-        ContainerStats, ContainerStatus, CpuUsage, ExecOutput, MemoryUsage, Opening, PodRanges, Readiness, Resources,
-        RuntimeEvent, RuntimeEvents, RuntimeStatus, RuntimeVersion, Sandbox, SandboxConfig, SandboxFilter, SandboxId,
-        SandboxMetering, SandboxState, SandboxStatus,
+        ContainerStats, ContainerStatus, CpuUsage, ExecOutput, FsUsage, MemoryUsage, Opening, PodRanges, Readiness,
+        Resources, RuntimeEvent, RuntimeEvents, RuntimeStatus, RuntimeVersion, Sandbox, SandboxConfig, SandboxFilter,
+        SandboxId, SandboxMetering, SandboxState, SandboxStatus,
     },
 };
 
@@ -318,13 +318,18 @@ impl ContainerRuntime for FakeRuntime {
         let (state, now) = (self.state.lock(), self.clock.now());
         let running = |record: &&ContainerRecord| record.status.container.state == ContainerState::Running;
         let chosen = |record: &&ContainerRecord| selects(filter, &record.status.container);
-        let stats = |record: &ContainerRecord| ContainerStats {
-            id: record.status.container.id.clone(),
-            key: record.config.key.clone(),
-            labels: record.config.labels.clone(),
-            cpu: Some(CpuUsage { at: now, used: self.cpu(record.started_at) }),
-            memory: Some(MemoryUsage { at: now, working_set: 1 << 20, usage: 1 << 20, ..MemoryUsage::default() }),
-            layer: None,
+        let stats = |record: &ContainerRecord| {
+            let told = state.usage.get(&record.config.key.name);
+            let memory = told.map_or(1 << 20, |(memory, _)| *memory);
+            let layer = |bytes: u64| FsUsage { at: now, bytes, inodes: 1, ..FsUsage::default() };
+            ContainerStats {
+                id: record.status.container.id.clone(),
+                key: record.config.key.clone(),
+                labels: record.config.labels.clone(),
+                cpu: Some(CpuUsage { at: now, used: self.cpu(record.started_at) }),
+                memory: Some(MemoryUsage { at: now, working_set: memory, usage: memory, ..MemoryUsage::default() }),
+                layer: told.map(|(_, bytes)| layer(*bytes)),
+            }
         };
         Ok(state.containers.values().filter(running).filter(chosen).map(stats).collect())
     }

@@ -52,6 +52,8 @@ pub(super) struct State {
     pub(super) sandboxes: BTreeMap<SandboxId, SandboxRecord>,
     pub(super) containers: BTreeMap<ContainerId, ContainerRecord>,
     pub(super) images: BTreeMap<ImageId, Image>,
+    /// Memory and layer of containers, by name, where they are not the usual ones.
+    pub(super) usage: BTreeMap<String, (u64, u64)>,
     /// Where the images are said to be.
     pub(super) images_at: String,
     pub(super) registry: BTreeMap<String, Option<RegistryAuth>>,

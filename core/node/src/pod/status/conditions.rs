@@ -32,6 +32,16 @@ pub(super) fn resize(records: &Records) -> Vec<PodCondition> {
     pending.into_iter().chain(failing).collect()
 }
 
+/// That the pod ends for the node's sake (KEP-3329).
+pub(super) fn disruption(records: &Records) -> Option<PodCondition> {
+    let (_, message) = records.failed.as_ref().filter(|_| records.disrupted)?;
+    Some(PodCondition {
+        reason: Some("TerminationByKubelet".into()),
+        message: Some(message.clone()),
+        ..condition("DisruptionTarget", true)
+    })
+}
+
 fn condition(kind: &str, holds: bool) -> PodCondition {
     PodCondition { type_: kind.into(), status: if holds { "True" } else { "False" }.into(), ..PodCondition::default() }
 }

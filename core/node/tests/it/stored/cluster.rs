@@ -16,7 +16,7 @@ use windlass_kernel::{
     access::{Attributes, Decision},
     api::{Options, PatchType},
 };
-use windlass_node::{Config, Drivers, Host, Needs, PodAgent, host::Registration};
+use windlass_node::{Config, Drivers, EvictionLimits, Host, Needs, PodAgent, host::Registration};
 use windlass_store::MemoryStore;
 use windlass_testkit::{FakeRuntime, sim::Executor};
 
@@ -79,6 +79,7 @@ impl Told {
         let config = Config {
             cgroups: String::new(),
             images: no_collection(),
+            eviction: EvictionLimits::none(),
             drivers: drivers.clone(),
             ..Config::new("n1", &folder)
         };

@@ -1,0 +1,191 @@
+//! Measures what is left of the node, and what its pods use.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    sync::Arc,
+};
+
+use windlass_api::core::v1::Pod;
+use windlass_kernel::{
+    Error, ErrorKind, Result, SpawnExt,
+    runtime::{ContainerFilter, ContainerStats, SandboxFilter},
+};
+
+use super::{
+    limits::Signal,
+    rank::{ContainerUse, Measured, PodUse, Space},
+    watch::Levels,
+};
+use crate::{
+    agent::Inner,
+    gauge::{Gauge, Level},
+    layout::Layout,
+    make::labels,
+    pod,
+    volume::{self, Kind},
+};
+
+/// Where things are whose levels are watched.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    /// The images, if anybody knows.
+    pub(super) images: Option<std::path::PathBuf>,
+    /// The group of all pods and how much memory there is for them, in bytes.
+    pub(super) group: Option<(String, u64)>,
+}
+
+/// What was measured of a node.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    pub(super) levels: Levels,
+    /// Whether images have a disk of their own.
+    pub(super) apart: bool,
+}
+
+impl Inner {
+    /// What is left. What cannot be measured is left out, and said.
+    pub(super) async fn figures(&self, places: Places) -> Result<Figures> {
+        let (gauge, data) = (Arc::clone(&self.config.gauge), self.config.data_dir.clone());
+        let look = self.needs.spawn.run_blocking("node.figures", move || figures(&*gauge, &data, &places)).await;
+        look.ok_or_else(|| Error::new(ErrorKind::Internal, "cannot measure what is left of the node"))
+    }
+
+    /// What pods use. The runtime is asked once for all.
+    pub(super) async fn measure(&self, pods: Vec<Arc<Pod>>) -> Result<Vec<Measured>> {
+        let runtime = &self.needs.runtime;
+        let stats = runtime.stats(&ContainerFilter::default()).await?;
+        let mut processes = BTreeMap::<String, u64>::new();
+        if let Some(metering) = runtime.metering() {
+            for own in metering.sandbox_stats(&SandboxFilter::default()).await? {
+                let uid = own.labels.get(labels::UID).cloned().unwrap_or_default();
+                *processes.entry(uid).or_default() += own.processes.unwrap_or(0);
+            }
+        }
+        let layout = self.layout.clone();
+        let walk = move || pods.into_iter().map(|pod| measured(&layout, pod, &stats, &processes)).collect();
+        let walked = self.needs.spawn.run_blocking("node.usage", walk).await;
+        walked.ok_or_else(|| Error::new(ErrorKind::Internal, "cannot measure what pods use"))
+    }
+}
+
+fn figures(gauge: &dyn Gauge, data: &Path, places: &Places) -> Figures {
+    let said = |what: &str, error: std::io::Error| {
+        tracing::warn!(what, %error, "cannot measure what is left of the node");
+    };
+    let mut figures = Figures::default();
+    let mut add = |signal: Signal, level: Level| {
+        // A file system without a fixed number of inodes says that there are none.
+        if level.capacity > 0 {
+            figures.levels.insert(signal, level);
+        }
+    };
+    match gauge.memory() {
+        Ok(level) => add(Signal::Memory, level),
+        Err(error) => said("memory", error),
+    }
+    match gauge.processes() {
+        Ok(level) => add(Signal::Processes, level),
+        Err(error) => said("processes", error),
+    }
+    if let Some((group, capacity)) = &places.group {
+        match gauge.group(group) {
+            Ok(Some(used)) => {
+                add(Signal::PodMemory, Level { available: capacity.saturating_sub(used), capacity: *capacity });
+            }
+            Ok(None) => {}
+            Err(error) => said("memory of pods", error),
+        }
+    }
+    let mut look = |path: &Path, signals: [Signal; 2]| match gauge.disk(path) {
+        Ok(disk) => {
+            add(signals[0], disk.bytes);
+            add(signals[1], disk.inodes);
+            Some(disk.device)
+        }
+        Err(error) => {
+            said("disk", error);
+            None
+        }
+    };
+    let node = look(data, [Signal::NodeBytes, Signal::NodeInodes]);
+    let images = places.images.as_deref().and_then(|path| look(path, [Signal::ImageBytes, Signal::ImageInodes]));
+    figures.apart = images.is_some() && images != node;
+    figures
+}
+
+fn measured(layout: &Layout, pod: Arc<Pod>, stats: &[ContainerStats], processes: &BTreeMap<String, u64>) -> Measured {
+    let uid = pod::uid(&pod);
+    let mut usage = PodUse { processes: processes.get(&uid).copied().unwrap_or(0), ..PodUse::default() };
+    for own in stats.iter().filter(|own| own.labels.get(labels::UID) == Some(&uid)) {
+        let name = own.labels.get(labels::CONTAINER).unwrap_or(&own.key.name).clone();
+        let layer =
+            own.layer.as_ref().map_or_else(Space::default, |own| Space { bytes: own.bytes, inodes: own.inodes });
+        let memory = own.memory.map(|memory| memory.working_set);
+        usage.known |= memory.is_some();
+        usage.containers.insert(name, ContainerUse { memory, layer, ..ContainerUse::default() });
+    }
+    let logs = layout.logs(&pod);
+    let all = pod::containers(&pod).map(|(container, _)| &container.name);
+    for name in all.chain(pod.spec.ephemeral_containers.iter().map(|own| &own.name)) {
+        let space = space(&logs.join(name));
+        if space != Space::default() || usage.containers.contains_key(name) {
+            usage.containers.entry(name.clone()).or_default().logs = space;
+        }
+    }
+    for volume in &pod.spec.volumes {
+        let into = match volume::kind(volume) {
+            Ok(Kind::Folder) => &mut usage.volumes,
+            Ok(Kind::Memory(_)) => &mut usage.in_memory,
+            Ok(Kind::Host { .. } | Kind::Stored) | Err(_) => continue,
+        };
+        into.insert(volume.name.clone(), space(&layout.volume(&uid, &volume.name)));
+    }
+    Measured { pod, usage }
+}
+
+/// What a folder has on its file system, itself and other file systems below it left out. Files that go meanwhile are no errors,
+/// and one with several names counts once.
+fn space(folder: &Path) -> Space {
+    let mut sum = Space::default();
+    let Ok(root) = fs::metadata(folder) else { return sum };
+    let (mut seen, mut folders) = (BTreeSet::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            if meta.dev() != root.dev() || meta.nlink() > 1 && !meta.is_dir() && !seen.insert(meta.ino()) {
+                continue;
+            }
+            sum += Space { bytes: meta.blocks() * 512, inodes: 1 };
+            if meta.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_counts_once_however_many_names_it_has() {
+        let folder = std::env::temp_dir().join(format!("windlass-space-{}", std::process::id()));
+        let below = folder.join("below");
+        fs::create_dir_all(&below).unwrap();
+        assert_eq!(space(&folder.join("none")), Space::default());
+        let empty = space(&folder);
+        assert_eq!(empty.inodes, 1);
+        fs::write(below.join("a"), vec![1; 100_000]).unwrap();
+        let one = space(&folder);
+        assert!(one.bytes >= empty.bytes + 100_000 && one.inodes == 2, "{one:?}");
+        fs::hard_link(below.join("a"), folder.join("b")).unwrap();
+        assert_eq!(space(&folder), one);
+        fs::write(folder.join("c"), "").unwrap();
+        assert_eq!(space(&folder).inodes, 3);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

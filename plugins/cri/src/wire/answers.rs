@@ -305,8 +305,8 @@ pub(crate) fn containerd_event(wire: &events::Envelope) -> Option<RuntimeEvent> 
     Some(RuntimeEvent::Changed { subject: Subject::Either(id), what })
 }
 
-/// The events of containerd that [`containerd_event`] knows.
-pub(crate) fn containerd_filters() -> Vec<String> {
+/// The events of one of containerd's namespaces that [`containerd_event`] knows.
+pub(crate) fn containerd_filters(namespace: &str) -> Vec<String> {
     [
         "/tasks/exit",
         "/tasks/start",
@@ -317,7 +317,7 @@ pub(crate) fn containerd_filters() -> Vec<String> {
         "/images/delete",
     ]
     .iter()
-    .map(|topic| format!("namespace==k8s.io,topic==\"{topic}\""))
+    .map(|topic| format!("namespace==\"{namespace}\",topic==\"{topic}\""))
     .collect()
 }
 

@@ -46,7 +46,7 @@ use prost_types::Any;
 use windlass_kernel::{
     EntropyExt, Error, ErrorKind, PodNetwork, Result, SpawnExt, Task,
     dial::Target,
-    runtime::{FsUsage, ImageRef},
+    runtime::{ContainerFilter, FsUsage, ImageRef, RuntimeEvent},
 };
 
 pub use self::carry::carry;
@@ -205,8 +205,16 @@ impl Containerd {
         Self(Arc::clone(&self.0), None)
     }
 
+    /// Notes ends: those that are told, and after an interruption those that were not.
     async fn watch(self) {
-        self.listen().for_each(|_| futures::future::ready(())).await;
+        let mut events = self.listen();
+        while let Some(event) = events.next().await {
+            if event == RuntimeEvent::Relist
+                && let Err(error) = self.list_containers(&ContainerFilter::default()).await
+            {
+                tracing::debug!(%error, "ends that were not told are not noted yet");
+            }
+        }
     }
 
     /// Runs a call that changes something to its end, whether or not somebody waits for it.

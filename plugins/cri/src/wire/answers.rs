@@ -291,7 +291,14 @@ pub(crate) fn containerd_event(wire: &events::Envelope) -> Option<RuntimeEvent> 
         return Some(RuntimeEvent::Images);
     }
     let event = wire.event.as_ref()?;
-    let subject: events::Subject = prost::Message::decode(event.value.as_slice()).ok()?;
+    // The second field of a start is a number, where that of an exit is the process.
+    let subject = match wire.topic.as_str() {
+        "/tasks/exit" => prost::Message::decode(event.value.as_slice()).ok()?,
+        _ => {
+            let named: events::Named = prost::Message::decode(event.value.as_slice()).ok()?;
+            events::Subject { container_id: named.container_id, ..events::Subject::default() }
+        }
+    };
     let (id, what) = match wire.topic.as_str() {
         // The events of containers have their id where those of tasks have their container's.
         "/containers/create" => (subject.container_id, Change::Created),

@@ -100,6 +100,8 @@ fn references(mut trials: Vec<Trial>, missing: Option<&String>) -> (Vec<Trial>, 
             add(
                 check.name,
                 Box::new(move |reference| {
+                    // A server is killed now and then.
+                    let _gate = served.then(|| reference.gate.lock().unwrap_or_else(PoisonError::into_inner));
                     run_on(
                         &reference.lab.tokio,
                         &*reference.lab.rim.clock,

@@ -34,9 +34,12 @@ const SERVED: &str = "WINDLASS_TEST_NATIVE";
 /// A containerd without CRI, and the runtime over it.
 pub(crate) struct Reference {
     pub(crate) lab: BareLab,
-    pub(crate) runtime: Containerd,
     pub(crate) setup: Setup,
-    pub(crate) network: Arc<dyn PodNetwork>,
+    /// None while a server has it: there is one for a containerd.
+    runtime: Option<Containerd>,
+    network: Arc<dyn PodNetwork>,
+    /// One at a time, where others would be disturbed.
+    pub(crate) gate: Mutex<()>,
     /// Over the wire, from a process that can be killed.
     server: Option<Arc<Server>>,
 }
@@ -68,31 +71,39 @@ impl Reference {
         let setup =
             Setup { clock: machine.clone(), spawn: machine.clone(), entropy: machine.clone(), dial: machine.clone() };
         let network = network(&words(&lab), machine.clone());
-        let connected = Containerd::connect(native(&lab), Arc::clone(&network), setup.clone());
-        let runtime = lab.tokio.block_on(connected).expect("the runtime connects");
         let server = served.then(|| Arc::new(Server::start(&lab)));
-        Self { lab, runtime, setup, network, server }
+        let mut reference = Self { lab, setup, runtime: None, network, gate: Mutex::default(), server };
+        reference.runtime = (!served).then(|| reference.connect());
+        reference
     }
 
-    pub(crate) fn end(self) {
+    /// The runtime anew, as an agent finds it that was restarted.
+    pub(crate) fn connect(&self) -> Containerd {
+        let connected = Containerd::connect(native(&self.lab), Arc::clone(&self.network), self.setup.clone());
+        self.lab.tokio.block_on(connected).expect("the runtime connects")
+    }
+
+    pub(crate) fn end(mut self) {
         if let Some(server) = &self.server {
             server.kill();
         }
+        let runtime = self.runtime.take().unwrap_or_else(|| self.connect());
         self.lab.tokio.block_on(async {
-            for sandbox in self.runtime.sandboxes(&SandboxFilter::default()).await.expect("sandboxes are listed") {
-                self.runtime.remove_sandbox(&sandbox.id).await.expect("a sandbox is removed");
+            for sandbox in runtime.sandboxes(&SandboxFilter::default()).await.expect("sandboxes are listed") {
+                runtime.remove_sandbox(&sandbox.id).await.expect("a sandbox is removed");
             }
         });
-        drop(self.runtime);
+        drop(runtime);
         self.lab.end();
     }
 
     pub(crate) fn fixture(&self, prefix: String) -> Fixture {
         let auth = RegistryAuth { username: "suite".into(), password: "hidden".into(), ..RegistryAuth::default() };
         let image = self.lab.registry.publish("suite", &prefix, Some((&auth.username, &auth.password)));
-        let (runtime, images): (Arc<dyn ContainerRuntime>, Arc<dyn ImageStore>) = match &self.server {
-            Some(server) => (Arc::new(server.remote.clone()), Arc::new(server.remote.clone())),
-            None => (Arc::new(self.runtime.clone()), Arc::new(self.runtime.clone())),
+        let (runtime, images): (Arc<dyn ContainerRuntime>, Arc<dyn ImageStore>) = match (&self.server, &self.runtime) {
+            (Some(server), _) => (Arc::new(server.remote.clone()), Arc::new(server.remote.clone())),
+            (None, Some(runtime)) => (Arc::new(runtime.clone()), Arc::new(runtime.clone())),
+            (None, None) => unreachable!("without a server there is the runtime itself"),
         };
         Fixture {
             runtime,

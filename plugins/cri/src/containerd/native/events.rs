@@ -53,6 +53,8 @@ impl Containerd {
         let mut hello = self.say(word.clone()).boxed().fuse();
         // In order: an end is noted before anything later is told.
         let mut told = FuturesOrdered::new();
+        // What comes before is what a look at everything shows.
+        let mut stands = false;
         loop {
             select_biased! {
                 answer = asked => match answer {
@@ -63,14 +65,16 @@ impl Containerd {
                     Some(Ok(event)) if event.topic == HELLO => {
                         if event.event.is_some_and(|event| event.value == word.as_bytes()) {
                             hello = pending().boxed().fuse();
+                            stands = true;
                             told.push_back(async { RuntimeEvent::Relist }.boxed());
                         }
                     }
-                    Some(Ok(event)) => {
+                    Some(Ok(event)) if stands => {
                         if let Some(event) = wire::containerd_event(&event) {
                             told.push_back(self.noted(event).boxed());
                         }
                     }
+                    Some(Ok(_)) => {}
                     Some(Err(status)) => return status,
                     None => return tonic::Status::unavailable("the stream of events ended"),
                 },

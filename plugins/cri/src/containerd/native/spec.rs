@@ -87,6 +87,7 @@ impl Pause<'_> {
             .build()
             .map_err(unbuildable)?;
         spec.set_hostname((!node && !self.config.hostname.is_empty()).then(|| self.config.hostname.clone()));
+        spec.set_domainname(None);
         Ok(spec)
     }
 
@@ -108,6 +109,7 @@ impl Pause<'_> {
             .capabilities(rights::of_pause()?)
             .build()
             .map_err(unbuildable)?;
+        process.set_rlimits(None);
         // It goes last when memory runs out, as far as this process may say so.
         process.set_oom_score_adj(Some(rights::oom_score(-998)));
         Ok(process)
@@ -151,7 +153,7 @@ impl Part<'_> {
             return Err(refused("CDI devices: use a runtime behind a CRI socket for them"));
         }
         let root = RootBuilder::default().path("rootfs").readonly(security.readonly_root);
-        SpecBuilder::default()
+        let mut spec = SpecBuilder::default()
             .version("1.0.2")
             .root(root.build().map_err(unbuildable)?)
             .mounts(mounts::of_container(self)?)
@@ -159,7 +161,10 @@ impl Part<'_> {
             .annotations([(GROUP.to_owned(), self.sandbox.to_owned()), (TYPE.to_owned(), "container".to_owned())])
             .linux(self.linux()?)
             .build()
-            .map_err(unbuildable)
+            .map_err(unbuildable)?;
+        // The names are the sandbox's.
+        spec.set_hostname(None).set_domainname(None);
+        Ok(spec)
     }
 
     fn process(&self) -> Result<Process> {
@@ -176,6 +181,8 @@ impl Part<'_> {
             .capabilities(rights::of_container(security)?)
             .build()
             .map_err(unbuildable)?;
+        // Limits of processes are the node's: Kubernetes has none of its own.
+        process.set_rlimits(None);
         process.set_oom_score_adj(config.resources.oom_score_adj.map(rights::oom_score));
         if let (Some(SecurityProfile::Localhost(name)), true) = (&security.apparmor, rights::has_apparmor()) {
             process.set_apparmor_profile(Some(name.clone()));

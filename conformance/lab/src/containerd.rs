@@ -10,7 +10,7 @@ use std::{
 use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::Runtime;
 use windlass_cri::{
-    containerd::{Launcher, Running, Settings, oci::Recipe},
+    containerd::{Bare, Launcher, Running, Settings, oci::Recipe},
     host::Rim,
 };
 
@@ -37,6 +37,27 @@ pub struct Lab {
     pub running: Running,
     /// A registry that it pulls from.
     pub registry: Registry,
+}
+
+/// A containerd that serves nothing but its own services, and what it was made with.
+#[derive(Debug)]
+pub struct BareLab {
+    /// Where everything runs.
+    pub tokio: Runtime,
+    /// The machine.
+    pub rim: Rim,
+    /// Where everything is.
+    pub folder: PathBuf,
+    /// What started containerd.
+    pub launcher: Launcher,
+    /// The containerd.
+    pub running: Bare,
+    /// A registry that it pulls from.
+    pub registry: Registry,
+    /// The bridge that pods are to be on.
+    pub bridge: String,
+    /// The range of their addresses.
+    pub range: String,
 }
 
 /// Moves this thread, and all that come from it, into a network of their own, so that no test is seen from outside. Answers
@@ -91,6 +112,79 @@ impl Lab {
     /// Where it does not start.
     #[must_use]
     pub fn start(name: &str) -> Self {
+        let Ground { tokio, rim, registry, folder, settings } = Ground::of(name);
+        let launcher = Launcher::new(settings, rim.clone()).expect("a launcher");
+        let running = tokio.block_on(async {
+            let running = launcher.start().await.expect("containerd starts");
+            import(&launcher, &folder).await;
+            running
+        });
+        Self { tokio, rim, folder, launcher, running, registry }
+    }
+
+    /// Ends it, and leaves nothing behind.
+    ///
+    /// # Panics
+    ///
+    /// Where something is left.
+    pub fn end(self) {
+        end(&self.tokio, &self.launcher, &self.folder);
+    }
+
+    /// A control group of these tests, for all that they make.
+    #[must_use]
+    pub fn cgroup(&self) -> String {
+        cgroup(&self.folder)
+    }
+}
+
+impl BareLab {
+    /// Starts it. `name` is of a few letters, and no other one of this process has it.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not start.
+    #[must_use]
+    pub fn start(name: &str) -> Self {
+        let Ground { tokio, rim, registry, folder, settings } = Ground::of(name);
+        let (bridge, range) = (settings.bridge.clone(), settings.pod_range.clone());
+        let settings = Settings { cri: false, ..settings };
+        let launcher = Launcher::new(settings, rim.clone()).expect("a launcher");
+        let running = tokio.block_on(async {
+            let running = launcher.start_bare().await.expect("containerd starts");
+            import(&launcher, &folder).await;
+            running
+        });
+        Self { tokio, rim, folder, launcher, running, registry, bridge, range }
+    }
+
+    /// Ends it, and leaves nothing behind. Whoever ran sandboxes has removed them.
+    ///
+    /// # Panics
+    ///
+    /// Where something is left.
+    pub fn end(self) {
+        end(&self.tokio, &self.launcher, &self.folder);
+    }
+
+    /// A control group of these tests, for all that they make.
+    #[must_use]
+    pub fn cgroup(&self) -> String {
+        cgroup(&self.folder)
+    }
+}
+
+/// What every lab stands on.
+struct Ground {
+    tokio: Runtime,
+    rim: Rim,
+    registry: Registry,
+    folder: PathBuf,
+    settings: Settings,
+}
+
+impl Ground {
+    fn of(name: &str) -> Self {
         let tokio = Runtime::new().expect("a runtime");
         let rim = rim(tokio.handle());
         let registry = Registry::start(tokio.handle());
@@ -104,46 +198,35 @@ impl Lab {
             ..Settings::new(folder.join("data"), folder.join("state"))
         };
         fs::create_dir_all(folder.join("logs")).expect("a folder");
-        let launcher = Launcher::new(settings, rim.clone()).expect("a launcher");
-        let running = tokio.block_on(async {
-            let running = launcher.start().await.expect("containerd starts");
-            for (name, recipe) in
-                [("busybox.tar", busybox(BUSYBOX).also("registry.local/shell:1")), ("pause.tar", pause())]
-            {
-                let archive = folder.join(name);
-                recipe.save(&archive).expect("an archive is written");
-                launcher.import(&archive).await.expect("an image is imported");
-            }
-            running
-        });
-        Self { tokio, rim, folder, launcher, running, registry }
+        Self { tokio, rim, registry, folder, settings }
     }
+}
 
-    /// Ends it, and leaves nothing behind.
-    ///
-    /// # Panics
-    ///
-    /// Where something is left.
-    pub fn end(self) {
-        self.tokio.block_on(self.launcher.tear_down(true)).expect("containerd is torn down");
-        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("a table of mounts");
-        let folder = self.folder.display().to_string();
-        assert!(!mounts.contains(&folder), "mounts are left: {mounts}");
-        fs::remove_dir_all(&self.folder).expect("the folder goes");
-        // Runtimes leave the groups of pods to whoever named them.
-        for hierarchy in fs::read_dir("/sys/fs/cgroup").expect("control groups").flatten() {
-            let group = hierarchy.path().join(self.cgroup().trim_start_matches('/'));
-            if group.exists() {
-                remove_group(&group);
-            }
+async fn import(launcher: &Launcher, folder: &Path) {
+    for (name, recipe) in [("busybox.tar", busybox(BUSYBOX).also("registry.local/shell:1")), ("pause.tar", pause())] {
+        let archive = folder.join(name);
+        recipe.save(&archive).expect("an archive is written");
+        launcher.import(&archive).await.expect("an image is imported");
+    }
+}
+
+fn end(tokio: &Runtime, launcher: &Launcher, folder: &Path) {
+    tokio.block_on(launcher.tear_down(true)).expect("containerd is torn down");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("a table of mounts");
+    let below = folder.display().to_string();
+    assert!(!mounts.contains(&below), "mounts are left: {mounts}");
+    fs::remove_dir_all(folder).expect("the folder goes");
+    // Runtimes leave the groups of pods to whoever named them.
+    for hierarchy in fs::read_dir("/sys/fs/cgroup").expect("control groups").flatten() {
+        let group = hierarchy.path().join(cgroup(folder).trim_start_matches('/'));
+        if group.exists() {
+            remove_group(&group);
         }
     }
+}
 
-    /// A control group of these tests, for all that they make.
-    #[must_use]
-    pub fn cgroup(&self) -> String {
-        format!("/{}", self.folder.file_name().unwrap_or_default().display())
-    }
+fn cgroup(folder: &Path) -> String {
+    format!("/{}", folder.file_name().unwrap_or_default().display())
 }
 
 /// Removes a control group in which nothing runs, the groups below it first.

@@ -6,7 +6,7 @@ mod registry;
 mod rim;
 
 pub use self::{
-    containerd::{BUSYBOX, Lab, PAUSE, alone},
+    containerd::{BUSYBOX, BareLab, Lab, PAUSE, alone},
     registry::Registry,
     rim::rim,
 };

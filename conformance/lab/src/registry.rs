@@ -96,21 +96,22 @@ impl Registry {
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let mut shelf = self.shelf.lock();
         let Some(path) = request.uri().path().strip_prefix("/v2/") else { return plain(StatusCode::NOT_FOUND, "{}") };
+        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         if path.is_empty() {
-            return plain(StatusCode::OK, "{}");
+            // Clients ask here first how to say who they are.
+            return if given.is_some() || shelf.secrets.is_empty() {
+                plain(StatusCode::OK, "{}")
+            } else {
+                unauthorized()
+            };
         }
         let mut words = path.rsplitn(3, '/');
         let (reference, kind, repository) = (words.next(), words.next(), words.next());
         let (Some(reference), Some(kind), Some(repository)) = (reference, kind, repository) else {
             return plain(StatusCode::NOT_FOUND, "{}");
         };
-        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         if shelf.secrets.get(repository).is_some_and(|wanted| given != Some(wanted)) {
-            let mut answer = plain(StatusCode::UNAUTHORIZED, r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#);
-            answer
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"lab\""));
-            return answer;
+            return unauthorized();
         }
         let (digest, media) = match kind {
             "manifests" => {
@@ -145,5 +146,11 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    answer
+}
+
+fn unauthorized() -> Response<Full<Bytes>> {
+    let mut answer = plain(StatusCode::UNAUTHORIZED, r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#);
+    answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"lab\""));
     answer
 }

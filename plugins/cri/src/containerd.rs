@@ -1,11 +1,16 @@
-//! A containerd of one's own: its configuration, its process, and images made for it without a registry.
+//! A containerd of one's own: its configuration, its process, and images made for it without a registry; and, with the feature
+//! `containerd`, the reference runtime over containerd's own services.
 
 mod config;
 mod launcher;
 mod leftovers;
+#[cfg(feature = "containerd")]
+mod native;
 pub mod oci;
 
+#[cfg(feature = "containerd")]
+pub use self::native::{Containerd, Native, carry};
 pub use self::{
     config::{Layout, Settings},
-    launcher::{Launcher, Running},
+    launcher::{Bare, Launcher, Running},
 };

@@ -26,8 +26,10 @@ pub struct Settings {
     pub masquerade: bool,
     /// Registries that are spoken to without TLS, as `host:port`.
     pub plain_registries: Vec<String>,
-    /// Whether files on a memory file system are good enough: nothing else changes for tests.
+    /// Where root file systems come from, such as `overlayfs`.
     pub snapshotter: String,
+    /// Whether it serves CRI. Without, it is what the reference runtime over containerd's own services needs, and no more.
+    pub cri: bool,
 }
 
 impl Settings {
@@ -43,6 +45,7 @@ impl Settings {
             masquerade: true,
             plain_registries: vec!["127.0.0.1:5000".into()],
             snapshotter: "overlayfs".into(),
+            cri: true,
         }
     }
 }
@@ -129,10 +132,14 @@ impl Layout {
         line(format_args!("version = 2\nroot = \"{data}/containerd\"\nstate = \"{state}/containerd\"\noom_score = 0"));
         // What cannot work without its file system or device only makes noise.
         let off = ["snapshotter.v1.btrfs", "snapshotter.v1.zfs", "snapshotter.v1.devmapper", "snapshotter.v1.aufs"];
-        let off: Vec<_> = off.iter().map(|plugin| format!("\"io.containerd.{plugin}\"")).collect();
+        let off = off.into_iter().chain((!settings.cri).then_some("grpc.v1.cri"));
+        let off: Vec<_> = off.map(|plugin| format!("\"io.containerd.{plugin}\"")).collect();
         line(format_args!("disabled_plugins = [{}]", off.join(", ")));
         line(format_args!("[grpc]\n  address = \"{}\"", self.socket().display()));
         line(format_args!("[plugins.\"io.containerd.internal.v1.opt\"]\n  path = \"{data}/opt\""));
+        if !settings.cri {
+            return toml;
+        }
         let cri = "plugins.\"io.containerd.grpc.v1.cri\"";
         line(format_args!("[{cri}]\n  sandbox_image = \"{}\"", settings.sandbox_image));
         line(format_args!("  stream_server_address = \"127.0.0.1\"\n  stream_server_port = \"0\""));

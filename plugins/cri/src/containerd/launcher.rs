@@ -5,9 +5,11 @@ use std::{
     os::unix::{fs::DirBuilderExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
+use bytes::Bytes;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -22,6 +24,9 @@ use crate::host::{RemoteRuntime, Rim};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// What containerd answers to without a plugin.
+const VERSION: &str = "/containerd.services.version.v1.Version/Version";
 
 /// Starts a containerd of one's own.
 #[derive(Debug)]
@@ -38,6 +43,17 @@ pub struct Launcher {
 pub struct Running {
     /// CRI on its socket.
     pub runtime: RemoteRuntime,
+    /// The socket.
+    pub socket: PathBuf,
+    /// Its process id.
+    pub pid: i32,
+    /// Whether it ran before.
+    pub found: bool,
+}
+
+/// A containerd whose own services answer.
+#[derive(Clone, Debug)]
+pub struct Bare {
     /// The socket.
     pub socket: PathBuf,
     /// Its process id.
@@ -98,25 +114,57 @@ impl Launcher {
         &self.layout
     }
 
-    /// Finds the one that runs, or starts one; waits until it answers.
+    /// Finds the one that runs, or starts one; waits until its CRI answers.
     ///
     /// # Errors
     ///
     /// [`Timeout`](ErrorKind::Timeout) when it does not answer in time; its log says why.
     pub async fn start(&self) -> Result<Running> {
-        let before = self.pid();
-        let (pid, found) = match before {
-            Some(pid) => (pid, true),
-            None => (self.spawn()?, false),
-        };
-        let socket = self.layout.socket();
+        let (pid, found) = self.find()?;
+        let runtime = self.answered(async || {
+            let runtime = self.connect().await?;
+            match runtime.status().await.is_ok_and(|status| status.runtime.ready) {
+                true => Ok(runtime),
+                false => Err(Error::new(ErrorKind::Unavailable, "the runtime is not ready")),
+            }
+        });
+        Ok(Running { runtime: runtime.await?, socket: self.layout.socket(), pid, found })
+    }
+
+    /// The same without CRI, as the settings may want it: waits until containerd's own services answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_bare(&self) -> Result<Bare> {
+        let (pid, found) = self.find()?;
+        self.answered(async || {
+            let socket: Arc<str> = self.layout.socket().to_string_lossy().into();
+            let channel = windlass_grpc::open(socket, Arc::clone(&self.rim.dial));
+            let answer = windlass_grpc::raw(&channel, VERSION, Bytes::new(), Some(PATIENCE)).await?;
+            match answer.code {
+                0 => Ok(()),
+                _ => Err(Error::new(ErrorKind::Unavailable, "containerd does not tell its version")),
+            }
+        })
+        .await?;
+        Ok(Bare { socket: self.layout.socket(), pid, found })
+    }
+
+    /// The one that runs, or a new one, and whether it ran before.
+    fn find(&self) -> Result<(i32, bool)> {
+        match self.pid() {
+            Some(pid) => Ok((pid, true)),
+            None => Ok((self.spawn()?, false)),
+        }
+    }
+
+    /// Asks until there is an answer.
+    async fn answered<T>(&self, ask: impl AsyncFn() -> Result<T>) -> Result<T> {
         let end = self.rim.clock.uptime() + PATIENCE;
         loop {
-            let last = match self.connect().await {
-                Ok(runtime) if runtime.status().await.is_ok_and(|status| status.runtime.ready) => {
-                    return Ok(Running { runtime, socket, pid, found });
-                }
-                Ok(_) => Error::new(ErrorKind::Unavailable, "the runtime is not ready"),
+            let last = match ask().await {
+                Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             let log = self.layout.log();
@@ -129,6 +177,20 @@ impl Launcher {
                 return Err(Error::new(ErrorKind::Timeout, message).with_source(last));
             }
             self.rim.clock.sleep(PAUSE).await;
+        }
+    }
+
+    /// What the reference runtime over this containerd's own services is made of. `carrier` is as there.
+    #[cfg(feature = "containerd")]
+    #[must_use]
+    pub fn native(&self, carrier: Vec<String>) -> super::Native {
+        let state = &self.layout.state;
+        super::Native {
+            snapshotter: self.settings.snapshotter.clone(),
+            sandbox_image: self.settings.sandbox_image.as_str().into(),
+            runc: Some((self.programs.runc.clone(), state.join("runc"))),
+            plain_registries: self.settings.plain_registries.clone(),
+            ..super::Native::new(self.layout.socket(), state.join("native"), carrier)
         }
     }
 
@@ -229,14 +291,14 @@ impl Launcher {
         Ok(())
     }
 
-    /// Removes every sandbox, stops containerd, and removes the bridge, the mounts and the short-lived files; with
+    /// Removes every sandbox (of a containerd without CRI whoever runs them has to, before), stops containerd, and removes the bridge, the mounts and the short-lived files; with
     /// `purge` the images and logs too. What is not there is no error.
     ///
     /// # Errors
     ///
     /// The first thing that could not be removed.
     pub async fn tear_down(&self, purge: bool) -> Result<()> {
-        if self.layout.config().exists() {
+        if self.settings.cri && self.layout.config().exists() {
             self.remove_sandboxes().await?;
         }
         self.stop().await?;

@@ -16,8 +16,13 @@ pub struct Envelope {
     #[prost(message, optional, tag = "4")]
     pub event: ::core::option::Option<::prost_types::Any>,
 }
-/// What the events of tasks and containers have in common; their other fields are skipped. For an exit, `id` is the
-/// process: the container's own one, or that of a command in it.
+/// What the events of tasks and containers have in common; their other fields are skipped.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Named {
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+}
+/// The exit of a process: the container's own one, or that of a command in it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Subject {
     #[prost(string, tag = "1")]

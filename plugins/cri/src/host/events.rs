@@ -27,6 +27,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// When a subscription is taken to stand.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// Where containerd's own CRI keeps its containers.
+const NAMESPACE: &str = "k8s.io";
+
 /// How often a runtime without any events is looked at.
 const RELIST: Duration = Duration::from_secs(5);
 
@@ -59,7 +62,7 @@ impl RemoteRuntime {
                 Ok(stream.map(|event| event.map(|event| Some(wire::event(event)))).boxed())
             }
             Source::Containerd => {
-                let request = events::SubscribeRequest { filters: wire::containerd_filters() };
+                let request = events::SubscribeRequest { filters: wire::containerd_filters(NAMESPACE) };
                 let stream = self.events_client().subscribe(request).await?.into_inner();
                 Ok(stream.map(|event| event.map(|event| wire::containerd_event(&event))).boxed())
             }

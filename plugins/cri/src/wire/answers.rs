@@ -291,7 +291,14 @@ pub(crate) fn containerd_event(wire: &events::Envelope) -> Option<RuntimeEvent> 
         return Some(RuntimeEvent::Images);
     }
     let event = wire.event.as_ref()?;
-    let subject: events::Subject = prost::Message::decode(event.value.as_slice()).ok()?;
+    // The second field of a start is a number, where that of an exit is the process.
+    let subject = match wire.topic.as_str() {
+        "/tasks/exit" => prost::Message::decode(event.value.as_slice()).ok()?,
+        _ => {
+            let named: events::Named = prost::Message::decode(event.value.as_slice()).ok()?;
+            events::Subject { container_id: named.container_id, ..events::Subject::default() }
+        }
+    };
     let (id, what) = match wire.topic.as_str() {
         // The events of containers have their id where those of tasks have their container's.
         "/containers/create" => (subject.container_id, Change::Created),
@@ -305,8 +312,8 @@ pub(crate) fn containerd_event(wire: &events::Envelope) -> Option<RuntimeEvent> 
     Some(RuntimeEvent::Changed { subject: Subject::Either(id), what })
 }
 
-/// The events of containerd that [`containerd_event`] knows.
-pub(crate) fn containerd_filters() -> Vec<String> {
+/// The events of one of containerd's namespaces that [`containerd_event`] knows.
+pub(crate) fn containerd_filters(namespace: &str) -> Vec<String> {
     [
         "/tasks/exit",
         "/tasks/start",
@@ -317,7 +324,7 @@ pub(crate) fn containerd_filters() -> Vec<String> {
         "/images/delete",
     ]
     .iter()
-    .map(|topic| format!("namespace==k8s.io,topic==\"{topic}\""))
+    .map(|topic| format!("namespace==\"{namespace}\",topic==\"{topic}\""))
     .collect()
 }
 

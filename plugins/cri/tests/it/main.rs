@@ -2,6 +2,8 @@
 //!
 //! Where the machine cannot run containerd (no root, none there), its tests are listed as ignored with the reason.
 
+#[cfg(feature = "containerd")]
+mod native;
 mod real;
 mod skel;
 
@@ -20,6 +22,10 @@ use windlass_kernel::runtime::{Pull, RegistryAuth};
 use windlass_lab::{BUSYBOX, Lab};
 
 fn main() {
+    #[cfg(feature = "containerd")]
+    if let Some(code) = native::serve() {
+        std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
+    }
     let missing = windlass_lab::alone();
     let arguments = Arguments::from_args();
     let lab: Arc<Mutex<Option<Arc<Lab>>>> = Arc::default();
@@ -47,11 +53,68 @@ fn main() {
         Some(reason) => trial.with_kind(reason.clone()).with_ignored_flag(true),
         None => trial.with_kind("containerd"),
     });
-    let conclusion = libtest_mimic::run(&arguments, trials.chain(served()).collect());
+    let trials: Vec<Trial> = trials.chain(served()).collect();
+    #[cfg(feature = "containerd")]
+    let (trials, references) = references(trials, missing.as_ref());
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    #[cfg(feature = "containerd")]
+    for reference in references {
+        if let Some(reference) =
+            reference.lock().unwrap_or_else(PoisonError::into_inner).take().and_then(Arc::into_inner)
+        {
+            reference.end();
+        }
+    }
     if let Some(lab) = lab.lock().unwrap_or_else(PoisonError::into_inner).take().and_then(Arc::into_inner) {
         lab.end();
     }
     conclusion.exit();
+}
+
+/// What is started by whoever needs it first.
+#[cfg(feature = "containerd")]
+type Once<T> = Arc<Mutex<Option<Arc<T>>>>;
+
+/// Adds the suite on the reference runtime, directly and over the wire.
+#[cfg(feature = "containerd")]
+fn references(mut trials: Vec<Trial>, missing: Option<&String>) -> (Vec<Trial>, Vec<Once<native::Reference>>) {
+    let mut references = Vec::new();
+    for (kind, short, served) in [("native", "crin", false), ("native-served", "cris", true)] {
+        let reference: Once<native::Reference> = Arc::default();
+        let shared = move |reference: &Once<native::Reference>| {
+            let mut reference = reference.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(reference.get_or_insert_with(|| Arc::new(native::Reference::start(short, served))))
+        };
+        let mut add = |name: &str, work: Box<dyn Fn(&native::Reference) + Send>| {
+            let reference = Arc::clone(&reference);
+            let trial = Trial::test(name, move || {
+                work(&shared(&reference));
+                Ok(())
+            });
+            trials.push(match missing {
+                Some(reason) => trial.with_kind(reason.clone()).with_ignored_flag(true),
+                None => trial.with_kind(kind),
+            });
+        };
+        for (number, check) in windlass_conformance::runtime::checks().into_iter().enumerate() {
+            add(
+                check.name,
+                Box::new(move |reference| {
+                    // A server is killed now and then.
+                    let _gate = served.then(|| reference.gate.lock().unwrap_or_else(PoisonError::into_inner));
+                    run_on(
+                        &reference.lab.tokio,
+                        &*reference.lab.rim.clock,
+                        check,
+                        reference.fixture(format!("n{number}")),
+                        &[],
+                    );
+                }),
+            );
+        }
+        references.push(reference);
+    }
+    (trials, references)
 }
 
 /// The tests of the skeleton, which need nothing of the machine.
@@ -83,6 +146,16 @@ const FOUND: &[(&str, &str)] = &[(
 
 /// Runs a check for which the fixture has what it needs. One that fails shows what was asked.
 fn run(lab: &Lab, check: Check, fixture: Fixture) {
+    run_on(&lab.tokio, &*lab.rim.clock, check, fixture, FOUND);
+}
+
+fn run_on(
+    tokio: &tokio::runtime::Runtime,
+    clock: &dyn windlass_kernel::Clock,
+    check: Check,
+    fixture: Fixture,
+    found: &[(&str, &str)],
+) {
     if check.lacks(&fixture).is_some() {
         return;
     }
@@ -94,8 +167,8 @@ fn run(lab: &Lab, check: Check, fixture: Fixture) {
         skip: None,
         work: perform(check, fixture).boxed(),
     };
-    let report = lab.tokio.block_on(report::run("containerd", vec![case], &*lab.rim.clock, &trace, |_| {}));
-    let known = FOUND.iter().find(|(name, _)| *name == check.name);
+    let report = tokio.block_on(report::run("containerd", vec![case], clock, &trace, |_| {}));
+    let known = found.iter().find(|(name, _)| *name == check.name);
     for outcome in report.outcomes {
         match (outcome.verdict, known) {
             (Verdict::Failed(why), Some((_, found))) if why.contains(found) => {}

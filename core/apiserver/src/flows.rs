@@ -14,7 +14,7 @@ use windlass_kernel::{
     store::{Entry, Key},
 };
 
-pub(crate) use self::defaults::objects;
+pub(crate) use self::defaults::{mandatory, objects};
 use self::schema::Schema;
 use crate::{followed::Index, object};
 

@@ -3,8 +3,10 @@
 //! Everything is a pure function over JSON trees; storage, admission and allocation of addresses are elsewhere.
 
 mod apps;
+mod autoscaler;
 mod cluster;
 pub mod core;
+mod device;
 mod diff;
 mod edit;
 pub mod errors;
@@ -21,6 +23,7 @@ mod storage;
 
 use serde_json::Value;
 
+pub(crate) use self::cluster::certificates::validate_approval;
 pub use self::errors::Errors;
 pub use self::field::Field;
 pub use self::meta::NameRule;
@@ -127,14 +130,19 @@ impl Kind {
         (self.validate)(new, None, errors);
     }
 
-    /// Checks an update whole.
-    pub fn check_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
+    /// Checks an update whole; `namespaced` as in [`Kind::check_create`].
+    ///
+    /// As upstream, the metadata is looked at for every kind and then by the kind itself: what is wrong with it is one
+    /// sentence and two causes.
+    pub fn check_update(&self, new: &Value, old: &Value, namespaced: Option<bool>, errors: &mut Errors) {
+        common(new, old, namespaced, errors);
         meta::updated(&meta::of(new), &meta::of(old), errors);
         (self.validate)(new, Some(old), errors);
     }
 
-    /// Checks a write to `/status` whole.
-    pub fn check_status(&self, new: &Value, old: &Value, errors: &mut Errors) {
+    /// Checks a write to `/status` whole; `namespaced` as in [`Kind::check_create`].
+    pub fn check_status(&self, new: &Value, old: &Value, namespaced: Option<bool>, errors: &mut Errors) {
+        common(new, old, namespaced, errors);
         meta::updated(&meta::of(new), &meta::of(old), errors);
         (self.validate_status)(new, old, errors);
     }
@@ -144,6 +152,12 @@ impl Kind {
     pub fn selectable(&self, field: &str) -> bool {
         matches!(field, "metadata.name" | "metadata.namespace") || self.field_names.contains(&field)
     }
+}
+
+/// What is checked of the metadata of an update, whatever the kind (`rest.validateCommonFields`).
+fn common(new: &Value, old: &Value, namespaced: Option<bool>, errors: &mut Errors) {
+    meta::created(&meta::of(new), NameRule::PathSegment, namespaced, errors);
+    meta::updated(&meta::of(new), &meta::of(old), errors);
 }
 
 /// What the kind adds; [`GENERIC`] for one of which nothing is known.
@@ -186,7 +200,7 @@ fn of_workloads(kind: &str) -> &'static Kind {
         "ControllerRevision" => &apps::revision::REVISION,
         "Job" => &apps::job::JOB,
         "CronJob" => &apps::job::CRON_JOB,
-        "HorizontalPodAutoscaler" => &policy::AUTOSCALER,
+        "HorizontalPodAutoscaler" => &autoscaler::AUTOSCALER,
         "PodDisruptionBudget" => &policy::BUDGET,
         _ => &BUILT_IN,
     }
@@ -205,6 +219,9 @@ fn of_cluster(group: &str, kind: &str) -> &'static Kind {
         ("storage.k8s.io", "StorageClass") => &storage::CLASS,
         ("storage.k8s.io", "CSIDriver") => &storage::DRIVER,
         ("storage.k8s.io", "VolumeAttachment") => &storage::ATTACHMENT,
+        ("storage.k8s.io", "CSINode") => &storage::NODE,
+        ("storage.k8s.io", "CSIStorageCapacity") => &storage::CAPACITY,
+        ("storage.k8s.io", "VolumeAttributesClass") => &storage::ATTRIBUTES,
         ("networking.k8s.io", "Ingress") => &network::INGRESS,
         ("networking.k8s.io", "IngressClass") => &network::INGRESS_CLASS,
         ("networking.k8s.io", "NetworkPolicy") => &network::POLICY,
@@ -212,6 +229,12 @@ fn of_cluster(group: &str, kind: &str) -> &'static Kind {
         ("networking.k8s.io", "ServiceCIDR") => &network::SERVICE_CIDR,
         ("node.k8s.io", "RuntimeClass") => &cluster::runtime::RUNTIME,
         ("certificates.k8s.io", "CertificateSigningRequest") => &cluster::certificates::SIGNING,
+        ("certificates.k8s.io", "ClusterTrustBundle") => &cluster::certificates::BUNDLE,
+        ("certificates.k8s.io", "PodCertificateRequest") => &cluster::certificates::POD_REQUEST,
+        ("resource.k8s.io", "ResourceClaim") => &device::CLAIM,
+        ("resource.k8s.io", "ResourceClaimTemplate") => &device::TEMPLATE,
+        ("resource.k8s.io", "DeviceClass") => &device::CLASS,
+        ("resource.k8s.io", "ResourceSlice") => &device::SLICE,
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => &cluster::admission::VALIDATING,
         ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => &cluster::admission::MUTATING,
         ("admissionregistration.k8s.io", kind) if kind.ends_with("Policy") => &cluster::admission::POLICY,

@@ -110,10 +110,10 @@ pub(crate) fn check_new(served: &Served, new: &Value) -> Result<()> {
 
 /// Refuses an update that breaks its kind's rules.
 pub(crate) fn check_update(served: &Served, part: Part, new: &Value, old: &Value) -> Result<()> {
-    let mut errors = Errors::new();
+    let (mut errors, namespaced) = (Errors::new(), Some(served.info.namespaced));
     match part {
-        Part::Main => served.rules.check_update(new, old, &mut errors),
-        Part::Status => served.rules.check_status(new, old, &mut errors),
+        Part::Main => served.rules.check_update(new, old, namespaced, &mut errors),
+        Part::Status => served.rules.check_status(new, old, namespaced, &mut errors),
         Part::Special(_, check) => check(new, old, &mut errors),
     }
     match (served.definition(), part) {

@@ -26,7 +26,13 @@ pub(crate) use self::{
     binding::bind,
     scale::{of as scale, rescale},
 };
-use crate::{errors, kinds::pod as pods, registry::Served, rules::Part, server::ApiServer};
+use crate::{
+    errors,
+    kinds::{self, pod as pods},
+    registry::Served,
+    rules::Part,
+    server::ApiServer,
+};
 
 /// Serves a request for a sub-resource.
 pub(crate) async fn call(
@@ -59,7 +65,7 @@ pub(crate) async fn call(
         ("namespaces", "finalize") => finalize::finalize(server, served, request).await,
         ("serviceaccounts", "token") => token::request(server, served, request).await,
         ("certificatesigningrequests", "approval") => {
-            let part = Part::Special(approval::prepare, approval::check);
+            let part = Part::Special(approval::prepare, kinds::validate_approval);
             status::serve(server, served, part, request).await
         }
         (_, "status") => status::serve(server, served, Part::Status, request).await,

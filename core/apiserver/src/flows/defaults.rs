@@ -93,6 +93,12 @@ pub(crate) fn objects() -> Vec<Value> {
     objects
 }
 
+/// The object of this kind and name, where nothing would be served without it.
+pub(crate) fn mandatory(kind: &str, name: &str) -> Option<Value> {
+    let is = |object: &Value| object["kind"] == kind && object["metadata"]["name"] == name;
+    matches!(name, "exempt" | "catch-all").then(|| objects().into_iter().find(is)).flatten()
+}
+
 fn object(kind: &str, name: &str, spec: &Value) -> Value {
     let annotations = json!({"apf.kubernetes.io/autoupdate-spec": "true"});
     json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": kind,

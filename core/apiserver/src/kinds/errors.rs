@@ -149,6 +149,13 @@ impl Errors {
         !missing
     }
 
+    /// A required text that can stand in the path of a URL: a kind, a resource, a name of any kind of object.
+    pub fn require_segment(&mut self, field: &Field<'_, '_>) {
+        if self.require(field, "") {
+            self.invalid_each(field, windlass_api::names::path_segment(field.text()));
+        }
+    }
+
     /// A whole number, if there is one, must lie within bounds.
     pub fn in_range(&mut self, field: &Field<'_, '_>, low: i64, high: i64) {
         if field.int().is_some_and(|n| !(low..=high).contains(&n)) {

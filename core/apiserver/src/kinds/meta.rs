@@ -239,6 +239,25 @@ pub fn reference(field: &Field<'_, '_>, errors: &mut Errors) {
     errors.invalid_each(field, names::dns_1123_subdomain(field.text()));
 }
 
+/// Checks a path behind a domain, such as `example.com/runner`.
+pub fn domain_prefixed_path(field: &Field<'_, '_>, errors: &mut Errors) {
+    if !errors.require(field, "") {
+        return;
+    }
+    let parts = field.text().split_once('/').filter(|(domain, path)| !domain.is_empty() && !path.is_empty());
+    let Some((domain, path)) = parts else {
+        errors.invalid(field, "must be a domain-prefixed path (such as \"acme.io/foo\")");
+        return;
+    };
+    for complaint in names::dns_1123_subdomain(domain) {
+        errors.invalid_text(field, domain, complaint);
+    }
+    if !path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte)) {
+        let detail = r"Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')";
+        errors.invalid_text(field, path, detail);
+    }
+}
+
 /// The path that whole-object complaints have.
 #[must_use]
 pub fn nowhere(value: &Value) -> Field<'_, '_> {

@@ -2,23 +2,67 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 use windlass_api::names;
 
 use super::edit::{default_to, each, inside, set};
-use super::errors::Errors;
+use super::errors::{Errors, IMMUTABLE};
 use super::field::{Field, lookup};
-use super::{BASE, Kind, WITH_STATUS, meta, prepare};
+use super::{BASE, Kind, NameRule, WITH_STATUS, meta, prepare};
 
 const CONTROLLER_MAX: usize = 250;
+const NOT_AN_ADDRESS: &str = "must be a DNS name, not an IP address";
 
-pub(super) static INGRESS: Kind = Kind { validate: |new, _, errors| ingress(new, errors), ..WITH_STATUS };
+/// The annotation that named the class of an Ingress before `spec.ingressClassName` did.
+const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+
+pub(super) static INGRESS: Kind = Kind {
+    validate: |new, old, errors| {
+        ingress(new, errors);
+        if old.is_none() {
+            one_class(new, errors);
+        }
+    },
+    validate_status: |new, _, errors| balancer(new, errors),
+    ..WITH_STATUS
+};
+
+/// A new Ingress names one class, wherever it does.
+fn one_class(new: &Value, errors: &mut Errors) {
+    let class = Field::top(new, "spec").get("ingressClassName").value().as_str();
+    let meta = meta::of(new);
+    let annotations = meta.get("annotations");
+    let named = annotations.get(CLASS_ANNOTATION).value();
+    if class.is_some() && named.is_string() && named.as_str() != class {
+        let place = Field::top(new, "annotations");
+        let place = place.get(CLASS_ANNOTATION);
+        errors.invalid(&place.with(named), "must match `ingressClassName` when both are specified");
+    }
+}
+
+/// Checks where an Ingress says that it can be reached.
+fn balancer(new: &Value, errors: &mut Errors) {
+    for point in Field::top(new, "status").get("loadBalancer").get("ingress").items() {
+        let (ip, host) = (point.get("ip"), point.get("hostname"));
+        if !ip.is_empty() {
+            errors.ip(&ip);
+        }
+        if !host.is_empty() {
+            meta::reference(&host, errors);
+            if host.text().parse::<IpAddr>().is_ok() {
+                errors.invalid(&host, NOT_AN_ADDRESS);
+            }
+        }
+    }
+}
 
 fn ingress(new: &Value, errors: &mut Errors) {
     let spec = Field::top(new, "spec");
     let (rules, backend, class) = (spec.get("rules"), spec.get("defaultBackend"), spec.get("ingressClassName"));
     if rules.is_empty() && !backend.present() {
-        errors.invalid(&spec, "either `defaultBackend` or `rules` must be specified");
+        let place = spec.with(rules.value());
+        errors.invalid(&place, "either `defaultBackend` or `rules` must be specified");
     }
     if backend.present() {
         self::backend(&backend, errors);
@@ -35,22 +79,22 @@ fn ingress(new: &Value, errors: &mut Errors) {
             let (kind, text) = (path.get("pathType"), path.get("path"));
             if !kind.present() {
                 errors.required(&kind, "pathType must be specified");
+                continue;
             }
             match kind.text() {
                 "Exact" | "Prefix" => prefix(&text, errors),
                 "ImplementationSpecific" if !text.is_empty() && !text.text().starts_with('/') => {
                     errors.invalid(&text, "must be an absolute path");
                 }
-                "ImplementationSpecific" | "" => {}
+                "ImplementationSpecific" => {}
                 _ => errors.not_supported(&kind, &["Exact", "ImplementationSpecific", "Prefix"]),
             }
             self::backend(&path.get("backend"), errors);
         }
     }
     for tls in spec.get("tls").items() {
-        let hosts = tls.get("hosts");
-        for host in hosts.items() {
-            self::host(&host, errors);
+        for host in tls.get("hosts").items() {
+            name_or_wildcard(&host, errors);
         }
         let secret = tls.get("secretName");
         if !secret.is_empty() {
@@ -67,8 +111,12 @@ fn host(host: &Field<'_, '_>, errors: &mut Errors) {
         return;
     }
     if host.text().parse::<IpAddr>().is_ok() {
-        errors.invalid(host, "must be a DNS name, not an IP address");
+        errors.invalid(host, NOT_AN_ADDRESS);
     }
+    name_or_wildcard(host, errors);
+}
+
+fn name_or_wildcard(host: &Field<'_, '_>, errors: &mut Errors) {
     if host.text().contains('*') {
         errors.invalid_each(host, names::wildcard_subdomain(host.text()));
     } else {
@@ -100,11 +148,7 @@ fn backend(backend: &Field<'_, '_>, errors: &mut Errors) {
     match (service.present(), resource.present()) {
         (true, true) => errors.invalid_text(backend, "", "cannot set both resource and service backends"),
         (false, false) => errors.invalid_text(backend, "", "resource or service backend is required"),
-        (false, true) => {
-            for name in ["kind", "name"] {
-                errors.require(&resource.get(name), "");
-            }
-        }
+        (false, true) => typed_reference(&resource, errors),
         (true, false) => {
             let (name, port) = (service.get("name"), service.get("port"));
             if errors.require(&name, "") {
@@ -112,15 +156,26 @@ fn backend(backend: &Field<'_, '_>, errors: &mut Errors) {
             }
             let (number, word) = (port.get("number"), port.get("name"));
             if number.number() != 0 && !word.is_empty() {
-                errors.invalid_text(&port, "", "cannot set both port name & port number");
+                errors.invalid_text(backend, "", "cannot set both port name & port number");
             } else if !word.is_empty() {
                 errors.invalid_each(&word, names::port_name(word.text()));
             } else if number.number() != 0 {
                 errors.invalid_each(&number, names::port_number(number.number()));
             } else {
-                errors.required(&port, "port name or number is required");
+                errors.required(backend, "port name or number is required");
             }
         }
+    }
+}
+
+/// Checks a reference to an object of any kind: its group where there is one, its kind and its name.
+fn typed_reference(reference: &Field<'_, '_>, errors: &mut Errors) {
+    let group = reference.get("apiGroup");
+    if group.present() {
+        meta::reference(&group, errors);
+    }
+    for name in ["kind", "name"] {
+        errors.require_segment(&reference.get(name));
     }
 }
 
@@ -138,22 +193,19 @@ pub(super) static INGRESS_CLASS: Kind = Kind {
         if let Some(old) = old {
             errors.immutable(&controller, lookup(lookup(old, "spec"), "controller"));
         }
-        if errors.require(&controller, "") {
-            if controller.len() > CONTROLLER_MAX {
-                errors.too_long(&controller, CONTROLLER_MAX);
-            }
-            if !controller.text().contains('/') {
-                errors.invalid(&controller, "must be a domain-prefixed path (such as \"acme.io/foo\")");
-            }
+        if controller.len() > CONTROLLER_MAX {
+            errors.too_long(&controller, CONTROLLER_MAX);
         }
+        meta::domain_prefixed_path(&controller, errors);
         if parameters.present() {
-            for name in ["kind", "name"] {
-                errors.require(&parameters.get(name), "");
-            }
+            typed_reference(&parameters, errors);
             errors.optional_one_of(&parameters.get("scope"), &["Cluster", "Namespace"]);
             let namespace = parameters.get("namespace");
             match parameters.get("scope").text() {
-                "Namespace" => _ = errors.require(&namespace, "`parameters.scope` is set to 'Namespace'"),
+                "Namespace" if !namespace.present() => {
+                    errors.required(&namespace, "`parameters.scope` is set to 'Namespace'");
+                }
+                "Namespace" => errors.invalid_each(&namespace, names::dns_1123_label(namespace.text())),
                 "Cluster" if namespace.present() => {
                     errors.forbidden(&namespace, "`parameters.scope` is set to 'Cluster'");
                 }
@@ -203,30 +255,29 @@ fn policy(new: &Value, errors: &mut Errors) {
         return;
     }
     for kind in kinds.items() {
-        errors.optional_one_of(&kind, &["Egress", "Ingress"]);
+        errors.optional_one_of(&kind, &["Ingress", "Egress"]);
     }
 }
 
 fn policy_port(port: &Field<'_, '_>, errors: &mut Errors) {
-    errors.optional_one_of(&port.get("protocol"), &["SCTP", "TCP", "UDP"]);
+    errors.optional_one_of(&port.get("protocol"), &["TCP", "UDP", "SCTP"]);
     let (from, to) = (port.get("port"), port.get("endPort"));
     if !from.present() {
         if to.present() {
-            errors.required(&from, "must be specified when `endPort` is specified");
+            errors.invalid(&to, "may not be specified when `port` is not specified");
         }
         return;
     }
-    errors.port_or_name(&from);
-    if !to.present() {
-        return;
+    let by_name = from.value().is_string();
+    if by_name && to.present() {
+        errors.invalid(&to, "may not be specified when `port` is non-numeric");
     }
-    if from.text().is_empty() {
+    errors.port_or_name(&from);
+    if to.present() && !by_name {
         if to.number() < from.number() {
             errors.invalid(&to, "must be greater than or equal to `port`");
         }
         errors.invalid_each(&to, names::port_number(to.number()));
-    } else {
-        errors.forbidden(&to, "may not be specified when `port` is non-numeric");
     }
 }
 
@@ -235,13 +286,7 @@ fn policy_peer(peer: &Field<'_, '_>, errors: &mut Errors) {
     meta::selector(&pods, errors);
     meta::selector(&spaces, errors);
     if block.present() {
-        let cidr = block.get("cidr");
-        if errors.require(&cidr, "") {
-            errors.cidr(&cidr);
-        }
-        for except in block.get("except").items() {
-            errors.cidr(&except);
-        }
+        self::block(&block, errors);
     }
     if block.present() && (pods.present() || spaces.present()) {
         errors.forbidden(peer, "may not specify both ipBlock and another peer");
@@ -250,7 +295,26 @@ fn policy_peer(peer: &Field<'_, '_>, errors: &mut Errors) {
     }
 }
 
+/// Checks a range of addresses and what is taken out of it.
+fn block(block: &Field<'_, '_>, errors: &mut Errors) {
+    let cidr = block.get("cidr");
+    if !errors.require(&cidr, "") {
+        return;
+    }
+    errors.cidr(&cidr);
+    let Ok(whole) = cidr.text().parse::<IpNet>() else { return };
+    for except in block.get("except").items() {
+        errors.cidr(&except);
+        let Ok(part) = except.text().parse::<IpNet>() else { continue };
+        if !whole.contains(&part.addr()) || whole.prefix_len() >= part.prefix_len() {
+            errors.invalid(&except, "must be a strict subset of `cidr`");
+        }
+    }
+}
+
 pub(super) static ADDRESS: Kind = Kind {
+    // The name is an address, which an IPv6 one is by rules of its own.
+    name: NameRule::PathSegment,
     prepare_create: prepare::count,
     validate: |new, old, errors| {
         let meta = meta::of(new);
@@ -270,8 +334,15 @@ pub(super) static ADDRESS: Kind = Kind {
         } else if !parent.present() {
             errors.required(&parent, "");
         } else {
+            if !parent.get("group").is_empty() {
+                meta::reference(&parent.get("group"), errors);
+            }
             for field in ["resource", "name"] {
-                errors.require(&parent.get(field), "");
+                errors.require_segment(&parent.get(field));
+            }
+            let namespace = parent.get("namespace");
+            if !namespace.is_empty() {
+                errors.invalid_each(&namespace, names::path_segment(namespace.text()));
             }
         }
     },
@@ -282,19 +353,60 @@ pub(super) static SERVICE_CIDR: Kind = Kind {
     validate: |new, old, errors| {
         let spec = Field::top(new, "spec");
         let ranges = spec.get("cidrs");
-        if let Some(old) = old {
-            errors.immutable(&ranges, lookup(lookup(old, "spec"), "cidrs"));
+        let Some(old) = old else {
+            service_ranges(&ranges, errors);
+            return;
+        };
+        let before = Field::top(old, "spec");
+        let before = before.get("cidrs");
+        // A second family may join the first one; nothing else changes.
+        let joins = before.len() == 1 && ranges.len() == 2;
+        if before.len() != ranges.len() && !joins {
+            errors.invalid(&ranges, IMMUTABLE);
             return;
         }
-        if ranges.is_empty() {
-            errors.required(&ranges, "at least one CIDR required");
+        for (range, old) in ranges.items().zip(before.items()) {
+            if range.text() != old.text() {
+                errors.invalid(&range, IMMUTABLE);
+            }
         }
-        if ranges.len() > 2 {
-            errors.invalid(&ranges, "may only hold up to 2 values");
-        }
-        for range in ranges.items() {
-            errors.cidr(&range);
+        if joins {
+            service_ranges(&ranges, errors);
         }
     },
     ..WITH_STATUS
 };
+
+/// Checks the ranges of services: one, or one of each family, in canonical form.
+fn service_ranges(ranges: &Field<'_, '_>, errors: &mut Errors) {
+    if ranges.is_empty() {
+        errors.required(ranges, "at least one CIDR required");
+        return;
+    }
+    if ranges.len() > 2 {
+        let shown = json!({"CIDRs": ranges.value()});
+        errors.invalid(&ranges.with(&shown), "may only hold up to 2 values");
+        return;
+    }
+    for range in ranges.items() {
+        canonical_range(&range, errors);
+    }
+    let mut families = ranges.strings().filter_map(|range| range.parse::<IpNet>().ok()).map(|net| net.addr().is_ipv4());
+    if let (Some(first), Some(second)) = (families.next(), families.next())
+        && first == second
+    {
+        let detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+        errors.invalid(ranges, detail);
+    }
+}
+
+fn canonical_range(range: &Field<'_, '_>, errors: &mut Errors) {
+    errors.cidr(range);
+    let Ok(net) = range.text().parse::<IpNet>() else { return };
+    let canonical = net.trunc().to_string();
+    if net.addr() != net.network() {
+        errors.invalid(range, "must not have bits set beyond the prefix length");
+    } else if canonical != range.text() {
+        errors.invalid(range, format!("must be in canonical form ({canonical:?})"));
+    }
+}

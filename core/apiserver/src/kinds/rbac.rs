@@ -82,7 +82,10 @@ fn binding(new: &Value, old: Option<&Value>, kinds: &[&str], errors: &mut Errors
         self::subject(&subject, errors);
     }
     if old.is_some_and(|old| !same(lookup(old, "roleRef"), role.value())) {
-        errors.invalid(&role, "cannot change roleRef");
+        // Upstream shows its internal type, whose fields have names of their own.
+        let part = |name: &str| role.get(name).text();
+        let shown = json!({"APIGroup": part("apiGroup"), "Kind": part("kind"), "Name": part("name")});
+        errors.invalid(&role.with(&shown), "cannot change roleRef");
     }
 }
 

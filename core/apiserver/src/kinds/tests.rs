@@ -18,6 +18,20 @@ const CLUSTER_WIDE: &[&str] = &[
     "PriorityClass",
     "RuntimeClass",
     "ValidatingWebhookConfiguration",
+    "CSIDriver",
+    "CSINode",
+    "VolumeAttachment",
+    "VolumeAttributesClass",
+    "IngressClass",
+    "IPAddress",
+    "ServiceCIDR",
+    "FlowSchema",
+    "PriorityLevelConfiguration",
+    "CertificateSigningRequest",
+    "ClusterTrustBundle",
+    "DeviceClass",
+    "ResourceSlice",
+    "ValidatingAdmissionPolicyBinding",
 ];
 
 /// What is said of an object, or of a change to it.
@@ -43,7 +57,7 @@ fn said(kind: &str, object: &str, change: &str) -> String {
         merge(&mut object, serde_json::from_str(change).unwrap());
         (rules.default)(&mut object);
         (rules.prepare_update)(&mut object, &old);
-        rules.check_update(&object, &old, &mut errors);
+        rules.check_update(&object, &old, Some(namespaced), &mut errors);
     }
     let error = errors.into_result(group, name, field::text(&object, &["metadata", "name"]));
     error.map_or_else(|error| error.message().to_owned(), |()| String::new())
@@ -116,6 +130,9 @@ fn each_selectable_field_has_a_value() {
         ("apps", "ReplicaSet"),
         ("batch", "Job"),
         ("certificates.k8s.io", "CertificateSigningRequest"),
+        ("certificates.k8s.io", "ClusterTrustBundle"),
+        ("certificates.k8s.io", "PodCertificateRequest"),
+        ("resource.k8s.io", "ResourceSlice"),
     ] {
         let rules = super::of(group, kind);
         let mut names: Vec<&str> = (rules.fields)(&json!({})).into_iter().map(|(name, _)| name).collect();

@@ -1,11 +1,8 @@
 //! Approving certificate requests: only the conditions `Approved` and `Denied` are written this way.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::{
-    kinds::{Errors, Field, meta},
-    object,
-};
+use crate::object;
 
 const DECISIONS: [&str; 2] = ["Approved", "Denied"];
 
@@ -28,24 +25,4 @@ pub(super) fn prepare(new: &mut Value, old: &Value) {
     let fields = object::as_map(new);
     fields.insert("status".into(), status);
     fields.insert("spec".into(), old["spec"].clone());
-}
-
-/// Refuses a request that is approved and denied, and decisions that are taken back.
-pub(super) fn check(new: &Value, old: &Value, errors: &mut Errors) {
-    meta::updated(&meta::of(new), &meta::of(old), errors);
-    let has = |request: &Value, decision: &str| {
-        request["status"]["conditions"].as_array().into_iter().flatten().any(|condition| condition["type"] == decision)
-    };
-    let status = Field::top(new, "status");
-    let conditions = status.get("conditions");
-    for decision in DECISIONS {
-        if has(old, decision) && !has(new, decision) {
-            let shown = json!(decision);
-            errors.invalid(&conditions.with(&shown), "the decision cannot be removed");
-        }
-    }
-    if DECISIONS.iter().all(|decision| has(new, decision)) {
-        let shown = json!("Denied");
-        errors.invalid(&conditions.with(&shown), "Approved and Denied conditions are mutually exclusive");
-    }
 }

@@ -210,7 +210,7 @@ pub(super) fn job_spec(spec: &Field<'_, '_>, errors: &mut Errors) {
     limits(spec, errors);
     let manager = spec.get("managedBy");
     if manager.present() {
-        errors.invalid_each(&manager, prefixed(manager.text()));
+        meta::domain_prefixed_path(&manager, errors);
         if manager.len() > 63 {
             errors.too_long(&manager, 63);
         }
@@ -279,17 +279,6 @@ fn limits(spec: &Field<'_, '_>, errors: &mut Errors) {
             );
             errors.invalid(field, detail);
         }
-    }
-}
-
-/// What is wrong with a path behind a domain, such as `example.com/runner`.
-fn prefixed(text: &str) -> Vec<String> {
-    match text.split_once('/') {
-        None => vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".into()],
-        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => {
-            windlass_api::names::dns_1123_subdomain(domain)
-        }
-        Some(_) => vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".into()],
     }
 }
 

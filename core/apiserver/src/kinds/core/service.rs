@@ -232,7 +232,7 @@ mod tests {
         default(&mut new);
         prepare_update(&mut new, &old);
         let mut errors = Errors::new();
-        SERVICE.check_update(&new, &old, &mut errors);
+        SERVICE.check_update(&new, &old, Some(true), &mut errors);
         assert_eq!(errors.sentence(), expect);
         new["spec"].take()
     }

@@ -190,6 +190,11 @@ fn native(name: &str) -> bool {
     !name.contains('/') || name.contains("kubernetes.io/")
 }
 
+/// Whether a name is that of a resource which Kubernetes does not know.
+pub(in crate::kinds) fn is_extended(name: &str) -> bool {
+    extended(name)
+}
+
 fn extended(name: &str) -> bool {
     !native(name) && !name.starts_with("requests.") && names::qualified_name(&format!("requests.{name}")).is_empty()
 }

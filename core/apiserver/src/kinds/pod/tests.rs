@@ -21,7 +21,7 @@ fn check(change: impl FnOnce(&mut Value), expect: &str) {
     change(&mut new);
     (super::POD.prepare_update)(&mut new, &old);
     let mut errors = Errors::new();
-    super::POD.check_update(&new, &old, &mut errors);
+    super::POD.check_update(&new, &old, Some(true), &mut errors);
     let sentence = errors.sentence();
     assert!(sentence.starts_with(expect), "{sentence}");
 }
@@ -56,7 +56,7 @@ fn an_ended_container_stays_ended() {
     let mut new = old.clone();
     new["status"]["containerStatuses"] = json!([{"name": "c", "state": {"running": {}}}]);
     let mut errors = Errors::new();
-    super::POD.check_status(&new, &old, &mut errors);
+    super::POD.check_status(&new, &old, Some(true), &mut errors);
     assert_eq!(
         errors.sentence(),
         "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"

@@ -38,7 +38,8 @@ use windlass_kernel::{
     Clock, ContainerRuntime, Dial, Entropy, Error, ErrorKind, ImageStore, NodeAgent, Result, Spawn, SpawnExt, Task,
     api::Chunks,
     node::{
-        About, LogRequest, Metering, NodeContext, Notice, PodVolume, Report, Session, SessionRequest, Usage, VolumeMetering,
+        About, LogRequest, Metering, NodeContext, Notice, PodVolume, Report, Session, SessionRequest, Usage,
+        VolumeMetering,
     },
     runtime::{RuntimeEvent, SandboxFilter},
 };

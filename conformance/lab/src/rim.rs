@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use windlass_cri::host::Rim;
-use windlass_grpc::Machine;
+use windlass_machine::Machine;
 
 /// A rim on a tokio runtime.
 #[must_use]

@@ -2,6 +2,7 @@
 
 mod client;
 mod conform;
+mod eviction;
 mod serving;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -13,6 +14,7 @@ pub(crate) use self::{
     conform::{
         Conform, ConformApi, ConformCni, ConformCri, ConformCsi, ConformNode, ConformUpstream, Kind, Lacking, Reports,
     },
+    eviction::Eviction,
     serving::Serving,
 };
 
@@ -79,6 +81,8 @@ pub(crate) struct Up {
     pub(crate) scheduler_config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) serving: Serving,
+    #[command(flatten)]
+    pub(crate) eviction: Eviction,
     /// Also write an administrator's kubeconfig there (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,

@@ -11,9 +11,11 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use windlass::{
     Cluster,
-    apiserver::{access::EcdsaKeys, stream::Sessions},
+    api::features::Gates,
+    apiserver::{AdmissionConfiguration, Plugins, access::EcdsaKeys, discovery::Versions, stream::Sessions},
     csi::hostpath,
-    kernel::{Clock, Error, ErrorKind, Spawn},
+    kernel::{Authenticator, Clock, Error, ErrorKind, Spawn},
+    node::EvictionLimits,
     real::{ContainerNode, Services, announce_volumes, open_volumes, primary_address, socket_note},
     rim::{SystemClock, TokioSpawn, trusted_certificates},
     scheduler,
@@ -37,103 +39,32 @@ pub(crate) fn run(up: &Up, started: Instant) -> Result<()> {
 }
 
 async fn serve(up: &Up, started: Instant) -> Result<()> {
-    let fake = up.runtime == Runtime::Fake;
-    if up.nodes.is_some_and(|nodes| nodes > 1) && !fake {
-        return Err(Error::new(ErrorKind::Invalid, "more than one node needs --runtime fake").into());
-    }
-    if !up.simulate.is_empty() && !fake {
-        return Err(Error::new(ErrorKind::Invalid, "--simulate needs --runtime fake").into());
-    }
-    let (versions, admission) = (up.serving.versions()?, up.serving.admission()?);
-    let (gates, plugins, named) = (up.serving.gates()?, up.serving.plugins()?, up.serving.advertised()?);
-    let simulation = simulation(&up.simulate)?;
-    // What is wrong with them is told before anything starts.
-    simulation.nodes(up.nodes)?;
-    let scheduling = scheduling(up.scheduler_config.as_deref())?;
-    if !fake && !nix::unistd::geteuid().is_root() {
-        let message = "real containers need root: use sudo, or --runtime fake";
-        return Err(Error::new(ErrorKind::Unavailable, message).into());
-    }
-    let data = DataDir::of(&up.place);
-    data.create()?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::current());
-    let mut pki = Pki::open(&data.pki(), clock.now())?;
-    let trusted = up.serving.trusted(&pki.authority.pem().certificate)?;
-    let keys = Arc::new(EcdsaKeys::from_pkcs8(&pki.token_key, &[])?);
-    let store = Arc::new(DiskStore::open(data.store(), Arc::clone(&clock), Arc::clone(&spawn)).await?);
-    let authenticator = serve::authenticator(Arc::clone(&keys) as _, Arc::clone(&clock), Arc::clone(&store) as _);
-
+    let wishes = Wishes::read(up)?;
+    let mut ground = Ground::lay(up).await?;
     let address = primary_address();
     let mut node = match &up.runtime {
         Runtime::Fake => None,
-        Runtime::Auto => Some(container_node(up, &data, address, None)?),
-        Runtime::Cri(socket) => Some(container_node(up, &data, address, Some(socket.clone()))?),
+        Runtime::Auto => Some(container_node(up, &ground.data, address, None)?),
+        Runtime::Cri(socket) => Some(container_node(up, &ground.data, address, Some(socket.clone()))?),
     };
+    if let Some(node) = &mut node {
+        node.eviction = wishes.eviction.clone();
+    }
     let listener = tokio::net::TcpListener::bind(up.listen).await.map_err(|error| {
         Error::new(ErrorKind::Unavailable, format!("cannot listen on {}", up.listen)).with_source(error)
     })?;
     let bound = listener.local_addr().context("cannot tell where the API listens")?;
-    let volumes = match &node {
-        Some(node) => Some(open_volumes(&node.data_dir, &node.name, Arc::clone(&clock), Arc::clone(&spawn))?),
-        None => None,
-    };
-    let mut builder = Cluster::builder()
-        .shared_store(Arc::clone(&store) as _)
-        .clock(Arc::clone(&clock))
-        .spawn(spawn)
-        .keys(Arc::clone(&keys) as _)
-        .root_certificate(&trusted)
-        .signer(Arc::new(RequestSigner::new(&pki)?))
-        .versions(versions)
-        .admission_configuration(admission)
-        .admission_plugins(plugins)
-        .feature_gates(gates)
-        .trusted_certificates(trusted_certificates())
-        .authenticator(Arc::clone(&authenticator))
-        .scheduling(scheduling);
-    if let (Some(node), Some(volumes)) = (&mut node, &volumes) {
-        builder = builder.volume_driver(hostpath::NAME, volumes.clone());
-        node.drivers.push(Arc::new(volumes.clone()));
-    }
-    if let Some(node) = &node
-        && let Some(ranges) = node.pod_ranges()?
-    {
-        builder = builder.pod_ranges(ranges);
-    }
-    if let Some(advertised) = advertised(named, bound, node.is_some(), address) {
-        pki.extra_names.push(advertised.ip().to_string());
-        builder = builder.reached_at(advertised);
-    }
-    let mut cluster = builder.start().await?;
-    if volumes.is_some() {
-        announce_volumes(&cluster.client().with_field_manager("windlass")).await?;
-    }
-    if fake {
+    let simulation = wishes.simulation.clone();
+    let mut cluster = assemble(wishes, &mut ground, node.as_mut(), bound, address).await?;
+    if node.is_none() {
         for task in simulation.start(&cluster, up.nodes).await? {
             cluster.keep(task);
         }
     }
-
-    let admin = pki.authority.client("kubernetes-admin", &["system:masters"], clock.now())?;
-    let https = Https {
-        pki: Arc::new(pki),
-        authenticator,
-        certificate: up.serving.certificate(),
-        connector: Arc::new(Sessions),
-        texts: Arc::new(Published),
-        keys,
-    };
-    let bound = cluster.serve_on(listener, &https).await?;
-    if node.is_some() && bound.ip().is_loopback() && !address.is_loopback() {
-        // Pods cannot reach the loopback address.
-        cluster.serve((address, bound.port()).into(), &https).await?;
-    }
-    let config = serve::kubeconfig(&format!("https://{}", reachable(bound)), &trusted, "kubernetes-admin", &admin);
-    write_private(&data.kubeconfig(), &config)?;
-    if let Some(file) = &up.kubeconfig {
-        write_private(file, &config)?;
-    }
+    // Pods cannot reach the loopback address.
+    let also = node.is_some().then_some(address).filter(|address| !address.is_loopback());
+    let store = Arc::clone(&ground.store);
+    let bound = open_doors(up, ground, &mut cluster, listener, also).await?;
     let millis = started.elapsed().as_millis();
     if let Some(file) = &up.ready_file {
         std::fs::write(file, format!("{millis}\n")).with_context(|| format!("cannot write {}", file.display()))?;
@@ -146,13 +77,161 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         cluster.add_node(node).await.context("cannot start the node; --runtime fake needs no containers")?;
     }
     println!("windlass is up at https://{} after {millis} ms", reachable(bound));
-    println!("  export KUBECONFIG={}", up.kubeconfig.as_ref().unwrap_or(&data.kubeconfig()).display());
+    println!("  export KUBECONFIG={}", up.kubeconfig.clone().unwrap_or(DataDir::of(&up.place).kubeconfig()).display());
 
     interrupted().await?;
     println!("windlass ends; what runs in containers goes on, and `windlass up` finds it again");
     cluster.shut_down().await;
     store.close().await?;
     Ok(())
+}
+
+/// What the command line and the files that it names ask for. What is wrong with it is told before anything starts.
+struct Wishes {
+    versions: Versions,
+    admission: AdmissionConfiguration,
+    gates: Gates,
+    plugins: Plugins,
+    advertised: Option<IpAddr>,
+    simulation: Simulation,
+    scheduling: scheduler::Config,
+    eviction: EvictionLimits,
+}
+
+impl Wishes {
+    fn read(up: &Up) -> Result<Self> {
+        let fake = up.runtime == Runtime::Fake;
+        if up.nodes.is_some_and(|nodes| nodes > 1) && !fake {
+            return Err(Error::new(ErrorKind::Invalid, "more than one node needs --runtime fake").into());
+        }
+        if !up.simulate.is_empty() && !fake {
+            return Err(Error::new(ErrorKind::Invalid, "--simulate needs --runtime fake").into());
+        }
+        let serving = &up.serving;
+        let wishes = Self {
+            versions: serving.versions()?,
+            admission: serving.admission()?,
+            gates: serving.gates()?,
+            plugins: serving.plugins()?,
+            advertised: serving.advertised()?,
+            simulation: simulation(&up.simulate)?,
+            scheduling: scheduling(up.scheduler_config.as_deref())?,
+            eviction: up.eviction.limits()?,
+        };
+        wishes.simulation.nodes(up.nodes)?;
+        if fake && wishes.eviction != EvictionLimits::default() {
+            let message =
+                "--eviction-hard and its like need real containers: nodes of --runtime fake run out of nothing";
+            return Err(Error::new(ErrorKind::Invalid, message).into());
+        }
+        if !fake && !nix::unistd::geteuid().is_root() {
+            let message = "real containers need root: use sudo, or --runtime fake";
+            return Err(Error::new(ErrorKind::Unavailable, message).into());
+        }
+        Ok(wishes)
+    }
+}
+
+/// What a cluster stands on: its data directory with the state, keys and certificates, and this machine's time and tasks.
+struct Ground {
+    data: DataDir,
+    clock: Arc<dyn Clock>,
+    spawn: Arc<dyn Spawn>,
+    pki: Pki,
+    /// The certificates by which the server is trusted.
+    trusted: String,
+    keys: Arc<EcdsaKeys>,
+    store: Arc<DiskStore>,
+    authenticator: Arc<dyn Authenticator>,
+}
+
+impl Ground {
+    async fn lay(up: &Up) -> Result<Self> {
+        let data = DataDir::of(&up.place);
+        data.create()?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::current());
+        let pki = Pki::open(&data.pki(), clock.now())?;
+        let trusted = up.serving.trusted(&pki.authority.pem().certificate)?;
+        let keys = Arc::new(EcdsaKeys::from_pkcs8(&pki.token_key, &[])?);
+        let store = Arc::new(DiskStore::open(data.store(), Arc::clone(&clock), Arc::clone(&spawn)).await?);
+        let authenticator = serve::authenticator(Arc::clone(&keys) as _, Arc::clone(&clock), Arc::clone(&store) as _);
+        Ok(Self { data, clock, spawn, pki, trusted, keys, store, authenticator })
+    }
+}
+
+/// Starts the control plane, with what a node with real containers needs of it.
+async fn assemble(
+    wishes: Wishes,
+    ground: &mut Ground,
+    node: Option<&mut ContainerNode>,
+    bound: SocketAddr,
+    address: IpAddr,
+) -> Result<Cluster> {
+    let real = node.is_some();
+    let mut builder = Cluster::builder()
+        .shared_store(Arc::clone(&ground.store) as _)
+        .clock(Arc::clone(&ground.clock))
+        .spawn(Arc::clone(&ground.spawn))
+        .keys(Arc::clone(&ground.keys) as _)
+        .root_certificate(&ground.trusted)
+        .signer(Arc::new(RequestSigner::new(&ground.pki)?))
+        .versions(wishes.versions)
+        .admission_configuration(wishes.admission)
+        .admission_plugins(wishes.plugins)
+        .feature_gates(wishes.gates)
+        .trusted_certificates(trusted_certificates())
+        .authenticator(Arc::clone(&ground.authenticator))
+        .scheduling(wishes.scheduling);
+    if let Some(node) = node {
+        let (clock, spawn) = (Arc::clone(&ground.clock), Arc::clone(&ground.spawn));
+        let volumes = open_volumes(&node.data_dir, &node.name, clock, spawn)?;
+        builder = builder.volume_driver(hostpath::NAME, volumes.clone());
+        node.drivers.push(Arc::new(volumes));
+        if let Some(ranges) = node.pod_ranges()? {
+            builder = builder.pod_ranges(ranges);
+        }
+    }
+    if let Some(advertised) = advertised(wishes.advertised, bound, real, address) {
+        ground.pki.extra_names.push(advertised.ip().to_string());
+        builder = builder.reached_at(advertised);
+    }
+    let cluster = builder.start().await?;
+    if real {
+        announce_volumes(&cluster.client().with_field_manager("windlass")).await?;
+    }
+    Ok(cluster)
+}
+
+/// Serves the cluster, also at another address of this machine, and writes down how an administrator gets in. Says where it
+/// is served.
+async fn open_doors(
+    up: &Up,
+    ground: Ground,
+    cluster: &mut Cluster,
+    listener: tokio::net::TcpListener,
+    also: Option<IpAddr>,
+) -> Result<SocketAddr> {
+    let Ground { data, clock, pki, trusted, keys, authenticator, .. } = ground;
+    let admin = pki.authority.client("kubernetes-admin", &["system:masters"], clock.now())?;
+    let https = Https {
+        pki: Arc::new(pki),
+        authenticator,
+        certificate: up.serving.certificate(),
+        connector: Arc::new(Sessions),
+        texts: Arc::new(Published),
+        keys,
+    };
+    let bound = cluster.serve_on(listener, &https).await?;
+    if let Some(address) = also.filter(|_| bound.ip().is_loopback()) {
+        cluster.serve((address, bound.port()).into(), &https).await?;
+    }
+    let config = serve::kubeconfig(&format!("https://{}", reachable(bound)), &trusted, "kubernetes-admin", &admin);
+    write_private(&data.kubeconfig(), &config)?;
+    if let Some(file) = &up.kubeconfig {
+        write_private(file, &config)?;
+    }
+    Ok(bound)
 }
 
 /// Where the service `kubernetes` leads: the address that was named, or one that others can use; `None` where the API is at
@@ -205,6 +284,7 @@ fn container_node(up: &Up, data: &DataDir, address: IpAddr, socket: Option<PathB
         socket,
         drivers: Vec::new(),
         api_port: up.listen.port(),
+        eviction: EvictionLimits::default(),
     })
 }
 

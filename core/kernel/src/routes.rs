@@ -3,6 +3,7 @@
 use std::{fmt::Debug, net::IpAddr};
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use ipnet::IpNet;
 
 use crate::error::{Error, Result};
@@ -36,6 +37,9 @@ pub struct Unreached {
     pub why: Error,
 }
 
+/// Items that say that somebody else may have changed routes.
+pub type Disturbances = BoxStream<'static, ()>;
+
 /// Leads packets for the pods of other nodes to those nodes.
 ///
 /// # Contract
@@ -48,7 +52,10 @@ pub struct Unreached {
 /// 5. **Each node by itself.** A node that cannot be reached is answered for by name, and the others are reached.
 ///    An `Err` is for what stands in the way of all of them.
 /// 6. **Moves.** A range that goes from one node to another in one change leads to the other.
-/// 7. **Cleans up.** After [`clear`](PodRoutes::clear) nothing of it is left. Idempotent.
+/// 7. **Told of.** [`disturbances`](PodRoutes::disturbances), where there are any, begin with an item once they are followed.
+///    After that, one comes whenever something that a call made may have been taken away or changed by somebody else, and
+///    whenever what stood in the way of a failed call may have gone. What calls do themselves is none. Dropping ends it.
+/// 8. **Cleans up.** After [`clear`](PodRoutes::clear) nothing of it is left. Idempotent.
 #[async_trait]
 pub trait PodRoutes: Debug + Send + Sync + 'static {
     /// Makes the routes of the node `own` those to `others` and nothing else.
@@ -57,6 +64,11 @@ pub trait PodRoutes: Debug + Send + Sync + 'static {
     /// Changes the routes. Before the first [`replace`](PodRoutes::replace) it is refused as
     /// [`Conflict`](crate::ErrorKind::Conflict).
     async fn change(&self, change: RoutesChange) -> Result<Vec<Unreached>>;
+
+    /// Tells when all should be [replaced](PodRoutes::replace) although nothing else is wanted; `None` where nobody can tell.
+    fn disturbances(&self) -> Option<Disturbances> {
+        None
+    }
 
     /// Removes everything that any call made.
     async fn clear(&self) -> Result<()>;

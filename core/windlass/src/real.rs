@@ -25,7 +25,7 @@ use windlass_cri::{
     host::{RemoteRuntime, Rim},
 };
 use windlass_kernel::{Dial, Error, ErrorKind, NodeAgent, Result, VolumeDriver};
-use windlass_node::{ClusterDns, Config, ImageLimits, Needs, PodAgent, host::Registration};
+use windlass_node::{ClusterDns, Config, EvictionLimits, ImageLimits, Needs, PodAgent, host::Registration};
 
 pub use windlass_node::remove_folder;
 
@@ -58,6 +58,8 @@ pub struct ContainerNode {
     pub drivers: Vec<Arc<dyn VolumeDriver>>,
     /// The port at which pods reach the API at [`address`](Self::address), before the service `kubernetes` leads there.
     pub api_port: u16,
+    /// When the node makes room, and ends pods for it.
+    pub eviction: EvictionLimits,
 }
 
 impl ContainerNode {
@@ -151,6 +153,7 @@ impl NodeSource for ContainerNode {
             api: Some((self.address.to_string(), self.api_port)),
             images: ImageLimits { keep: held, ..ImageLimits::default() },
             drivers: parts.drivers,
+            eviction: self.eviction.clone(),
             ..Config::new(&self.name, self.data_dir.join("node"))
         };
         let needs = Needs {

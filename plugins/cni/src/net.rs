@@ -3,6 +3,7 @@
 mod flows;
 mod knobs;
 mod links;
+mod news;
 mod shape;
 mod socket;
 mod tunnels;
@@ -12,6 +13,7 @@ pub(crate) use self::{
     flows::forget,
     knobs::{turn_on, write_knob},
     links::{Link, Pair, bring_lo_up, mac_bytes},
+    news::{Fact, Heard, News},
     shape::Shape,
     socket::Socket,
     tunnels::{Mac, Named, Tunnel},

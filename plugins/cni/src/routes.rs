@@ -5,17 +5,22 @@
 //! of it stands in a file.
 
 mod entries;
+mod guard;
 mod node_file;
 mod plan;
 mod underlay;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use ipnet::IpNet;
 use windlass_kernel::{
     Error, ErrorKind, PodRoutes, Result, Spawn, SpawnExt,
-    routes::{RoutedNode, RoutesChange, Unreached},
+    routes::{Disturbances, RoutedNode, RoutesChange, Unreached},
 };
 
 pub(crate) use self::node_file::{NODE_FILE, NodeFile};
@@ -97,6 +102,8 @@ pub struct NodeRoutes {
 struct Made {
     own: RoutedNode,
     underlay: Underlay,
+    /// The links that packets to other nodes leave by.
+    links: BTreeSet<u32>,
     nodes: BTreeMap<String, Entries>,
     /// Whose each range is.
     owners: BTreeMap<IpNet, String>,
@@ -148,7 +155,8 @@ impl PodRoutes for NodeRoutes {
             let mut socket = open()?;
             let underlay = Underlay::set_up(settings, &mut socket, &own)?;
             let there = Entries::read(settings, &mut socket, &underlay)?;
-            let mut new = Made { own, underlay, nodes: BTreeMap::new(), owners: BTreeMap::new() };
+            let links = underlay.links(&mut socket, &own)?;
+            let mut new = Made { own, underlay, links, nodes: BTreeMap::new(), owners: BTreeMap::new() };
             let unreached = step(settings, &mut socket, &mut new, &there, others)?;
             NodeFile::of(settings, &new.own, new.underlay.mtu()).write(&settings.node_file)?;
             *made = Some(new);
@@ -169,6 +177,10 @@ impl PodRoutes for NodeRoutes {
             step(settings, &mut open()?, made, &there, change.put)
         })
         .await
+    }
+
+    fn disturbances(&self) -> Option<Disturbances> {
+        Some(self.follow())
     }
 
     async fn clear(&self) -> Result<()> {
@@ -207,7 +219,10 @@ fn step(
     let (mut planned, mut unreached) = (Vec::new(), Vec::new());
     for node in nodes {
         match planner.plan(&node, |ip| socket.sends(ip)) {
-            Ok(entries) => planned.push((node.name, entries)),
+            Ok(entries) => {
+                made.links.extend(entries.ways.values().map(|way| way.link));
+                planned.push((node.name, entries));
+            }
             Err(why) => unreached.push(Unreached { node: node.name, why }),
         }
     }

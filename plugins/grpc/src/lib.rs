@@ -3,7 +3,6 @@
 
 mod channel;
 mod code;
-mod machine;
 mod program;
 mod raw;
 mod socket;
@@ -12,7 +11,6 @@ mod work;
 pub use self::{
     channel::open,
     code::{code_of, kind_of, may_be_done},
-    machine::Machine,
     program::{Serve, main, socket_of},
     raw::{RawAnswer, raw},
     socket::listen,

@@ -13,8 +13,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use windlass_kernel::{Error, ErrorKind, Result, SpawnExt, Stop};
-
-use crate::Machine;
+use windlass_machine::Machine;
 
 /// A server whose socket is there.
 pub trait Serve {

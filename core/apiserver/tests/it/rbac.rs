@@ -133,7 +133,7 @@ async fn a_token_speaks_for_its_account_until_that_is_gone() {
             seconds,
             ..TokenClaims::default()
         };
-        access::issue(claims, &*rim.keys, &*rim.clock, &rim::random()).await.unwrap().0
+        access::issue(claims, &*rim.keys, &*rim.clock, &windlass_machine::SystemEntropy).await.unwrap().0
     };
     let uid = uid.as_str().unwrap();
     let tokens = ServiceAccountTokens::new(rim.keys.clone(), rim.clock.clone(), objects, ISSUER, vec!["api".into()]);

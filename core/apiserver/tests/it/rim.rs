@@ -1,11 +1,8 @@
 //! A server on a loopback port with real time, tasks and randomness: what tests about HTTP drive.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::future::BoxFuture;
-use ring::rand::{SecureRandom, SystemRandom};
-use tokio_util::compat::TokioAsyncReadCompatExt as _;
 use windlass_apiserver::{
     ApiServer, Live, StoreLookup,
     access::{
@@ -24,45 +21,15 @@ use windlass_kernel::{
     dial::{ByteStream, Target},
     node::NodeAgents,
 };
+use windlass_machine::{SystemClock, SystemDial, SystemEntropy, TokioSpawn};
 use windlass_store::{HistoryLimits, MemoryStore};
-
-#[derive(Debug)]
-pub(crate) struct WallClock(tokio::time::Instant);
-
-impl Clock for WallClock {
-    #[expect(clippy::disallowed_methods, reason = "TLS and tokens are checked against the real time")]
-    fn now(&self) -> jiff::Timestamp {
-        jiff::Timestamp::now()
-    }
-
-    fn uptime(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn sleep_until(&self, end: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep_until(self.0 + end))
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Tasks(tokio::runtime::Handle);
-
-impl Spawn for Tasks {
-    fn start(&self, _: &'static str, task: BoxFuture<'static, ()>) {
-        self.0.spawn(task);
-    }
-
-    fn blocking(&self, _: &'static str, work: Box<dyn FnOnce() + Send>) {
-        self.0.spawn_blocking(work);
-    }
-}
 
 /// The real time.
 pub(crate) fn now() -> jiff::Timestamp {
-    WallClock(tokio::time::Instant::now()).now()
+    SystemClock::new().now()
 }
 
-/// Connects to this machine.
+/// Connects to this machine, whatever a host is called.
 #[derive(Debug)]
 pub(crate) struct Loopback;
 
@@ -70,19 +37,7 @@ pub(crate) struct Loopback;
 impl Dial for Loopback {
     async fn dial(&self, target: &Target) -> Result<ByteStream> {
         let Target::Host { port, .. } = target else { return Err(Error::new(ErrorKind::NotSupported, "hosts only")) };
-        let refused = |error: std::io::Error| Error::new(ErrorKind::Unavailable, error.to_string());
-        let stream = std::net::TcpStream::connect(("127.0.0.1", *port)).map_err(refused)?;
-        stream.set_nonblocking(true).map_err(refused)?;
-        Ok(Box::new(tokio::net::TcpStream::from_std(stream).map_err(refused)?.compat()))
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Random(SystemRandom);
-
-impl Entropy for Random {
-    fn fill(&self, buffer: &mut [u8]) {
-        self.0.fill(buffer).unwrap();
+        SystemDial.dial(&Target::Host { host: "127.0.0.1".into(), port: *port }).await
     }
 }
 
@@ -175,9 +130,9 @@ impl Dial for Nowhere {
 
 pub(crate) async fn assemble(setup: Setup<'_>) -> Rim {
     let Setup { wrap, agents, dial, history, versions, trusted } = setup;
-    let clock: Arc<dyn Clock> = Arc::new(WallClock(tokio::time::Instant::now()));
-    let spawn: Arc<dyn Spawn> = Arc::new(Tasks(tokio::runtime::Handle::current()));
-    let entropy: Arc<dyn Entropy> = Arc::new(Random(SystemRandom::new()));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::current());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let store = Arc::new(MemoryStore::with_limits(Arc::clone(&clock), Arc::clone(&spawn), history));
     let rbac = Arc::new(Rbac::new(store.clone()));
     let nodes = NodeAuthorizer::new(&(store.clone() as _));
@@ -365,9 +320,4 @@ pub(crate) async fn read(answer: hyper::Response<hyper::body::Incoming>) -> Answ
     use http_body_util::BodyExt as _;
     let (parts, body) = answer.into_parts();
     Answer { code: parts.status.as_u16(), headers: parts.headers, body: body.collect().await.unwrap().to_bytes() }
-}
-
-/// Real randomness.
-pub(crate) fn random() -> Random {
-    Random(SystemRandom::new())
 }

@@ -246,6 +246,10 @@ fn what_is_served_is_chosen_by_flags() {
     assert_eq!(version, "windlass: runtime-config: unknown api groups bach: did you mean batch/v1?\n");
     let advertised = up(&["--advertise-address", "127.0.0.1"]).failed(2);
     assert!(advertised.contains("cannot be advertised at 127.0.0.1: may not be in the loopback range"), "{advertised}");
+    let short = up(&["--eviction-hard", "memory.available<1Gi"]).failed(2);
+    assert!(short.contains("--eviction-hard and its like need real containers"), "{short}");
+    let signal = up(&["--eviction-hard", "memory<1Gi"]).failed(2);
+    assert!(signal.contains("unsupported eviction signal memory; there are memory.available, "), "{signal}");
     let key = up(&["--tls-cert-file", "a.crt", "--tls-private-key-file", "absent.key"]).err;
     assert!(key.contains("a.crt"), "{key}");
 }

@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, str::FromStr, sync::Arc};
 
-use futures::future::BoxFuture;
 use hickory_proto::{
     op::{Message, MessageType, Query, ResponseCode},
     rr::{Name, RData, Record, RecordType, rdata::A},
@@ -15,21 +14,9 @@ use tokio::{
     sync::Notify,
 };
 use windlass_dns::{Server, Zone, zone::Service};
-use windlass_kernel::{Spawn, Stop, controller::ObjectKey};
+use windlass_kernel::{Stop, controller::ObjectKey};
+use windlass_machine::TokioSpawn;
 use windlass_testkit::ManualClock;
-
-#[derive(Debug)]
-struct Tasks(Handle);
-
-impl Spawn for Tasks {
-    fn start(&self, _: &'static str, task: BoxFuture<'static, ()>) {
-        self.0.spawn(task);
-    }
-
-    fn blocking(&self, _: &'static str, work: Box<dyn FnOnce() + Send>) {
-        self.0.spawn_blocking(work);
-    }
-}
 
 /// A server upstream: knows one address for every name, or says nothing.
 #[derive(Clone)]
@@ -115,7 +102,7 @@ async fn serve(upstream: Vec<SocketAddr>) -> Cluster {
     let mut zone = Zone::new("cluster.local");
     zone.set(&ObjectKey::new("n", "alias"), Some(Service::External("www.example.com".into())));
     let (clock, stop) = (ManualClock::default(), Stop::new());
-    let spawn = Arc::new(Tasks(Handle::current()));
+    let spawn = Arc::new(TokioSpawn::current());
     let server = Server::new(Arc::new(RwLock::new(zone)), upstream, Arc::new(clock.clone()), spawn);
     let bound = server.bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = bound.address();

@@ -9,67 +9,74 @@ use std::{
 };
 
 use serde_json::json;
+use tokio::runtime::Runtime;
 use windlass_api::core::v1::Node;
 use windlass_apiserver::{ApiServer, access::Rbac};
 use windlass_client::{Client, Informers, informer::Parts};
 use windlass_cni::routes::{Mode, NodeRoutes, Settings};
-use windlass_kernel::{ClockExt, Identity, PodRoutes, SpawnExt, Stop, api::PatchType};
+use windlass_kernel::{Clock, ClockExt, Identity, PodRoutes, SpawnExt, Stop, api::PatchType};
+use windlass_machine::Machine;
 use windlass_proxy::Router;
 use windlass_store::MemoryStore;
-use windlass_testkit::sim::Executor;
 
 use crate::net::{Lab, within};
 
 /// Two of the lab's pods are the nodes: they are on one bridge, which is all that nodes need.
 const NODES: [usize; 2] = [0, 1];
 
+/// On the real machine: the kernel tells of changes when it likes.
 struct Cluster {
-    executor: Executor,
+    machine: Arc<Machine>,
     admin: Client,
+    _tokio: Runtime,
 }
 
 impl Cluster {
     fn new() -> Self {
-        let executor = Executor::new(7);
-        let store = Arc::new(MemoryStore::new(executor.clock(), executor.spawn()));
+        let tokio = Runtime::new().unwrap();
+        let machine = Arc::new(Machine::on(tokio.handle().clone()));
+        let store = Arc::new(MemoryStore::new(machine.clone(), machine.clone()));
         let builder = ApiServer::builder()
             .store(Arc::clone(&store) as _)
             .authorizer(Arc::new(Rbac::new(store as _)))
-            .clock(executor.clock())
-            .entropy(executor.entropy())
-            .spawn(executor.spawn());
-        let server = executor.run_until(builder.start()).unwrap();
+            .clock(machine.clone())
+            .entropy(machine.clone())
+            .spawn(machine.clone());
+        let server = machine.block_on(builder.start()).unwrap();
         let identity = Identity::new("admin", &["system:masters", "system:authenticated"]);
-        Self { executor, admin: Client::new(server, Arc::new(identity)) }
+        Self { machine, admin: Client::new(server, Arc::new(identity)), _tokio: tokio }
     }
 
     fn node(&self, at: usize, ip: IpAddr) {
         let node = json!({"metadata": {"name": format!("n{at}")}, "spec": {"podCIDRs": [format!("10.150.{at}.0/24")]}});
         let node: Node = serde_json::from_value(node).unwrap();
-        self.executor.run_until(self.admin.create(&node)).unwrap();
+        self.machine.block_on(self.admin.create(&node)).unwrap();
         let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": ip}]}});
         let patch =
             self.admin.patch_status::<Node>("", node.metadata.name.as_deref().unwrap(), PatchType::Merge, status);
-        self.executor.run_until(patch).unwrap();
+        self.machine.block_on(patch).unwrap();
     }
 
     /// Runs a router until the answer is dropped.
     fn route(&self, at: usize, routes: NodeRoutes) -> windlass_kernel::Task {
-        let (clock, spawn, entropy) = (self.executor.clock(), self.executor.spawn(), self.executor.entropy());
+        let (clock, spawn, entropy) = (self.machine.clone(), self.machine.clone(), self.machine.clone());
         let proxy = Identity::new("system:kube-proxy", &["system:authenticated"]);
         let client = self.admin.clone().with_identity(Arc::new(proxy));
         let informers = Informers::new(Parts { client, spawn, clock, entropy });
         let router = Router::new(&informers, Arc::new(routes), format!("n{at}"));
-        self.executor.spawn().spawn("router", async move {
+        self.machine.spawn("router", async move {
             router.run(Stop::new()).await;
             drop(informers);
         })
     }
 
-    /// Lets everything happen that is to happen now: time passes only when nothing is left to do.
-    fn settle(&self) {
-        let clock = self.executor.clock();
-        self.executor.run_until(async move { clock.sleep(Duration::from_secs(1)).await });
+    /// Waits until it is so.
+    fn until(&self, what: &str, is: impl Fn() -> bool) {
+        let end = self.machine.uptime() + Duration::from_secs(20);
+        while !is() {
+            assert!(self.machine.uptime() < end, "{what}: it does not come to be so");
+            self.machine.block_on(self.machine.sleep(Duration::from_millis(20)));
+        }
     }
 }
 
@@ -79,7 +86,7 @@ fn routes(lab: &Lab, cluster: &Cluster, folder: &std::path::Path, mode: &Mode, a
         namespace: Some(lab.pod_space(at)),
         ..Settings::new(mode.clone(), vec!["10.150.0.0/16".parse().unwrap()])
     };
-    NodeRoutes::new(settings, cluster.executor.spawn())
+    NodeRoutes::new(settings, cluster.machine.clone())
 }
 
 fn ip(lab: &Lab, at: usize, words: &str) -> String {
@@ -108,27 +115,30 @@ pub(crate) fn follow(lab: &Lab) {
             cluster.node(at, lab.pod(at));
         }
         let routers = NODES.map(|at| cluster.route(at, routes(lab, &cluster, folder.path(), &mode, at)));
-        cluster.settle();
-        assert!(arrives(lab, 0, 1) && arrives(lab, 1, 0), "{mode:?}");
         let led = |at| ip(lab, at, "-4 route show proto 87");
-        assert_eq!(led(0).lines().count(), 1);
+        let there = || NODES.iter().all(|at| led(*at).lines().count() == 1);
+        cluster.until("both lead to each other", there);
+        assert!(arrives(lab, 0, 1) && arrives(lab, 1, 0), "{mode:?}");
 
-        cluster.executor.run_until(cluster.admin.delete::<Node>("", "n1")).unwrap();
-        cluster.settle();
-        assert_eq!(led(0), "", "{mode:?}");
+        // Somebody takes away what the routers made.
+        ip(lab, 0, "-4 route flush proto 87");
+        cluster.until("a route that was taken away is there again", there);
+        assert!(arrives(lab, 0, 1), "{mode:?}");
+
+        cluster.machine.block_on(cluster.admin.delete::<Node>("", "n1")).unwrap();
+        cluster.until("a node that is gone is not led to", || led(0).is_empty());
         cluster.node(1, lab.pod(1));
-        cluster.settle();
+        cluster.until("it is back", there);
         assert!(arrives(lab, 0, 1));
 
         // The routers end, a node goes meanwhile, and others begin: what they find is of a node that is no more.
         drop(routers);
         assert!(arrives(lab, 0, 1), "routes outlive their routers");
-        cluster.executor.run_until(cluster.admin.delete::<Node>("", "n1")).unwrap();
+        cluster.machine.block_on(cluster.admin.delete::<Node>("", "n1")).unwrap();
         let _router = cluster.route(0, routes(lab, &cluster, folder.path(), &mode, 0));
-        cluster.settle();
-        assert_eq!(led(0), "", "{mode:?}");
+        cluster.until("what an earlier router left goes", || led(0).is_empty());
         for at in NODES {
-            cluster.executor.run_until(routes(lab, &cluster, folder.path(), &mode, at).clear()).unwrap();
+            cluster.machine.block_on(routes(lab, &cluster, folder.path(), &mode, at).clear()).unwrap();
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use windlass_cni::routes::{NodeRoutes, Settings};
 use windlass_kernel::{Identity, SpawnExt, Task};
+use windlass_node::host::Registration;
 use windlass_proxy::Router;
 
 use crate::Cluster;
@@ -25,7 +26,11 @@ impl Routes {
         let proxy = Identity::new("system:kube-proxy", &["system:authenticated"]);
         let informers = cluster.informers(cluster.client_as(proxy).with_user_agent("windlass-routes"));
         let routes = Arc::new(NodeRoutes::new(self.settings.clone(), Arc::clone(cluster.spawn())));
-        let router = Router::new(&informers, routes, self.node.clone()).run(cluster.stopping().clone());
+        // What it says of the node, it says as the node, which may.
+        let node = cluster.client_as(Registration::named(&self.node).identity()).with_user_agent("windlass-routes");
+        let node = cluster.informers(node);
+        let router = Router::new(&informers, routes, self.node.clone()).telling(node.parts());
+        let router = router.run(cluster.stopping().clone());
         cluster.spawn().spawn("routes", router)
     }
 }

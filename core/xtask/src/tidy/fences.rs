@@ -11,6 +11,7 @@ use super::Problem;
 const FENCES: &[(&str, &[&str])] = &[
     ("windlass-api", &[]),
     ("windlass-kernel", &["api"]),
+    ("windlass-machine", &["kernel"]),
     ("windlass-store", &["api", "kernel"]),
     ("windlass-client", &["api", "kernel"]),
     ("windlass-apiserver", &["api", "kernel"]),
@@ -25,8 +26,8 @@ const FENCES: &[(&str, &[&str])] = &[
     ("windlass-cni", &["api", "kernel"]),
     ("windlass-cri", &["api", "grpc", "kernel"]),
     ("windlass-csi", &["api", "grpc", "kernel"]),
-    ("windlass-grpc", &["kernel"]),
-    ("windlass-lab", &["cri", "grpc", "kernel"]),
+    ("windlass-grpc", &["kernel", "machine"]),
+    ("windlass-lab", &["cri", "kernel", "machine"]),
     ("windlass-python", &[]),
 ];
 

@@ -160,7 +160,7 @@ fn entry(of: AddressFamily, link: u32, mac: Mac, ip: IpAddr) -> NeighbourMessage
 }
 
 /// Addresses among entries of bridges come without a family.
-fn plain(address: &NeighbourAddress) -> Option<IpAddr> {
+pub(super) fn plain(address: &NeighbourAddress) -> Option<IpAddr> {
     match address {
         NeighbourAddress::Inet(ip) => Some((*ip).into()),
         NeighbourAddress::Inet6(ip) => Some((*ip).into()),

@@ -5,7 +5,7 @@ use std::{io, net::IpAddr};
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
-    RouteNetlinkMessage,
+    AddressFamily, RouteNetlinkMessage,
     route::{
         RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
     },
@@ -45,7 +45,11 @@ impl Socket {
         let any: IpAddr = if four { [0; 4].into() } else { [0_u16; 8].into() };
         message.header.address_family = family(any);
         let found = self.list(RouteNetlinkMessage::GetRoute(message))?;
-        Ok(found.into_iter().filter_map(|message| way(message, mark, any)).collect())
+        let ours = found.into_iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewRoute(message) => way(&message, mark),
+            _ => None,
+        });
+        Ok(ours.collect())
     }
 
     /// Adds a route. Fails with `EEXIST` where there is one of anybody's to the same range.
@@ -105,8 +109,8 @@ fn message(way: &Way, mark: u8) -> RouteMessage {
     message
 }
 
-fn way(message: RouteNetlinkMessage, mark: u8, any: IpAddr) -> Option<Way> {
-    let RouteNetlinkMessage::NewRoute(message) = message else { return None };
+/// A route in the main table that carries the mark.
+pub(super) fn way(message: &RouteMessage, mark: u8) -> Option<Way> {
     let header = &message.header;
     let ours = header.protocol == RouteProtocol::from(mark)
         && header.table == RouteHeader::RT_TABLE_MAIN
@@ -114,21 +118,34 @@ fn way(message: RouteNetlinkMessage, mark: u8, any: IpAddr) -> Option<Way> {
     if !ours {
         return None;
     }
-    let (mut destination, mut gateway, mut link) = (any, None, None);
+    let (mut gateway, mut link) = (None, None);
     for attribute in &message.attributes {
         match attribute {
-            RouteAttribute::Destination(address) => destination = ip(address)?,
             RouteAttribute::Gateway(address) => gateway = ip(address),
             RouteAttribute::Oif(index) => link = Some(*index),
             _ => {}
         }
     }
     Some(Way {
-        destination: IpNet::new(destination, header.destination_prefix_length).ok()?,
+        destination: destination(message)?,
         gateway: gateway?,
         link: link?,
         onlink: header.flags.contains(RouteFlags::Onlink),
     })
+}
+
+/// Where a route leads: everywhere, if it does not say.
+pub(super) fn destination(message: &RouteMessage) -> Option<IpNet> {
+    let told = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(address) => Some(ip(address)),
+        _ => None,
+    });
+    let any = || match message.header.address_family {
+        AddressFamily::Inet => Some([0; 4].into()),
+        AddressFamily::Inet6 => Some([0_u16; 8].into()),
+        _ => None,
+    };
+    IpNet::new(told.unwrap_or_else(any)?, message.header.destination_prefix_length).ok()
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {

@@ -1,6 +1,6 @@
 //! What carries packets to other nodes: the link that this node's address is on, or a VXLAN device over it.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use nix::libc;
@@ -29,6 +29,18 @@ impl Underlay {
         match self {
             Self::Direct { mtu } | Self::Tunnel { mtu, .. } => *mtu,
         }
+    }
+
+    /// The links that it needs: the one that this node's address is on, and the device over it.
+    pub(super) fn links(&self, socket: &mut Socket, own: &RoutedNode) -> Result<BTreeSet<u32>> {
+        let mut links = BTreeSet::new();
+        if let Some(local) = own.addresses.first() {
+            links.extend(socket.owner(*local).map_err(failed("list addresses"))?.map(|link| link.index));
+        }
+        if let Self::Tunnel { index, .. } = self {
+            links.insert(*index);
+        }
+        Ok(links)
     }
 
     /// Makes what is missing of it. What is there and as it should be stays.

@@ -12,7 +12,7 @@ use windlass_kernel::{
     runtime::{PortMapping, Protocol},
 };
 
-use crate::rim::Machine;
+use windlass_machine::Machine;
 
 pub(crate) type Test = fn(&Arc<Machine>);
 

@@ -19,7 +19,7 @@ use windlass_cni::{
 use windlass_conformance::network::{Raw, RawAnswer, Seen, Surroundings};
 use windlass_kernel::network::{Attachment, AttachmentKey};
 
-use crate::rim::Machine;
+use windlass_machine::Machine;
 
 /// Everything that a test needs.
 #[derive(Clone, Debug)]

@@ -9,7 +9,6 @@ mod debian;
 mod host;
 mod kit;
 mod options;
-mod rim;
 mod routes;
 
 use std::sync::Arc;
@@ -17,8 +16,9 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Failed, Trial};
 use windlass_cni::lab::Lab;
 use windlass_conformance::network::{Fixture, checks};
+use windlass_machine::Machine;
 
-use self::{kit::Kit, rim::Machine};
+use self::kit::Kit;
 
 type Test = fn(&Kit);
 
@@ -32,7 +32,8 @@ fn main() {
     let missing = Lab::missing();
     // Before any thread is started: threads are where they were made.
     let lab = missing.is_none().then(|| Lab::enter().expect("a lab"));
-    let machine = Machine::start();
+    let tokio = tokio::runtime::Runtime::new().expect("a runtime");
+    let machine = Arc::new(Machine::on(tokio.handle().clone()));
     let kit = lab.map(|lab| Arc::new(Kit::new(lab, Arc::clone(&machine))));
     let mut trials = Vec::new();
     let real = |name: String, kind: &str, reason: Option<String>, test: Box<dyn FnOnce(&Kit) + Send>| {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures::executor::block_on;
+use futures::{StreamExt, executor::block_on};
 use serde_json::{Value, json};
 use windlass_cni::{
     bridge::Bridge,
@@ -19,9 +19,9 @@ use windlass_cni::{
 };
 use windlass_conformance::network::{Fixture, Offers};
 use windlass_kernel::{
-    Clock, Error, ErrorKind, PodNetwork, PodRoutes,
+    Clock, ClockExt, Error, ErrorKind, PodNetwork, PodRoutes,
     network::{Attached, Attachment},
-    routes::{RoutedNode, RoutesChange, Unreached},
+    routes::{Disturbances, RoutedNode, RoutesChange, Unreached},
 };
 
 use crate::{Test, bridge::OFFERS, kit::Kit};
@@ -34,6 +34,8 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("what_an_earlier_process_left_is_found_and_only_that", restart),
     ("a_node_that_cannot_be_reached_does_not_hold_up_others", unreached),
     ("a_range_moves_from_one_node_to_another_in_one_change", moved),
+    ("what_somebody_takes_away_is_told_of_and_what_we_do_is_not", taken_away),
+    ("a_link_that_comes_back_is_told_of", comes_back),
     ("a_vxlan_device_is_made_as_it_should_be_or_refused", device),
     ("a_bridge_waits_for_the_routes_of_its_node", waits),
     ("thousands_of_nodes_are_led_to_and_one_of_them_changes", thousands),
@@ -339,6 +341,105 @@ fn restart(kit: &Kit) {
         assert_eq!(now, expect);
         assert_eq!(now.len(), with_b.len() + 1);
     }
+}
+
+/// What a node's routes say of disturbances.
+struct Told<'a> {
+    kit: &'a Kit,
+    items: Disturbances,
+}
+
+impl<'a> Told<'a> {
+    fn new(kit: &'a Kit, node: &Node<'_>) -> Self {
+        let mut told = Self { kit, items: node.routes.disturbances().unwrap() };
+        assert!(told.comes(), "nobody follows");
+        told
+    }
+
+    /// Whether there is news within a while.
+    fn comes(&mut self) -> bool {
+        self.within(Duration::from_secs(5))
+    }
+
+    fn within(&mut self, span: Duration) -> bool {
+        let next = self.kit.machine.within(span, self.items.next());
+        self.kit.machine.block_on(next).is_some_and(|item| item.is_some())
+    }
+
+    /// Forgets what is on its way still.
+    fn settle(&mut self) {
+        while self.within(Duration::from_millis(200)) {}
+    }
+}
+
+fn taken_away(kit: &Kit) {
+    for mode in [Mode::Routed, Mode::VXLAN] {
+        let [a, b, c] = [1, 2, 3].map(|at| Node::new(kit, "ta", at, 14, &mode));
+        let _switch = Switch::new(&[&a, &b, &c]);
+        let mut told = Told::new(kit, &a);
+        assert!(a.replace(&[&b]).is_empty());
+        told.settle();
+        // Our own changes are none of theirs, and neither are others' that are not about ours.
+        let quiet = Duration::from_millis(300);
+        assert!(a.change(vec![c.what.clone()], &[]).is_empty());
+        assert!(!told.within(quiet), "{mode:?}: an addition of ours");
+        assert!(a.change(vec![], &["ta3"]).is_empty());
+        assert!(!told.within(quiet), "{mode:?}: a removal of ours");
+        a.run("ip route add 10.99.0.0/24 via 10.55.14.77");
+        a.run("ip route del 10.99.0.0/24 via 10.55.14.77");
+        assert!(!told.within(quiet), "{mode:?}: a route of somebody else's");
+        let whole = a.made();
+        let device = "wlvx1";
+        let mut acts = vec![
+            "ip route del 10.144.2.0/24".to_owned(),
+            "ip route del fd00:144:0:2::/64".to_owned(),
+            "ip -4 route flush proto 87".to_owned(),
+        ];
+        if mode == Mode::VXLAN {
+            let mac = "0a:58:0a:90:02:00";
+            acts.push(format!("ip neigh del 10.144.2.0 dev {device}"));
+            acts.push(format!("ip neigh replace 10.144.2.0 lladdr 02:00:00:00:00:07 dev {device} nud permanent"));
+            acts.push(format!("bridge fdb del {mac} dev {device} dst 10.55.14.2"));
+            acts.push(format!("ip link set {device} down"));
+            acts.push(format!("ip addr del 10.144.1.0/32 dev {device}"));
+        }
+        for act in &acts {
+            a.run(act);
+            assert!(told.comes(), "{mode:?}: {act}");
+            assert!(a.replace(&[&b]).is_empty());
+            assert_eq!(a.made(), whole, "{mode:?}: {act}");
+            told.settle();
+        }
+        if mode == Mode::VXLAN {
+            a.run(&format!("ip link del {device}"));
+            assert!(told.comes(), "the device went");
+            assert!(a.replace(&[&b]).is_empty());
+            assert_eq!(a.ours(), ["10.144.2.0/24", "fd00:144:0:2::/64"]);
+        }
+    }
+}
+
+fn comes_back(kit: &Kit) {
+    let [a, b] = [1, 2].map(|at| Node::new(kit, "cb", at, 15, &Mode::Routed));
+    let _switch = Switch::new(&[&a, &b]);
+    let mut told = Told::new(kit, &a);
+    assert!(a.replace(&[&b]).is_empty());
+    told.settle();
+    // The kernel takes its routes along without a word about each.
+    a.run("ip link set up0 down");
+    assert!(told.comes());
+    told.settle();
+    let failed = kit.machine.block_on(a.routes.replace(a.what.clone(), vec![b.what.clone()]));
+    assert!(failed.map_or(true, |unreached| unreached.len() == 1), "a link that is down leads nowhere");
+    assert!(a.ours().is_empty());
+    told.settle();
+    a.run("ip link set up0 up");
+    assert!(told.comes());
+    // IPv6 takes its time, and its addresses went with the link.
+    a.run("ip addr replace 2001:db8:15::1/64 dev up0 nodad");
+    told.settle();
+    assert!(a.replace(&[&b]).is_empty());
+    assert_eq!(a.ours(), ["10.144.2.0/24", "fd00:144:0:2::/64"]);
 }
 
 fn unreached(kit: &Kit) {

@@ -13,12 +13,12 @@ use windlass_cri::{
     host::{RemoteRuntime, Rim},
     skel::{self, Plugin, Setup},
 };
-use windlass_grpc::Machine;
 use windlass_kernel::{
     ContainerRuntime, Error, ErrorKind, SpawnExt, Stop,
     dial::Target,
     runtime::{Pull, RegistryAuth},
 };
+use windlass_machine::Machine;
 use windlass_testkit::{
     pipe::duplex,
     runtime::{Act, FakeRuntime},

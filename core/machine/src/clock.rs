@@ -14,7 +14,7 @@ pub struct SystemClock {
 impl SystemClock {
     /// A clock whose [`uptime`](Clock::uptime) begins now.
     #[must_use]
-    #[allow(clippy::disallowed_methods, reason = "the rim is where the kernel's clock comes from")]
+    #[allow(clippy::disallowed_methods, reason = "this crate is where the kernel's clock comes from")]
     pub fn new() -> Self {
         Self { start: Instant::now() }
     }
@@ -27,7 +27,7 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[allow(clippy::disallowed_methods, reason = "the rim is where the kernel's clock comes from")]
+    #[allow(clippy::disallowed_methods, reason = "this crate is where the kernel's clock comes from")]
     fn now(&self) -> jiff::Timestamp {
         jiff::Timestamp::now()
     }
@@ -36,7 +36,7 @@ impl Clock for SystemClock {
         self.start.elapsed()
     }
 
-    #[allow(clippy::disallowed_methods, reason = "the rim is where the kernel's clock comes from")]
+    #[allow(clippy::disallowed_methods, reason = "this crate is where the kernel's clock comes from")]
     fn sleep_until(&self, end: Duration) -> BoxFuture<'static, ()> {
         // A span that no deadline can hold is as good as for ever; tokio itself caps it.
         let end = self.start.checked_add(end);

@@ -14,7 +14,7 @@ pub struct SystemDial;
 
 #[async_trait]
 impl Dial for SystemDial {
-    #[allow(clippy::disallowed_methods, reason = "the rim is where the kernel's connections come from")]
+    #[allow(clippy::disallowed_methods, reason = "this crate is where the kernel's connections come from")]
     async fn dial(&self, target: &Target) -> Result<ByteStream> {
         let unreachable = |error: std::io::Error| {
             Error::new(ErrorKind::Unavailable, format!("cannot connect to {target}")).with_source(error)

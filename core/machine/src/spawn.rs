@@ -15,6 +15,15 @@ impl TokioSpawn {
         Self(runtime)
     }
 
+    /// Drives work to its end on the calling thread.
+    ///
+    /// # Panics
+    ///
+    /// In a task of a tokio runtime.
+    pub fn block_on<F: Future>(&self, work: F) -> F::Output {
+        self.0.block_on(work)
+    }
+
     /// Runs on the runtime of the calling task.
     ///
     /// # Panics

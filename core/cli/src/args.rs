@@ -48,6 +48,13 @@ pub(crate) enum Command {
     Exec(Exec),
     /// Check somebody's plugin against the contract and the specification that it has to keep.
     Conform(Conform),
+    /// Carry a container's streams: `windlass up --runtime containerd` starts this beside each container.
+    #[command(hide = true)]
+    Carry {
+        /// What the runtime says.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Print the version.
     Version,
 }
@@ -67,8 +74,9 @@ pub(crate) struct Up {
     /// Where the API listens.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443")]
     pub(crate) listen: SocketAddr,
-    /// What runs containers: the system's CRI socket or one of our own (auto), a given socket, or nothing real (fake).
-    #[arg(long, value_name = "auto|cri:SOCKET|fake", default_value = "auto")]
+    /// What runs containers: a containerd of our own (auto), a given CRI socket, containerd's own services without CRI (of our own
+    /// containerd, or at a socket; only in a build with them), or nothing real (fake).
+    #[arg(long, value_name = "auto|cri:SOCKET|containerd[:SOCKET]|fake", default_value = "auto")]
     pub(crate) runtime: Runtime,
     /// How many nodes; more than one needs --runtime fake [default: 1, or what --simulate counts].
     #[arg(long, value_name = "N")]
@@ -105,6 +113,7 @@ pub(crate) struct Down {
 pub(crate) enum Runtime {
     Auto,
     Cri(PathBuf),
+    Containerd(Option<PathBuf>),
     Fake,
 }
 
@@ -112,13 +121,17 @@ impl std::str::FromStr for Runtime {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let path = |socket: &str| PathBuf::from(socket.strip_prefix("unix://").unwrap_or(socket));
         match text.split_once(':') {
             None if text == "auto" => Ok(Self::Auto),
+            None if text == "containerd" => Ok(Self::Containerd(None)),
+            Some(("containerd", socket)) if !socket.is_empty() => Ok(Self::Containerd(Some(path(socket)))),
             None if text == "fake" => Ok(Self::Fake),
-            Some(("cri", socket)) if !socket.is_empty() => {
-                Ok(Self::Cri(socket.strip_prefix("unix://").unwrap_or(socket).into()))
+            Some(("cri", socket)) if !socket.is_empty() => Ok(Self::Cri(path(socket))),
+            _ => {
+                Err("expected auto, fake, containerd, or cri:SOCKET, such as cri:/run/containerd/containerd.sock"
+                    .into())
             }
-            _ => Err("expected auto, fake or cri:SOCKET, such as cri:/run/containerd/containerd.sock".into()),
         }
     }
 }
@@ -138,6 +151,9 @@ mod tests {
         check("cri:/run/x.sock", Some(&Runtime::Cri("/run/x.sock".into())));
         check("cri:unix:///run/x.sock", Some(&Runtime::Cri("/run/x.sock".into())));
         check("cri:", None);
+        check("containerd", Some(&Runtime::Containerd(None)));
+        check("containerd:/run/x.sock", Some(&Runtime::Containerd(Some("/run/x.sock".into()))));
+        check("containerd:", None);
         check("docker", None);
     }
 

@@ -10,11 +10,11 @@ use nix::{
 };
 use windlass::{
     kernel::{Clock, Error, ErrorKind},
-    real::{Leftovers, remove_folder, socket_note},
+    real::{Leftovers, native_note, remove_folder, socket_note},
     rim::{SystemClock, TokioSpawn},
 };
 
-use crate::{args::Down, data::DataDir};
+use crate::{args::Down, data::DataDir, up::carrier};
 
 /// So long a control plane may take to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,7 +45,8 @@ async fn clear(data: &DataDir, purge: bool) -> Result<()> {
     let note = socket_note(&data_dir);
     let socket = fs::read_to_string(&note).ok().map(|socket| socket.trim().into());
     let (clock, spawn) = (Arc::new(SystemClock::new()), Arc::new(TokioSpawn::current()));
-    let leftovers = Leftovers { data_dir, socket, clock, spawn };
+    let carrier = native_note(&data_dir).exists().then(carrier).transpose()?;
+    let leftovers = Leftovers { data_dir, socket, carrier, clock, spawn };
     if leftovers.exist() {
         println!("pods and their networks are removed");
         leftovers.remove(purge).await?;

@@ -16,7 +16,7 @@ use windlass::{
     csi::hostpath,
     kernel::{Authenticator, Clock, Error, ErrorKind, Spawn},
     node::EvictionLimits,
-    real::{ContainerNode, Services, announce_volumes, open_volumes, primary_address, socket_note},
+    real::{ContainerNode, Services, announce_volumes, native_note, open_volumes, primary_address, socket_note},
     rim::{SystemClock, TokioSpawn, trusted_certificates},
     scheduler,
     serve::{self, Https, Pki, RequestSigner},
@@ -46,6 +46,10 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         Runtime::Fake => None,
         Runtime::Auto => Some(container_node(up, &ground.data, address, None)?),
         Runtime::Cri(socket) => Some(container_node(up, &ground.data, address, Some(socket.clone()))?),
+        Runtime::Containerd(socket) => {
+            let node = container_node(up, &ground.data, address, socket.clone())?;
+            Some(ContainerNode { carrier: Some(carrier()?), ..node })
+        }
     };
     if let Some(node) = &mut node {
         node.eviction = wishes.eviction.clone();
@@ -276,16 +280,30 @@ fn container_node(up: &Up, data: &DataDir, address: IpAddr, socket: Option<PathB
         None => Ok(()),
     };
     noted.with_context(|| format!("cannot change {}", note.display()))?;
+    let native = native_note(&path);
+    let noted = match &up.runtime {
+        Runtime::Containerd(_) => std::fs::write(&native, ""),
+        _ if native.exists() => std::fs::remove_file(&native),
+        _ => Ok(()),
+    };
+    noted.with_context(|| format!("cannot change {}", native.display()))?;
     Ok(ContainerNode {
         name: name.map_or_else(|| "node-1".into(), |name| name.to_lowercase()),
         address,
         images: path.join("images"),
         data_dir: path,
         socket,
+        carrier: None,
         drivers: Vec::new(),
         api_port: up.listen.port(),
         eviction: EvictionLimits::default(),
     })
+}
+
+/// What carries the streams of containers, where the runtime does not: this program.
+pub(crate) fn carrier() -> Result<Vec<String>> {
+    let this = std::env::current_exe().context("cannot tell which program this is")?;
+    Ok(vec![this.display().to_string(), "carry".into()])
 }
 
 /// Where clients on this machine reach a server that listens at `bound`.

@@ -3,6 +3,7 @@
 mod drivers;
 mod leftovers;
 mod machine;
+mod native;
 mod network;
 #[cfg(feature = "cni")]
 mod routes;
@@ -23,6 +24,7 @@ use windlass_controllers::node_ipam::PodRanges;
 use windlass_cri::{
     containerd::{Launcher, Settings, oci},
     host::{RemoteRuntime, Rim},
+    skel::{Plugin as Parts, Setup},
 };
 use windlass_kernel::{Dial, Error, ErrorKind, NodeAgent, Result, VolumeDriver};
 use windlass_node::{ClusterDns, Config, EvictionLimits, ImageLimits, Needs, PodAgent, host::Registration};
@@ -34,7 +36,7 @@ pub use self::routes::Routes;
 #[cfg(feature = "csi")]
 pub use self::storage::{CLASS, announce_volumes, open_volumes};
 pub use self::{
-    leftovers::{Leftovers, socket_note},
+    leftovers::{Leftovers, native_note, socket_note},
     machine::primary_address,
     network::{DNS_ADDRESS, Services},
 };
@@ -51,6 +53,9 @@ pub struct ContainerNode {
     pub data_dir: PathBuf,
     /// The socket of a runtime that runs already; without one, a containerd of our own is started.
     pub socket: Option<PathBuf>,
+    /// Speaks to containerd's own services in place of CRI: the command that carries the streams of containers, which is
+    /// `windlass-carry` or a program that runs `windlass_cri::containerd::carry`. Needs the feature `containerd`.
+    pub carrier: Option<Vec<String>>,
     /// Where image archives (OCI layout, tar) are that a containerd of our own is to hold.
     pub images: PathBuf,
     /// Drivers of this process that bring volumes to the node. Others register themselves in
@@ -88,7 +93,7 @@ impl ContainerNode {
     ///
     /// [`Invalid`](ErrorKind::Invalid) where the setting is no range.
     pub fn pod_ranges(&self) -> Result<Option<PodRanges>> {
-        if self.socket.is_some() {
+        if self.socket.is_some() && self.carrier.is_none() {
             return Ok(None);
         }
         let text = Self::settings(&self.data_dir).pod_range;
@@ -101,10 +106,16 @@ impl ContainerNode {
     /// Starts a containerd and imports what it is to hold. Those images are told: no registry could give them back.
     async fn own_runtime(&self, rim: Rim) -> Result<(RemoteRuntime, BTreeSet<String>)> {
         let settings = Self::settings(&self.data_dir);
-        let mut held = BTreeSet::from([settings.sandbox_image.clone()]);
+        let pause = settings.sandbox_image.clone();
         let launcher = Launcher::new(settings, rim)?;
         let running = launcher.start().await?;
         tracing::info!(pid = running.pid, found = running.found, "containerd runs");
+        Ok((running.runtime, self.import_all(&launcher, pause).await?))
+    }
+
+    /// Imports every archive, and tells the names of what no registry could give back.
+    async fn import_all(&self, launcher: &Launcher, pause: String) -> Result<BTreeSet<String>> {
+        let mut held = BTreeSet::from([pause]);
         let mut archives: Vec<PathBuf> =
             fs::read_dir(&self.images).into_iter().flatten().flatten().map(|e| e.path()).collect();
         archives.retain(|path| path.extension().is_some_and(|extension| extension == "tar"));
@@ -117,7 +128,27 @@ impl ContainerNode {
             };
             held.extend(oci::names(&archive).map_err(unreadable)?);
         }
-        Ok((running.runtime, held))
+        Ok(held)
+    }
+
+    /// The runtime, and the names of images that are never removed.
+    async fn runtime(&self, parts: &NodeParts, dial: &Arc<dyn Dial>) -> Result<(Parts, BTreeSet<String>)> {
+        let setup = Setup {
+            dial: Arc::clone(dial),
+            clock: Arc::clone(&parts.clock),
+            spawn: Arc::clone(&parts.spawn),
+            entropy: Arc::clone(&parts.entropy),
+        };
+        if let Some(carrier) = &self.carrier {
+            let native = native::Place { data_dir: &self.data_dir, socket: self.socket.as_deref(), carrier, setup };
+            return native.start(self).await;
+        }
+        let rim = Rim { dial: setup.dial, clock: setup.clock, spawn: setup.spawn };
+        let (runtime, held) = match &self.socket {
+            Some(socket) => (RemoteRuntime::connect(socket.to_string_lossy(), rim).await?, BTreeSet::new()),
+            None => self.own_runtime(rim).await?,
+        };
+        Ok((Parts::of(runtime), held))
     }
 }
 
@@ -141,12 +172,7 @@ impl NodeSource for ContainerNode {
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         let dial: Arc<dyn Dial> = Arc::new(SystemDial);
-        let rim = Rim { dial: Arc::clone(&dial), clock: Arc::clone(&parts.clock), spawn: Arc::clone(&parts.spawn) };
-        let (runtime, held) = match &self.socket {
-            Some(socket) => (RemoteRuntime::connect(socket.to_string_lossy(), rim).await?, BTreeSet::new()),
-            None => self.own_runtime(rim).await?,
-        };
-        let runtime = Arc::new(runtime);
+        let (runtime, held) = self.runtime(&parts, &dial).await?;
         let config = Config {
             addresses: vec![self.address],
             dns: ClusterDns { servers: vec![DNS_ADDRESS.to_string()], domain: "cluster.local".into() },
@@ -157,8 +183,8 @@ impl NodeSource for ContainerNode {
             ..Config::new(&self.name, self.data_dir.join("node"))
         };
         let needs = Needs {
-            runtime: Arc::clone(&runtime) as _,
-            images: runtime,
+            runtime: runtime.runtime,
+            images: runtime.images,
             context: parts.context,
             clock: parts.clock,
             spawn: parts.spawn,

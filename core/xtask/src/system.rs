@@ -30,6 +30,12 @@ pub(crate) const NODE: &[Tool] = &[
     Tool { program: "busybox", package: "busybox-static" },
 ];
 
+/// What the client of containerd's own services is built with.
+pub(crate) const PROTOC: &[Tool] = &[
+    Tool { program: "protoc", package: "protobuf-compiler" },
+    Tool { program: "/usr/include/google/protobuf/descriptor.proto", package: "libprotobuf-dev" },
+];
+
 /// What the example images and tests are made of.
 pub(crate) const EXAMPLES: &[Tool] = &[
     Tool { program: "cc", package: "gcc" },

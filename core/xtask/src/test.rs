@@ -12,14 +12,25 @@ use crate::{python, system, tidy};
 /// Runs everything that must pass.
 pub(crate) fn run() -> Result<()> {
     if system::root() {
-        system::install(&[system::NODE, system::EXAMPLES, system::PYTHON])?;
+        system::install(&[system::NODE, system::EXAMPLES, system::PYTHON, system::PROTOC])?;
     } else {
         println!("not root: tests that need containers or network namespaces will be listed as ignored");
     }
     system::run(&["cargo", "fmt", "--all", "--check"])?;
     tidy::run()?;
-    system::run(&["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    tests()
+    let features = features();
+    let lint = [&["cargo", "clippy", "--workspace", "--all-targets"], features, &["--", "-D", "warnings"]].concat();
+    system::run(&lint)?;
+    tests(features)
+}
+
+/// The reference container runtime, where it can be built.
+fn features() -> &'static [&'static str] {
+    if system::PROTOC.iter().all(|tool| system::present(tool.program)) {
+        return &["--features", "windlass-cli/containerd,windlass-cri/containerd"];
+    }
+    println!("protoc is missing: the reference container runtime over containerd's own services is not tested");
+    &[]
 }
 
 /// Counts of the runners' closing lines.
@@ -74,8 +85,8 @@ impl Counts {
     }
 }
 
-fn tests() -> Result<()> {
-    let command = ["cargo", "test", "--workspace", "--no-fail-fast"];
+fn tests(features: &[&str]) -> Result<()> {
+    let command = [&["cargo", "test", "--workspace", "--no-fail-fast"], features].concat();
     println!("$ {}", command.join(" "));
     let mut child =
         Command::new(command[0]).args(&command[1..]).stdout(Stdio::piped()).spawn().context("cannot run cargo")?;

@@ -24,7 +24,11 @@ use crate::{
 };
 
 /// Driven by our own commands, which are everywhere.
-pub(crate) const TESTS: &[Test] = &[("the_guestbook_lives_and_leaves_nothing", the_guestbook_lives_and_leaves_nothing)];
+pub(crate) const TESTS: &[Test] = &[
+    ("the_guestbook_lives_and_leaves_nothing", the_guestbook_lives_and_leaves_nothing),
+    #[cfg(feature = "containerd")]
+    ("the_guestbook_lives_without_cri_and_leaves_nothing", the_guestbook_lives_without_cri_and_leaves_nothing),
+];
 
 /// Driven by kubectl, where that is installed.
 pub(crate) const WITH_KUBECTL: &[Test] = &[("the_guestbook_is_kubectls_too", the_guestbook_is_kubectls_too)];
@@ -65,9 +69,19 @@ impl Page {
 }
 
 fn the_guestbook_lives_and_leaves_nothing() {
+    the_guestbook_lives_on("auto");
+}
+
+/// containerd serves nothing but its own services then.
+#[cfg(feature = "containerd")]
+fn the_guestbook_lives_without_cri_and_leaves_nothing() {
+    the_guestbook_lives_on("containerd");
+}
+
+fn the_guestbook_lives_on(runtime: &str) {
     let network = Network::new();
     let listen = format!("{}:6443", network.host);
-    let mut cluster = Cluster::prepare(&["--runtime", "auto", "--listen", &listen], Some(&network.name));
+    let mut cluster = Cluster::prepare(&["--runtime", runtime, "--listen", &listen], Some(&network.name));
     build_images(&cluster.data().join("images"), &[]);
     cluster.up();
     // Whatever happens below, nothing stays on the machine.

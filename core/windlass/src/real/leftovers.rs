@@ -9,11 +9,12 @@ use std::{
 use windlass_cri::{
     containerd::Launcher,
     host::{RemoteRuntime, Rim},
+    skel::Setup,
 };
 use windlass_kernel::{Clock, ContainerRuntime, Error, ErrorKind, Result, Spawn, SpawnExt, runtime::SandboxFilter};
 
 use super::ContainerNode;
-use crate::rim::SystemDial;
+use crate::rim::{SystemDial, SystemEntropy};
 
 /// The label that a sandbox says its pod's uid in.
 const UID: &str = "io.kubernetes.pod.uid";
@@ -25,6 +26,8 @@ pub struct Leftovers {
     pub data_dir: PathBuf,
     /// The socket of the runtime, where it was not a containerd of our own.
     pub socket: Option<PathBuf>,
+    /// As [`ContainerNode::carrier`], where the runtime was containerd's own services.
+    pub carrier: Option<Vec<String>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where tasks run.
@@ -45,10 +48,21 @@ impl Leftovers {
     /// The first thing that could not be removed.
     pub async fn remove(&self, purge: bool) -> Result<()> {
         let rim = Rim { dial: Arc::new(SystemDial), clock: Arc::clone(&self.clock), spawn: Arc::clone(&self.spawn) };
+        if let Some(carrier) = &self.carrier {
+            let (data_dir, socket) = (self.data_dir.as_path(), self.socket.as_deref());
+            let setup = Setup { dial: rim.dial, clock: rim.clock, spawn: rim.spawn, entropy: Arc::new(SystemEntropy) };
+            super::native::Place { data_dir, socket, carrier, setup }.remove(purge).await?;
+            return self.remove_rest().await;
+        }
         match &self.socket {
             Some(socket) => self.empty(&RemoteRuntime::connect(socket.to_string_lossy(), rim).await?).await?,
             None => Launcher::new(ContainerNode::settings(&self.data_dir), rim)?.tear_down(purge).await?,
         }
+        self.remove_rest().await
+    }
+
+    /// What does not come from the runtime.
+    async fn remove_rest(&self) -> Result<()> {
         #[cfg(feature = "csi")]
         self.take_volumes().await?;
         let agents = self.agents();
@@ -104,4 +118,10 @@ fn remove_rules() -> Result<()> {
 #[must_use]
 pub fn socket_note(data_dir: &Path) -> PathBuf {
     data_dir.join("socket")
+}
+
+/// What is there where a node's runtime was containerd's own services.
+#[must_use]
+pub fn native_note(data_dir: &Path) -> PathBuf {
+    data_dir.join("native")
 }

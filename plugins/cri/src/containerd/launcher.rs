@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -121,14 +122,8 @@ impl Launcher {
     /// [`Timeout`](ErrorKind::Timeout) when it does not answer in time; its log says why.
     pub async fn start(&self) -> Result<Running> {
         let (pid, found) = self.find()?;
-        let runtime = self.answered(async || {
-            let runtime = self.connect().await?;
-            match runtime.status().await.is_ok_and(|status| status.runtime.ready) {
-                true => Ok(runtime),
-                false => Err(Error::new(ErrorKind::Unavailable, "the runtime is not ready")),
-            }
-        });
-        Ok(Running { runtime: runtime.await?, socket: self.layout.socket(), pid, found })
+        let runtime = self.answered(|| self.ask_cri().boxed()).await?;
+        Ok(Running { runtime, socket: self.layout.socket(), pid, found })
     }
 
     /// The same without CRI, as the settings may want it: waits until containerd's own services answer.
@@ -138,17 +133,26 @@ impl Launcher {
     /// As [`start`](Self::start).
     pub async fn start_bare(&self) -> Result<Bare> {
         let (pid, found) = self.find()?;
-        self.answered(async || {
-            let socket: Arc<str> = self.layout.socket().to_string_lossy().into();
-            let channel = windlass_grpc::open(socket, Arc::clone(&self.rim.dial));
-            let answer = windlass_grpc::raw(&channel, VERSION, Bytes::new(), Some(PATIENCE)).await?;
-            match answer.code {
-                0 => Ok(()),
-                _ => Err(Error::new(ErrorKind::Unavailable, "containerd does not tell its version")),
-            }
-        })
-        .await?;
+        self.answered(|| self.ask_version().boxed()).await?;
         Ok(Bare { socket: self.layout.socket(), pid, found })
+    }
+
+    async fn ask_cri(&self) -> Result<RemoteRuntime> {
+        let runtime = self.connect().await?;
+        match runtime.status().await.is_ok_and(|status| status.runtime.ready) {
+            true => Ok(runtime),
+            false => Err(Error::new(ErrorKind::Unavailable, "the runtime is not ready")),
+        }
+    }
+
+    async fn ask_version(&self) -> Result<()> {
+        let socket: Arc<str> = self.layout.socket().to_string_lossy().into();
+        let channel = windlass_grpc::open(socket, Arc::clone(&self.rim.dial));
+        let answer = windlass_grpc::raw(&channel, VERSION, Bytes::new(), Some(PATIENCE)).await?;
+        match answer.code {
+            0 => Ok(()),
+            _ => Err(Error::new(ErrorKind::Unavailable, "containerd does not tell its version")),
+        }
     }
 
     /// The one that runs, or a new one, and whether it ran before.
@@ -160,7 +164,7 @@ impl Launcher {
     }
 
     /// Asks until there is an answer.
-    async fn answered<T>(&self, ask: impl AsyncFn() -> Result<T>) -> Result<T> {
+    async fn answered<'a, T>(&'a self, ask: impl Fn() -> BoxFuture<'a, Result<T>> + Send) -> Result<T> {
         let end = self.rim.clock.uptime() + PATIENCE;
         loop {
             let last = match ask().await {

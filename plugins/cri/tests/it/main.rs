@@ -112,6 +112,9 @@ fn references(mut trials: Vec<Trial>, missing: Option<&String>) -> (Vec<Trial>, 
                 }),
             );
         }
+        for &(name, test) in native::TESTS.iter().filter(|_| !served) {
+            add(name, Box::new(test));
+        }
         references.push(reference);
     }
     (trials, references)

@@ -23,8 +23,12 @@ use windlass_cri::{
 };
 use windlass_grpc::Machine;
 use windlass_kernel::{
-    ClockExt, ContainerRuntime, ImageStore, PodNetwork, Spawn,
-    runtime::{Pull, RegistryAuth, SandboxFilter},
+    ClockExt, ContainerRuntime, ErrorKind, ImageStore, PodNetwork, Spawn,
+    node::{Exit, Session, Streams},
+    runtime::{
+        ContainerConfig, ContainerId, ContainerKey, ContainerStatus, Mount, Opening, Pull, RegistryAuth, SandboxConfig,
+        SandboxFilter, SandboxId, SandboxKey, SecurityProfile, User,
+    },
 };
 use windlass_lab::{BUSYBOX, BareLab};
 
@@ -214,4 +218,315 @@ pub(crate) fn serve() -> Option<ExitCode> {
         let network = network(&words, setup.spawn.clone());
         Ok(Plugin::of(Containerd::connect(native, network, setup).await?))
     }))
+}
+
+/// What only this runtime has to show.
+pub(crate) const TESTS: &[(&str, fn(&Reference))] = &[
+    ("a_restarted_agent_finds_what_ran_and_what_ended", restarted),
+    ("a_killed_carrier_is_replaced_and_nothing_said_is_lost", carrier),
+    ("a_killed_containerd_takes_no_container_along", killed),
+    ("a_container_over_its_memory_says_why_it_ended", memory),
+    ("a_container_has_no_more_rights_than_it_needs", rights),
+    ("users_and_groups_are_the_images_own", users),
+    ("a_container_on_a_terminal_is_attached_to", terminal),
+    ("images_are_had_by_their_digest", by_digest),
+    ("what_is_not_there_is_refused_with_a_cure", refused),
+];
+
+impl Reference {
+    /// One of its own, for a test that takes something away.
+    fn apart(name: &str, work: impl AsyncFnOnce(&Self, Containerd)) {
+        let mut reference = Self::start(name, false);
+        let runtime = reference.runtime.take().expect("without a server there is the runtime itself");
+        reference.lab.tokio.block_on(work(&reference, runtime));
+        reference.end();
+    }
+
+    fn here(&self) -> &Containerd {
+        self.runtime.as_ref().expect("without a server there is the runtime itself")
+    }
+
+    async fn anew(&self) -> Containerd {
+        let connected = Containerd::connect(native(&self.lab), Arc::clone(&self.network), self.setup.clone());
+        connected.await.expect("the runtime connects")
+    }
+
+    fn pod(&self, name: &str) -> SandboxConfig {
+        SandboxConfig {
+            key: SandboxKey { name: name.into(), namespace: "default".into(), uid: name.into(), attempt: 0 },
+            hostname: name.into(),
+            cgroup_parent: self.lab.cgroup(),
+            log_directory: self.lab.folder.join("logs").display().to_string(),
+            ..SandboxConfig::default()
+        }
+    }
+
+    /// Waits for something to be so.
+    async fn until<T>(&self, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+        let end = self.setup.clock.uptime() + Duration::from_secs(60);
+        loop {
+            if let Some(seen) = look().await {
+                return seen;
+            }
+            assert!(self.setup.clock.uptime() < end, "waited for {what}");
+            self.setup.clock.sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn exited(&self, runtime: &Containerd, id: &ContainerId) -> ContainerStatus {
+        let look = async || runtime.container(id).await.expect("a status").filter(|status| status.exit.is_some());
+        self.until("an exit", look).await
+    }
+}
+
+fn shell(script: &str) -> ContainerConfig {
+    ContainerConfig {
+        key: ContainerKey { name: "main".into(), attempt: 0 },
+        image: BUSYBOX.into(),
+        command: vec!["/bin/sh".into(), "-c".into(), script.into()],
+        log_path: "main.log".into(),
+        ..ContainerConfig::default()
+    }
+}
+
+/// A container that was started, and its sandbox.
+async fn started(
+    reference: &Reference,
+    runtime: &Containerd,
+    name: &str,
+    mut config: ContainerConfig,
+) -> (SandboxId, ContainerId) {
+    let around = reference.pod(name);
+    let sandbox = runtime.run_sandbox(&around).await.expect("a sandbox runs");
+    config.log_path = format!("{name}.log");
+    let id = runtime.create_container(&sandbox, &config, &around).await.expect("a container is created");
+    runtime.start_container(&id).await.expect("a container starts");
+    (sandbox, id)
+}
+
+async fn said(runtime: &Containerd, id: &ContainerId, command: &str) -> String {
+    let command = ["/bin/sh", "-c", command].map(str::to_owned);
+    let done = runtime.exec(id, &command, None).await.expect("a command runs");
+    format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
+}
+
+/// The process that carries a container's streams.
+fn carrier_of(id: &ContainerId) -> Option<i32> {
+    fs::read_dir("/proc").expect("processes").flatten().find_map(|entry| {
+        let command = fs::read_to_string(entry.path().join("cmdline")).ok()?;
+        let carries = command.contains("windlass-carry") && command.contains(id.as_str());
+        carries.then(|| entry.file_name().to_str()?.parse().ok()).flatten()
+    })
+}
+
+fn kill(pid: i32) {
+    let killed = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    killed.expect("a process can be killed");
+}
+
+fn restarted(_: &Reference) {
+    Reference::apart("crna", async |reference, runtime| {
+        let (sandbox, ticks) =
+            started(reference, &runtime, "ticks", shell("while :; do echo tick; sleep 0.05; done")).await;
+        let (_, ends) = started(reference, &runtime, "ends", shell("sleep 1; exit 3")).await;
+        let before = runtime.container(&ticks).await.unwrap().unwrap();
+        drop(runtime);
+        let runtime = reference.anew().await;
+        assert_eq!(runtime.container(&ticks).await.unwrap().unwrap(), before);
+        assert_eq!(reference.exited(&runtime, &ends).await.exit.map(|exit| exit.code), Some(3));
+        let length = fs::read_to_string(&before.log_path).unwrap().len();
+        let grows = async || fs::read_to_string(&before.log_path).ok().filter(|text| text.len() > length);
+        reference.until("the log to grow", grows).await;
+        runtime.remove_sandbox(&sandbox).await.unwrap();
+        reference.until("the carrier to end", async || carrier_of(&ticks).is_none().then_some(())).await;
+    });
+}
+
+fn carrier(_: &Reference) {
+    Reference::apart("crnb", async |reference, runtime| {
+        let script = "i=0; while [ $i -lt 200 ]; do echo line $i; i=$((i+1)); sleep 0.02; done";
+        let (sandbox, id) = started(reference, &runtime, "lines", shell(script)).await;
+        let path = runtime.container(&id).await.unwrap().unwrap().log_path;
+        let some = async || fs::read_to_string(&path).ok().filter(|text| text.lines().count() > 5);
+        reference.until("some lines", some).await;
+        drop(runtime);
+        kill(carrier_of(&id).expect("somebody carries"));
+        let again = reference.anew().await;
+        assert_eq!(reference.exited(&again, &id).await.exit.map(|exit| exit.code), Some(0));
+        let whole = async || fs::read_to_string(&path).ok().filter(|text| text.contains("line 199"));
+        let text = reference.until("the last line", whole).await;
+        let lost = (0..200).filter(|line| !text.contains(&format!("F line {line}\n"))).count();
+        // What the one that was killed had read and not written is gone with it: a line at the most, at this pace.
+        assert!(lost <= 1, "{lost} lines are lost:\n{text}");
+        again.remove_sandbox(&sandbox).await.unwrap();
+    });
+}
+
+fn killed(_: &Reference) {
+    Reference::apart("crnc", async |reference, runtime| {
+        let (sandbox, id) =
+            started(reference, &runtime, "waits", shell("trap 'exit 0' TERM; while :; do sleep 0.05; done")).await;
+        let (_, ends) = started(reference, &runtime, "ends", shell("sleep 1; exit 3")).await;
+        let before = runtime.container(&id).await.unwrap().unwrap();
+        kill(reference.lab.running.pid);
+        let error = runtime.container(&id).await.unwrap_err();
+        assert!(error.is(ErrorKind::Unavailable) || error.is(ErrorKind::Internal), "{error}");
+        let running = reference.lab.launcher.start_bare().await.unwrap();
+        assert!(!running.found);
+        // The connection comes back by itself.
+        let there = async || runtime.container(&id).await.ok().flatten();
+        assert_eq!(reference.until("containerd to be reached", there).await, before);
+        assert_eq!(said(&runtime, &id, "echo here").await, "here\n");
+        // Its shim kept the code, where containerd did not live to see it.
+        let status = reference.exited(&runtime, &ends).await;
+        assert!(matches!(status.exit.map(|exit| exit.code), Some(3 | 255)), "{status:?}");
+        runtime.stop_container(&id, Duration::from_secs(30)).await.unwrap();
+        assert_eq!(runtime.container(&id).await.unwrap().unwrap().exit.map(|exit| exit.code), Some(0));
+        runtime.remove_sandbox(&sandbox).await.unwrap();
+    });
+}
+
+fn memory(reference: &Reference) {
+    let runtime = reference.here();
+    reference.lab.tokio.block_on(async {
+        let mut config = shell("x=1234567890; while :; do x=$x$x; done");
+        config.resources.memory_limit = Some(16 << 20);
+        let (sandbox, id) = started(reference, runtime, "memory", config).await;
+        let status = reference.exited(runtime, &id).await;
+        assert_eq!((status.exit.unwrap().code, status.reason.as_str()), (137, "OOMKilled"));
+        runtime.remove_sandbox(&sandbox).await.unwrap();
+    });
+}
+
+fn rights(reference: &Reference) {
+    let runtime = reference.here();
+    reference.lab.tokio.block_on(async {
+        let mut config = shell("trap 'exit 0' TERM; while :; do sleep 0.05; done");
+        config.security.seccomp = Some(SecurityProfile::RuntimeDefault);
+        config.security.no_new_privileges = true;
+        config.security.drop_capabilities = vec!["ALL".into()];
+        config.security.add_capabilities = vec!["NET_BIND_SERVICE".into()];
+        let (sandbox, id) = started(reference, runtime, "rights", config).await;
+        let status = said(runtime, &id, "cat /proc/self/status").await;
+        let of = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        assert_eq!(
+            (of("CapEff:"), of("CapBnd:"), of("CapInh:")),
+            (Some("0000000000000400"), Some("0000000000000400"), Some("0000000000000000"))
+        );
+        assert_eq!((of("NoNewPrivs:"), of("Seccomp:")), (Some("1"), Some("2")));
+        // The node's own are not empty.
+        assert!(fs::read("/proc/timer_list").is_ok_and(|text| !text.is_empty()));
+        assert_eq!(said(runtime, &id, "cat /proc/timer_list; ls /sys/firmware").await, "");
+        assert!(said(runtime, &id, "echo 1 > /proc/sys/kernel/domainname").await.contains("Read-only"));
+        assert!(said(runtime, &id, "cat /dev/kmsg").await.contains("kmsg"), "a device of the node is there");
+        runtime.remove_sandbox(&sandbox).await.unwrap();
+    });
+}
+
+fn users(reference: &Reference) {
+    let runtime = reference.here();
+    reference.lab.tokio.block_on(async {
+        let around = reference.pod("users");
+        let sandbox = runtime.run_sandbox(&around).await.unwrap();
+        let mut config = shell("id -u; id -g; id -G");
+        config.security.user = Some(User::Id(1000));
+        config.security.group = Some(2000);
+        config.security.supplemental_groups = vec![3000];
+        let id = runtime.create_container(&sandbox, &config, &around).await.unwrap();
+        runtime.start_container(&id).await.unwrap();
+        let status = reference.exited(runtime, &id).await;
+        assert_eq!(status.user, Some((1000, 2000, vec![3000])));
+        let whole = async || fs::read_to_string(&status.log_path).ok().filter(|text| text.lines().count() == 3);
+        let text = reference.until("three lines", whole).await;
+        let lines: Vec<_> = text.lines().filter_map(|line| line.split(" F ").nth(1)).collect();
+        assert_eq!(lines, ["1000", "2000", "2000 3000"]);
+        config.key.attempt = 1;
+        config.security.user = Some(User::Name("nobody-there".into()));
+        let error = runtime.create_container(&sandbox, &config, &around).await.unwrap_err();
+        assert!(error.is(ErrorKind::Invalid) && error.to_string().contains("nobody-there"), "{error}");
+        runtime.remove_sandbox(&sandbox).await.unwrap();
+    });
+}
+
+fn terminal(reference: &Reference) {
+    use futures::{AsyncReadExt, AsyncWriteExt};
+    let runtime = reference.here();
+    reference.lab.tokio.block_on(async {
+        let mut config = shell("while read line && [ \"$line\" != end ]; do echo \"<$line>\"; done; exit 4");
+        (config.tty, config.stdin) = (true, true);
+        let (sandbox, id) = started(reference, runtime, "terminal", config).await;
+        let streams = Streams { stdin: true, stdout: true, stderr: false, tty: true };
+        let opening = Opening::Attach { container: id.clone(), streams };
+        let Session::Process(mut process) = runtime.session(opening).await.unwrap() else {
+            panic!("an attach is a process")
+        };
+        assert!(process.resize.is_some() && process.stderr.is_none());
+        let mut stdin = process.stdin.take().unwrap();
+        stdin.write_all(b"one\nend\n").await.unwrap();
+        stdin.flush().await.unwrap();
+        let mut heard = String::new();
+        process.stdout.take().unwrap().read_to_string(&mut heard).await.unwrap();
+        assert!(heard.contains("<one>"), "{heard:?}");
+        assert_eq!(process.exit.await, Exit::Code(4));
+        runtime.remove_sandbox(&sandbox).await.unwrap();
+    });
+}
+
+fn by_digest(reference: &Reference) {
+    let runtime = reference.here();
+    reference.lab.tokio.block_on(async {
+        let name = reference.lab.registry.publish("open", "1", None);
+        let pulled = runtime.pull(&Pull { image: name.as_str().into(), ..Pull::default() }).await.unwrap();
+        let image = runtime.image(&pulled).await.unwrap().unwrap();
+        let digest = image.digests.first().expect("a digest").clone();
+        runtime.remove_image(&pulled).await.unwrap();
+        assert_eq!(runtime.image(&name.as_str().into()).await.unwrap(), None);
+        // By its digest, which is all that is known of it then.
+        let again = runtime.pull(&Pull { image: digest.as_str().into(), ..Pull::default() }).await.unwrap();
+        assert_eq!(again, pulled);
+        let image = runtime.image(&digest.as_str().into()).await.unwrap().unwrap();
+        assert_eq!((image.tags.len(), &image.digests), (0, &vec![digest]));
+        assert!(image.size > 0 && !image.pinned);
+        let pause = runtime.image(&windlass_lab::PAUSE.into()).await.unwrap().unwrap();
+        assert!(pause.pinned, "the image of sandboxes is needed for ever");
+        runtime.remove_image(&again).await.unwrap();
+        let missing = format!("{}/open:none", reference.lab.registry.address());
+        let error = runtime.pull(&Pull { image: missing.as_str().into(), ..Pull::default() }).await.unwrap_err();
+        assert!(error.is(ErrorKind::NotFound), "{error}");
+    });
+}
+
+fn refused(reference: &Reference) {
+    let runtime = reference.here();
+    reference.lab.tokio.block_on(async {
+        let refused = async |change: fn(&mut SandboxConfig), kind: ErrorKind| {
+            let mut config = reference.pod("refused");
+            change(&mut config);
+            let error = runtime.run_sandbox(&config).await.unwrap_err();
+            assert!(error.is(kind), "{error}");
+        };
+        refused(|config| config.handler = "kata".into(), ErrorKind::NotFound).await;
+        refused(|config| config.cgroup_parent = "kubepods.slice".into(), ErrorKind::NotSupported).await;
+        refused(|config| config.security.namespaces.users = Some(vec![]), ErrorKind::NotSupported).await;
+        let around = reference.pod("refused");
+        let sandbox = runtime.run_sandbox(&around).await.unwrap();
+        let refused = async |change: fn(&mut ContainerConfig), kind: ErrorKind| {
+            let mut config = shell("exit 0");
+            change(&mut config);
+            let error = runtime.create_container(&sandbox, &config, &around).await.unwrap_err();
+            assert!(error.is(kind), "{error}");
+        };
+        refused(|config| config.image = "registry.invalid/none:1".into(), ErrorKind::NotFound).await;
+        refused(|config| config.security.privileged = true, ErrorKind::Invalid).await;
+        refused(|config| config.cdi_devices = vec!["vendor.com/device=1".into()], ErrorKind::NotSupported).await;
+        refused(
+            |config| {
+                let image = Some(BUSYBOX.into());
+                config.mounts = vec![Mount { container_path: "/image".into(), image, ..Mount::default() }];
+            },
+            ErrorKind::NotSupported,
+        )
+        .await;
+        runtime.remove_sandbox(&sandbox).await.unwrap();
+    });
 }

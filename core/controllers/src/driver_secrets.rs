@@ -3,9 +3,13 @@
 //! A class names them in parameters of the orchestrator, `csi.storage.k8s.io/…-secret-name` and `…-secret-namespace`, as
 //! templates.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use windlass_api::core::v1::{Secret, SecretReference};
+use windlass_api::{
+    core::v1::{Secret, SecretReference},
+    names,
+    types::ByteString,
+};
 use windlass_client::Client;
 use windlass_kernel::{Error, ErrorKind, Result, volume::Secrets};
 
@@ -46,9 +50,12 @@ pub(crate) fn named(
     };
     let namespace = filled(namespace, &[&words.both]).map_err(|why| format!("{purpose}-secret-namespace: {why}"))?;
     let name = filled(name, &[&words.both, &words.name]).map_err(|why| format!("{purpose}-secret-name: {why}"))?;
-    for (part, word, most) in [("namespace", &namespace, 63), ("name", &name, 253)] {
-        if !is_name(word, most) {
-            return Err(format!("{purpose}-secret-{part}: {word:?} is not a name"));
+    for (part, word, wrong) in [
+        ("namespace", &namespace, names::dns_1123_label(&namespace)),
+        ("name", &name, names::dns_1123_subdomain(&name)),
+    ] {
+        if !wrong.is_empty() {
+            return Err(format!("{purpose}-secret-{part}: {word:?} is not a name: {}", wrong.join("; ")));
         }
     }
     Ok(Some(SecretReference { name: Some(name), namespace: Some(namespace) }))
@@ -65,16 +72,6 @@ fn filled(template: &str, words: &[&BTreeMap<String, String>]) -> Result<String,
         rest = after;
     }
     Ok(text + rest)
-}
-
-/// Whether it is a name as objects have them (RFC 1123).
-fn is_name(word: &str, most: usize) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let part = |part: &str| {
-        let ends = [part.bytes().next(), part.bytes().last()];
-        ends.iter().all(|end| end.is_some_and(plain)) && part.bytes().all(|byte| plain(byte) || byte == b'-')
-    };
-    word.len() <= most && word.split('.').all(part)
 }
 
 /// Reads secrets for drivers, as who may do only that.
@@ -95,8 +92,8 @@ impl SecretReader {
     pub(crate) async fn read(&self, reference: Option<&SecretReference>) -> Result<Secrets> {
         let Some(SecretReference { name, namespace }) = reference else { return Ok(Secrets::default()) };
         let (name, namespace) = (name.as_deref().unwrap_or_default(), namespace.as_deref().unwrap_or_default());
-        let secret: std::sync::Arc<Secret> = self.0.get(namespace, name).await?;
-        let text = |(key, value): (&String, &windlass_api::types::ByteString)| {
+        let secret: Arc<Secret> = self.0.get(namespace, name).await?;
+        let text = |(key, value): (&String, &ByteString)| {
             let text = String::from_utf8(value.0.clone());
             let refused = |error| {
                 Error::new(ErrorKind::Invalid, format!("{key} of secret {namespace}/{name} is not text"))

@@ -2,7 +2,7 @@
 
 mod client;
 mod conform;
-mod serving;
+pub(crate) mod serving;
 
 use std::{net::SocketAddr, path::PathBuf};
 

@@ -1,5 +1,7 @@
 //! `windlass up`: opens the data directory, assembles the cluster, serves it, and waits to be told to end.
 
+mod manifests;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -13,7 +15,7 @@ use windlass::{
     Cluster,
     apiserver::{access::EcdsaKeys, stream::Sessions},
     csi::hostpath,
-    kernel::{Clock, Error, ErrorKind, Spawn},
+    kernel::{Clock, Error, ErrorKind, Spawn, SpawnExt},
     real::{ContainerNode, Services, announce_volumes, open_volumes, primary_address, socket_note},
     rim::{SystemClock, TokioSpawn, trusted_certificates},
     scheduler,
@@ -105,9 +107,19 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         pki.extra_names.push(advertised.ip().to_string());
         builder = builder.reached_at(advertised);
     }
+    if let Some(name) = hostname() {
+        builder = builder.hostname(name);
+    }
     let mut cluster = builder.start().await?;
     if volumes.is_some() {
         announce_volumes(&cluster.client().with_field_manager("windlass")).await?;
+    }
+    let followed = up.serving.followed()?;
+    if !followed.is_empty() {
+        let tools = (Arc::clone(&clock), Arc::clone(cluster.spawn()));
+        let following = manifests::follow(up.serving.clone(), followed, Arc::clone(cluster.server()), tools);
+        let task = cluster.spawn().spawn("admission.files", following);
+        cluster.keep(task);
     }
     if fake {
         for task in simulation.start(&cluster, up.nodes).await? {
@@ -185,9 +197,14 @@ fn simulation(files: &[PathBuf]) -> Result<Simulation> {
     Ok(simulation)
 }
 
+/// What this machine calls itself.
+fn hostname() -> Option<String> {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok())
+}
+
 /// A node with real containers on this machine.
 fn container_node(up: &Up, data: &DataDir, address: IpAddr, socket: Option<PathBuf>) -> Result<ContainerNode> {
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let name = hostname();
     let path = std::path::absolute(data.path()).context("cannot tell where the data directory is")?;
     // `windlass down` has to find what runs there, or in a containerd of our own.
     let note = socket_note(&path);

@@ -47,6 +47,7 @@ pub struct Builder {
     config: Config,
     ranges: Option<Ranges>,
     reached_at: Option<SocketAddr>,
+    hostname: Option<String>,
     candidacy: Option<Candidacy>,
     versions: Versions,
     admission_configuration: AdmissionConfiguration,
@@ -188,6 +189,14 @@ impl Builder {
         self
     }
 
+    /// The name of the machine that the API server runs on. Where it is set the server says by a Lease that it is there
+    /// (`APIServerIdentity`), and keeps the flow schemas and priority levels that every cluster has.
+    #[must_use]
+    pub fn hostname(mut self, name: impl Into<String>) -> Self {
+        self.hostname = Some(name.into());
+        self
+    }
+
     /// Where pods reach the API, as the service `kubernetes` and its endpoints say; they are kept so. An address that others
     /// cannot use, such as the loopback address, is refused when the cluster starts.
     #[must_use]
@@ -317,6 +326,7 @@ impl Builder {
                 server.rules(rbac).authorizer(authorizer).admission(Arc::new(escalation))
             }
         };
+        let identified = self.gates.enabled("APIServerIdentity");
         server = server
             .dial(Arc::clone(&dial) as _)
             .versions(self.versions)
@@ -354,6 +364,19 @@ impl Builder {
             let (server, stop) = (Arc::clone(&cluster.server), cluster.stop.clone());
             let keeping = async move { _ = stop.race(server.keep_advertised()).await };
             cluster.tasks.push(cluster.spawn.spawn("apiserver.advertised", keeping));
+        }
+        if let Some(hostname) = self.hostname {
+            let (server, stop) = (Arc::clone(&cluster.server), cluster.stop.clone());
+            let keeping = async move { _ = stop.race(server.keep_flows()).await };
+            cluster.tasks.push(cluster.spawn.spawn("apiserver.flows", keeping));
+            #[cfg(feature = "http")]
+            if identified {
+                let (server, stop) = (Arc::clone(&cluster.server), cluster.stop.clone());
+                let keeping = async move { _ = stop.race(server.keep_identity(&hostname)).await };
+                cluster.tasks.push(cluster.spawn.spawn("apiserver.identity", keeping));
+            }
+            #[cfg(not(feature = "http"))]
+            drop((hostname, identified));
         }
         if !self.bare {
             let components = Components {

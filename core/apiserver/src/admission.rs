@@ -65,6 +65,8 @@ pub(crate) fn built_in(
         Arc::new(optional::PodNodeSelector { reader: reader(), configured }),
         Arc::new(priority::Priority { reader: reader() }),
         Arc::new(tolerations::DefaultTolerationSeconds),
+        Arc::new(optional::PodTolerationRestriction { reader: reader(), configured: configuration.tolerations }),
+        Arc::new(optional::EventRateLimit::new(Arc::clone(clock), configuration.event_limits)),
         Arc::new(optional::ExtendedResourceToleration),
         Arc::new(storage::DefaultStorageClass { reader: reader() }),
         Arc::new(storage::StorageObjectInUseProtection),

@@ -1,4 +1,7 @@
-//! Where the service `kubernetes` leads: the server's own address, as Endpoints and as an EndpointSlice.
+//! Where the service `kubernetes` leads: the servers over this state, as Endpoints and as an EndpointSlice.
+//!
+//! Each server says in the store that it is there, under a lease that it renews; whoever stops is taken out of the
+//! endpoints by the others.
 
 use std::{net::IpAddr, pin::pin, time::Duration};
 
@@ -7,7 +10,7 @@ use serde_json::{Value, json};
 use windlass_kernel::{
     ClockExt, Document,
     error::{Error, ErrorKind, Result},
-    store::{Condition, Key, KeyRange, Op, ReadAt, Txn},
+    store::{Condition, Key, KeyRange, LeaseId, ListSpec, Op, ReadAt, Txn},
 };
 
 use crate::{
@@ -18,6 +21,11 @@ use crate::{
 
 /// How long is waited after a failure. Upstream looks this often.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Where servers say that they are there, a key for each address. These are no objects of the API.
+const SERVERS: &str = "/masterleases/";
+/// How long a server is believed, and how often it says it again (upstream's lease endpoint reconciler).
+const BELIEVED: Duration = Duration::from_secs(15);
+const SAID_AGAIN: Duration = Duration::from_secs(10);
 
 /// Refuses an address that endpoints may not have, since nobody else could reach the server there.
 ///
@@ -35,19 +43,61 @@ pub fn advertisable(address: IpAddr) -> Result<()> {
     Err(Error::new(ErrorKind::Invalid, format!("the API server cannot be advertised at {address}: {why}")))
 }
 
-/// Writes the address down, in place of what another start left.
+/// What a server has said of itself.
+#[derive(Debug, Default)]
+struct Presence {
+    lease: Option<LeaseId>,
+    /// When it has to be said again, as [`uptime`](windlass_kernel::Clock::uptime).
+    due: Duration,
+}
+
+impl Presence {
+    /// Says that the server is there, unless that was said a moment ago and still stands.
+    async fn say(&mut self, server: &ApiServer, address: IpAddr) -> Result<()> {
+        let (store, now) = (&server.parts.store, server.parts.clock.uptime());
+        if let Some(lease) = self.lease.filter(|_| now >= self.due) {
+            match store.renew(lease).await {
+                Ok(()) => self.due = now.saturating_add(SAID_AGAIN),
+                Err(error) if error.is(ErrorKind::NotFound) => self.lease = None,
+                Err(error) => return Err(error),
+            }
+        }
+        let key = Key::from(format!("{SERVERS}{address}"));
+        let stands = self.lease.is_some() && store.get(&key, ReadAt::Latest).await?.is_some();
+        if stands {
+            return Ok(());
+        }
+        let lease = store.grant(BELIEVED).await?;
+        let put = Op::Put { key, value: address.to_string().into(), lease: Some(lease) };
+        store.txn(Txn { ops: vec![put], ..Txn::default() }).await?;
+        (self.lease, self.due) = (Some(lease), now.saturating_add(SAID_AGAIN));
+        Ok(())
+    }
+}
+
+/// The addresses of all servers that are there.
+async fn present(server: &ApiServer) -> Result<Vec<String>> {
+    let spec = ListSpec { range: KeyRange::prefix(SERVERS), at: ReadAt::Latest, limit: None };
+    let listing = server.parts.store.list(&spec).await?;
+    Ok(listing.entries.iter().filter_map(|entry| entry.key.as_str().strip_prefix(SERVERS)).map(str::to_owned).collect())
+}
+
+/// Writes the address down, in place of those of servers that are gone.
 pub(crate) async fn begin(server: &ApiServer, address: IpAddr) -> Result<()> {
-    for object in objects(server, &[address.to_string()], address.is_ipv4()) {
+    Presence::default().say(server, address).await?;
+    let all = present(server).await?;
+    for object in objects(server, &all, address.is_ipv4()) {
         let found = server.read(&key(server, &object)?).await?;
         write(server, object, found).await?;
     }
     Ok(())
 }
 
-/// Keeps the service and its endpoints. Other addresses, of servers over the same state, stay.
+/// Keeps the service and its endpoints, for this server and the others over the same state.
 pub(crate) async fn keep(server: &ApiServer, address: IpAddr) {
+    let mut presence = Presence::default();
     loop {
-        match kept(server, address).await {
+        match kept(server, address, &mut presence).await {
             Ok(()) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot keep the endpoints of the service kubernetes");
@@ -57,52 +107,40 @@ pub(crate) async fn keep(server: &ApiServer, address: IpAddr) {
     }
 }
 
-/// Mends what there is to mend, and waits for the next change.
-async fn kept(server: &ApiServer, address: IpAddr) -> Result<()> {
-    let store = &server.parts.store;
+/// Mends what there is to mend, and waits for the next change or until the server has to speak again.
+async fn kept(server: &ApiServer, address: IpAddr, presence: &mut Presence) -> Result<()> {
+    let (store, clock) = (&server.parts.store, &server.parts.clock);
+    presence.say(server, address).await?;
     let before = store.latest().await?;
     let service = service(server);
     let known = objects(server, &[], address.is_ipv4());
-    let mut changes = Vec::new();
+    let mut changes = vec![store.watch(KeyRange::prefix(SERVERS), before).await?];
     for object in known.iter().chain([&service]) {
         changes.push(store.watch(KeyRange::prefix(key(server, object)?.as_str()), before).await?);
     }
     if store.get(&key(server, &service)?, ReadAt::Latest).await?.is_none() {
         write(server, service, None).await?;
     }
-    let (mut all, mut found) = (vec![address.to_string()], Vec::new());
+    let mut found = Vec::new();
     for object in &known {
-        let document = server.read(&key(server, object)?).await?;
-        if let Some(document) = &document {
-            all.extend(addresses(&document.value()?));
-        }
-        found.push(document);
+        found.push(server.read(&key(server, object)?).await?);
     }
-    all.sort();
-    all.dedup();
+    let all = present(server).await?;
     // What is written rests on what was read here: where that changed meanwhile, it is looked at again.
     for (object, found) in objects(server, &all, address.is_ipv4()).into_iter().zip(found) {
         write(server, object, found).await?;
     }
     let mut changes = pin!(stream::select_all(changes));
-    match changes.next().await {
-        Some(Err(error)) if !matches!(error.kind(), ErrorKind::Compacted) => Err(error),
-        Some(_) => Ok(()),
-        None => Err(Error::new(ErrorKind::Unavailable, "the store's watches ended")),
+    match clock.timeout(presence.due.saturating_sub(clock.uptime()), changes.next()).await {
+        Ok(Some(Err(error))) if !matches!(error.kind(), ErrorKind::Compacted) => Err(error),
+        Ok(None) => Err(Error::new(ErrorKind::Unavailable, "the store's watches ended")),
+        // Something changed, or it is time to speak again.
+        Ok(Some(_)) | Err(_) => Ok(()),
     }
 }
 
 fn key(server: &ApiServer, object: &Value) -> Result<Key> {
     Ok(served(server, object)?.key("default", "kubernetes"))
-}
-
-/// The addresses that an Endpoints or an EndpointSlice has.
-fn addresses(object: &Value) -> Vec<String> {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let old = list(&object["subsets"]).into_iter().flat_map(|subset| list(&subset["addresses"]));
-    let old = old.map(|address| address["ip"].clone());
-    let new = list(&object["endpoints"]).into_iter().flat_map(|endpoint| list(&endpoint["addresses"]));
-    old.chain(new).filter_map(|address| address.as_str().map(str::to_owned)).collect()
 }
 
 /// The two objects with these addresses. Those of the other family have no place in the slice.

@@ -103,14 +103,25 @@ pub(crate) async fn add(server: &ApiServer, served: &Served, key: Key, mut objec
     meta.insert("uid".into(), server.parts.entropy.uuid().into());
     meta.insert("creationTimestamp".into(), object::time(server.parts.clock.now()).into());
     let claims = alloc::claim(server, served, &mut object, None).await?;
-    if let Schema::BuiltIn(message) = served.storage.schema {
-        windlass_api::decode::normalize(&mut object, message)
-            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
-    }
+    let object = normal(served, object)?;
     let value = index::encode(served, &object)?;
     txn.conditions.push(Condition::Absent(key.clone()));
     txn.ops.push(Op::Put { key, value, lease: None });
     claims.add_to(server, &object, txn)
+}
+
+/// An object as it would be stored, its metadata apart.
+pub(crate) fn formed(served: &Served, mut object: Value) -> Result<Value> {
+    (served.rules.default)(&mut object);
+    normal(served, object)
+}
+
+fn normal(served: &Served, mut object: Value) -> Result<Value> {
+    if let Schema::BuiltIn(message) = served.storage.schema {
+        windlass_api::decode::normalize(&mut object, message)
+            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+    }
+    Ok(object)
 }
 
 pub(crate) fn served<'s>(server: &'s ApiServer, object: &Value) -> Result<&'s Served> {

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use arc_swap::ArcSwap;
 use serde_json::Value;
 use windlass_api::features::Gates;
 use windlass_kernel::{
@@ -186,7 +187,8 @@ impl Builder {
     }
 
     /// Upstream's feature gates. `APIResponseCompression`, `ManifestBasedAdmissionControlConfig`, `PodTopologyLabelsAdmission`
-    /// and `WatchList` act here; others change nothing.
+    /// and `WatchList` act here; others change nothing. Whether there is a Lease (`APIServerIdentity`) is the choice of
+    /// whoever polls [`ApiServer::keep_identity`].
     #[must_use]
     pub fn feature_gates(mut self, gates: Gates) -> Self {
         self.gates = gates;
@@ -243,8 +245,7 @@ impl Builder {
         let manifests = std::mem::take(&mut configuration.fixed);
         let gates = Acting::of(&self.gates);
         if !manifests.is_empty() && !gates.manifests {
-            let why = "staticManifestsDir requires the ManifestBasedAdmissionControlConfig feature gate to be enabled";
-            return Err(Error::new(ErrorKind::Invalid, format!("admission configuration: {why}")));
+            return Err(registered::without_gate());
         }
         let fixed = registered::fixed(manifests, &registry)?;
         let mut chosen = self.plugins;
@@ -276,7 +277,7 @@ impl Builder {
             authenticator: self.authenticator,
             admission: plugins,
             plugins: chosen,
-            fixed,
+            fixed: ArcSwap::from_pointee(fixed),
             gates,
             registered,
             agents: self.agents,

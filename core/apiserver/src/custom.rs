@@ -33,7 +33,7 @@ pub(crate) use self::{
     prune::prune_below,
     receive::{check_new, check_update, fill, receive},
     schema::{Node, compile},
-    settle::{after_write, refresh},
+    settle::{after_write, own_request, refresh},
     validate::check_default,
     version::{Scale, Served, Version},
 };

@@ -3,6 +3,7 @@
 //! Answers name them, as upstream's do. Nothing is queued or refused by them.
 
 mod defaults;
+mod kept;
 mod schema;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -14,8 +15,11 @@ use windlass_kernel::{
     store::{Entry, Key},
 };
 
-pub(crate) use self::defaults::{mandatory, objects};
 use self::schema::Schema;
+pub(crate) use self::{
+    defaults::{mandatory, objects},
+    kept::keep,
+};
 use crate::{followed::Index, object};
 
 /// Where the API server keeps flow schemas and priority levels.

@@ -54,6 +54,11 @@ impl<I: Index> Followed<I> {
         Self { store, prefix, state: Mutex::new(State { index, ..State::default() }) }
     }
 
+    /// Changes what the index holds beside the store's objects.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut I)) {
+        change(&mut self.state.lock().index);
+    }
+
     /// Reads from an index that holds everything acknowledged before the call.
     ///
     /// # Errors

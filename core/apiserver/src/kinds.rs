@@ -20,12 +20,13 @@ mod prepare;
 mod rbac;
 pub mod scale;
 mod storage;
+pub(crate) mod warnings;
 
 use serde_json::Value;
 
 pub(crate) use self::cluster::certificates::validate_approval;
 pub use self::errors::Errors;
-pub use self::field::Field;
+pub use self::field::{Field, same};
 pub use self::meta::NameRule;
 
 /// What a kind adds to the generic path.
@@ -158,6 +159,11 @@ impl Kind {
 fn common(new: &Value, old: &Value, namespaced: Option<bool>, errors: &mut Errors) {
     meta::created(&meta::of(new), NameRule::PathSegment, namespaced, errors);
     meta::updated(&meta::of(new), &meta::of(old), errors);
+}
+
+/// The quality of service of a pod: `Guaranteed`, `Burstable` or `BestEffort`.
+pub(crate) fn pod_class(pod: &Value) -> &'static str {
+    pod::qos::class(pod)
 }
 
 /// What the kind adds; [`GENERIC`] for one of which nothing is known.

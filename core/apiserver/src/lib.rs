@@ -17,6 +17,8 @@ mod errors;
 mod events;
 mod flows;
 mod followed;
+#[cfg(feature = "http")]
+mod identity;
 mod index;
 mod lookup;
 mod object;

@@ -52,6 +52,12 @@ pub(crate) fn set_meta(object: &mut Value, field: &str, value: Option<Value>) {
     }
 }
 
+/// An object's labels, to change; made where there are none.
+#[cfg(feature = "http")]
+pub(crate) fn labels_mut(object: &mut Value) -> &mut Map<String, Value> {
+    as_map(meta_mut(object).entry("labels").or_insert_with(|| Value::Object(Map::new())))
+}
+
 /// An object's finalizers.
 pub(crate) fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
     meta(object, "finalizers").as_array().into_iter().flatten().filter_map(Value::as_str)
@@ -71,4 +77,10 @@ pub(crate) fn is_empty(value: &Value) -> bool {
 /// A time as objects state it: whole seconds.
 pub(crate) fn time(at: Timestamp) -> String {
     Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+}
+
+/// A time as leases state it: microseconds.
+#[cfg(feature = "http")]
+pub(crate) fn micro_time(at: Timestamp) -> String {
+    format!("{at:.6}")
 }

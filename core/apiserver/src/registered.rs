@@ -28,7 +28,7 @@ use windlass_kernel::{
     store::{Entry, Key},
 };
 
-pub(crate) use self::fixed::{read as fixed, reserved};
+pub(crate) use self::fixed::{Fixed, read as fixed, renew, reserved, without_gate};
 use self::hooks::Hook;
 #[cfg(feature = "cel")]
 pub(crate) use self::policies::{check_conditions, check_policy, type_checked};
@@ -109,8 +109,13 @@ pub(crate) struct Snapshot(Arc<Registered>);
 
 impl Snapshot {
     /// Begins with what files register.
-    pub(crate) fn beside(fixed: &Arc<Registered>) -> Self {
-        Self(Arc::clone(fixed))
+    pub(crate) fn beside(fixed: &Fixed) -> Self {
+        Self(Arc::clone(fixed.registered()))
+    }
+
+    /// Goes on with what files register now.
+    fn refix(&mut self, fixed: &Fixed, before: &Fixed) {
+        fixed.replace(before, Arc::make_mut(&mut self.0));
     }
 }
 
@@ -138,7 +143,7 @@ pub(crate) async fn concerning(server: &ApiServer, served: &Served, request: &Re
         return Ok(Arc::clone(&NOTHING));
     }
     if served.storage.group == "admissionregistration.k8s.io" {
-        return Ok(Arc::clone(&server.parts.fixed));
+        return Ok(Arc::clone(server.parts.fixed.load().registered()));
     }
     server.parts.registered.with(|snapshot| Arc::clone(&snapshot.0)).await
 }

@@ -7,7 +7,7 @@ use windlass_kernel::error::Result;
 
 use crate::{
     custom::{self, Version},
-    kinds::{Errors, meta},
+    kinds::{self, Errors, meta},
     object,
     registry::Served,
 };
@@ -92,9 +92,12 @@ pub(crate) fn prepare(served: &Served, part: Part, new: &mut Value, old: &Value)
     }
 }
 
-/// What the writer of an object should hear about it.
-pub(crate) fn warnings(served: &Served, object: &Value) -> Vec<String> {
-    if served.is_definitions() { custom::unrecognized_formats(object) } else { Vec::new() }
+/// What the writer of an object should hear about it, and about what it was where it was something.
+pub(crate) fn warnings(served: &Served, new: &Value, old: Option<&Value>) -> Vec<String> {
+    if served.is_definitions() {
+        return custom::unrecognized_formats(new);
+    }
+    kinds::warnings::of(&served.storage.group, &served.storage.kind, new, old)
 }
 
 /// Refuses a new object that breaks its kind's rules.

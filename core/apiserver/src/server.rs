@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use windlass_api::{features::Gates, selector::Fields};
 use windlass_kernel::{
@@ -20,7 +21,7 @@ use windlass_kernel::{
 };
 
 use crate::{
-    admission::Plugins,
+    admission::{AdmissionConfiguration, Plugins},
     advertised,
     alloc::Ranges,
     builder::Builder,
@@ -28,7 +29,7 @@ use crate::{
     discovery::Versions,
     errors,
     events::EventLease,
-    flows::Flows,
+    flows::{self, Flows},
     followed::Followed,
     registered,
     registry::{Registry, Target},
@@ -77,7 +78,7 @@ pub(crate) struct Parts {
     /// Which of upstream's plugins run, those among them that are no [`Admission`].
     pub(crate) plugins: Plugins,
     /// What files register.
-    pub(crate) fixed: Arc<registered::Registered>,
+    pub(crate) fixed: ArcSwap<registered::Fixed>,
     /// What feature gates say, as far as they act.
     pub(crate) gates: Acting,
     /// The webhooks and policies that objects register.
@@ -162,6 +163,33 @@ impl ApiServer {
         if let Some(address) = self.parts.address {
             advertised::keep(self, address).await;
         }
+    }
+
+    /// Keeps the flow schemas and priority levels that every cluster has, for as long as the future is polled: those that
+    /// somebody deletes come back, and those that nobody took over follow upstream's.
+    pub async fn keep_flows(&self) {
+        flows::keep(self).await;
+    }
+
+    /// Keeps the Lease by which clients see that there is a server on the machine of this name, and removes those of servers
+    /// that are gone, for as long as the future is polled (`APIServerIdentity`).
+    #[cfg(feature = "http")]
+    pub async fn keep_identity(&self, hostname: &str) {
+        crate::identity::keep(self, hostname).await;
+    }
+
+    /// Takes over the webhooks and policies that files have by now (KEP-5793), for the next request on; says whether they are
+    /// others than before. Nothing else of a configuration changes while a server runs.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](ErrorKind::Invalid) with the file of the first object that may not be there, or without the gate
+    /// `ManifestBasedAdmissionControlConfig`. What was registered then stays.
+    pub fn renew_manifests(&self, configuration: AdmissionConfiguration) -> Result<bool> {
+        if configuration.has_manifests() && !self.parts.gates.manifests {
+            return Err(registered::without_gate());
+        }
+        registered::renew(self, configuration.fixed)
     }
 
     /// Who decides what an identity may do.

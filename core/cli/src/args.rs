@@ -3,7 +3,7 @@
 mod client;
 mod conform;
 mod eviction;
-mod serving;
+pub(crate) mod serving;
 
 use std::{net::SocketAddr, path::PathBuf};
 

@@ -1,5 +1,7 @@
 //! `windlass up`: opens the data directory, assembles the cluster, serves it, and waits to be told to end.
 
+mod manifests;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -14,7 +16,7 @@ use windlass::{
     api::features::Gates,
     apiserver::{AdmissionConfiguration, Plugins, access::EcdsaKeys, discovery::Versions, stream::Sessions},
     csi::hostpath,
-    kernel::{Authenticator, Clock, Error, ErrorKind, Spawn},
+    kernel::{Authenticator, Clock, Error, ErrorKind, Spawn, SpawnExt},
     node::EvictionLimits,
     real::{ContainerNode, Services, announce_volumes, native_note, open_volumes, primary_address, socket_note},
     rim::{SystemClock, TokioSpawn, trusted_certificates},
@@ -60,6 +62,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     let bound = listener.local_addr().context("cannot tell where the API listens")?;
     let simulation = wishes.simulation.clone();
     let mut cluster = assemble(wishes, &mut ground, node.as_mut(), bound, address).await?;
+    follow_files(up, &ground, &mut cluster)?;
     if node.is_none() {
         for task in simulation.start(&cluster, up.nodes).await? {
             cluster.keep(task);
@@ -164,6 +167,18 @@ impl Ground {
     }
 }
 
+/// Reads the files of webhooks and policies again when they change, for as long as the cluster lives.
+fn follow_files(up: &Up, ground: &Ground, cluster: &mut Cluster) -> Result<()> {
+    let followed = up.serving.followed()?;
+    if !followed.is_empty() {
+        let tools = (Arc::clone(&ground.clock), Arc::clone(cluster.spawn()));
+        let following = manifests::follow(up.serving.clone(), followed, Arc::clone(cluster.server()), tools);
+        let task = cluster.spawn().spawn("admission.files", following);
+        cluster.keep(task);
+    }
+    Ok(())
+}
+
 /// Starts the control plane, with what a node with real containers needs of it.
 async fn assemble(
     wishes: Wishes,
@@ -199,6 +214,9 @@ async fn assemble(
     if let Some(advertised) = advertised(wishes.advertised, bound, real, address) {
         ground.pki.extra_names.push(advertised.ip().to_string());
         builder = builder.reached_at(advertised);
+    }
+    if let Some(name) = hostname() {
+        builder = builder.hostname(name);
     }
     let cluster = builder.start().await?;
     if real {
@@ -268,9 +286,14 @@ fn simulation(files: &[PathBuf]) -> Result<Simulation> {
     Ok(simulation)
 }
 
+/// What this machine calls itself.
+fn hostname() -> Option<String> {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok())
+}
+
 /// A node with real containers on this machine.
 fn container_node(up: &Up, data: &DataDir, address: IpAddr, socket: Option<PathBuf>) -> Result<ContainerNode> {
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let name = hostname();
     let path = std::path::absolute(data.path()).context("cannot tell where the data directory is")?;
     // `windlass down` has to find what runs there, or in a containerd of our own.
     let note = socket_note(&path);

@@ -16,6 +16,11 @@ const POD_SECURITY: [&str; 3] = [
     "pod-security.admission.config.k8s.io/v1beta1",
     "pod-security.admission.config.k8s.io/v1alpha1",
 ];
+/// The group of other plugins' configurations.
+const GROUP: &str = "admission.k8s.io";
+const LIMITS: [&str; 4] = ["Namespace", "Server", "SourceAndObject", "User"];
+/// How many sources of events are remembered unless the configuration says otherwise.
+const SOURCES: usize = 4096;
 const DEFAULTS: [&str; 6] = ["enforce", "enforce-version", "audit", "audit-version", "warn", "warn-version"];
 
 /// How admission plugins are configured. Without a word, as upstream's are.
@@ -24,8 +29,14 @@ pub struct AdmissionConfiguration {
     pub(super) pod_security: PodSecurityConfiguration,
     /// What namespaces select, for `PodNodeSelector`.
     pub(super) node_selectors: Arc<BTreeMap<String, String>>,
+    /// What pods tolerate, for `PodTolerationRestriction`.
+    pub(super) tolerations: Tolerations,
+    /// How many events are taken, for `EventRateLimit`.
+    pub(super) event_limits: Vec<EventLimit>,
     /// Objects from files, each with the plugin that is to know it.
     pub(crate) fixed: Vec<(String, Manifest)>,
+    /// Whether there are folders that may have some.
+    follows: bool,
 }
 
 /// What pods must be where their namespace says nothing, and whom nobody asks.
@@ -110,6 +121,8 @@ impl AdmissionConfiguration {
                 }
                 self.node_selectors = Arc::new(selectors);
             }
+            "PodTolerationRestriction" => self.tolerations = Tolerations::read(said, place)?,
+            "EventRateLimit" => self.event_limits = event_limits(said, place)?,
             "MutatingAdmissionWebhook" | "ValidatingAdmissionWebhook" => {
                 of_kind(said, &VERSIONS, "WebhookAdmissionConfiguration")?;
                 only(said, place, &["apiVersion", "kind", "kubeConfigFile", "staticManifestsDir"])?;
@@ -142,10 +155,17 @@ impl AdmissionConfiguration {
             let why = format!("staticManifestsDir: Invalid value: {folder:?}: must be an absolute file path");
             return Err(invalid(&why));
         }
+        self.follows = true;
         for manifest in files(folder)? {
             self.fixed.push((plugin.to_owned(), manifest));
         }
         Ok(())
+    }
+
+    /// Whether it names folders of manifests, empty or not.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.follows
     }
 
     /// Whether it names manifests, which need the gate `ManifestBasedAdmissionControlConfig`.
@@ -153,6 +173,69 @@ impl AdmissionConfiguration {
     pub fn has_manifests(&self) -> bool {
         !self.fixed.is_empty()
     }
+}
+
+/// What pods tolerate beyond what they say, and what they may tolerate at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tolerations {
+    pub(super) default: Vec<Value>,
+    pub(super) allowed: Vec<Value>,
+}
+
+impl Tolerations {
+    fn read(value: &Value, place: &str) -> Result<Self> {
+        of_kind(value, &[&format!("podtolerationrestriction.{GROUP}/v1alpha1")], "Configuration")?;
+        only(value, place, &["apiVersion", "kind", "default", "whitelist"])?;
+        let list = |name: &str| list(&value[name], &format!("{place}.{name}")).map(<[Value]>::to_vec);
+        Ok(Self { default: list("default")?, allowed: list("whitelist")? })
+    }
+}
+
+/// How many events are taken from one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EventLimit {
+    /// What makes a source: `Server`, `Namespace`, `User` or `SourceAndObject`.
+    pub(super) kind: String,
+    /// How many in a second, in the long run.
+    pub(super) qps: u32,
+    /// How many at once.
+    pub(super) burst: u32,
+    /// How many sources are remembered.
+    pub(super) sources: usize,
+}
+
+fn event_limits(value: &Value, place: &str) -> Result<Vec<EventLimit>> {
+    of_kind(value, &[&format!("eventratelimit.{GROUP}/v1alpha1")], "Configuration")?;
+    only(value, place, &["apiVersion", "kind", "limits"])?;
+    let mut limits = Vec::new();
+    for (at, limit) in list(&value["limits"], &format!("{place}.limits"))?.iter().enumerate() {
+        let place = format!("{place}.limits[{at}]");
+        only(limit, &place, &["type", "qps", "burst", "cacheSize"])?;
+        let kind = limit["type"].as_str().unwrap_or_default();
+        if !LIMITS.contains(&kind) {
+            let known = LIMITS.map(|known| format!("{known:?}")).join(", ");
+            return Err(invalid(&format!("{place}.type: Unsupported value: {kind:?}: supported values: {known}")));
+        }
+        let positive = |name: &str| match limit[name].as_u64().and_then(|number| u32::try_from(number).ok()) {
+            Some(number @ 1..) => Ok(number),
+            _ => Err(invalid(&format!("{place}.{name}: Invalid value: {}: must be positive", limit[name]))),
+        };
+        let sources = match &limit["cacheSize"] {
+            Value::Null => SOURCES,
+            said => match said.as_u64().and_then(|number| usize::try_from(number).ok()) {
+                Some(0) => SOURCES,
+                Some(number) => number,
+                None => {
+                    return Err(invalid(&format!("{place}.cacheSize: Invalid value: {said}: must not be negative")));
+                }
+            },
+        };
+        limits.push(EventLimit { kind: kind.into(), qps: positive("qps")?, burst: positive("burst")?, sources });
+    }
+    if limits.is_empty() {
+        return Err(invalid(&format!("{place}.limits: Invalid value: []: must not be empty")));
+    }
+    Ok(limits)
 }
 
 impl PodSecurityConfiguration {
@@ -284,8 +367,24 @@ mod tests {
             &format!("admission configuration: unknown field \"{place}.exempt\""),
         );
         check(
-            &json!({"name": "EventRateLimit", "configuration": {"limits": []}}),
-            &format!("{place}: EventRateLimit takes no configuration here"),
+            &json!({"name": "Priority", "configuration": {"limits": []}}),
+            &format!("{place}: Priority takes no configuration here"),
+        );
+        let limits = |limit: &Value| {
+            let version = "eventratelimit.admission.k8s.io/v1alpha1";
+            let limits = json!({"apiVersion": version, "kind": "Configuration", "limits": [limit]});
+            json!({"name": "EventRateLimit", "configuration": limits})
+        };
+        check(
+            &limits(&json!({"type": "Node", "qps": 1, "burst": 1})),
+            &format!(
+                "admission configuration: {place}.limits[0].type: Unsupported value: \"Node\": supported values: \
+                 \"Namespace\", \"Server\", \"SourceAndObject\", \"User\""
+            ),
+        );
+        check(
+            &limits(&json!({"type": "Server", "qps": 0, "burst": 1})),
+            &format!("admission configuration: {place}.limits[0].qps: Invalid value: 0: must be positive"),
         );
         check(&json!({"name": "Nobody"}), "admission configuration: plugins[0]: there is no plugin \"Nobody\"");
         let webhooks = json!({"apiVersion": VERSIONS[0], "kind": "WebhookAdmissionConfiguration",

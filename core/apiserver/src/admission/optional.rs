@@ -1,9 +1,11 @@
 //! Plugins that run only where they are asked for.
 
+mod events;
 mod external;
 mod owners;
 mod placement;
 mod pull;
+mod tolerated;
 
 use async_trait::async_trait;
 use windlass_kernel::{
@@ -14,10 +16,12 @@ use windlass_kernel::{
 };
 
 pub(super) use self::{
+    events::EventRateLimit,
     external::DenyServiceExternalIPs,
     owners::OwnerReferencesPermissionEnforcement,
     placement::{ExtendedResourceToleration, LimitPodHardAntiAffinityTopology, PodNodeSelector, read as nodes},
     pull::AlwaysPullImages,
+    tolerated::PodTolerationRestriction,
 };
 use super::Reader;
 use crate::errors;

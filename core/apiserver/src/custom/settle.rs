@@ -79,7 +79,7 @@ pub(super) fn resource(server: &ApiServer) -> Result<&Resource> {
 }
 
 /// A request that the server makes of itself.
-pub(super) fn own_request(verb: Verb, resource: GroupVersionResource) -> Request {
+pub(crate) fn own_request(verb: Verb, resource: GroupVersionResource) -> Request {
     let identity = Identity::new("system:apiserver", &["system:masters"]);
     let mut request = Request::new(identity.into(), verb, resource);
     request.user_agent = "kube-apiserver".into();

@@ -1,6 +1,6 @@
 //! Requests for resources: from the HTTP request to the kernel's, and from its answer back.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -308,13 +308,15 @@ fn patch_type(media_type: &str) -> Result<PatchType> {
     })
 }
 
-/// Warnings that fit into headers: where all are too many, each is cut and the last ones are left out.
+/// Warnings that fit into headers, each once: where all are too many, each is cut and the last ones are left out.
 fn told(warnings: &[String]) -> Vec<String> {
     const MOST: usize = 4096;
     const EACH: usize = 256;
     let long = |text: &String| text.chars().count();
+    let mut seen = BTreeSet::new();
+    let warnings: Vec<String> = warnings.iter().filter(|text| seen.insert(text.as_str())).cloned().collect();
     if warnings.iter().map(long).sum::<usize>() <= MOST {
-        return warnings.to_vec();
+        return warnings;
     }
     let mut left = MOST;
     let cut = warnings.iter().map(|text| text.chars().take(EACH).collect::<String>());

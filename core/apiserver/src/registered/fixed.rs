@@ -35,13 +35,61 @@ const KINDS: [(&str, &str, &str); 6] = [
     ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
 ];
 
+/// What files register.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fixed {
+    /// By the keys under which it is asked.
+    objects: Vec<(Key, Value)>,
+    registered: Arc<Registered>,
+}
+
+impl Fixed {
+    /// All of it.
+    pub(crate) fn registered(&self) -> &Arc<Registered> {
+        &self.registered
+    }
+
+    /// Puts it in the place of what files registered before.
+    pub(super) fn replace(&self, before: &Self, among: &mut Registered) {
+        before.objects.iter().for_each(|(key, _)| among.remove(key));
+        self.objects.iter().for_each(|(key, object)| among.put(key, object));
+    }
+
+    /// Whether files say the same.
+    fn is_as(&self, other: &Self) -> bool {
+        self.objects == other.objects
+    }
+}
+
+/// What is said where files register something and the gate is off.
+pub(crate) fn without_gate() -> Error {
+    let why = "staticManifestsDir requires the ManifestBasedAdmissionControlConfig feature gate to be enabled";
+    Error::new(ErrorKind::Invalid, format!("admission configuration: {why}"))
+}
+
+/// Takes over what files have by now; says whether that is something else than before.
+///
+/// # Errors
+///
+/// Those of [`read`]; what was registered then stays.
+pub(crate) fn renew(server: &ApiServer, manifests: Vec<(String, Manifest)>) -> Result<bool> {
+    let new = read(manifests, &server.parts.registry)?;
+    let before = server.parts.fixed.load_full();
+    if new.is_as(&before) {
+        return Ok(false);
+    }
+    server.parts.registered.change(|snapshot| snapshot.refix(&new, &before));
+    server.parts.fixed.store(Arc::new(new));
+    Ok(true)
+}
+
 /// Registers what files have.
 ///
 /// # Errors
 ///
 /// [`Invalid`](ErrorKind::Invalid) with the file of the first object that may not be there.
-pub(crate) fn read(manifests: Vec<(String, Manifest)>, registry: &Registry) -> Result<Arc<Registered>> {
-    let mut registered = Registered::default();
+pub(crate) fn read(manifests: Vec<(String, Manifest)>, registry: &Registry) -> Result<Fixed> {
+    let mut fixed = Fixed::default();
     let mut seen: BTreeMap<(String, String), String> = BTreeMap::new();
     let mut bound = Vec::new();
     for (plugin, Manifest { file, value }) in manifests {
@@ -73,7 +121,7 @@ pub(crate) fn read(manifests: Vec<(String, Manifest)>, registry: &Registry) -> R
             if let Some(policy) = object["spec"]["policyName"].as_str() {
                 bound.push((file.clone(), name.clone(), policy.to_owned()));
             }
-            registered.put(&Key::from(format!("/!fixed/{plural}/{name}")), &object);
+            fixed.objects.push((Key::from(format!("/!fixed/{plural}/{name}")), object));
         }
     }
     for (file, name, policy) in bound {
@@ -82,7 +130,10 @@ pub(crate) fn read(manifests: Vec<(String, Manifest)>, registry: &Registry) -> R
             return Err(Error::new(ErrorKind::Invalid, message));
         }
     }
-    Ok(Arc::new(registered))
+    let mut registered = Registered::default();
+    fixed.objects.iter().for_each(|(key, object)| registered.put(key, object));
+    fixed.registered = Arc::new(registered);
+    Ok(fixed)
 }
 
 /// The objects of a list, or the one.

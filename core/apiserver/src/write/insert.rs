@@ -2,11 +2,11 @@
 
 use std::mem;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use windlass_api::{apply, names};
 use windlass_kernel::{
-    Document, Entropy, EntropyExt,
-    api::{Answer, Request, Response},
+    Api, Document, Entropy, EntropyExt,
+    api::{Answer, Body, GroupVersionResource, Request, Response, Verb},
     error::{Error, ErrorKind, Result},
     store::{Condition, Durability, Key, Op, Txn, TxnOutcome},
 };
@@ -40,6 +40,7 @@ pub(crate) async fn insert(
     stamp(server, &mut object);
     rules::default(served, &mut object);
     (served.rules.prepare_create)(&mut object);
+    provide_namespace(server, served, request).await?;
     let gate = Gate::open(server, served, request, Whom::All).await?;
     // Owners are many small trees: where nobody looks at them, they are not made.
     let mut apart = Vec::new();
@@ -57,7 +58,7 @@ pub(crate) async fn insert(
     rules::check_new(served, &object)?;
     registered::reserved(server, served, &object, &mut warnings)?;
     gate.judge(None, Some(&mut object), &mut warnings).await?;
-    warnings.extend(rules::warnings(served, &object));
+    warnings.extend(rules::warnings(served, &object, None));
     let mut charges = quota::charge(server, served, request, None, &object).await?;
     let (mut draws, mut changes) = (0, 0);
     while draws < DRAWS {
@@ -89,6 +90,28 @@ pub(crate) async fn insert(
         object::set_meta(&mut object, "name", Some(request.name.as_str().into()));
     }
     Err(errors::names_taken(&served.info, object::name(&object), DRAWS))
+}
+
+/// Creates the namespace that something is created in, where that is asked for and there is none
+/// (`NamespaceAutoProvision`).
+async fn provide_namespace(server: &ApiServer, served: &Served, request: &Request) -> Result<()> {
+    let asked = server.parts.plugins.run("NamespaceAutoProvision") && !request.options.dry_run;
+    if !asked || !served.info.namespaced || request.namespace.is_empty() {
+        return Ok(());
+    }
+    let namespaces = server.parts.registry.known("", "v1", "namespaces")?;
+    if server.read(&namespaces.key("", &request.namespace)).await?.is_some() {
+        return Ok(());
+    }
+    let name = GroupVersionResource { group: "".into(), version: "v1".into(), resource: "namespaces".into() };
+    let mut own = custom::own_request(Verb::Create, name);
+    own.body = Body::Value(json!({"metadata": {"name": request.namespace}}));
+    match server.call(own).await {
+        Err(error) if !error.is(ErrorKind::AlreadyExists) => {
+            Err(errors::forbidden(&served.info, &request.name, error.message()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn answer(served: &Served, document: Document, warnings: Vec<String>) -> Result<Response> {

@@ -71,7 +71,7 @@ impl Change<'_> {
         rules::check_update(served, part, &new, old)?;
         gate.judge(Some(old), Some(&mut new), &mut warnings).await?;
         if matches!(part, Part::Main) {
-            warnings.extend(rules::warnings(served, &new));
+            warnings.extend(rules::warnings(served, &new, Some(old)));
         }
         let charges = quota::charge(server, served, request, Some(old), &new).await?;
 

@@ -10,6 +10,7 @@ mod custom;
 mod hook;
 #[cfg(feature = "http")]
 mod http;
+mod kept;
 mod messages;
 #[cfg(feature = "http")]
 mod openapi;

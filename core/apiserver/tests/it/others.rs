@@ -140,13 +140,17 @@ fn a_server_says_where_it_is_and_corrects_it_at_the_next_start() {
     let first = crate::rig::wait(crate::rig::builder(&clock).advertise([10, 0, 0, 1].into()).start()).unwrap();
     let again = crate::rig::builder(&clock).store(Arc::clone(first.store())).port(7443).advertise([10, 0, 0, 2].into());
     let rig = Rig::over(&clock, crate::rig::wait(again.start()).unwrap());
-    let slice = rig.get("discovery.k8s.io/v1/endpointslices", "kubernetes").unwrap();
-    assert_eq!(
-        (&slice["endpoints"][0]["addresses"][0], &slice["ports"][0]["port"]),
-        (&json!("10.0.0.2"), &json!(7443))
-    );
-    let endpoints = rig.get("endpoints", "kubernetes").unwrap();
-    assert_eq!(endpoints["subsets"][0]["addresses"][0]["ip"], "10.0.0.2");
+    // The first one is believed for a while.
+    clock.advance(std::time::Duration::from_secs(16));
+    let end = rig.run("advertised", |server| async move { server.keep_advertised().await });
+    rig.until("discovery.k8s.io/v1/endpointslices", "kubernetes", |slice| {
+        let slice = slice.unwrap();
+        (&slice["endpoints"][0]["addresses"], &slice["ports"][0]["port"]) == (&json!(["10.0.0.2"]), &json!(7443))
+    });
+    rig.until("endpoints", "kubernetes", |found| {
+        found.unwrap()["subsets"][0]["addresses"] == json!([{"ip": "10.0.0.2"}])
+    });
+    end.abort();
 }
 
 #[test]

@@ -202,3 +202,28 @@ async fn a_machine_joins_with_a_bootstrap_token() {
     assert_eq!(rim.send("DELETE /api/v1/namespaces/kube-system/secrets/bootstrap-token-abcdef").await.code, 200);
     assert_eq!(ask("abcdef.0123456789abcdef").await.code, 401);
 }
+
+#[tokio::test]
+async fn bundles_of_a_signer_are_written_by_who_may_attest_for_it() {
+    let rim = rim::start().await;
+    let root = Identity::new("root", &["system:masters"]);
+    let alice = Identity::new("alice", &[]);
+    let bundles = GroupVersionResource::of("certificates.k8s.io", "v1beta1", "clustertrustbundles");
+    let bundle = |name: &str, signer: &str| {
+        json!({"metadata": {"name": name},
+            "spec": {"signerName": signer, "trustBundle": rim.authority.pem().certificate.clone()}})
+    };
+    let may = json!([
+        {"apiGroups": ["certificates.k8s.io"], "resources": ["clustertrustbundles"], "verbs": ["create", "update"]},
+        {"apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "resourceNames": ["a.b/c", "d.e/*"], "verbs": ["attest"]}]);
+    create(&rim, &root, rbac("clusterroles"), role("ClusterRole", "attest", &may)).await.unwrap();
+    let bound = binding("ClusterRoleBinding", "attest", ["ClusterRole", "attest"], &user("alice"));
+    create(&rim, &root, rbac("clusterrolebindings"), bound).await.unwrap();
+
+    create(&rim, &alice, bundles.clone(), bundle("a.b:c:one", "a.b/c")).await.unwrap();
+    create(&rim, &alice, bundles.clone(), bundle("d.e:f:one", "d.e/f")).await.unwrap();
+    let refused = create(&rim, &alice, bundles.clone(), bundle("g.h:i:one", "g.h/i")).await.unwrap_err();
+    assert!(refused.is(ErrorKind::Forbidden), "{refused}");
+    assert!(refused.message().ends_with("user not permitted to attest for signerName \"g.h/i\""), "{refused}");
+    create(&rim, &root, bundles, bundle("g.h:i:one", "g.h/i")).await.unwrap();
+}

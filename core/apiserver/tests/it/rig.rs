@@ -180,6 +180,29 @@ impl Rig {
     }
 }
 
+impl Rig {
+    /// Waits until an object is as it has to be, or gone, by the changes that a watch tells of.
+    pub(crate) fn until(&self, resource: &str, name: &str, so: impl Fn(Option<&Value>) -> bool) {
+        let mut request = self.request(Verb::Watch, resource);
+        request.options.field_selector = format!("metadata.name={name}");
+        let mut events = wait(self.server.watch(request)).unwrap();
+        while !so(self.get(resource, name).ok().as_ref()) {
+            wait(futures::StreamExt::next(&mut events)).unwrap().unwrap();
+        }
+    }
+
+    /// Runs a task of the server's until the handle ends it.
+    pub(crate) fn run<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        name: &'static str,
+        task: impl FnOnce(Arc<ApiServer>) -> F,
+    ) -> futures::future::AbortHandle {
+        let (task, end) = futures::future::abortable(task(Arc::clone(&self.server)));
+        self.server.spawn().unwrap().start(name, Box::pin(async { _ = task.await }));
+        end
+    }
+}
+
 /// The object that a request was answered with.
 pub(crate) fn value(response: Response) -> Value {
     match response.answer {

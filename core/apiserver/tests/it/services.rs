@@ -1,6 +1,7 @@
 //! Addresses and ports of services.
 
 use serde_json::{Value, json};
+use windlass_apiserver::Builder;
 use windlass_kernel::{ErrorKind, api::Verb};
 
 use crate::rig::{self, HandClock, Rig, value};
@@ -127,29 +128,22 @@ fn addresses_come_from_every_range_that_is_ready() {
 }
 
 /// A server that is advertised, with the task that keeps it so.
-fn advertised(address: &str) -> (Rig, futures::future::AbortHandle) {
-    let clock = HandClock::default();
-    let builder = rig::builder(&clock).advertise(address.parse().unwrap()).port(7443);
-    let rig = Rig::over(&clock, rig::wait(builder.start()).unwrap());
-    let server = std::sync::Arc::clone(&rig.server);
-    let (keeping, end) = futures::future::abortable(async move { server.keep_advertised().await });
-    rig.server.spawn().unwrap().start("advertised", Box::pin(async { _ = keeping.await }));
+fn advertised(clock: &HandClock, builder: Builder, address: &str) -> (Rig, futures::future::AbortHandle) {
+    let builder = builder.advertise(address.parse().unwrap()).port(7443);
+    let rig = Rig::over(clock, rig::wait(builder.start()).unwrap());
+    let end = rig.run("advertised", |server| async move { server.keep_advertised().await });
     (rig, end)
 }
 
-/// Waits until an object is as it has to be, by the changes that a watch tells of.
+/// Waits until an object of the service `kubernetes` is as it has to be.
 fn until(rig: &Rig, resource: &str, so: impl Fn(&Value) -> bool) {
-    let mut request = rig.request(Verb::Watch, resource);
-    request.options.field_selector = "metadata.name=kubernetes".into();
-    let mut events = rig::wait(windlass_kernel::Api::watch(&*rig.server, request)).unwrap();
-    while !rig.get(resource, "kubernetes").is_ok_and(|object| so(&object)) {
-        rig::wait(futures::StreamExt::next(&mut events)).unwrap().unwrap();
-    }
+    rig.until(resource, "kubernetes", |found| found.is_some_and(&so));
 }
 
 #[test]
 fn the_endpoints_of_the_server_are_kept_against_whoever_changes_them() {
-    let (rig, end) = advertised("192.0.2.7");
+    let clock = HandClock::default();
+    let (rig, end) = advertised(&clock, rig::builder(&clock), "192.0.2.7");
     let subsets =
         json!([{"addresses": [{"ip": "192.0.2.7"}], "ports": [{"name": "https", "port": 7443, "protocol": "TCP"}]}]);
     let endpoints = rig.get("endpoints", "kubernetes").unwrap();
@@ -160,15 +154,32 @@ fn the_endpoints_of_the_server_are_kept_against_whoever_changes_them() {
 
     rig.delete("endpoints", "kubernetes").unwrap();
     until(&rig, "endpoints", |object| object["subsets"] == subsets);
-    // The address of another server over the same state stays.
     let mut other = rig.get("endpoints", "kubernetes").unwrap();
     other["subsets"][0]["addresses"] = json!([{"ip": "192.0.2.1"}]);
     rig.update("endpoints", other).unwrap();
-    let both = json!([{"ip": "192.0.2.1"}, {"ip": "192.0.2.7"}]);
-    until(&rig, "endpoints", |object| object["subsets"][0]["addresses"] == both);
-    until(&rig, slice, |object| object["endpoints"].as_array().is_some_and(|all| all.len() == 2));
+    until(&rig, "endpoints", |object| object["subsets"] == subsets);
     rig.delete("services", "kubernetes").unwrap();
     until(&rig, "services", |object| object["spec"]["clusterIP"] == "10.96.0.1");
+    end.abort();
+}
+
+#[test]
+fn a_server_that_is_gone_for_good_leaves_the_endpoints() {
+    let clock = HandClock::default();
+    let (rig, end) = advertised(&clock, rig::builder(&clock), "192.0.2.7");
+    let beside = rig::builder(&clock).store(std::sync::Arc::clone(rig.server.store()));
+    let (other, end_other) = advertised(&clock, beside, "192.0.2.1");
+    let both = json!([{"ip": "192.0.2.1"}, {"ip": "192.0.2.7"}]);
+    let slice = "discovery.k8s.io/v1/endpointslices";
+    until(&rig, "endpoints", |object| object["subsets"][0]["addresses"] == both);
+    until(&rig, slice, |object| object["endpoints"].as_array().is_some_and(|all| all.len() == 2));
+    end_other.abort();
+    drop(other);
+    for _ in 0..4 {
+        clock.advance(std::time::Duration::from_secs(5));
+    }
+    until(&rig, "endpoints", |object| object["subsets"][0]["addresses"] == json!([{"ip": "192.0.2.7"}]));
+    until(&rig, slice, |object| object["endpoints"].as_array().is_some_and(|all| all.len() == 1));
     end.abort();
 }
 

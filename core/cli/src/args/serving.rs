@@ -1,8 +1,10 @@
 //! What kube-apiserver's users say about serving, under the same names.
 
 use std::{
+    cell::RefCell,
     net::IpAddr,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use clap::Args as Arguments;
@@ -13,7 +15,7 @@ use windlass::{
     serve::CertificateFiles,
 };
 
-#[derive(Debug, Default, Arguments)]
+#[derive(Clone, Debug, Default, Arguments)]
 pub(crate) struct Serving {
     /// A certificate (PEM, with its chain) to show clients that ask for a name it is valid for; read again when it changes.
     #[arg(long, value_name = "FILE", requires = "tls_private_key_file")]
@@ -71,15 +73,35 @@ impl Serving {
 
     /// How admission plugins are configured.
     pub(crate) fn admission(&self) -> Result<AdmissionConfiguration> {
-        let Some(file) = &self.admission_control_config_file else { return Ok(AdmissionConfiguration::default()) };
+        self.admission_from().map(|(configuration, _)| configuration)
+    }
+
+    /// As [`admission`](Self::admission), with the files and folders that the configuration names.
+    fn admission_from(&self) -> Result<(AdmissionConfiguration, Vec<PathBuf>)> {
+        let Some(file) = &self.admission_control_config_file else {
+            return Ok((AdmissionConfiguration::default(), Vec::new()));
+        };
         let unusable = |why: String| Error::new(ErrorKind::Invalid, format!("{}: {why}", file.display()));
         let text = std::fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
         let mut documents = documents(&text).map_err(|error| unusable(error.to_string()))?;
+        let named = RefCell::new(Vec::new());
+        let read = |path: &str| {
+            named.borrow_mut().push(beside(file, path));
+            objects(&beside(file, path))
+        };
         match (documents.pop(), documents.is_empty()) {
-            (Some(only), true) => AdmissionConfiguration::read_with(&only.value, &|path| objects(file, path))
-                .map_err(|error| Error::new(error.kind(), format!("{}: {}", file.display(), error.message()))),
+            (Some(only), true) => {
+                let configuration = AdmissionConfiguration::read_with(&only.value, &read)
+                    .map_err(|error| Error::new(error.kind(), format!("{}: {}", file.display(), error.message())))?;
+                Ok((configuration, named.into_inner()))
+            }
             _ => Err(unusable("expected one AdmissionConfiguration".into())),
         }
+    }
+
+    /// The files and folders whose webhooks and policies are followed; none where nothing is read from files.
+    pub(crate) fn followed(&self) -> Result<Vec<PathBuf>> {
+        self.admission_from().map(|(configuration, named)| if configuration.follows() { named } else { Vec::new() })
     }
 
     /// Which admission plugins run.
@@ -104,11 +126,15 @@ impl Serving {
 
 /// Whether this server does as a gate says that is not as usual. What other programs have to do with a gate is not asked.
 fn honoured(name: &str, stage: &str, on: bool) -> bool {
-    const ACT: [&str; 4] =
-        ["APIResponseCompression", "ManifestBasedAdmissionControlConfig", "PodTopologyLabelsAdmission", "WatchList"];
-    // Turned off, these leave no trace that a client could see: they are about how upstream's servers work inside.
-    const INSIDE: [&str; 17] = [
+    const ACT: [&str; 5] = [
+        "APIResponseCompression",
         "APIServerIdentity",
+        "ManifestBasedAdmissionControlConfig",
+        "PodTopologyLabelsAdmission",
+        "WatchList",
+    ];
+    // Turned off, these leave no trace that a client could see: they are about how upstream's servers work inside.
+    const INSIDE: [&str; 16] = [
         "AtomicFIFO",
         "ClearingNominatedNodeNameAfterBinding",
         "DetectCacheInconsistency",
@@ -129,19 +155,44 @@ fn honoured(name: &str, stage: &str, on: bool) -> bool {
     ACT.contains(&name) || INSIDE.contains(&name) || stage == "DEPRECATED" && !on
 }
 
-/// The objects of a file that the configuration in `own` names, or of all files of a folder.
-fn objects(own: &Path, named: &str) -> Result<Vec<Manifest>> {
-    let unusable =
-        |path: &Path, why: &dyn std::fmt::Display| Error::new(ErrorKind::Invalid, format!("{}: {why}", path.display()));
-    let path = own.parent().unwrap_or(Path::new(".")).join(named);
-    let mut files = vec![path.clone()];
-    if path.is_dir() {
-        let entries = std::fs::read_dir(&path).map_err(|error| unusable(&path, &error))?;
-        files = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|file| is_manifest(file)).collect();
-        files.sort();
+/// What tells that files are others than before: each with its size and when it was written.
+pub(crate) type Stamps = Vec<(PathBuf, u64, Option<SystemTime>)>;
+
+/// The stamps of all files of these files and folders.
+pub(crate) fn stamps(named: &[PathBuf]) -> Stamps {
+    let files = named.iter().flat_map(|path| files(path).unwrap_or_default());
+    let stamp = |file: PathBuf| {
+        let (size, at) = std::fs::metadata(&file).map_or((0, None), |found| (found.len(), found.modified().ok()));
+        (file, size, at)
+    };
+    files.map(stamp).collect()
+}
+
+fn unusable(path: &Path, why: &dyn std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Invalid, format!("{}: {why}", path.display()))
+}
+
+/// Where a path leads that the configuration in `own` names.
+fn beside(own: &Path, named: &str) -> PathBuf {
+    own.parent().unwrap_or(Path::new(".")).join(named)
+}
+
+/// The file, or all files of the folder in the order of their names.
+fn files(path: &Path) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
     }
+    let entries = std::fs::read_dir(path).map_err(|error| unusable(path, &error))?;
+    let mut files: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|file| is_manifest(file)).collect();
+    files.sort();
+    Ok(files)
+}
+
+/// The objects of a file, or of all files of a folder.
+fn objects(path: &Path) -> Result<Vec<Manifest>> {
     let mut found = Vec::new();
-    for file in files {
+    for file in files(path)? {
         let text = std::fs::read_to_string(&file).map_err(|error| unusable(&file, &error))?;
         let read = documents(&text).map_err(|error| unusable(&file, &error))?;
         let shown = file.display().to_string();

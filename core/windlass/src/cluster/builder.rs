@@ -53,6 +53,7 @@ pub struct Builder {
     config: Config,
     ranges: Option<Ranges>,
     reached_at: Option<SocketAddr>,
+    hostname: Option<String>,
     candidacy: Option<Candidacy>,
     versions: Versions,
     admission_configuration: AdmissionConfiguration,
@@ -191,6 +192,14 @@ impl Builder {
     #[must_use]
     pub fn service_ranges(mut self, ranges: Ranges) -> Self {
         self.ranges = Some(ranges);
+        self
+    }
+
+    /// The name of the machine that the API server runs on. Where it is set the server says by a Lease that it is there
+    /// (`APIServerIdentity`), and keeps the flow schemas and priority levels that every cluster has.
+    #[must_use]
+    pub fn hostname(mut self, name: impl Into<String>) -> Self {
+        self.hostname = Some(name.into());
         self
     }
 
@@ -336,6 +345,7 @@ impl Builder {
                 server.rules(rbac).authorizer(authorizer).admission(Arc::new(escalation))
             }
         };
+        let identified = self.gates.enabled("APIServerIdentity");
         server = server
             .dial(Arc::clone(&dial) as _)
             .versions(self.versions)
@@ -373,6 +383,19 @@ impl Builder {
             let (server, stop) = (Arc::clone(&cluster.server), cluster.stop.clone());
             let keeping = async move { _ = stop.race(server.keep_advertised()).await };
             cluster.tasks.push(cluster.spawn.spawn("apiserver.advertised", keeping));
+        }
+        if let Some(hostname) = self.hostname {
+            let (server, stop) = (Arc::clone(&cluster.server), cluster.stop.clone());
+            let keeping = async move { _ = stop.race(server.keep_flows()).await };
+            cluster.tasks.push(cluster.spawn.spawn("apiserver.flows", keeping));
+            #[cfg(feature = "http")]
+            if identified {
+                let (server, stop) = (Arc::clone(&cluster.server), cluster.stop.clone());
+                let keeping = async move { _ = stop.race(server.keep_identity(&hostname)).await };
+                cluster.tasks.push(cluster.spawn.spawn("apiserver.identity", keeping));
+            }
+            #[cfg(not(feature = "http"))]
+            drop((hostname, identified));
         }
         if !self.bare {
             define_snapshots(&cluster, &self.config).await?;

@@ -136,7 +136,8 @@ fn key(field: &Field<'_, '_>, key: &str, errors: &mut Errors) {
     }
 }
 
-fn decoded(value: &Value) -> Option<Vec<u8>> {
+/// The bytes of a value in `data`.
+pub(in crate::kinds) fn decoded(value: &Value) -> Option<Vec<u8>> {
     BASE64.decode(value.as_str()?).ok()
 }
 

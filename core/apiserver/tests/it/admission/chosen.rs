@@ -111,6 +111,65 @@ fn namespaces_select_the_nodes_of_their_pods() {
 }
 
 #[test]
+fn pods_tolerate_what_their_namespace_says_and_no_more_than_it_allows() {
+    let any = json!({"key": "any", "operator": "Exists", "effect": "NoSchedule"});
+    let file = json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration", "plugins": [
+        {"name": "PodTolerationRestriction", "configuration": {
+            "apiVersion": "podtolerationrestriction.admission.k8s.io/v1alpha1", "kind": "Configuration",
+            "default": [any], "whitelist": []}}]});
+    let configuration = AdmissionConfiguration::read(&file).unwrap();
+    let plugins = choose("PodTolerationRestriction", "ServiceAccount,DefaultTolerationSeconds");
+    let rig = started(|builder| builder.admission_plugins(plugins).admission_configuration(configuration)).unwrap();
+    let made = rig.create("pods", pod("p", &json!({}))).unwrap();
+    assert_eq!(made["spec"]["tolerations"], json!([any]));
+    let own = json!({"key": "own", "operator": "Exists", "effect": "NoSchedule"});
+    let mut namespace = rig.get("namespaces", "default").unwrap();
+    namespace["metadata"]["annotations"] = json!({
+        "scheduler.alpha.kubernetes.io/defaultTolerations": json!([own]).to_string(),
+        "scheduler.alpha.kubernetes.io/tolerationsWhitelist": json!([own]).to_string()});
+    rig.update("namespaces", namespace).unwrap();
+    let made = rig.create("pods", pod("q", &json!({"tolerations": [own]}))).unwrap();
+    assert_eq!(made["spec"]["tolerations"], json!([own]));
+    forbidden(
+        rig.create("pods", pod("r", &json!({"tolerations": [any]}))),
+        "pod tolerations (possibly merged with namespace default tolerations) conflict with its namespace whitelist",
+    );
+}
+
+#[test]
+fn events_are_taken_no_faster_than_a_file_says() {
+    let limits = json!([{"type": "Namespace", "qps": 1, "burst": 2}, {"type": "Server", "qps": 100, "burst": 100}]);
+    let file = json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration", "plugins": [
+        {"name": "EventRateLimit", "configuration": {
+            "apiVersion": "eventratelimit.admission.k8s.io/v1alpha1", "kind": "Configuration", "limits": limits}}]});
+    let configuration = AdmissionConfiguration::read(&file).unwrap();
+    let plugins = choose("EventRateLimit", "");
+    let rig = started(|builder| builder.admission_plugins(plugins).admission_configuration(configuration)).unwrap();
+    let event = |name: &str| json!({"metadata": {"name": name}, "involvedObject": {"namespace": "default"}});
+    rig.create("events", event("a")).unwrap();
+    rig.create("events", event("b")).unwrap();
+    let refused = rig.create("events", event("c")).unwrap_err();
+    let status = refused.to_status();
+    assert_eq!((&status["code"], &status["reason"]), (&json!(429), &json!("TooManyRequests")));
+    assert_eq!(status["message"], "Too many requests: limit reached on type Namespace for key default");
+    rig.clock.advance(std::time::Duration::from_secs(1));
+    rig.create("events", event("c")).unwrap();
+}
+
+#[test]
+fn namespaces_are_made_where_that_is_asked_for() {
+    let rig = with("NamespaceAutoProvision", "");
+    let map = |rig: &Rig| {
+        rig.request(Verb::Create, "configmaps").in_namespace("new").body(json!({"metadata": {"name": "a"}}))
+    };
+    let mut dry = map(&rig);
+    dry.options.dry_run = true;
+    assert!(rig.call(dry).unwrap_err().is(ErrorKind::NotFound));
+    rig.call(map(&rig)).unwrap();
+    assert_eq!(rig.get("namespaces", "new").unwrap()["status"]["phase"], "Active");
+}
+
+#[test]
 fn owners_are_named_by_those_who_may_delete() {
     let rig = with("OwnerReferencesPermissionEnforcement", "");
     let owner = rig.create("configmaps", json!({"metadata": {"name": "owner"}})).unwrap();
@@ -238,6 +297,30 @@ mod fixed {
         assert!(rig.delete(POLICIES, "kept").unwrap_err().message().contains("it is kept"));
         let taken = rig.create(POLICIES, policy("mine.static.k8s.io", "", "secrets", "true")).unwrap_err();
         assert!(taken.message().contains("suffix is reserved for static manifest-based configurations"), "{taken}");
+    }
+
+    #[test]
+    fn files_that_change_while_a_server_runs_hold_from_the_next_request_on() {
+        let of = |expression: &str| {
+            [
+                policy("maps.static.k8s.io", "", "configmaps", expression),
+                binding("maps.static.k8s.io", "maps.static.k8s.io"),
+            ]
+        };
+        let rig = rig(&of("object.metadata.name != 'odd'")).unwrap();
+        let make = |name: &str| rig.create("configmaps", json!({"metadata": {"name": name}})).map(drop);
+        assert!(make("odd").is_err());
+        rig.create(POLICIES, policy("of-the-api", "", "secrets", "true")).unwrap();
+        assert!(rig.server.renew_manifests(configuration(&of("object.metadata.name != 'even'"))).unwrap());
+        assert!(!rig.server.renew_manifests(configuration(&of("object.metadata.name != 'even'"))).unwrap());
+        assert!(make("even").is_err());
+        make("odd").unwrap();
+        // What may not be there changes nothing.
+        let wrong = rig.server.renew_manifests(configuration(&[policy("a", "", "secrets", "true")])).unwrap_err();
+        assert!(wrong.message().contains("must have a name ending with"), "{wrong}");
+        assert!(make("even").is_err());
+        assert!(rig.server.renew_manifests(configuration(&[])).unwrap());
+        make("even").unwrap();
     }
 
     #[test]

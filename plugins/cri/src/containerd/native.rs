@@ -186,10 +186,18 @@ impl Containerd {
     /// Takes up what runs: ends are noted, streams are carried again where nobody does, and ends are watched for.
     async fn take_up(&self) -> Result<()> {
         self.end_left_commands().await;
+        // Folders of look-ups that were interrupted.
+        let _ = streams::remove_folder(&self.0.state_dir.join("users"));
         for kept in self.0.calls.all_kept(&[(record::label::KIND, record::CONTAINER)]).await? {
-            let running = self.settle(&kept.id).await?;
-            if running && let Err(error) = self.ensure_carried(&kept).await {
-                tracing::warn!(container = kept.id, %error, "the container's streams are not carried");
+            // One that cannot be taken up keeps nobody from the others.
+            match self.settle(&kept.id).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    if let Err(error) = self.ensure_carried(&kept).await {
+                        tracing::warn!(container = kept.id, %error, "the container's streams are not carried");
+                    }
+                }
+                Err(error) => tracing::warn!(container = kept.id, %error, "how the container is cannot be told"),
             }
         }
         Ok(())
@@ -266,8 +274,9 @@ async fn ensure_namespace(calls: &Calls, name: &str) -> Result<()> {
 
 /// Makes a lease for this process. Those of earlier ones go, and with them what nothing else holds.
 async fn renew_lease(calls: &Calls, id: &str) -> Result<()> {
-    let filter = format!("labels.\"{LEASE}\"==\"snapshots\"");
-    let answer = calls.leases().list(api::ListRequest { filters: vec![filter] }).await;
+    // Of the process, and of pulls that it did not end.
+    let filters = ["snapshots", "pull"].map(|of| format!("labels.\"{LEASE}\"==\"{of}\"")).to_vec();
+    let answer = calls.leases().list(api::ListRequest { filters }).await;
     let earlier = answered("list leases", answer)?.leases;
     let labels = [(LEASE.to_owned(), "snapshots".to_owned())].into();
     let request = api::CreateRequest { id: id.to_owned(), labels };

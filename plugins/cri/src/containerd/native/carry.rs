@@ -7,6 +7,7 @@
 mod log;
 
 use std::{
+    fs::File,
     io,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -32,8 +33,8 @@ use tokio::{
         unix::pipe::{OpenOptions, Receiver, Sender},
     },
 };
-use windlass_grpc::Machine;
 use windlass_kernel::{Clock, ClockExt, Spawn, SpawnExt, Stop};
+use windlass_machine::Machine;
 
 use self::log::Log;
 use super::frames::{self, ASK_ATTACH, ASK_QUIT, ASK_REOPEN, FAILED, INPUT, OK, STDERR, STDOUT};
@@ -47,6 +48,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Names of what is in a container's folder.
 pub(super) const SOCKET: &str = "socket";
+const LOCK: &str = "lock";
 pub(super) const PIPES: [&str; 3] = ["stdin", "stdout", "stderr"];
 /// Words that say what a container has.
 pub(super) const HAS_INPUT: &str = "stdin";
@@ -78,6 +80,9 @@ pub fn carry(arguments: impl IntoIterator<Item = String>) -> ExitCode {
 
 async fn run(folder: &Path, log: PathBuf, words: &[String], machine: Arc<Machine>) -> io::Result<()> {
     let has = |word: &str| words.iter().any(|known| known == word);
+    // Two on the same pipes would each have half of what is said. It is let go with the process.
+    let alone = File::create(folder.join(LOCK))?;
+    alone.try_lock()?;
     let open = |name: &str| OpenOptions::new().open_receiver(folder.join(name));
     let mut outputs = vec![(STDOUT, open(PIPES[1])?)];
     if !has(TERMINAL) {
@@ -236,7 +241,6 @@ impl Carrier {
                         let _ = closed.send(frames::frame(INPUT, &[])).await;
                     }
                     Ok(Some(_)) => {}
-                    // Who left without a word may have been the first, whose end is the input's.
                     Ok(None) | Err(_) => break,
                 }
             }
@@ -246,6 +250,10 @@ impl Carrier {
             () = receiving.boxed().fuse() => {}
         }
         self.listeners.lock().retain(|other| !other.give.same_receiver(&give));
+        // Who left without a word was the first that could speak: its end is the input's.
+        if self.once && wants & frames::wants(INPUT) != 0 {
+            *self.input.lock().await = None;
+        }
         Ok(())
     }
 

@@ -78,22 +78,30 @@ impl Containerd {
             Namespace::Target(target) => self.running_task(target.as_str()).await?,
             _ => None,
         };
-        let part = Part {
-            config,
-            image: &of_image,
-            sandbox: sandbox.as_str(),
-            around: &around,
-            pause,
-            target,
-            folder: &self.sandbox_folder(sandbox.as_str()),
-            user: &user,
-            cgroup: self.group_of(&around, id),
-        };
         let log = match (around.log_directory.as_str(), config.log_path.as_str()) {
             ("", _) | (_, "") => String::new(),
             (folder, path) => std::path::Path::new(folder).join(path).display().to_string(),
         };
-        let signal = if config.stop_signal.is_empty() { of_image.stop_signal().clone() } else { None };
+        let part = (config.clone(), self.sandbox_folder(sandbox.as_str()), self.group_of(&around, id));
+        let of = sandbox.clone();
+        let signal = of_image.stop_signal().clone();
+        // It looks at files and makes folders.
+        let spec = self.blocking(move || {
+            let (config, folder, cgroup) = part;
+            let part = Part {
+                config: &config,
+                image: &of_image,
+                sandbox: of.as_str(),
+                around: &around,
+                pause,
+                target,
+                folder: &folder,
+                user: &user,
+                cgroup,
+            };
+            written(&part.spec()?)
+        });
+        let signal = if config.stop_signal.is_empty() { signal } else { None };
         let entry = Entry {
             id: id.to_owned(),
             labels: [
@@ -103,12 +111,11 @@ impl Containerd {
                 (label::IMAGE, image.id.clone()),
                 (label::LOG, log),
                 (label::SIGNAL, signal.unwrap_or_else(|| config.stop_signal.clone())),
-                (label::USER, user.text()),
             ]
             .into(),
             config: record::of_container(config)?,
             image: config.image.to_string(),
-            spec: written(&part.spec()?)?,
+            spec: spec.await?,
             runtime: self.0.options.clone(),
         };
         self.0.calls.write_down(entry).await.map(drop)
@@ -130,25 +137,41 @@ impl Containerd {
             let message = format!("the sandbox of container {id} does not run");
             return Err(Error::new(ErrorKind::Conflict, message));
         }
-        // An earlier process may have stopped between the two steps of a start.
+        // An earlier process may have stopped between the steps of a start.
         self.delete_task(id.as_str()).await?;
+        self.end_carrying(id.as_str()).await?;
+        let request = match self.make_start(&kept).await {
+            Ok(request) => request,
+            Err(error) => {
+                // Nobody else would, before it is removed.
+                if let Err(left) = self.end_carrying(id.as_str()).await {
+                    tracing::warn!(container = %id, error = %left, "streams that nobody has are carried");
+                }
+                return Err(error);
+            }
+        };
+        match self.start_task(request).await {
+            Err(status) => Err(self.not_started(id.as_str(), status).await),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Has a container's streams carried, and notes that it is about to run.
+    async fn make_start(&self, kept: &Kept) -> Result<api::CreateTaskRequest> {
         let config = kept.container_config()?;
-        let pipes = self.carry(id.as_str(), &config, kept.label(label::LOG)).await?;
-        let request = api::CreateTaskRequest {
-            container_id: id.to_string(),
-            rootfs: self.rootfs(id.as_str()).await?,
+        let rootfs = self.rootfs(&kept.id).await?;
+        let pipes = self.carry(&kept.id, &config, kept.label(label::LOG)).await?;
+        let started = self.0.setup.clock.now().to_string();
+        self.0.calls.label(&kept.id, &[(label::STARTED, started)]).await?;
+        Ok(api::CreateTaskRequest {
+            container_id: kept.id.clone(),
+            rootfs,
             stdin: pipes.stdin,
             stdout: pipes.stdout,
             stderr: pipes.stderr,
             terminal: config.tty,
             ..api::CreateTaskRequest::default()
-        };
-        let started = self.0.setup.clock.now().to_string();
-        self.0.calls.label(id.as_str(), &[(label::STARTED, started)]).await?;
-        match self.start_task(request).await {
-            Err(status) => Err(self.not_started(id.as_str(), status).await),
-            Ok(()) => Ok(()),
-        }
+        })
     }
 
     async fn start_task(&self, request: api::CreateTaskRequest) -> Result<(), tonic::Status> {

@@ -28,6 +28,8 @@ use crate::{
 const HELLO: &str = "/windlass/hello";
 /// The pause before a lost stream is opened again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long an event waits for its end to be noted, which whoever holds the container's lock may put off.
+const NOTING: Duration = Duration::from_secs(5);
 /// The pause between two words of our own.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -109,13 +111,18 @@ impl Containerd {
         }
     }
 
-    /// The event, once whoever looks sees what it tells.
+    /// The event, once whoever looks sees what it tells. One that takes too long to note is told all the same: those after it wait,
+    /// and whoever looks notes it then.
     async fn noted(&self, event: RuntimeEvent) -> RuntimeEvent {
         let RuntimeEvent::Changed { subject, what } = &event else { return event };
         if *what == Change::Exited {
-            // What cannot be noted now is when somebody looks.
-            if let Err(error) = self.settle(subject.id()).await {
-                tracing::debug!(id = subject.id(), %error, "an end is not noted");
+            let (this, id) = (self.clone(), subject.id().to_owned());
+            let noting = self.own("cri.note", async move { this.settle(&id).await });
+            match self.0.setup.clock.within(NOTING, noting).await {
+                Some(Ok(_)) => {}
+                // What cannot be noted now is when somebody looks.
+                Some(Err(error)) => tracing::debug!(id = subject.id(), %error, "an end is not noted"),
+                None => tracing::debug!(id = subject.id(), "an end is not noted in time"),
             }
         }
         match self.0.calls.kept(subject.id()).await {

@@ -27,7 +27,7 @@ use windlass_kernel::{
 
 use super::{
     Containerd,
-    calls::answered,
+    calls::unless_gone,
     record::typed,
     streams::{Pipes, make_pipes, remove_folder},
 };
@@ -86,8 +86,14 @@ impl Containerd {
         }
     }
 
-    /// Starts a command with streams. It ends when the session is dropped.
+    /// Starts a command with streams. It ends when the session is dropped, or the call.
     pub(super) async fn open_command(&self, id: &ContainerId, command: &[String], streams: Streams) -> Result<Process> {
+        let (this, id, command) = (self.clone(), id.clone(), command.to_vec());
+        // A session that nobody takes is dropped where it was made.
+        self.own("cri.open_command", async move { this.begin_command(&id, &command, streams).await }).await
+    }
+
+    async fn begin_command(&self, id: &ContainerId, command: &[String], streams: Streams) -> Result<Process> {
         let kept = self.need_running(id).await?;
         let spec: Spec = serde_json::from_slice(&kept.spec).map_err(|error| {
             Error::new(ErrorKind::Internal, format!("the specification of {id} cannot be read")).with_source(error)
@@ -130,9 +136,14 @@ impl Containerd {
             spec: Some(typed("Process", process)),
             exec_id: exec.to_owned(),
         };
-        answered("run a command", self.0.calls.tasks().exec(request).await)?;
+        if let Err(status) = self.0.calls.tasks().exec(request).await {
+            self.delete_command(id.as_str(), exec).await;
+            return Err(error_from_wire("run a command", status));
+        }
         let request = api::StartRequest { container_id: id.to_string(), exec_id: exec.to_owned() };
         if let Err(status) = self.0.calls.tasks().start(request).await {
+            // It may run, where the answer was lost.
+            self.kill_command(id.as_str(), exec).await;
             self.delete_command(id.as_str(), exec).await;
             return Err(error_from_wire("run a command", status));
         }
@@ -162,7 +173,7 @@ impl Containerd {
             }
         };
         let hearing = async {
-            let moved = AtomicU64::new(0);
+            let moved = Moved::default();
             let outputs = join(pour(stdout, ends.stdout, &moved), pour(stderr, ends.stderr, &moved));
             match select(self.wait(&container, &exec).boxed(), outputs.boxed()).await {
                 Either::Left((exit, outputs)) => {
@@ -184,11 +195,13 @@ impl Containerd {
             Either::Left((exit, _)) => Some(exit),
             Either::Right(_) => None,
         };
-        if exit.is_none() {
+        if !matches!(exit, Some(Ok(_))) {
             self.kill_command(&container, &exec).await;
         }
-        self.delete_command(&container, &exec).await;
-        let _ = remove_folder(folder);
+        // One that could not be ended is found by its folder, when the runtime is started anew.
+        if self.delete_command(&container, &exec).await {
+            let _ = remove_folder(folder);
+        }
         let told = match exit {
             Some(Ok(Some(exit))) => Exit::Code(exit.code),
             Some(Ok(None)) | None => Exit::Failed("the end of the command is not known".into()),
@@ -197,12 +210,14 @@ impl Containerd {
         let _ = give.send(told);
     }
 
-    /// Waits for outputs to end, as long as something comes: what the command left running may hold them for ever.
-    async fn drain(&self, mut outputs: BoxFuture<'_, ((), ())>, moved: &AtomicU64) {
+    /// Waits for outputs to end, as long as something comes: what the command left running may hold them for ever. A reader that
+    /// takes its time with what came is waited for.
+    async fn drain(&self, mut outputs: BoxFuture<'_, ((), ())>, moved: &Moved) {
         loop {
-            let before = moved.load(Ordering::Relaxed);
+            let before = moved.reads.load(Ordering::Relaxed);
             let ended = self.0.setup.clock.within(DRAIN, &mut outputs).await.is_some();
-            if ended || moved.load(Ordering::Relaxed) == before {
+            let waits = moved.waiting.load(Ordering::Relaxed) > 0;
+            if ended || (!waits && moved.reads.load(Ordering::Relaxed) == before) {
                 return;
             }
         }
@@ -217,10 +232,11 @@ impl Containerd {
         }
     }
 
-    async fn delete_command(&self, container: &str, exec: &str) {
+    /// Lets the record of a command go that has ended; answers whether it is gone.
+    async fn delete_command(&self, container: &str, exec: &str) -> bool {
         let request = api::DeleteProcessRequest { container_id: container.to_owned(), exec_id: exec.to_owned() };
         // The container may be gone, and its commands with it.
-        let _ = self.0.calls.tasks().delete_process(request).await;
+        unless_gone("let a command go", self.0.calls.tasks().delete_process(request).await).is_ok()
     }
 
     pub(super) async fn resize(&self, container: &str, exec: &str, size: TermSize) {
@@ -240,7 +256,10 @@ impl Containerd {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             if let Some((container, exec)) = entry.file_name().to_str().and_then(|name| name.split_once('.')) {
                 self.kill_command(container, exec).await;
-                self.delete_command(container, exec).await;
+                // One that does not end is tried again.
+                if !self.delete_command(container, exec).await {
+                    continue;
+                }
             }
             let _ = remove_folder(&entry.path());
         }
@@ -280,17 +299,27 @@ fn session(streams: Streams, size: mpsc::Sender<TermSize>) -> (Process, Ends) {
     (process, Ends { stdin: from, stdout: out, stderr: err })
 }
 
+/// What goes through outputs.
+#[derive(Debug, Default)]
+struct Moved {
+    reads: AtomicU64,
+    /// How many wait for a reader.
+    waiting: AtomicU64,
+}
+
 /// Passes an output on, to its end, and counts. When nobody listens any more it goes nowhere, so that the process does not stop.
-async fn pour(from: Option<Receiver>, to: Option<DuplexStream>, moved: &AtomicU64) {
+async fn pour(from: Option<Receiver>, to: Option<DuplexStream>, moved: &Moved) {
     let (Some(mut from), Some(to)) = (from, to) else { return };
     let (mut to, mut buffer) = (Some(to), vec![0; 16 << 10]);
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        moved.waiting.fetch_add(1, Ordering::Relaxed);
         if let Some(stream) = &mut to
             && stream.write_all(&buffer[..count]).await.is_err()
         {
             to = None;
         }
-        moved.fetch_add(1, Ordering::Relaxed);
+        moved.waiting.fetch_sub(1, Ordering::Relaxed);
+        moved.reads.fetch_add(1, Ordering::Relaxed);
     }
 }
 

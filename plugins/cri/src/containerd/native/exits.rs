@@ -24,7 +24,7 @@ use super::{
 const UNSEEN: i32 = 255;
 /// The code of what could not be started.
 const NOT_STARTED: i32 = 128;
-/// The longest sentence that is kept.
+/// The longest sentence that is kept, in bytes.
 const SENTENCE: usize = 1024;
 /// The signal numbers after `SIGRTMIN`, as the C library has it.
 const REALTIME: u32 = 34;
@@ -74,6 +74,10 @@ impl Containerd {
 
     /// Notes how a container ended, if it has and nobody did, and lets its process's record go. Answers whether it runs.
     pub(super) async fn settle(&self, id: &str) -> Result<bool> {
+        // The lock of a sandbox is held while its network is taken away, and nothing of it is noted.
+        if self.0.calls.kept_container(id).await?.is_none() {
+            return Ok(false);
+        }
         let _id = self.0.locks.lock(id).await;
         self.settle_locked(id).await
     }
@@ -118,11 +122,11 @@ impl Containerd {
     }
 
     async fn write_exit(&self, id: &str, exit: ContainerExit, reason: &str, message: &str) -> Result<()> {
-        let message: String = message.chars().take(SENTENCE).collect();
+        let message = &message[..message.floor_char_boundary(SENTENCE)];
         let labels = [
             (label::EXIT, format!("{} {}", exit.code, exit.finished)),
             (label::REASON, reason.to_owned()),
-            (label::MESSAGE, message),
+            (label::MESSAGE, message.to_owned()),
         ];
         self.0.calls.label(id, &labels).await
     }

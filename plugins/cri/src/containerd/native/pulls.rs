@@ -31,8 +31,9 @@ const ACCEPTED: &[&str] = &[
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
-/// How long what an abandoned pull left is kept, in seconds.
-const KEPT: i64 = 3600;
+/// How long what an abandoned pull left is kept at the most, in seconds: longer than any pull goes on, since a lease cannot be renewed.
+/// Usually it goes sooner, when the runtime is started anew.
+const KEPT: i64 = 7 * 24 * 3600;
 
 /// A pull that goes on.
 struct Pulling<'a> {
@@ -43,10 +44,16 @@ struct Pulling<'a> {
     reference: Reference,
 }
 
-/// Holds what a pull made until the image's name does.
-struct Lease {
+/// Holds what was fetched and unpacked until an image does.
+pub(super) struct Lease {
     runtime: Containerd,
     id: String,
+}
+
+impl Lease {
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 impl Drop for Lease {
@@ -84,7 +91,7 @@ impl Containerd {
         Ok(facts.id.as_str().into())
     }
 
-    async fn lease(&self) -> Result<Lease> {
+    pub(super) async fn lease(&self) -> Result<Lease> {
         let id = format!("windlass-pull-{}", self.fresh_id());
         let end = self.0.setup.clock.now().as_second() + KEPT;
         let end = jiff::Timestamp::from_second(end).unwrap_or(jiff::Timestamp::MAX);

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use containerd_client::services::v1 as api;
 use jiff::Timestamp;
+use oci_spec::runtime::Spec;
 use prost::Message;
 use prost_types::{Any, FieldMask};
 use windlass_kernel::{
@@ -21,7 +22,7 @@ use crate::wire;
 /// The name of the extension, and the type of what is in it.
 const CONFIG: &str = "windlass.dev/config";
 
-/// Labels. None is longer than containerd's limit of 4096 bytes.
+/// Labels. With its name none may be longer than 4096 bytes, which is containerd's limit: what may be longer stands elsewhere.
 pub(super) mod label {
     /// `sandbox` or `container`.
     pub(crate) const KIND: &str = "windlass.dev/kind";
@@ -37,8 +38,6 @@ pub(super) mod label {
     pub(crate) const LOG: &str = "windlass.dev/log";
     /// The signal that asks it to end.
     pub(crate) const SIGNAL: &str = "windlass.dev/stop-signal";
-    /// Who it runs as: `uid gid gid,gid`.
-    pub(crate) const USER: &str = "windlass.dev/user";
     /// When it was started. A sandbox has it when it is complete.
     pub(crate) const STARTED: &str = "windlass.dev/started";
     /// The code and the time of its end.
@@ -115,11 +114,12 @@ impl Kept {
         self.label(label::ADDRESSES).split(',').filter_map(|text| text.parse().ok()).collect()
     }
 
+    /// Who it runs as, with a group and further ones, as its specification says.
     pub(super) fn user(&self) -> Option<(i64, i64, Vec<i64>)> {
-        let mut words = self.label(label::USER).split(' ');
-        let (user, group) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        let further = words.next().unwrap_or_default().split(',').filter_map(|gid| gid.parse().ok()).collect();
-        Some((user, group, further))
+        let spec: Spec = serde_json::from_slice(&self.spec).ok()?;
+        let user = spec.process().as_ref()?.user();
+        let further = user.additional_gids().iter().flatten().map(|gid| i64::from(*gid)).collect();
+        Some((user.uid().into(), user.gid().into(), further))
     }
 
     pub(super) fn as_sandbox(&self, state: SandboxState) -> Result<Sandbox> {

@@ -12,7 +12,7 @@ use windlass_kernel::{
 
 use super::{
     Containerd,
-    calls::{answered, unless_gone},
+    calls::{Calls, answered, unless_gone},
     files,
     images::Facts,
     record::{self, Entry, Kept, label},
@@ -73,8 +73,13 @@ impl Containerd {
     async fn fill_sandbox(&self, id: &str, key: String, config: &SandboxConfig, image: &Facts) -> Result<()> {
         let folder = self.sandbox_folder(id);
         let of_image = image.config();
-        let pause = Pause { id, config, image: &of_image, folder: &folder, cgroup: self.group_of(config, id) };
-        let spec = written(&pause.spec()?)?;
+        let (of, made, at, cgroup) = (id.to_owned(), config.clone(), folder.clone(), self.group_of(config, id));
+        // It looks at files.
+        let spec = self.blocking(move || {
+            let pause = Pause { id: &of, config: &made, image: &of_image, folder: &at, cgroup };
+            written(&pause.spec()?)
+        });
+        let spec = spec.await?;
         let entry = Entry {
             id: id.to_owned(),
             labels: [
@@ -98,7 +103,7 @@ impl Containerd {
         if config.security.namespaces.network != Namespace::Node {
             let at = folder.clone();
             self.blocking(move || files::pin(&at, pid)).await?;
-            let attached = self.0.network.attach(&self.attachment(id, config)?).await?;
+            let attached = self.0.network.attach(&self.wanted_attachment(id, config)?).await?;
             let addresses: Vec<String> = attached.ips().map(|ip: IpAddr| ip.to_string()).collect();
             self.0.calls.label(id, &[(label::ADDRESSES, addresses.join(","))]).await?;
         }
@@ -120,26 +125,35 @@ impl Containerd {
 
     /// Removes what [`prepare`](Self::prepare) made. Gone is success.
     pub(super) async fn unprepare(&self, id: &str) -> Result<()> {
-        let request =
-            snapshots::RemoveSnapshotRequest { snapshotter: self.0.calls.snapshotter.to_string(), key: id.to_owned() };
-        unless_gone("remove a root file system", self.0.calls.snapshots().remove(request).await).map(drop)
+        self.unprepare_in(&self.0.leased, id).await
     }
 
-    fn attachment(&self, id: &str, config: &SandboxConfig) -> Result<Attachment> {
+    /// The same for what was prepared in a lease, which would list it for as long as it lasts otherwise.
+    pub(super) async fn unprepare_in(&self, calls: &Calls, id: &str) -> Result<()> {
+        let request =
+            snapshots::RemoveSnapshotRequest { snapshotter: self.0.calls.snapshotter.to_string(), key: id.to_owned() };
+        unless_gone("remove a root file system", calls.snapshots().remove(request).await).map(drop)
+    }
+
+    /// What names a sandbox's place in its network: enough to take it away, whatever was asked for.
+    fn attachment(&self, id: &str) -> Attachment {
         let at = files::network(&self.sandbox_folder(id));
+        Attachment {
+            key: AttachmentKey::new(id, INTERFACE),
+            // What a mount was taken from is an empty file.
+            namespace: is_mounted(&at).then_some(at),
+            ..Attachment::default()
+        }
+    }
+
+    /// The same, with all that is asked for.
+    fn wanted_attachment(&self, id: &str, config: &SandboxConfig) -> Result<Attachment> {
         let key = &config.key;
         let pod = PodIdentity { namespace: key.namespace.clone(), name: key.name.clone(), uid: key.uid.clone() };
         let bandwidth = bandwidth(config)?;
         let ports = config.ports.iter().filter(|port| port.host_port != 0).cloned().collect();
         let wishes = Wishes { ports, bandwidth, ..Wishes::default() };
-        Ok(Attachment {
-            key: AttachmentKey::new(id, INTERFACE),
-            // What a mount was taken from is an empty file.
-            namespace: is_mounted(&at).then_some(at),
-            pod: Some(pod),
-            wishes,
-            ..Attachment::default()
-        })
+        Ok(Attachment { pod: Some(pod), wishes, ..self.attachment(id) })
     }
 
     /// Stops a sandbox. Gone is success.
@@ -181,7 +195,7 @@ impl Containerd {
         let config = kept.sandbox_config()?;
         let folder = self.sandbox_folder(id);
         if config.security.namespaces.network != Namespace::Node {
-            self.0.network.detach(&self.attachment(id, &config)?).await?;
+            self.0.network.detach(&self.attachment(id)).await?;
         }
         self.blocking(move || files::unpin(&folder).and_then(|()| files::forget_memory(&folder))).await?;
         if kept.label(label::ADDRESSES).is_empty() {
@@ -244,7 +258,7 @@ fn refuse_unknown(config: &SandboxConfig) -> Result<()> {
         let message = format!("{} is a slice of systemd's: this runtime needs a path", config.cgroup_parent);
         return Err(Error::new(ErrorKind::NotSupported, message));
     }
-    // Before anything is there: whoever removes it has to read this, too.
+    // Before anything is there.
     bandwidth(config).map(drop)
 }
 

@@ -1,14 +1,19 @@
 //! Sessions: commands, the streams of a container's process, and ports.
 
+use std::time::Duration;
+
 use futures::{FutureExt, StreamExt, channel::mpsc, channel::oneshot, future::Either, future::select};
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 use windlass_kernel::{
-    Error, ErrorKind, Result,
+    ClockExt, Error, ErrorKind, Result,
     node::{Exit, Process, Session, Streams, TermSize},
     runtime::{ContainerId, Opening},
 };
 
 use super::{Containerd, streams::Attached};
+
+/// How long what a session said may take to reach a container once the session is gone.
+const FINISH: Duration = Duration::from_secs(10);
 
 impl Containerd {
     pub(super) async fn open(&self, opening: Opening) -> Result<Session> {
@@ -32,7 +37,8 @@ impl Containerd {
             return Err(Error::new(ErrorKind::Invalid, format!("container {id} runs on no terminal")));
         }
         let streams = Streams { stdin: streams.stdin && config.stdin, tty: config.tty, ..streams };
-        let Attached { stdin, stdout, stderr, carrying } = self.attach_to(&id, streams).await?;
+        let Attached { stdin, stdout, stderr, carrying, closed } = self.attach_to(&id, streams).await?;
+        let last = config.stdin_once && streams.stdin;
         let (size, mut sizes) = mpsc::channel::<TermSize>(4);
         let (mut give, exit) = oneshot::channel();
         let (this, of) = (self.clone(), id);
@@ -45,10 +51,23 @@ impl Containerd {
                 futures::future::pending::<()>().await;
             };
             let carried = select(carrying, sizing.boxed());
-            // Who dropped the session hears nothing any more.
-            let heard = matches!(select(carried, give.cancellation().boxed()).await, Either::Left(_));
-            if heard {
-                let _ = give.send(this.end_of(&of).await);
+            let left = match select(carried, give.cancellation().boxed()).await {
+                Either::Left(_) => None,
+                Either::Right(((), carried)) => Some(carried),
+            };
+            match left {
+                None => {
+                    let _ = give.send(this.end_of(&of).await);
+                }
+                // Who dropped the session hears nothing any more. Its end is the input's all the same, after what it said.
+                Some(carried) if last => {
+                    let finishing = select(carried, closed.wait().boxed()).map(drop);
+                    let finished = this.0.setup.clock.within(FINISH, finishing).await;
+                    if finished.is_none() {
+                        this.close_input(of.as_str(), "").await;
+                    }
+                }
+                Some(_) => {}
             }
         });
         let exit = exit.map(|exit| exit.unwrap_or_else(|_| Exit::Failed("the end of the process is not known".into())));

@@ -13,7 +13,7 @@ use nix::{sys::stat::Mode, unistd::mkfifo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 use windlass_kernel::{
-    ClockExt, Error, ErrorKind, Result, SpawnExt,
+    ClockExt, Error, ErrorKind, Result, SpawnExt, Stop,
     dial::Target,
     node::Streams,
     runtime::{ContainerConfig, ContainerId},
@@ -73,6 +73,8 @@ pub(super) struct Attached {
     pub(super) stderr: Option<DuplexStream>,
     /// Carries bytes for as long as it is polled; it ends with the outputs.
     pub(super) carrying: futures::future::BoxFuture<'static, ()>,
+    /// Stops once the end of the session's input was that of the container's.
+    pub(super) closed: Stop,
 }
 
 impl Containerd {
@@ -98,10 +100,12 @@ impl Containerd {
             let message = format!("cannot start {program}, which carries streams");
             Error::new(ErrorKind::Unavailable, message).with_source(error)
         })?;
+        let pid = child.id();
         self.0.children.lock().push(child);
         let end = self.0.setup.clock.uptime() + PATIENCE;
         while !self.is_carried(id).await {
             if self.0.setup.clock.uptime() >= end {
+                self.end_child(pid);
                 return Err(Error::new(ErrorKind::Unavailable, format!("the streams of {id} are not carried")));
             }
             self.0.setup.clock.sleep(PAUSE).await;
@@ -113,10 +117,22 @@ impl Containerd {
     /// Sees to it that the streams of what runs are carried. The pipes are open on the other side, so nothing that was said is lost.
     pub(super) async fn ensure_carried(&self, kept: &Kept) -> Result<()> {
         let _id = self.0.locks.lock(&kept.id).await;
-        if self.is_carried(&kept.id).await {
+        // What has ended meanwhile says nothing any more, and is not started to be carried again.
+        if self.is_carried(&kept.id).await || self.running_task(&kept.id).await?.is_none() {
             return Ok(());
         }
         self.carry(&kept.id, &kept.container_config()?, kept.label(label::LOG)).await.map(drop)
+    }
+
+    /// Kills a program that does not do what it was started for.
+    fn end_child(&self, pid: u32) {
+        let mut children = self.0.children.lock();
+        if let Some(at) = children.iter().position(|child| child.id() == pid) {
+            let mut child = children.swap_remove(at);
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 
     /// Takes note of those that have ended.
@@ -167,7 +183,7 @@ impl Containerd {
     pub(super) async fn attach_to(&self, id: &ContainerId, streams: Streams) -> Result<Attached> {
         let broken = |error| Error::new(ErrorKind::Unavailable, format!("cannot attach to {id}")).with_source(error);
         let mut stream = self.reach_carrier(id.as_str()).await?;
-        let wants = [(streams.stdout, STDOUT), (streams.stderr && !streams.tty, STDERR)];
+        let wants = [(streams.stdin, INPUT), (streams.stdout, STDOUT), (streams.stderr && !streams.tty, STDERR)];
         let wants = wants.iter().filter(|(wanted, _)| *wanted).fold(0, |all, (_, kind)| all | frames::wants(*kind));
         stream.write_all(&[ASK_ATTACH, wants]).await.map_err(broken)?;
         stream.flush().await.map_err(broken)?;
@@ -179,15 +195,20 @@ impl Containerd {
         let (stdout, out) = pair(streams.stdout);
         let (stderr, err) = pair(streams.stderr && !streams.tty);
         let (from, to) = split(stream);
-        let (this, id) = (self.clone(), id.clone());
+        let (this, id, closed) = (self.clone(), id.clone(), Stop::new());
+        let closing = closed.clone();
         let carrying = async move {
-            let hearing = hear(from, out, err, || this.close_input(id.as_str(), "")).boxed();
+            let close = async || {
+                this.close_input(id.as_str(), "").await;
+                closing.stop();
+            };
+            let hearing = hear(from, out, err, close).boxed();
             // The input's end is not the session's.
             if let Either::Right(((), hearing)) = select(hearing, speak(input, to).boxed()).await {
                 hearing.await;
             }
         };
-        Ok(Attached { stdin, stdout, stderr, carrying: carrying.boxed() })
+        Ok(Attached { stdin, stdout, stderr, carrying: carrying.boxed(), closed })
     }
 
     /// Closes containerd's own end of an input, which otherwise keeps it open.

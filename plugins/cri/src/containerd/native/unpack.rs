@@ -24,12 +24,17 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
 impl Containerd {
     /// Makes the snapshots of an image that are not there.
     pub(super) async fn unpack(&self, image: &Facts) -> Result<()> {
-        self.unpack_in(&self.0.leased, image).await
+        if image.chain.is_empty() || self.is_unpacked(image).await? {
+            return Ok(());
+        }
+        // It holds them until the image does.
+        let lease = self.lease().await?;
+        self.unpack_in(&self.0.calls.leased(lease.id())?, image).await
     }
 
     /// The same, in a lease.
     pub(super) async fn unpack_in(&self, calls: &Calls, image: &Facts) -> Result<()> {
-        if image.chain.is_empty() || self.has_snapshot(&image.chain).await? {
+        if image.chain.is_empty() || self.is_unpacked(image).await? {
             return Ok(());
         }
         let layers = image.unpacked();
@@ -44,8 +49,27 @@ impl Containerd {
                 self.apply(calls, image, at, below, name).await?;
             }
         }
-        // With it the snapshots are held for as long as the configuration is.
+        self.hold_unpacked(image).await
+    }
+
+    /// Whether all snapshots of an image are there. Those that are will stay.
+    async fn is_unpacked(&self, image: &Facts) -> Result<bool> {
+        if !self.has_snapshot(&image.chain).await? {
+            return Ok(false);
+        }
+        self.hold_unpacked(image).await?;
+        // They may have gone before they were held.
+        self.has_snapshot(&image.chain).await
+    }
+
+    /// Holds the snapshots of an image for as long as its configuration is there.
+    async fn hold_unpacked(&self, image: &Facts) -> Result<()> {
         let label = format!("containerd.io/gc.ref.snapshot.{}", self.0.calls.snapshotter);
+        let request = api::InfoRequest { digest: image.id.clone() };
+        let known = answered("look for an image", self.0.calls.content().info(request).await)?.info;
+        if known.is_some_and(|known| known.labels.get(&label) == Some(&image.chain)) {
+            return Ok(());
+        }
         let info = api::Info {
             digest: image.id.clone(),
             labels: [(label.clone(), image.chain.clone())].into(),
@@ -89,7 +113,7 @@ impl Containerd {
         };
         let done = unpacked.await;
         if !matches!(done, Ok(true)) {
-            self.unprepare(&key).await?;
+            self.unprepare_in(calls, &key).await?;
         }
         done.map(drop)
     }

@@ -1,14 +1,16 @@
 //! Users: who a container's process is, by numbers, or by names that only the image's own files know.
 
 use std::{
+    env,
     fs::{self, File},
     io::Read,
     os::fd::{AsFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use containerd_client::types::Mount;
 use nix::{
+    errno::Errno,
     fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2},
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
@@ -54,58 +56,59 @@ impl Identity {
         let further = security.supplemental_groups.iter().copied().filter_map(number).collect();
         Some(Self { uid: number(*id)?, gid: security.group.and_then(number).unwrap_or_default(), further })
     }
+}
 
-    /// As a label keeps it.
-    pub(super) fn text(&self) -> String {
-        let further: Vec<String> = self.further.iter().map(u32::to_string).collect();
-        format!("{} {} {}", self.uid, self.gid, further.join(","))
-    }
+fn unknown(what: &str, name: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("the image knows no {what} {name:?}: give its number"))
 }
 
 impl Names {
     /// Who a process of that image is. `of_image` is the image's own wish, such as `www` or `33:33`.
     ///
-    /// [`Invalid`](ErrorKind::Invalid) for a name that the image does not know.
+    /// A number is that user, whatever the image calls its users: the image only says which groups it is in.
+    /// [`Invalid`](ErrorKind::Invalid) for a name that the image does not know, and where it knows no number for it.
     pub(super) fn resolve(&self, security: &Security, of_image: &str) -> Result<Identity> {
         let (user, group) = match (&security.user, of_image.split_once(':')) {
             (Some(User::Id(id)), _) => (id.to_string(), None),
             (Some(User::Name(name)), _) => (name.clone(), None),
-            (None, Some((user, group))) => (user.to_owned(), Some(group.to_owned())),
+            (None, Some((user, group))) => (user.to_owned(), Some(group)),
             (None, None) => (of_image.to_owned(), None),
         };
-        let unknown = |what: &str, name: &str| {
-            Error::new(ErrorKind::Invalid, format!("the image knows no {what} {name:?}: give its number"))
-        };
-        let line = self
-            .passwd
-            .lines()
-            .map(|line| line.split(':').collect::<Vec<_>>())
-            .find(|fields| fields.len() > 3 && (fields[0] == user || fields[2] == user));
-        let uid = match (&line, user.parse()) {
-            (Some(fields), _) => fields[2].parse().unwrap_or_default(),
-            (None, Ok(uid)) => uid,
-            (None, Err(_)) if user.is_empty() => 0,
-            (None, Err(_)) => return Err(unknown("user", &user)),
-        };
-        let of_user = line.as_ref().and_then(|fields| fields[3].parse().ok()).unwrap_or_default();
-        let gid = match (security.group.and_then(number), group.filter(|group| !group.is_empty())) {
-            (Some(gid), _) => gid,
-            (None, Some(group)) => self.group(&group).ok_or_else(|| unknown("group", &group))?,
-            (None, None) => of_user,
+        let (uid, line) = self.user(&user)?;
+        let gid = match (security.group.and_then(number), group.filter(|group| !group.is_empty()), &line) {
+            (Some(gid), _, _) => gid,
+            (None, Some(group), _) => self.group(group).ok_or_else(|| unknown("group", group))?,
+            (None, None, Some(fields)) => fields[3].parse().map_err(|_| unknown("group of user", &user))?,
+            (None, None, None) => 0,
         };
         let mut further: Vec<u32> = security.supplemental_groups.iter().copied().filter_map(number).collect();
-        if security.groups_policy == GroupsPolicy::Merge {
-            let name = line.as_ref().map_or(user.as_str(), |fields| fields[0]);
-            further.extend(self.memberships(name));
+        if let (GroupsPolicy::Merge, Some(fields)) = (security.groups_policy, &line) {
+            further.extend(self.memberships(fields[0]));
         }
         further.sort_unstable();
         further.dedup();
         Ok(Identity { uid, gid, further })
     }
 
+    /// The number of a user, and its line if it has one. A number is looked for among numbers only, and a name among names.
+    fn user(&self, user: &str) -> Result<(u32, Option<Vec<&str>>)> {
+        let mut lines = self.passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let mut line = |of_user: &dyn Fn(&[&str]) -> bool| lines.find(|fields| fields.len() > 3 && of_user(fields));
+        // Nobody in particular is root.
+        let asked = if user.is_empty() { Ok(0) } else { user.parse::<i64>() };
+        if let Ok(asked) = asked {
+            // One that is out of range is no name either.
+            let uid = number(asked).ok_or_else(|| unknown("user", user))?;
+            return Ok((uid, line(&|fields| fields[2].parse() == Ok(uid))));
+        }
+        let fields = line(&|fields| fields[0] == user).ok_or_else(|| unknown("user", user))?;
+        Ok((fields[2].parse().map_err(|_| unknown("number of user", user))?, Some(fields)))
+    }
+
+    /// The number of a group; a number is itself.
     fn group(&self, name: &str) -> Option<u32> {
-        let known = self.groups().find(|fields| fields[0] == name).and_then(|fields| fields[2].parse().ok());
-        known.or_else(|| name.parse().ok())
+        let known = || self.groups().find(|fields| fields[0] == name).and_then(|fields| fields[2].parse().ok());
+        name.parse().ok().or_else(known)
     }
 
     fn groups(&self) -> impl Iterator<Item = Vec<&str>> {
@@ -141,13 +144,13 @@ impl Names {
             let reader = reader.map_err(failed("start a thread"))?;
             reader.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "looking up users panicked")))
         });
-        // An empty folder; whoever removes the container removes it too.
+        // It is empty here: what was mounted was never seen outside. One that stays goes when the runtime is started anew.
         let _ = fs::remove_dir(at);
         read
     }
 }
 
-/// Mounts one for reading.
+/// Mounts one for reading. Changes the working directory, which has to be the calling thread's own.
 fn attach(one: &Mount, at: &Path) -> nix::Result<()> {
     let mut flags = MsFlags::MS_RDONLY;
     let mut data = Vec::new();
@@ -156,11 +159,39 @@ fn attach(one: &Mount, at: &Path) -> nix::Result<()> {
             "bind" => flags |= MsFlags::MS_BIND,
             "rbind" => flags |= MsFlags::MS_BIND | MsFlags::MS_REC,
             "ro" | "rw" => {}
-            other => data.push(other),
+            other => data.push(other.to_owned()),
         }
+    }
+    if let Some((folder, shorter)) = shortened(&data) {
+        env::set_current_dir(folder).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+        data = shorter;
     }
     let (kind, data) = (Some(one.r#type.as_str()).filter(|kind| *kind != "bind"), data.join(","));
     mount(Some(one.source.as_str()), at, kind, flags, Some(data.as_str()).filter(|data| !data.is_empty()))
+}
+
+/// The lower folders of an overlay by paths below one that they share: the kernel takes a page of options at the most, where
+/// whole paths of more than some fifty layers have no room.
+fn shortened(options: &[String]) -> Option<(PathBuf, Vec<String>)> {
+    const LOWER: &str = "lowerdir=";
+    let lower = options.iter().find_map(|option| option.strip_prefix(LOWER))?;
+    let folders: Vec<&str> = lower.split(':').collect();
+    // A colon in a path is written with a backslash: such paths are left alone.
+    if lower.contains('\\') || folders.iter().any(|folder| !folder.starts_with('/')) {
+        return None;
+    }
+    let shared = folders.iter().skip(1).fold(folders[0], |shared, folder| {
+        let same = shared.bytes().zip(folder.bytes()).take_while(|(a, b)| a == b).count();
+        shared.get(..same).unwrap_or("/")
+    });
+    let parent = &shared[..=shared.rfind('/')?];
+    let below: Option<Vec<&str>> = folders.iter().map(|folder| folder.strip_prefix(parent)).collect();
+    let below = below?.join(":");
+    let shorter = |option: &String| match option.starts_with(LOWER) {
+        true => format!("{LOWER}{below}"),
+        false => option.clone(),
+    };
+    Some((PathBuf::from(parent), options.iter().map(shorter).collect()))
 }
 
 /// A file below a root, by whatever links that do not leave it; empty if there is none.
@@ -183,26 +214,65 @@ mod tests {
 
     fn check(user: Option<User>, of_image: &str, expect: Result<&str, &str>) {
         let names = Names {
-            passwd: "root:x:0:0::/:/bin/sh\nwww:x:33:34::/:/bin/sh\n".into(),
-            group: "root:x:0:\nweb:x:34:\nlogs:x:90:www,other\n".into(),
+            passwd: "root:x:0:0::/:/bin/sh\nwww:x:33:34::/:/bin/sh\n1000:x:0:0::/:/bin/sh\n1001:x:zz:\nodd:x:zz:0\n\
+                     -1:x:0:0\n4294967296:x:0:0\n\
+                     none:x:44:zz\n"
+                .into(),
+            group: "root:x:0:\nweb:x:34:\nlogs:x:90:www,other\nall:x:91:1000,www\n2000:x:0:\n".into(),
         };
         let security = Security { user, supplemental_groups: vec![7], ..Security::default() };
         match (names.resolve(&security, of_image), expect) {
-            (Ok(identity), Ok(expect)) => assert_eq!(identity.text(), expect, "{of_image}"),
+            (Ok(Identity { uid, gid, further }), Ok(expect)) => {
+                let further: Vec<String> = further.iter().map(u32::to_string).collect();
+                assert_eq!(format!("{uid} {gid} {}", further.join(",")), expect, "{of_image}");
+            }
             (Err(error), Err(expect)) => assert!(error.to_string().contains(expect), "{error}"),
             (other, _) => panic!("{of_image}: {other:?}"),
         }
     }
 
     #[test]
+    fn a_number_is_that_user_whatever_the_image_calls_its_users() {
+        check(Some(User::Id(1000)), "", Ok("1000 0 7"));
+        check(Some(User::Id(1001)), "", Ok("1001 0 7"));
+        check(Some(User::Id(33)), "", Ok("33 34 7,90,91"));
+        check(None, "1000", Ok("1000 0 7"));
+        check(None, "1001:2000", Ok("1001 2000 7"));
+        check(Some(User::Name("1000".into())), "", Ok("1000 0 7"));
+        check(Some(User::Id(-1)), "", Err("no user \"-1\""));
+        check(None, "4294967296", Err("no user \"4294967296\""));
+        check(None, "odd", Err("no number of user \"odd\""));
+        check(None, "none", Err("no group of user \"none\""));
+        check(None, "none:web", Ok("44 34 7"));
+    }
+
+    #[test]
+    fn folders_of_many_layers_have_room() {
+        let at = "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots";
+        let options = |lower: &str| ["index=off", &format!("lowerdir={lower}")].map(str::to_owned).to_vec();
+        for (lower, expect) in [
+            (format!("{at}/12/fs:{at}/1/fs"), Some((format!("{at}/"), "12/fs:1/fs"))),
+            (format!("{at}/12/fs:{at}/12/fs2"), Some((format!("{at}/12/"), "fs:fs2"))),
+            (format!("{at}/1/fs"), Some((format!("{at}/1/"), "fs"))),
+            ("/a:/b".into(), Some(("/".into(), "a:b"))),
+            ("/a\\:b:/c".into(), None),
+            ("a:b".into(), None),
+        ] {
+            let expect = expect.map(|(folder, below)| (PathBuf::from(folder), options(below)));
+            assert_eq!(shortened(&options(&lower)), expect, "{lower}");
+        }
+        assert_eq!(shortened(&["size=1m".to_owned()]), None);
+    }
+
+    #[test]
     fn users_are_looked_up_in_the_image() {
         check(None, "", Ok("0 0 7"));
-        check(None, "www", Ok("33 34 7,90"));
-        check(None, "www:logs", Ok("33 90 7,90"));
-        check(None, "33", Ok("33 34 7,90"));
+        check(None, "www", Ok("33 34 7,90,91"));
+        check(None, "www:logs", Ok("33 90 7,90,91"));
+        check(None, "33", Ok("33 34 7,90,91"));
         check(None, "1000:2000", Ok("1000 2000 7"));
         check(Some(User::Id(1000)), "www", Ok("1000 0 7"));
-        check(Some(User::Name("www".into())), "", Ok("33 34 7,90"));
+        check(Some(User::Name("www".into())), "", Ok("33 34 7,90,91"));
         check(Some(User::Name("nobody".into())), "", Err("no user \"nobody\""));
         check(None, "www:nobody", Err("no group \"nobody\""));
     }

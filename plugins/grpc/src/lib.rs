@@ -16,3 +16,5 @@ pub use self::{
     socket::listen,
     work::{answer, lacks},
 };
+/// What programs of plugins are handed.
+pub use windlass_machine::Machine;

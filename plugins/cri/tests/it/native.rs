@@ -21,6 +21,7 @@ use windlass_cri::{
     host::RemoteRuntime,
     skel::{self, Plugin, Setup},
 };
+use windlass_grpc::Machine;
 use windlass_kernel::{
     ClockExt, ContainerRuntime, ErrorKind, ImageStore, PodNetwork, Spawn,
     node::{Exit, Session, Streams},
@@ -30,7 +31,6 @@ use windlass_kernel::{
     },
 };
 use windlass_lab::{BUSYBOX, BareLab};
-use windlass_machine::Machine;
 
 /// Where a server finds what it serves.
 const SERVED: &str = "WINDLASS_TEST_NATIVE";

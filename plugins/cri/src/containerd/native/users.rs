@@ -116,7 +116,7 @@ impl Names {
     }
 
     fn memberships(&self, user: &str) -> impl Iterator<Item = u32> {
-        let member = move |fields: &Vec<&str>| fields[3].split(',').any(|name| name.trim() == user);
+        let member = move |fields: &Vec<&str>| fields[3].split(',').any(|name| !name.is_empty() && name.trim() == user);
         self.groups().filter(member).filter_map(|fields| fields[2].parse().ok())
     }
 

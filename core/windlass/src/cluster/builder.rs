@@ -433,6 +433,11 @@ async fn define_snapshots(cluster: &Cluster, config: &Config) -> Result<()> {
     let definitions = cluster.client().with_field_manager("windlass").dynamic(snapshotter::DEFINITIONS);
     let rules = if cfg!(feature = "cel") { Rules::Kept } else { Rules::LeftOut };
     for definition in snapshotter::definitions(rules) {
+        let name = definition["metadata"]["name"].as_str().unwrap_or_default();
+        // Where it is there nothing is written, which a webhook that is away could keep from being.
+        if definitions.get_opt("", name).await?.is_some() {
+            continue;
+        }
         match definitions.create(definition).await {
             Err(error) if error.is(ErrorKind::AlreadyExists) => {}
             done => done.map(drop)?,

@@ -142,10 +142,13 @@ fn container(container: &Field<'_, '_>, annotations: &Field<'_, '_>, armored: bo
     }
 }
 
+/// Where a port is said, with the address and the port of the node that lead there.
+type Said = (String, String, i64);
+
 /// Ports of all containers that are said twice, or nearly.
 fn ports(lists: &[Field<'_, '_>], told: &mut Vec<String>) {
     // Of those with one number only the first are compared: there may be ten thousands.
-    let mut known: BTreeMap<(i64, String), Vec<(String, String, i64)>> = BTreeMap::new();
+    let mut known: BTreeMap<(i64, String), Vec<Said>> = BTreeMap::new();
     for container in lists.iter().flat_map(|list| list.items()) {
         for port in container.get("ports").items() {
             let (ip, host) = (port.get("hostIP").text().to_owned(), port.get("hostPort").number());

@@ -169,57 +169,7 @@ fn space(folder: &Path) -> Space {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
-    use crate::gauge::DiskLevel;
-
-    /// Images are on a device of their own, which does not count inodes; the machine does not say how many processes it may
-    /// have.
-    #[derive(Debug)]
-    struct Odd;
-
-    impl Gauge for Odd {
-        fn memory(&self) -> io::Result<Level> {
-            Ok(Level { available: 7, capacity: 10 })
-        }
-
-        fn group(&self, group: &str) -> io::Result<Option<u64>> {
-            Ok((group == "/pods").then_some(6))
-        }
-
-        fn disk(&self, path: &Path) -> io::Result<DiskLevel> {
-            let images = path == Path::new("/images");
-            let inodes = if images { Level::default() } else { Level { available: 3, capacity: 30 } };
-            Ok(DiskLevel { device: u64::from(images), bytes: Level { available: 2, capacity: 20 }, inodes })
-        }
-
-        fn processes(&self) -> io::Result<Level> {
-            Err(io::ErrorKind::NotFound.into())
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_measured_is_left_out_and_pods_are_measured_by_their_group() {
-        let look = |images: &str, group: &str| {
-            let places = Places { images: Some(images.into()), group: Some((group.into(), 8)) };
-            figures(&Odd, Path::new("/data"), &places)
-        };
-        let found = look("/images", "/pods");
-        assert!(found.apart);
-        let pairs = |found: &Figures| -> Vec<_> {
-            found.levels.iter().map(|(signal, level)| (*signal, level.available, level.capacity)).collect()
-        };
-        let common = [
-            (Signal::Memory, 7, 10),
-            (Signal::PodMemory, 2, 8),
-            (Signal::NodeBytes, 2, 20),
-            (Signal::NodeInodes, 3, 30),
-        ];
-        assert_eq!(pairs(&found), [&common[..], &[(Signal::ImageBytes, 2, 20)]].concat());
-        let found = look("/data/images", "/others");
-        assert!(!found.apart && !found.levels.contains_key(&Signal::PodMemory), "{found:?}");
-    }
 
     #[test]
     fn a_file_counts_once_however_many_names_it_has() {

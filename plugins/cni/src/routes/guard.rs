@@ -162,41 +162,41 @@ mod tests {
         }
     }
 
-    fn check(fact: Fact, expect: bool) {
-        assert_eq!(disturbs(&fact, Some(&made())), expect, "{fact:?}");
+    fn check(fact: &Fact, expect: bool) {
+        assert_eq!(disturbs(fact, Some(&made())), expect, "{fact:?}");
     }
 
     #[test]
     fn what_is_wanted_and_goes_or_changes_is_noticed() {
         let (own, other) = (way("10.0.2.0/24", "10.0.2.0"), way("10.0.2.0/24", "10.0.2.7"));
-        check(Fact::NoWay(own), true);
-        check(Fact::NoWay(other), false);
-        check(Fact::NoWay(way("10.0.3.0/24", "10.0.3.0")), false);
-        check(Fact::Way(own.destination, Some(own)), false);
-        check(Fact::Way(own.destination, Some(other)), true);
-        check(Fact::Way(own.destination, None), true);
-        check(Fact::Way("10.9.0.0/16".parse().unwrap(), None), false);
+        check(&Fact::NoWay(own), true);
+        check(&Fact::NoWay(other), false);
+        check(&Fact::NoWay(way("10.0.3.0/24", "10.0.3.0")), false);
+        check(&Fact::Way(own.destination, Some(own)), false);
+        check(&Fact::Way(own.destination, Some(other)), true);
+        check(&Fact::Way(own.destination, None), true);
+        check(&Fact::Way("10.9.0.0/16".parse().unwrap(), None), false);
         for (link, expect) in [(2, true), (9, true), (3, false)] {
-            check(Fact::Link(link), expect);
+            check(&Fact::Link(link), expect);
         }
-        check(Fact::Lost, true);
+        check(&Fact::Lost, true);
     }
 
     #[test]
     fn neighbours_are_noticed_on_our_own_device() {
         let fact =
             |link, forward, at: &str, mac, there| Fact::Neighbour { link, forward, ip: Some(ip(at)), mac, there };
-        check(fact(9, false, "10.0.2.0", None, false), true);
-        check(fact(9, false, "10.0.2.0", Some(MAC), true), false);
-        check(fact(9, false, "10.0.2.0", Some([2; 6]), true), true);
-        check(fact(9, false, "10.0.7.0", None, false), false);
-        check(fact(2, false, "10.0.2.0", None, false), false);
-        check(fact(9, true, "192.0.2.2", Some(MAC), false), true);
-        check(fact(9, true, "192.0.2.2", Some(MAC), true), false);
-        check(fact(9, true, "192.0.2.3", Some(MAC), true), true);
+        check(&fact(9, false, "10.0.2.0", None, false), true);
+        check(&fact(9, false, "10.0.2.0", Some(MAC), true), false);
+        check(&fact(9, false, "10.0.2.0", Some([2; 6]), true), true);
+        check(&fact(9, false, "10.0.7.0", None, false), false);
+        check(&fact(2, false, "10.0.2.0", None, false), false);
+        check(&fact(9, true, "192.0.2.2", Some(MAC), false), true);
+        check(&fact(9, true, "192.0.2.2", Some(MAC), true), false);
+        check(&fact(9, true, "192.0.2.3", Some(MAC), true), true);
         // The old entry of one that has moved.
-        check(fact(9, true, "192.0.2.3", Some(MAC), false), false);
-        check(fact(9, true, "192.0.2.2", Some([2; 6]), false), false);
+        check(&fact(9, true, "192.0.2.3", Some(MAC), false), false);
+        check(&fact(9, true, "192.0.2.2", Some([2; 6]), false), false);
     }
 
     #[test]

@@ -157,9 +157,9 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// The memory that pods may have, in bytes.
-    pub(crate) fn allocatable_memory(&self) -> i64 {
-        self.allocatable.get("memory").and_then(|text| text.parse::<Amount>().ok()).map_or(0, Amount::as_i64)
+    /// The memory of the node, in bytes, which the configuration may have made less than the machine's.
+    pub(crate) fn memory_of_node(&self) -> i64 {
+        self.capacity.get("memory").and_then(|text| text.parse::<Amount>().ok()).map_or(0, Amount::as_i64)
     }
 }
 

@@ -85,7 +85,7 @@ impl Keeper {
             return known.clone();
         }
         let group = agent.layout.all_cgroups().to_owned();
-        let memory = u64::try_from(agent.machine.allocatable_memory()).unwrap_or(0);
+        let memory = u64::try_from(agent.machine.memory_of_node()).unwrap_or(0);
         let group = Some((group, memory)).filter(|(group, memory)| !group.is_empty() && *memory > 0);
         match agent.image_folder().await {
             Ok(images) => self.places.insert(Places { images: Some(images), group }).clone(),

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 use windlass_cni::{bridge::Bridge, skel as cni, wire::PluginConfig};
 use windlass_conformance::{
@@ -24,10 +24,11 @@ use windlass_cri::{
 use windlass_grpc::Machine;
 use windlass_kernel::{
     ClockExt, ContainerRuntime, ErrorKind, ImageStore, PodNetwork, Spawn,
+    network::{Attached, Attachment, AttachmentKey},
     node::{Exit, Session, Streams},
     runtime::{
-        ContainerConfig, ContainerId, ContainerKey, ContainerStatus, Mount, Opening, Pull, RegistryAuth, SandboxConfig,
-        SandboxFilter, SandboxId, SandboxKey, SecurityProfile, User,
+        Change, ContainerConfig, ContainerId, ContainerKey, ContainerStatus, Mount, Opening, Pull, RegistryAuth,
+        RuntimeEvent, SandboxConfig, SandboxFilter, SandboxId, SandboxKey, SecurityProfile, Subject, User,
     },
 };
 use windlass_lab::{BUSYBOX, BareLab};
@@ -230,6 +231,10 @@ pub(crate) const TESTS: &[(&str, fn(&Reference))] = &[
     ("users_and_groups_are_the_images_own", users),
     ("a_container_on_a_terminal_is_attached_to", terminal),
     ("images_are_had_by_their_digest", by_digest),
+    ("users_of_an_image_with_a_hundred_layers_are_found", layers),
+    ("whoever_may_speak_once_ends_the_input_by_leaving", once),
+    ("pipes_have_one_carrier", alone),
+    ("an_event_waits_for_no_other_sandboxs_network", unhurried),
     ("what_is_not_there_is_refused_with_a_cure", refused),
 ];
 
@@ -508,6 +513,13 @@ fn refused(reference: &Reference) {
         refused(|config| config.handler = "kata".into(), ErrorKind::NotFound).await;
         refused(|config| config.cgroup_parent = "kubepods.slice".into(), ErrorKind::NotSupported).await;
         refused(|config| config.security.namespaces.users = Some(vec![]), ErrorKind::NotSupported).await;
+        refused(
+            |config| drop(config.annotations.insert("kubernetes.io/egress-bandwidth".into(), "much".into())),
+            ErrorKind::Invalid,
+        )
+        .await;
+        let left = runtime.sandboxes(&SandboxFilter::default()).await.unwrap();
+        assert!(left.iter().all(|sandbox| sandbox.key.name != "refused"), "{left:?}");
         let around = reference.pod("refused");
         let sandbox = runtime.run_sandbox(&around).await.unwrap();
         let refused = async |change: fn(&mut ContainerConfig), kind: ErrorKind| {
@@ -528,5 +540,201 @@ fn refused(reference: &Reference) {
         )
         .await;
         runtime.remove_sandbox(&sandbox).await.unwrap();
+    });
+}
+
+/// An image of many layers of one file each; the last one knows a user.
+fn layered(name: &str, folder: &Path) -> PathBuf {
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+    let blob = |files: &mut Vec<(String, Vec<u8>)>, kind: &str, bytes: Vec<u8>| {
+        let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+        let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let described = json!({ "mediaType": kind, "digest": format!("sha256:{digest}"), "size": bytes.len() });
+        files.push((format!("blobs/sha256/{digest}"), bytes));
+        described
+    };
+    let archive = |files: &[(String, Vec<u8>)]| {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (path, bytes) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(bytes.len() as u64);
+            archive.append_data(&mut header, path, bytes.as_slice()).unwrap();
+        }
+        archive.into_inner().unwrap()
+    };
+    let mut layers = Vec::new();
+    for number in 0..100 {
+        let mut inside = vec![(format!("layer-{number}"), vec![])];
+        if number == 0 {
+            inside.push(("etc/passwd".into(), b"www:x:33:34::/:/bin/sh\n".to_vec()));
+        }
+        layers.push(blob(&mut files, "application/vnd.oci.image.layer.v1.tar", archive(&inside)));
+    }
+    let digests: Vec<_> = layers.iter().map(|layer| layer["digest"].clone()).collect();
+    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let config = json!({
+        "architecture": arch, "os": "linux", "config": {}, "rootfs": { "type": "layers", "diff_ids": digests },
+    });
+    let config = blob(&mut files, "application/vnd.oci.image.config.v1+json", config.to_string().into_bytes());
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers });
+    let mut manifest = blob(&mut files, kind, manifest.to_string().into_bytes());
+    manifest["annotations"] = json!({ "io.containerd.image.name": name });
+    let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
+    files.insert(0, ("index.json".into(), index.to_string().into_bytes()));
+    files.insert(0, ("oci-layout".into(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()));
+    let path = folder.join("layers.tar");
+    fs::write(&path, archive(&files)).unwrap();
+    path
+}
+
+fn layers(reference: &Reference) {
+    let runtime = reference.here();
+    reference.lab.tokio.block_on(async {
+        let name = "registry.local/layers:1";
+        let archive = layered(name, &reference.lab.folder);
+        reference.lab.launcher.import(&archive).await.unwrap();
+        let around = reference.pod("layers");
+        let sandbox = runtime.run_sandbox(&around).await.unwrap();
+        let mut config = ContainerConfig { image: name.into(), ..shell("exit 0") };
+        config.security.user = Some(User::Name("www".into()));
+        let id = runtime.create_container(&sandbox, &config, &around).await.unwrap();
+        assert_eq!(runtime.container(&id).await.unwrap().unwrap().user, Some((33, 34, vec![])));
+        runtime.remove_sandbox(&sandbox).await.unwrap();
+    });
+}
+
+fn once(reference: &Reference) {
+    use futures::AsyncWriteExt;
+    let runtime = reference.here();
+    reference.lab.tokio.block_on(async {
+        let mut config = shell("cat; exit 5");
+        (config.stdin, config.stdin_once) = (true, true);
+        let (sandbox, id) = started(reference, runtime, "once", config).await;
+        let attach = async |stdin| {
+            let streams = Streams { stdin, stdout: true, stderr: true, tty: false };
+            match runtime.session(Opening::Attach { container: id.clone(), streams }).await.unwrap() {
+                Session::Process(process) => process,
+                Session::Ports(_) => panic!("an attach is a process"),
+            }
+        };
+        // Who only listens ends nothing.
+        drop(attach(false).await);
+        let mut process = attach(true).await;
+        let mut stdin = process.stdin.take().unwrap();
+        stdin.write_all(b"said\n").await.unwrap();
+        stdin.flush().await.unwrap();
+        drop((stdin, process));
+        let status = reference.exited(runtime, &id).await;
+        assert_eq!(status.exit.map(|exit| exit.code), Some(5));
+        let whole = async || fs::read_to_string(&status.log_path).ok().filter(|text| text.contains("F said"));
+        reference.until("what was said", whole).await;
+        runtime.remove_sandbox(&sandbox).await.unwrap();
+    });
+}
+
+/// A program that carries what is in a folder, beside whoever else does.
+fn carry(folder: &Path, log: &Path) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_windlass-carry"));
+    command.arg(folder).arg(log).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("a carrier starts")
+}
+
+fn alone(reference: &Reference) {
+    let runtime = reference.here();
+    reference.lab.tokio.block_on(async {
+        let around = reference.pod("alone");
+        let sandbox = runtime.run_sandbox(&around).await.unwrap();
+        let script = "i=0; while [ $i -lt 100 ]; do echo line $i; i=$((i+1)); sleep 0.02; done";
+        let config = ContainerConfig { log_path: "alone.log".into(), ..shell(script) };
+        let id = runtime.create_container(&sandbox, &config, &around).await.unwrap();
+        // One that an interrupted start left.
+        let folder = native(&reference.lab).state_dir.join("io").join(id.as_str());
+        fs::create_dir_all(&folder).unwrap();
+        for pipe in ["stdout", "stderr"] {
+            nix::unistd::mkfifo(&folder.join(pipe), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }
+        let other = reference.lab.folder.join("other.log");
+        let mut left = carry(&folder, &other);
+        reference.until("it carries", async || folder.join("socket").exists().then_some(())).await;
+        runtime.start_container(&id).await.unwrap();
+        let ended = left.wait().unwrap();
+        assert!(ended.success(), "it was asked to end: {ended}");
+        // One that comes later finds the pipes taken.
+        let second = carry(&folder, &other).wait().unwrap();
+        assert!(!second.success(), "two carry the same");
+        let path = reference.exited(runtime, &id).await.log_path;
+        let whole = async || fs::read_to_string(&path).ok().filter(|text| text.lines().count() == 100);
+        reference.until("every line", whole).await;
+        runtime.remove_sandbox(&sandbox).await.unwrap();
+    });
+}
+
+/// A network that takes nothing away while the gate is held.
+#[derive(Debug)]
+struct Gated {
+    network: Arc<dyn PodNetwork>,
+    gate: Arc<async_lock::Mutex<()>>,
+    asked: windlass_kernel::Stop,
+}
+
+#[async_trait::async_trait]
+impl PodNetwork for Gated {
+    async fn attach(&self, attachment: &Attachment) -> windlass_kernel::Result<Attached> {
+        self.network.attach(attachment).await
+    }
+
+    async fn detach(&self, attachment: &Attachment) -> windlass_kernel::Result<()> {
+        self.asked.stop();
+        let _gate = self.gate.lock().await;
+        self.network.detach(attachment).await
+    }
+
+    async fn check(&self, attachment: &Attachment) -> windlass_kernel::Result<()> {
+        self.network.check(attachment).await
+    }
+
+    async fn collect(&self, valid: &[AttachmentKey]) -> windlass_kernel::Result<()> {
+        self.network.collect(valid).await
+    }
+
+    async fn ready(&self) -> windlass_kernel::Result<()> {
+        self.network.ready().await
+    }
+}
+
+fn unhurried(_: &Reference) {
+    Reference::apart("crnd", async |reference, runtime| {
+        drop(runtime);
+        let (gate, asked) = (Arc::new(async_lock::Mutex::new(())), windlass_kernel::Stop::new());
+        let network = Gated { network: Arc::clone(&reference.network), gate: Arc::clone(&gate), asked: asked.clone() };
+        let runtime = Containerd::connect(native(&reference.lab), Arc::new(network), reference.setup.clone()).await;
+        let runtime = runtime.unwrap();
+        let held = gate.lock().await;
+        let going = runtime.run_sandbox(&reference.pod("going")).await.unwrap();
+        let (sandbox, id) = started(reference, &runtime, "stays", shell("sleep 1; exit 3")).await;
+        let mut events = runtime.events();
+        let stopping = runtime.stop_sandbox(&going);
+        let told = async {
+            asked.wait().await;
+            let exited = RuntimeEvent::Changed { subject: Subject::Container(id.clone()), what: Change::Exited };
+            // It may have ended before anybody listened.
+            while !matches!(events.next().await, Some(event) if event == exited || event == RuntimeEvent::Relist) {}
+            reference.exited(&runtime, &id).await;
+            let second = ContainerConfig { log_path: "second.log".into(), ..shell("exit 4") };
+            let around = reference.pod("stays");
+            let config = ContainerConfig { key: ContainerKey { name: "second".into(), attempt: 0 }, ..second };
+            let id = runtime.create_container(&sandbox, &config, &around).await.unwrap();
+            runtime.start_container(&id).await.unwrap();
+            let exited = RuntimeEvent::Changed { subject: Subject::Container(id.clone()), what: Change::Exited };
+            while events.next().await.expect("an event") != exited {}
+            drop(held);
+        };
+        let within = reference.setup.clock.within(Duration::from_secs(60), futures::future::join(stopping, told));
+        within.await.expect("events go on").0.unwrap();
+        for id in [going, sandbox] {
+            runtime.remove_sandbox(&id).await.unwrap();
+        }
     });
 }

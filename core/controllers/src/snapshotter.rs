@@ -278,7 +278,7 @@ impl Snapshotter {
         let was = content.status();
         let asked = match step {
             ContentStep::Find => self.found(content).await,
-            _ => self.cut(content, service).await.map(|own| content::told(&own)),
+            _ => self.cut(content, service).await,
         };
         match asked {
             Ok(status) => {
@@ -303,14 +303,25 @@ impl Snapshotter {
     }
 
     /// Has the driver cut the snapshot of a content. Asked again it answers the same one.
-    async fn cut(&self, content: &VolumeSnapshotContent, service: &dyn Snapshotting) -> Result<Snapshot> {
+    async fn cut(&self, content: &VolumeSnapshotContent, service: &dyn Snapshotting) -> Result<ContentStatus> {
+        let request = self.wanted(content).await?;
+        self.asked(&request, service).await.map(|own| content::told(&own))
+    }
+
+    /// The driver's own answer, and no other error than its own or that it took too long.
+    async fn asked(&self, request: &CreateSnapshot, service: &dyn Snapshotting) -> Result<Snapshot> {
+        self.clock.timeout(PATIENCE, service.snapshot(request)).await?
+    }
+
+    /// What a driver is asked for. Its errors are none of the driver's: they say nothing of what it has.
+    async fn wanted(&self, content: &VolumeSnapshotContent) -> Result<CreateSnapshot> {
         let spec = &content.body.spec;
         let class = spec.volume_snapshot_class_name.as_deref().unwrap_or_default();
         let missing = || Error::new(ErrorKind::NotFound, format!("volumesnapshotclass {class:?} not found"));
         let class = self.classes.get(&ObjectKey::new("", class)).ok_or_else(missing)?;
         let parameters = &class.body.parameters;
         let told = self.knowing.contains(&spec.driver).then(|| secrets::told(content));
-        let request = CreateSnapshot {
+        Ok(CreateSnapshot {
             source: spec.source.volume_handle.as_deref().unwrap_or_default().into(),
             name: format!("snapshot-{}", spec.volume_snapshot_ref.uid.as_deref().unwrap_or_default()),
             secrets: self.reader.read(secrets::noted(content).as_ref()).await?,
@@ -320,8 +331,7 @@ impl Snapshotter {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .chain(told.into_iter().flatten())
                 .collect(),
-        };
-        self.clock.timeout(PATIENCE, service.snapshot(&request)).await?
+        })
     }
 
     /// How a snapshot is that was there before. A driver that lists none is taken at its content's word.
@@ -357,9 +367,14 @@ impl Snapshotter {
         secrets::for_lists(&class.body.parameters, own).map_err(|why| Error::new(ErrorKind::Invalid, why))
     }
 
-    /// Learns whether a driver has a snapshot that is to be deleted: its answer was lost.
+    /// Learns whether a driver has a snapshot that is to be deleted: its answer was lost. Only its own refusal says that it has
+    /// none; where it cannot be asked, the content stays.
     async fn settle(&self, content: &VolumeSnapshotContent, service: &dyn Snapshotting) -> Result<()> {
-        match self.cut(content, service).await {
+        let request = match self.wanted(content).await {
+            Ok(request) => request,
+            Err(error) => return self.not_deleted(content, error).await,
+        };
+        match self.asked(&request, service).await {
             Ok(own) => self.status(content, &content.status(), &content::told(&own)).await,
             Err(error) if content::is_final(&error) => self.mark(content, names::BEING_CREATED, Value::Null).await,
             Err(error) => Err(error),
@@ -370,16 +385,21 @@ impl Snapshotter {
         let handle = SnapshotId::from(content.handle().unwrap_or_default().as_str());
         let secrets = self.reader.read_if_there(secrets::noted(content).as_ref()).await?;
         let deleting = service.delete_snapshot(&handle, &secrets);
-        if let Err(error) = self.clock.timeout(PATIENCE, deleting).await.flatten() {
-            let message = format!("Failed to delete snapshot: {error}");
-            if let Some(mut status) = content::failed(&content.status(), &message, self.clock.now()) {
-                status.ready_to_use = content.status().ready_to_use;
-                self.status(content, &content.status(), &status).await?;
-            }
-            self.say(content, Severity::Warning, "SnapshotDeleteError", message);
-            return Err(error);
+        match self.clock.timeout(PATIENCE, deleting).await.flatten() {
+            Ok(()) => self.let_content_go(content).await,
+            Err(error) => self.not_deleted(content, error).await,
         }
-        self.let_content_go(content).await
+    }
+
+    /// Says why a snapshot is still there, and answers that.
+    async fn not_deleted(&self, content: &VolumeSnapshotContent, error: Error) -> Result<()> {
+        let message = format!("Failed to delete snapshot: {error}");
+        if let Some(mut status) = content::failed(&content.status(), &message, self.clock.now()) {
+            status.ready_to_use = content.status().ready_to_use;
+            self.status(content, &content.status(), &status).await?;
+        }
+        self.say(content, Severity::Warning, "SnapshotDeleteError", message);
+        Err(error)
     }
 
     fn say(&self, content: &VolumeSnapshotContent, severity: Severity, reason: &str, message: String) {

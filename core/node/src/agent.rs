@@ -301,6 +301,7 @@ impl Inner {
 
     /// A worker has nothing left to do.
     pub(crate) fn let_go(&self, uid: &str) {
+        self.fill.forget(uid);
         let mut state = self.state.lock();
         state.index.retain(|_, owner| owner != uid);
         // There is more room now for those that wait for it.

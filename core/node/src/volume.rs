@@ -7,6 +7,7 @@ mod place;
 pub(crate) mod record;
 mod remove;
 pub(crate) mod stored;
+mod usage;
 mod write;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub(crate) use self::{
     payload::{File, Source, TokenRequest, files, is_ours, sources},
     place::{clean, give, make_sub_path, mounts_below, prepare},
     remove::remove,
+    usage::usage,
     write::write,
 };
 

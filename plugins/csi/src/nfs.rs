@@ -17,7 +17,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use windlass_kernel::{
-    Error, ErrorKind, Result, Spawn, SpawnExt, VolumeDriver,
+    Clock, Error, ErrorKind, Result, Spawn, SpawnExt, VolumeDriver,
     volume::{DriverInfo, Expansion, VolumeController, VolumeNode},
 };
 
@@ -55,6 +55,7 @@ impl Settings {
 #[derive(Clone, Debug)]
 pub struct Nfs {
     inner: Arc<Inner>,
+    clock: Arc<dyn Clock>,
     spawn: Arc<dyn Spawn>,
 }
 
@@ -84,13 +85,13 @@ impl Nfs {
         let places = ["mounts", "targets"].map(|name| settings.root.join(name));
         places.iter().try_for_each(fs::create_dir_all).map_err(failed)?;
         settings.root = settings.root.canonicalize().map_err(failed)?;
-        let [mounts, targets] = ["mounts", "targets"].map(|name| settings.root.join(name));
+        let mounts = settings.root.join("mounts");
         for mount in mounts::mounts()?.iter().rev().filter(|mount| mount.at.starts_with(&mounts)) {
             mounter.unmount(&mount.at)?;
         }
-        let targets = Records::at(targets);
+        let targets = Records::below(&settings.root, "targets");
         let inner = Inner { settings, mounter, targets, mounts, busy: Busy::default() };
-        Ok(Self { inner: Arc::new(inner), spawn: setup.spawn })
+        Ok(Self { inner: Arc::new(inner), clock: setup.clock, spawn: setup.spawn })
     }
 
     /// Runs work that blocks, while no other call has any of `keys`. It goes on when nobody waits for it any more, as calls on

@@ -3,11 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use windlass_api::core::v1::{Event, PersistentVolumeClaim};
+use windlass_api::{
+    core::v1::{Event, PersistentVolumeClaim},
+    meta::v1::ObjectMeta,
+};
 use windlass_client::{Cache, Select};
 use windlass_controllers::snapshotter::{
     Rules, definitions,
-    kinds::{GROUP, VolumeSnapshot, VolumeSnapshotContent},
+    kinds::{GROUP, VolumeSnapshot, VolumeSnapshotClass, VolumeSnapshotContent},
 };
 use windlass_kernel::{
     ErrorKind,
@@ -234,6 +237,29 @@ fn a_snapshot_whose_answer_was_lost_is_not_left() {
     taken.take("s");
     taken.until("s", |own| own.status().error.is_some());
     taken.delete("s");
+    taken.gone("s");
+    taken.tried.cluster.settle();
+    assert_eq!(taken.tried.driver.snapshots(), []);
+}
+
+#[test]
+fn a_snapshot_whose_answer_was_lost_waits_for_a_class_that_is_missing() {
+    let taken = Taken::new(10, &json!({}));
+    let admin = &taken.tried.cluster.admin;
+    taken.tried.driver.lose_next(ErrorKind::Timeout);
+    taken.take("s");
+    taken.until("s", |own| own.status().error.is_some());
+    let class: Arc<VolumeSnapshotClass> =
+        taken.tried.cluster.executor.run_until(admin.get::<VolumeSnapshotClass>("", "snaps")).unwrap();
+    taken.tried.cluster.executor.run_until(admin.delete::<VolumeSnapshotClass>("", "snaps")).unwrap();
+    taken.delete("s");
+    taken.told("SnapshotDeleteError", "volumesnapshotclass \"snaps\" not found");
+    assert_eq!(taken.contents.list().len(), 1, "what the driver has is forgotten");
+    assert_eq!(taken.tried.driver.snapshots().len(), 1);
+
+    let mut again = VolumeSnapshotClass::clone(&class);
+    again.metadata = ObjectMeta { name: Some("snaps".into()), ..ObjectMeta::default() };
+    taken.tried.cluster.executor.run_until(admin.create(&again)).unwrap();
     taken.gone("s");
     taken.tried.cluster.settle();
     assert_eq!(taken.tried.driver.snapshots(), []);

@@ -22,6 +22,7 @@ impl Round<'_> {
     /// Lets a pod go: everything ends, is removed, and the last report says so.
     pub(super) async fn release(&mut self, pod: &Arc<Pod>, observed: &Observed, grace: Duration) -> Result<Next> {
         self.memo.probes.clear();
+        self.memo.shown.stored.ask_no_more();
         let running: Vec<_> = observed.running().cloned().collect();
         if !running.is_empty() {
             self.report(pod, observed, true, false);

@@ -1,17 +1,9 @@
 //! How full the volumes of pods are, and whether they are well: drivers are asked about theirs, and the file system about those
 //! of the agent's own. Nothing is counted unless somebody asks; only whether drivers' volumes are well is looked at by itself.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs, io,
-    os::unix::fs::MetadataExt,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 
-use futures::future::join_all;
-use nix::sys::statvfs::statvfs;
+use futures::{StreamExt, lock::Mutex as Turn, stream};
 use parking_lot::Mutex;
 use windlass_api::core::v1::{Pod, Volume};
 use windlass_kernel::{
@@ -23,6 +15,7 @@ use windlass_kernel::{
 
 use super::Inner;
 use crate::{
+    gauge::{Gauge, Level},
     pod,
     volume::{self, Kind, stored},
 };
@@ -31,29 +24,41 @@ use crate::{
 const FRESH: Duration = Duration::from_secs(60);
 /// How long a driver may take to say how full one volume is.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// So many volumes are measured at once: each may walk a disk.
+const AT_ONCE: usize = 8;
 
 /// Remembers the last answer, and what was wrong with which volume.
 #[derive(Debug, Default)]
 pub(super) struct Fill {
-    kept: Mutex<Option<(Duration, Vec<PodVolume>)>>,
+    /// Held while it is made: who asks meanwhile gets the same answer.
+    kept: Turn<Option<(Duration, Vec<PodVolume>)>>,
     /// By pod and name.
     abnormal: Mutex<BTreeMap<(String, String), String>>,
+}
+
+impl Fill {
+    /// Forgets a pod that is let go.
+    pub(super) fn forget(&self, uid: &str) {
+        self.abnormal.lock().retain(|(own, _), _| own != uid);
+    }
 }
 
 impl Inner {
     /// The volumes of all pods that can be measured.
     pub(super) async fn fill(&self) -> Vec<PodVolume> {
+        let mut kept = self.fill.kept.lock().await;
         let now = self.needs.clock.uptime();
-        let kept = self.fill.kept.lock().clone();
-        if let Some((_, kept)) = kept.filter(|(at, _)| now.saturating_sub(*at) < FRESH) {
-            return kept;
+        if let Some((_, kept)) = kept.as_ref().filter(|(at, _)| now.saturating_sub(*at) < FRESH) {
+            return kept.clone();
         }
         let pods = self.pods();
         let volumes = pods.iter().flat_map(|(uid, pod)| pod.spec.volumes.iter().map(move |volume| (uid, pod, volume)));
-        let measured = join_all(volumes.map(|(uid, pod, volume)| self.fill_of(uid, pod, volume))).await;
-        let all: Vec<_> = measured.into_iter().flatten().collect();
+        let questions: Vec<_> = volumes.map(|(uid, pod, volume)| self.fill_of(uid, pod, volume)).collect();
+        let all: Vec<_> = stream::iter(questions).buffered(AT_ONCE).filter_map(std::future::ready).collect().await;
+        // A driver may have answered for a pod that was let go meanwhile.
+        let pods = self.pods();
         self.fill.abnormal.lock().retain(|(uid, _), _| pods.contains_key(uid));
-        *self.fill.kept.lock() = Some((now, all.clone()));
+        *kept = Some((now, all.clone()));
         all
     }
 
@@ -74,7 +79,9 @@ impl Inner {
         let usage = match volume::kind(volume).ok()? {
             kind @ (Kind::Folder | Kind::Memory(_)) => {
                 let (path, alone) = (self.layout.volume(uid, &volume.name), matches!(kind, Kind::Memory(_)));
-                let counted = self.needs.spawn.run_blocking("node.fill", move || counted(&path, alone)).await?;
+                let gauge = Arc::clone(&self.config.gauge);
+                let count = move || counted(&*gauge, &path, alone);
+                let counted = self.needs.spawn.run_blocking("node.fill", count).await?;
                 let failed =
                     |error: &io::Error| tracing::debug!(pod = uid, volume = volume.name, %error, "not counted");
                 counted.inspect_err(failed).ok()?
@@ -131,67 +138,35 @@ impl Inner {
 }
 
 /// What is used of a folder. One that is `alone` in its file system is as full as that; else what is in it is counted. Blocks.
-fn counted(path: &Path, alone: bool) -> io::Result<VolumeUsage> {
-    let disk = statvfs(path)?;
-    let unit = disk.fragment_size();
-    let (total, free) = (disk.blocks().saturating_mul(unit), disk.blocks_free().saturating_mul(unit));
-    let mut bytes =
-        Usage { total, used: total.saturating_sub(free), available: disk.blocks_available().saturating_mul(unit) };
-    let mut inodes = Usage {
-        total: disk.files(),
-        used: disk.files().saturating_sub(disk.files_free()),
-        available: disk.files_available(),
+fn counted(gauge: &dyn Gauge, path: &Path, alone: bool) -> io::Result<VolumeUsage> {
+    let disk = gauge.disk(path)?;
+    let usage = |level: Level| Usage {
+        total: level.capacity,
+        used: level.capacity.saturating_sub(level.available),
+        available: level.available,
     };
+    let (mut bytes, mut inodes) = (usage(disk.bytes), usage(disk.inodes));
     if !alone {
-        (bytes.used, inodes.used) = taken(path)?;
+        let taken = volume::usage(path)?;
+        (bytes.used, inodes.used) = (taken.bytes, taken.inodes);
     }
     Ok(VolumeUsage { bytes: Some(bytes), inodes: Some(inodes), condition: None })
-}
-
-/// The bytes on disk and the inodes of a folder and all that is in it. What goes away meanwhile does not count; what has
-/// several names counts once.
-fn taken(path: &Path) -> io::Result<(u64, u64)> {
-    let top = fs::symlink_metadata(path)?;
-    let (mut bytes, mut inodes) = (top.blocks() * 512, 1);
-    let (mut folders, mut linked) = (vec![path.to_owned()], BTreeSet::new());
-    while let Some(folder) = folders.pop() {
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other?,
-        };
-        for entry in entries.filter_map(io::Result::ok) {
-            let Ok(file) = entry.path().symlink_metadata() else { continue };
-            // Another file system is another volume.
-            if file.dev() != top.dev() || (file.nlink() > 1 && !file.is_dir() && !linked.insert(file.ino())) {
-                continue;
-            }
-            bytes += file.blocks() * 512;
-            inodes += 1;
-            if file.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    Ok((bytes, inodes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gauge::SystemGauge;
 
     #[test]
-    fn what_is_in_a_folder_counts_once() {
+    fn a_folder_that_is_not_alone_is_counted() {
         let folder = std::env::temp_dir().join(format!("windlass-fill-{}", std::process::id()));
-        fs::create_dir_all(folder.join("a")).unwrap();
-        let empty = counted(&folder, false).unwrap();
-        fs::write(folder.join("a/file"), vec![1; 100_000]).unwrap();
-        fs::hard_link(folder.join("a/file"), folder.join("again")).unwrap();
-        std::os::unix::fs::symlink("/", folder.join("elsewhere")).unwrap();
-        let full = counted(&folder, false).unwrap();
-        let more = full.bytes.unwrap().used - empty.bytes.unwrap().used;
-        assert!((100_000..200_000).contains(&more), "{more}");
-        assert_eq!((empty.inodes.unwrap().used, full.inodes.unwrap().used), (2, 4));
-        assert!(full.bytes.unwrap().total > more);
-        fs::remove_dir_all(folder).unwrap();
+        std::fs::create_dir_all(folder.join("a")).unwrap();
+        let [shared, alone] = [false, true].map(|alone| counted(&SystemGauge, &folder, alone).unwrap());
+        assert_eq!(shared.inodes.unwrap().used, 2);
+        assert_eq!(shared.bytes.unwrap().total, alone.bytes.unwrap().total);
+        let bytes = alone.bytes.unwrap();
+        assert_eq!(bytes.used, bytes.total - bytes.available);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -21,7 +21,7 @@ use futures::{
     lock::{Mutex as Turn, OwnedMutexGuard},
 };
 use parking_lot::Mutex;
-use windlass_kernel::{ClockExt, Error, ErrorKind, Result};
+use windlass_kernel::{ClockExt, Error, ErrorKind, Result, Task};
 
 use super::worker::Round;
 use crate::{
@@ -151,6 +151,15 @@ pub(super) struct Stored {
     /// Those that are looked at again from time to time, and when.
     again: BTreeMap<String, Again>,
     due: Option<jiff::Timestamp>,
+    /// Asks drivers how volumes are.
+    asks: Option<Task>,
+}
+
+impl Stored {
+    /// Drivers are not asked any more how volumes are.
+    pub(super) fn ask_no_more(&mut self) {
+        self.asks = None;
+    }
 }
 
 /// Why a volume is looked at again.

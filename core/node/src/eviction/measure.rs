@@ -1,12 +1,6 @@
 //! Measures what is left of the node, and what its pods use.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    os::unix::fs::MetadataExt,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use windlass_api::core::v1::Pod;
 use windlass_kernel::{
@@ -146,46 +140,13 @@ fn measured(layout: &Layout, pod: Arc<Pod>, stats: &[ContainerStats], processes:
     Measured { pod, usage }
 }
 
-/// What a folder has on its file system, itself and other file systems below it left out. Files that go meanwhile are no errors,
-/// and one with several names counts once.
+/// What a folder takes. One that is not there, or cannot be looked at, takes nothing.
 fn space(folder: &Path) -> Space {
-    let mut sum = Space::default();
-    let Ok(root) = fs::metadata(folder) else { return sum };
-    let (mut seen, mut folders) = (BTreeSet::new(), vec![folder.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            if meta.dev() != root.dev() || meta.nlink() > 1 && !meta.is_dir() && !seen.insert(meta.ino()) {
-                continue;
-            }
-            sum += Space { bytes: meta.blocks() * 512, inodes: 1 };
-            if meta.is_dir() {
-                folders.push(entry.path());
-            }
+    match volume::usage(folder) {
+        Ok(taken) => Space { bytes: taken.bytes, inodes: taken.inodes },
+        Err(error) => {
+            tracing::debug!(folder = %folder.display(), %error, "not counted");
+            Space::default()
         }
-    }
-    sum
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_counts_once_however_many_names_it_has() {
-        let folder = std::env::temp_dir().join(format!("windlass-space-{}", std::process::id()));
-        let below = folder.join("below");
-        fs::create_dir_all(&below).unwrap();
-        assert_eq!(space(&folder.join("none")), Space::default());
-        let empty = space(&folder);
-        assert_eq!(empty.inodes, 1);
-        fs::write(below.join("a"), vec![1; 100_000]).unwrap();
-        let one = space(&folder);
-        assert!(one.bytes >= empty.bytes + 100_000 && one.inodes == 2, "{one:?}");
-        fs::hard_link(below.join("a"), folder.join("b")).unwrap();
-        assert_eq!(space(&folder), one);
-        fs::write(folder.join("c"), "").unwrap();
-        assert_eq!(space(&folder).inodes, 3);
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

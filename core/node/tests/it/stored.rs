@@ -36,6 +36,7 @@ const TESTS: &[Test] = &[
     ("secrets_reach_the_driver_and_nobody_else", secrets),
     ("how_full_volumes_are_is_told", fill::measured),
     ("a_volume_that_is_not_well_is_told", fill::unwell),
+    ("a_driver_that_does_not_say_how_a_volume_is_keeps_no_pod_from_ending", fill::silent),
     ("the_cluster_is_told_of_the_nodes_drivers", cluster::drivers_are_told),
     ("a_nodes_own_rights_are_enough_for_its_volumes", cluster::a_node_may_what_it_needs),
 ];

@@ -103,6 +103,14 @@ pub(crate) fn unmount(at: &Path) -> Result<()> {
     umount2(at, MntFlags::UMOUNT_NOFOLLOW).map_err(|error| failed("unmount a volume", at, error))
 }
 
+/// Takes the mount on top of a path away although its server does not answer: calls on it fail now, and whoever uses it still
+/// keeps it for itself.
+pub(crate) fn abandon(at: &Path) -> Result<()> {
+    umount2(at, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW)
+        .or_else(|_| umount2(at, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW))
+        .map_err(|error| failed("unmount a volume", at, error))
+}
+
 fn failed(what: &str, at: &Path, error: nix::Error) -> Error {
     let message = format!("cannot {what} at {}", at.display());
     let error_kind = match error {

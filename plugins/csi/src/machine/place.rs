@@ -7,6 +7,8 @@ use std::{
 
 use windlass_kernel::{Error, ErrorKind, Result};
 
+use super::mounts;
+
 /// A path without links and dots, in a folder that exists. The last part need not exist, but is no link if it does.
 ///
 /// `root` is the driver's own folder, in which nobody else puts anything.
@@ -21,7 +23,8 @@ pub(crate) fn place(path: &Path, root: &Path) -> Result<PathBuf> {
     let parent =
         parent.canonicalize().map_err(|error| refused("is in a folder that does not exist").with_source(error))?;
     let place = parent.join(name);
-    if fs::symlink_metadata(&place).is_ok_and(|file| file.is_symlink()) {
+    // What is mounted is no link, and looking at it may take until its server is back.
+    if mounts::at(&place)?.is_none() && fs::symlink_metadata(&place).is_ok_and(|file| file.is_symlink()) {
         return Err(refused("is a symbolic link"));
     }
     if place.starts_with(root) {

@@ -19,7 +19,7 @@ use super::{
 
 /// What calls on a volume must not have at once: the place where its share is mounted meanwhile.
 fn busy(id: &VolumeId) -> String {
-    Location::of(id).map_or_else(|| id.to_string(), |place| place.key())
+    Location::of(id).map_or_else(|| id.to_string(), |place| place.place())
 }
 
 #[async_trait]
@@ -76,7 +76,7 @@ impl Provisioning for Nfs {
         let request = request.clone();
         let place = Parameters::of_class(&request.parameters).and_then(|own| located(&request.name, &own));
         // What cannot be is refused in a moment.
-        let busy = place.map_or_else(|_| key(&folder_name(&request.name)), |place| place.key());
+        let busy = place.map_or_else(|_| key(&folder_name(&request.name)), |place| place.place());
         self.run(&[&busy], move |inner| inner.create(&request)).await
     }
 

@@ -82,9 +82,14 @@ impl Location {
         below(&self.share(), &self.folder)
     }
 
-    /// What its record is called.
+    /// What its record in its share is called.
     pub(super) fn key(&self) -> String {
         key(if self.name.is_empty() { &self.folder } else { &self.name })
+    }
+
+    /// What tells it from all volumes of all shares: where its share is mounted meanwhile.
+    pub(super) fn place(&self) -> String {
+        key(&[&self.server, &self.share, &self.key()].map(String::as_str).join(&BETWEEN.to_string()))
     }
 
     pub(super) fn id(&self) -> VolumeId {
@@ -169,6 +174,14 @@ mod tests {
         ] {
             assert_eq!(Location::of(&id.into()), None, "{id}");
         }
+    }
+
+    #[test]
+    fn the_same_folder_of_another_share_is_another_place() {
+        let places = [("a", "/srv"), ("b", "/srv"), ("a", "/srv/x")].map(|(server, share)| {
+            Location { server: server.into(), ..location(share, "pvc-1", "", OnDelete::Delete) }.place()
+        });
+        assert_eq!(places.iter().collect::<std::collections::BTreeSet<_>>().len(), places.len());
     }
 
     #[test]

@@ -71,6 +71,10 @@ impl Mounter for KernelMounter {
     fn unmount(&self, at: &Path) -> Result<()> {
         mounts::unmount(at)
     }
+
+    fn abandon(&self, at: &Path) -> Result<()> {
+        mounts::abandon(at)
+    }
 }
 
 /// The address of a server, which the kernel does not look up by itself.

@@ -1,12 +1,12 @@
 //! What is published on this node. There is nothing to prepare: each target is a mount of its own.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 use windlass_kernel::{
-    Error, ErrorKind, Result,
+    ClockExt, Error, ErrorKind, Result,
     volume::{
         Access, AccessMode, NodeExpanding, NodeFeatures, NodeInfo, PublishVolume, Refusal, Staging, Usage, UsageQuery,
         UsageReporting, VolumeId, VolumeNode, VolumeUsage,
@@ -31,6 +31,16 @@ struct Target {
     volume: String,
     export: Export,
     read_only: bool,
+}
+
+/// How long a server may take to let a mount go. Then it is taken to be away.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is taken of a server whose mount is to go.
+#[derive(Clone, Copy, Debug)]
+enum Server {
+    Answers,
+    Away,
 }
 
 /// What two calls must not have at once.
@@ -80,24 +90,39 @@ impl Inner {
             return if written.as_ref() == Some(&wanted) { Ok(()) } else { Err(taken(&target)) };
         }
         self.targets.write(&name, &wanted)?;
-        let mounted =
-            made(fs::create_dir(&target), &target).and_then(|()| self.mounter.mount(&wanted.export, &target, &options));
-        if let Err(error) = mounted {
+        let shown = self.show(&wanted.export, &target, &options, parameters.mode.filter(|_| !read_only));
+        if let Err(error) = shown {
             // Whoever asked may never ask for the opposite.
             let _ = fs::remove_dir(&target);
-            self.targets.forget(&name)?;
+            if mounts::at(&target)?.is_none() {
+                self.targets.forget(&name)?;
+            }
             return Err(error);
         }
-        match parameters.mode {
-            Some(mode) if !read_only => {
-                let set = fs::set_permissions(&target, fs::Permissions::from_mode(mode));
-                set.map_err(|error| failed("set the mode of", &target, error))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
-    fn unpublish(&self, id: &VolumeId, target: &Path) -> Result<()> {
+    /// Mounts an export whole: what is mounted has its mode, too.
+    fn show(&self, export: &Export, target: &Path, options: &[String], mode: Option<u32>) -> Result<()> {
+        made(fs::create_dir(target), target)?;
+        self.mounter.mount(export, target, options)?;
+        let Some(mode) = mode else { return Ok(()) };
+        let set = fs::set_permissions(target, fs::Permissions::from_mode(mode));
+        set.map_err(|error| {
+            let failed = failed("set the mode of", target, error);
+            match self.mounter.unmount(target) {
+                Ok(()) => failed,
+                Err(left) => {
+                    tracing::warn!(target = %target.display(), error = %left, "an export stays mounted");
+                    failed.maybe_applied()
+                }
+            }
+        })
+    }
+
+    /// Takes a volume from its target. Nothing is asked of the target itself while anything is mounted there: its server may be
+    /// away.
+    fn unpublish(&self, id: &VolumeId, target: &Path, server: Server) -> Result<()> {
         named(id)?;
         if gone(target)? {
             // The folder around it is gone, and with it the target.
@@ -111,7 +136,10 @@ impl Inner {
             return Ok(());
         }
         while mounts::at(&target)?.is_some() {
-            self.mounter.unmount(&target)?;
+            match server {
+                Server::Answers => self.mounter.unmount(&target)?,
+                Server::Away => self.mounter.abandon(&target)?,
+            }
         }
         match fs::remove_dir(&target) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -169,8 +197,18 @@ impl VolumeNode for Nfs {
     }
 
     async fn unpublish(&self, volume: &VolumeId, target: &Path) -> Result<()> {
-        let (id, target) = (volume.clone(), target.to_owned());
-        self.run(&[&busy(&target.clone())], move |inner| inner.unpublish(&id, &target)).await
+        let work = |server| {
+            let (id, target) = (volume.clone(), target.to_owned());
+            move |inner: &Inner| inner.unpublish(&id, &target, server)
+        };
+        let path = busy(target);
+        let keys = [path.as_str()];
+        let waits = self.run(&keys, work(Server::Answers));
+        if let Ok(done) = self.clock.timeout(PATIENCE, waits).await {
+            return done;
+        }
+        // That call goes on, and keeps the path until the server is back or the mount is gone.
+        self.run(&[&format!("{path}, whose server is away")], work(Server::Away)).await
     }
 
     fn staging(&self) -> Option<&dyn Staging> {
@@ -189,7 +227,8 @@ impl VolumeNode for Nfs {
 #[async_trait]
 impl UsageReporting for Nfs {
     async fn usage_of(&self, query: &UsageQuery) -> Result<VolumeUsage> {
-        let query = query.clone();
-        self.run(&[], move |inner| inner.usage_of(&query)).await
+        // While a server is away a call on its mount does not end: there is one, however often somebody asks.
+        let (query, key) = (query.clone(), format!("usage of {}", busy(&query.path)));
+        self.run(&[&key], move |inner| inner.usage_of(&query)).await
     }
 }

@@ -1,22 +1,26 @@
 //! Exports that are mounted, for their folders to be made and removed.
 
 use std::{
+    ffi::OsStr,
     fmt::Debug,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use windlass_kernel::{Error, ErrorKind, Result};
+use windlass_kernel::Result;
 
 use super::{
     Inner,
     id::Export,
     records::{Records, failed},
 };
-use crate::machine::mounts;
+use crate::machine::{beneath::Folder, mounts};
 
 /// The driver's own folder in an export.
 pub(super) const OWN: &str = ".windlass-csi";
+
+/// The records' folder in that.
+const VOLUMES: &str = "volumes";
 
 /// Mounts exports. Its calls block.
 ///
@@ -26,16 +30,23 @@ pub trait Mounter: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) where the server does not have the path; [`Invalid`](ErrorKind::Invalid) for options
-    /// that cannot be.
+    /// [`NotFound`](windlass_kernel::ErrorKind::NotFound) where the server does not have the path;
+    /// [`Invalid`](windlass_kernel::ErrorKind::Invalid) for options that cannot be.
     fn mount(&self, export: &Export, at: &Path, options: &[String]) -> Result<()>;
 
     /// Takes the mount on top of a path away.
     ///
     /// # Errors
     ///
-    /// [`Conflict`](ErrorKind::Conflict) while it is in use.
+    /// [`Conflict`](windlass_kernel::ErrorKind::Conflict) while it is in use.
     fn unmount(&self, at: &Path) -> Result<()>;
+
+    /// Takes the mount on top of a path away although its server does not answer. What was not written yet is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`Internal`](windlass_kernel::ErrorKind::Internal) where it cannot be taken away even so.
+    fn abandon(&self, at: &Path) -> Result<()>;
 }
 
 /// A share that is mounted for as long as this lives.
@@ -78,42 +89,59 @@ impl Share<'_> {
 
     /// The records of volumes in this share.
     pub(super) fn records(&self) -> Records {
-        Records::at(self.at.join(OWN).join("volumes"))
+        Records::below(&self.at, Path::new(OWN).join(VOLUMES))
     }
 
-    /// Where something is built or taken apart.
-    pub(super) fn apart(&self, name: &str) -> Result<PathBuf> {
-        let own = self.at.join(OWN);
-        fs::create_dir_all(&own).map_err(|error| failed("make", &own, error))?;
-        Ok(own.join(name))
+    // What is in a share is its users', the driver's own folder in it not excepted: whoever may write in the root of a share
+    // can put links there. Everything is done by folders that are held open, on the way to which no link is followed.
+
+    fn root(&self) -> Result<Folder> {
+        Folder::open(&self.at).map_err(|error| failed("open", &self.at, error))
     }
 
-    /// A folder of the share. What is in a share is its users': no link of theirs leads the driver elsewhere.
-    pub(super) fn folder(&self, folder: &str) -> Result<PathBuf> {
-        let mut at = self.at.clone();
-        for part in folder.split('/') {
-            at.push(part);
-            if fs::symlink_metadata(&at).is_ok_and(|file| file.is_symlink()) {
-                let message = format!("{folder} leads through a symbolic link");
-                return Err(Error::new(ErrorKind::Invalid, message));
-            }
-        }
-        Ok(at)
+    /// A folder of the share, if it is there. Each must be let go before the share is.
+    pub(super) fn folder(&self, folder: &str) -> Result<Option<Folder>> {
+        found(self.root()?.below(Path::new(folder))).map_err(|error| failed("open", &self.at.join(folder), error))
+    }
+
+    /// A folder of the share, made where it is missing.
+    pub(super) fn make(&self, folder: &str) -> Result<Folder> {
+        self.root()?.make(Path::new(folder)).map_err(|error| failed("make", &self.at.join(folder), error))
+    }
+
+    /// What a folder lies in, made where it is missing, and its name there.
+    pub(super) fn around<'f>(&self, folder: &'f str) -> Result<(Folder, &'f OsStr)> {
+        let (above, name) = folder.rsplit_once('/').unwrap_or(("", folder));
+        Ok((self.make(above)?, OsStr::new(name)))
+    }
+
+    /// Where things are built or taken apart.
+    pub(super) fn own(&self) -> Result<Folder> {
+        self.make(OWN)
+    }
+
+    /// Takes away what was being built, or taken apart.
+    pub(super) fn discard(&self, name: &str) -> Result<()> {
+        let Some(own) = self.folder(OWN)? else { return Ok(()) };
+        own.remove(name.as_ref()).map_err(|error| failed("delete", &own.path().join(name), error))
     }
 
     /// Takes the driver's own folder away where nothing is in it.
     pub(super) fn tidy(&self) {
-        for folder in [self.at.join(OWN).join("volumes"), self.at.join(OWN)] {
-            // Something may be in it.
-            let _ = fs::remove_dir(folder);
+        // Something may be in them.
+        if let Ok(Some(own)) = self.folder(OWN) {
+            let _ = own.remove_empty(VOLUMES.as_ref());
+        }
+        if let Ok(root) = self.root() {
+            let _ = root.remove_empty(OWN.as_ref());
         }
     }
 }
 
-/// Takes a folder away with all that is in it.
-pub(super) fn remove(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("delete", path, error)),
-        _ => Ok(()),
+fn found(opened: io::Result<Folder>) -> io::Result<Option<Folder>> {
+    match opened {
+        Ok(folder) => Ok(Some(folder)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }

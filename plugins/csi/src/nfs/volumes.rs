@@ -1,6 +1,6 @@
 //! Volumes: folders of a share, each with a record beside them.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{collections::BTreeMap, ffi::OsStr, fs, io, os::unix::fs::PermissionsExt};
 
 use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
@@ -17,9 +17,9 @@ use super::{
     id::{Location, OnDelete, folder_name},
     parameters::{FOLDER, Parameters, options},
     records::failed,
-    share::{Share, remove},
+    share::Share,
 };
-use crate::machine::copy::copy;
+use crate::machine::{beneath::Folder, copy::copy_folder};
 
 /// How large a volume is where nobody says.
 const USUAL: u64 = 1 << 30;
@@ -67,7 +67,7 @@ impl Inner {
             }
         };
         let key = place.key();
-        let share = self.share(&place.share(), &key, &flags)?;
+        let share = self.share(&place.share(), &place.place(), &flags)?;
         let mut record = Record {
             name: request.name.clone(),
             capacity: size,
@@ -96,9 +96,10 @@ impl Inner {
             }
         }
         if let Some(mode) = parameters.mode {
-            let folder = share.folder(&place.folder)?;
-            let set = fs::set_permissions(&folder, fs::Permissions::from_mode(mode));
-            set.map_err(|error| failed("set the mode of", &folder, error))?;
+            let missing = || Error::new(ErrorKind::Internal, format!("the folder of volume {} is gone", request.name));
+            let folder = share.folder(&place.folder)?.ok_or_else(missing)?;
+            let set = fs::set_permissions(folder.way(), fs::Permissions::from_mode(mode));
+            set.map_err(|error| failed("set the mode of", folder.path(), error))?;
         }
         let mut context = request.parameters.clone();
         context.retain(|name, _| !name.eq_ignore_ascii_case(FOLDER));
@@ -121,18 +122,19 @@ impl Inner {
         record: &mut Record,
         range: CapacityRange,
     ) -> Result<()> {
-        let (folder, key, records) = (share.folder(&place.folder)?, place.key(), share.records());
+        let (key, records) = (place.key(), share.records());
         if let Some(source) = source {
             let begun = records.read::<Record>(&key)?.is_some();
-            if !(begun && folder.exists()) {
-                if folder.exists() {
+            let there = share.folder(&place.folder)?.is_some();
+            if !(begun && there) {
+                if there {
                     let message = format!("{} is in the share already, and is not to be copied over", place.folder);
                     return Err(Error::new(ErrorKind::AlreadyExists, message));
                 }
                 self.copied(share, place, source, record, range)?;
             }
         } else {
-            fs::create_dir_all(&folder).map_err(|error| failed("make", &folder, error))?;
+            share.make(&place.folder)?;
         }
         record.whole = true;
         records.write(&key, record)
@@ -141,8 +143,8 @@ impl Inner {
     /// Takes away what was begun of a volume whose folder did not come to be.
     fn unmake(&self, share: &Share<'_>, place: &Location) -> Result<()> {
         let key = place.key();
-        if !share.folder(&place.folder)?.exists() {
-            remove(&share.apart(&format!("{key}.copy"))?)?;
+        if share.folder(&place.folder)?.is_none() {
+            share.discard(&format!("{key}.copy"))?;
             share.records().forget(&key)?;
         }
         share.tidy();
@@ -163,26 +165,22 @@ impl Inner {
         let other = if origin.share() == place.share() {
             None
         } else {
-            Some(self.share(&origin.share(), &format!("{key}-from"), &[])?)
+            Some(self.share(&origin.share(), &format!("{}-from", place.place()), &[])?)
         };
         let there = other.as_ref().unwrap_or(share);
-        let from = there.folder(&origin.folder)?;
+        let from = there.folder(&origin.folder)?.ok_or_else(missing)?;
         let known: Option<Record> = there.records().read(&origin.key())?;
-        if !from.is_dir() {
-            return Err(missing());
-        }
         record.capacity = record.capacity.max(known.map(|known| known.capacity).unwrap_or_default());
         if range.limit.is_some_and(|limit| record.capacity > limit) {
             return Err(Refusal::OutOfRange.error("the copy would be smaller than what it is a copy of"));
         }
         share.records().write(&key, record)?;
-        let (apart, folder) = (share.apart(&format!("{key}.copy"))?, share.folder(&place.folder)?);
-        remove(&apart)?;
-        copy(&from, &apart)?;
-        if let Some(parent) = folder.parent() {
-            fs::create_dir_all(parent).map_err(|error| failed("make", parent, error))?;
-        }
-        fs::rename(&apart, &folder).map_err(|error| failed("make", &folder, error))
+        let apart = format!("{key}.copy");
+        share.discard(&apart)?;
+        let (own, apart) = (share.own()?, OsStr::new(&apart));
+        copy_folder(&from, &own, apart)?;
+        let (parent, name) = share.around(&place.folder)?;
+        own.rename(apart, &parent, name).map_err(|error| failed("make", &parent.path().join(name), error))
     }
 
     /// Deletes a volume, as its id says.
@@ -194,21 +192,25 @@ impl Inner {
         let Some(place) = Location::of(id) else { return Ok(()) };
         let key = place.key();
         let flags = secrets.0.get("mountOptions").map(|word| options(word)).unwrap_or_default();
-        let share = self.share(&place.share(), &key, &flags)?;
-        let folder = share.folder(&place.folder)?;
-        if folder.exists() {
+        let share = self.share(&place.share(), &place.place(), &flags)?;
+        if share.folder(&place.folder)?.is_some() {
+            let (parent, name) = share.around(&place.folder)?;
+            let failed = |what: &'static str| {
+                let path = parent.path().join(name);
+                move |error| failed(what, &path, error)
+            };
             match place.on_delete {
                 OnDelete::Retain => {}
-                OnDelete::Archive => archive(&folder)?,
+                OnDelete::Archive => archive(&parent, name).map_err(failed("archive"))?,
                 OnDelete::Delete => {
-                    let gone = share.apart(&format!("{key}.gone"))?;
-                    remove(&gone)?;
-                    fs::rename(&folder, &gone).map_err(|error| failed("delete", &folder, error))?;
+                    let gone = format!("{key}.gone");
+                    share.discard(&gone)?;
+                    parent.rename(name, &share.own()?, OsStr::new(&gone)).map_err(failed("delete"))?;
                 }
             }
         }
         for half in ["gone", "copy"] {
-            remove(&share.apart(&format!("{key}.{half}"))?)?;
+            share.discard(&format!("{key}.{half}"))?;
         }
         share.records().forget(&key)?;
         share.tidy();
@@ -222,7 +224,7 @@ impl Inner {
         }
         let missing = || Error::new(ErrorKind::NotFound, format!("there is no volume {id}"));
         let place = Location::of(id).ok_or_else(missing)?;
-        let (share, key) = (self.share(&place.share(), &place.key(), &[])?, place.key());
+        let (share, key) = (self.share(&place.share(), &place.place(), &[])?, place.key());
         let record = share.records().read(&key)?.ok_or_else(missing)?;
         Ok((share, key, record))
     }
@@ -270,13 +272,15 @@ impl Inner {
 }
 
 /// Gives a folder the name under which it stays: one that nothing has yet.
-fn archive(folder: &Path) -> Result<()> {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let mut names = std::iter::once(format!("archived-{name}")).chain((2..).map(|n| format!("archived-{name}-{n}")));
-    let free =
-        names.find_map(|name| Some(folder.with_file_name(name)).filter(|path| fs::symlink_metadata(path).is_err()));
-    let Some(free) = free else { return Ok(()) };
-    fs::rename(folder, &free).map_err(|error| failed("archive", folder, error))
+fn archive(parent: &Folder, name: &OsStr) -> io::Result<()> {
+    let own = name.to_string_lossy();
+    let names = std::iter::once(format!("archived-{own}")).chain((2..).map(|n| format!("archived-{own}-{n}")));
+    for free in names {
+        if parent.look(free.as_ref())?.is_none() {
+            return parent.rename(name, parent, free.as_ref());
+        }
+    }
+    Ok(())
 }
 
 /// The size for a range.

@@ -7,14 +7,20 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use nix::mount::{MsFlags, mount, umount};
-use parking_lot::Mutex;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use nix::mount::{MntFlags, MsFlags, mount, umount, umount2};
+use parking_lot::{Condvar, Mutex};
 use windlass_conformance::volume::{Check, Fixture, Offers};
-use windlass_csi::nfs::{Export, KernelMounter, Mounter, Nfs, Settings};
+use windlass_csi::{
+    nfs::{Export, KernelMounter, Mounter, Nfs, Settings},
+    skel::Setup,
+};
 use windlass_kernel::{
-    Error, ErrorKind, Result, VolumeDriver,
+    Clock, Error, ErrorKind, Result, VolumeDriver,
     volume::{
         Access, AccessMode, CreateVolume, PublishVolume, Secrets, Volume, VolumeCapability, VolumeController, VolumeId,
     },
@@ -27,6 +33,9 @@ pub(crate) const TESTS: &[(&str, crate::Test)] = &[
     ("a_folder_is_kept_or_archived_as_its_class_says", on_delete),
     ("an_export_that_somebody_else_made_is_mounted", by_hand),
     ("what_is_in_an_export_leads_nowhere_else", links),
+    ("the_drivers_own_folder_in_an_export_leads_nowhere_else", own_links),
+    ("a_volume_whose_server_is_away_is_unpublished", away),
+    ("what_cannot_have_its_mode_is_not_published", modeless),
     ("a_share_is_mounted_only_while_volumes_are_made", meanwhile),
     ("a_kernel_without_a_client_says_so", real),
 ];
@@ -37,6 +46,9 @@ struct StandIn {
     folder: PathBuf,
     /// What was mounted, and with which options.
     noted: Mutex<Vec<(String, Vec<String>)>>,
+    /// Whether the server is away: then nothing is unmounted until it is back.
+    away: Mutex<bool>,
+    back: Condvar,
 }
 
 impl Mounter for StandIn {
@@ -48,7 +60,7 @@ impl Mounter for StandIn {
         }
         let none = None::<&str>;
         mount(Some(&from), at, none, MsFlags::MS_BIND, none).expect("a folder is bound");
-        if options.iter().any(|option| option == "ro") {
+        if export.path.ends_with("/sealed") || options.iter().any(|option| option == "ro") {
             let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
             mount(none, at, none, flags, none).expect("a folder is bound again");
         }
@@ -56,7 +68,31 @@ impl Mounter for StandIn {
     }
 
     fn unmount(&self, at: &Path) -> Result<()> {
+        self.back.wait_while(&mut self.away.lock(), |away| *away);
         umount(at).map_err(|error| Error::new(ErrorKind::Conflict, "it is in use").with_source(error))
+    }
+
+    fn abandon(&self, at: &Path) -> Result<()> {
+        umount2(at, MntFlags::MNT_DETACH).expect("it is mounted");
+        Ok(())
+    }
+}
+
+/// Time that flies: whoever waits has waited.
+#[derive(Debug)]
+struct Hasty(Arc<dyn Clock>);
+
+impl Clock for Hasty {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn uptime(&self) -> Duration {
+        self.0.uptime()
+    }
+
+    fn sleep_until(&self, _: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
     }
 }
 
@@ -66,7 +102,7 @@ fn driver(kit: &Kit, place: &Place) -> (Nfs, Arc<StandIn>, PathBuf) {
     let srv = folder.join("srv");
     fs::create_dir_all(&srv).unwrap();
     mount(Some("srv"), &srv, Some("tmpfs"), MsFlags::empty(), Some("size=64m")).expect("a file system in memory");
-    let mounter = Arc::new(StandIn { folder, noted: Mutex::default() });
+    let mounter = Arc::new(StandIn { folder, noted: Mutex::default(), away: Mutex::default(), back: Condvar::new() });
     let settings = Settings::at(place.root(), "n1");
     (Nfs::open(settings, Arc::clone(&mounter) as _, kit.setup()).unwrap(), mounter, srv)
 }
@@ -230,6 +266,73 @@ fn links(kit: &Kit) {
     let error = tried.delete(&"nfs.example.com#srv#trap/precious#pvc-1#".into()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert!(outside.join("precious").is_dir());
+}
+
+/// Whoever may write in the root of an export makes the driver's own folder there a link.
+fn own_links(kit: &Kit) {
+    let tried = Tried::new(kit);
+    let outside = tried.place.folder.path().join("outside");
+    fs::create_dir_all(outside.join("volumes")).unwrap();
+    let there = tried.create("there", &[]).unwrap();
+    let copied = "nfs.example.com#srv#copied##".into();
+    let all = |folder: &Path| {
+        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let own = tried.srv.join(".windlass-csi");
+    fs::rename(&own, tried.srv.join("aside")).unwrap();
+    for trap in [own.clone(), own.join("volumes")] {
+        symlink(if trap == own { outside.clone() } else { outside.join("volumes") }, &trap).unwrap();
+        // Precious files that have the names of what the driver would take away.
+        for id in [&there.id, &copied] {
+            let error = tried.delete(id).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        }
+        let error = tried.create("pvc-1", &[]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert_eq!((all(&outside), all(&outside.join("volumes")).len()), (vec!["volumes".into()], 0));
+        fs::remove_file(&trap).unwrap();
+        if trap == own {
+            fs::create_dir(&own).unwrap();
+        }
+    }
+    fs::remove_dir(&own).unwrap();
+    fs::rename(tried.srv.join("aside"), &own).unwrap();
+    let mounts = tried.place.root().join("mounts");
+    assert_eq!(fs::read_dir(&mounts).unwrap().count(), 0, "a share is mounted still");
+}
+
+fn away(kit: &Kit) {
+    let place = Place::new();
+    let (_, mounter, _srv) = driver(kit, &place);
+    let usual = kit.setup();
+    let setup = Setup { clock: Arc::new(Hasty(usual.clock)), spawn: usual.spawn };
+    let driver = Nfs::open(Settings::at(place.root(), "n1"), Arc::clone(&mounter) as _, setup).unwrap();
+    let tried = Tried { kit, driver, mounter, srv: place.work(), place };
+    let context = words(&[("server", "10.0.0.1"), ("share", "/srv")]);
+    let target = tried.publish("a", &context, &[]).unwrap();
+    *tried.mounter.away.lock() = true;
+    tried.unpublish("a", &target);
+    assert!(!target.exists());
+    // The call that waits for the server keeps its path.
+    let again = tried.publish("a", &context, &[]).unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Conflict, "{again}");
+    *tried.mounter.away.lock() = false;
+    tried.mounter.back.notify_all();
+}
+
+fn modeless(kit: &Kit) {
+    let tried = Tried::new(kit);
+    fs::create_dir(tried.srv.join("sealed")).unwrap();
+    let with = |mode| words(&[("server", "10.0.0.1"), ("share", "/srv/sealed"), ("mountPermissions", mode)]);
+    for _ in 0..2 {
+        tried.publish("a", &with("0770"), &[]).unwrap_err();
+        assert!(!tried.place.work().join("target").exists(), "what failed is left");
+    }
+    // Nothing of it is in the way of another.
+    let target = tried.publish("b", &with("0"), &[]).unwrap();
+    tried.unpublish("b", &target);
 }
 
 fn meanwhile(kit: &Kit) {

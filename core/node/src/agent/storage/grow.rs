@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use serde_json::json;
 use windlass_api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimCondition, Pod, Volume};
 use windlass_kernel::{
-    ErrorKind,
+    ErrorKind, SpawnExt,
     volume::{CapacityRange, ExpandOnNode},
 };
 
@@ -104,10 +105,11 @@ impl Round<'_> {
         }
         stored.due = None;
         let again = stored.again.clone();
+        let mut steady = Vec::new();
         for volume in &pod.spec.volumes {
             let Some(why) = again.get(&volume.name).copied() else { continue };
             if why == Again::Grows && !self.waits_to_grow(pod, volume).await {
-                self.inner.look_at_health(pod, volume).await;
+                steady.push(volume.clone());
                 self.look_again(&volume.name, Some(why));
                 continue;
             }
@@ -116,7 +118,25 @@ impl Round<'_> {
                 self.look_again(&volume.name, Some(why));
             }
         }
+        self.ask_how_they_are(pod, steady);
         self.memo.shown.stored.due
+    }
+
+    /// Has drivers asked how volumes are, beside the round: one that does not answer holds nothing of the pod up. While they are
+    /// asked they are not asked again.
+    fn ask_how_they_are(&mut self, pod: &Arc<Pod>, volumes: Vec<Volume>) {
+        let asks = &mut self.memo.shown.stored.asks;
+        if volumes.is_empty() || asks.as_ref().is_some_and(|task| task.ended().now_or_never().is_none()) {
+            return;
+        }
+        let (inner, pod) = (Arc::downgrade(self.inner), Arc::clone(pod));
+        let ask = async move {
+            for volume in &volumes {
+                let Some(inner) = inner.upgrade() else { return };
+                inner.look_at_health(&pod, volume).await;
+            }
+        };
+        *asks = Some(self.inner.needs.spawn.spawn("node.health", ask));
     }
 }
 

@@ -50,6 +50,13 @@ pub(super) fn measured() {
         rig.driver.calls();
         volumes(&agent).await;
         assert!(!rig.driver.was_asked("usage"));
+        // Whoever asks while it is measured waits for the same answer.
+        rig.executor.clock().sleep(Duration::from_secs(61)).await;
+        rig.driver.hang("usage");
+        let both = futures::future::join(volumes(&agent), volumes(&agent)).await;
+        assert_eq!((both.0.len(), both.1.len()), (1, 1));
+        assert_eq!(rig.driver.calls().iter().filter(|call| call.starts_with("usage")).count(), 1);
+        rig.driver.hang("");
         // A volume that its driver cannot measure is left out, and the others are there.
         rig.driver.fail("usage", windlass_kernel::ErrorKind::Internal);
         rig.executor.clock().sleep(Duration::from_secs(61)).await;
@@ -76,4 +83,24 @@ pub(super) fn unwell() {
         rig.driver.tells("it is on fire");
         rig.comes("something else is told", || told("it is on fire") == 1).await;
     });
+}
+
+/// A driver that does not say how a volume is.
+pub(super) fn silent() {
+    let rig = Rig::new("silent");
+    rig.driver.tells("");
+    rig.executor.run_until(async {
+        let agent = rig.agent().await;
+        sync(&agent, &[&pod()]).await;
+        rig.ready(&agent, &pod()).await;
+        rig.driver.hang("usage");
+        rig.driver.calls();
+        rig.comes("the driver is asked", || rig.driver.was_asked("usage")).await;
+        // It is to be asked for longer than this, and the pod ends meanwhile.
+        sync(&agent, &[]).await;
+        let soon = rig.executor.clock().timeout(Duration::from_secs(10), rig.ended(&agent, &pod())).await;
+        soon.expect("the pod waits for the driver");
+        assert!(rig.driver.was_asked("unpublish"), "the volume is left");
+    });
+    rig.check_empty();
 }

@@ -22,11 +22,15 @@ mod pod;
 #[cfg(feature = "bench")]
 mod process;
 #[cfg(feature = "bench")]
+mod rules;
+#[cfg(feature = "bench")]
 mod scheduler;
 #[cfg(feature = "bench")]
 mod server;
 #[cfg(feature = "bench")]
 mod table;
+#[cfg(feature = "bench")]
+mod told;
 
 use std::path::PathBuf;
 
@@ -123,6 +127,8 @@ enum Figure {
     Cni,
     /// The start of a pod, over containerd.
     Pod,
+    /// Packet rules of many services.
+    Rules,
 }
 
 /// Measures; where this build cannot, one that can.

@@ -2,6 +2,7 @@
 //!
 //! Where the machine cannot do that (no root, no nft), every test is listed as ignored with the reason.
 
+mod figures;
 mod net;
 mod routes;
 
@@ -54,6 +55,7 @@ fn main() {
         ("a_change_touches_only_what_it_names", a_change_touches_only_what_it_names),
         ("a_udp_client_follows_when_its_endpoint_is_replaced", a_udp_client_follows_when_its_endpoint_is_replaced),
         ("clear_leaves_nothing", clear_leaves_nothing),
+        ("what_the_rules_of_many_services_cost_is_told", figures::told),
         ("routes_of_two_nodes_follow_the_node_objects", routes::follow),
     ];
     let trials = tests.iter().map(|&(name, test)| {

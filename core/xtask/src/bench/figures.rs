@@ -18,6 +18,7 @@ use super::{
     load::{self, Kind, Outcome, Until},
     pod,
     process::{self, Usage},
+    rules,
     server::Server,
     table::{
         Figures,
@@ -79,6 +80,9 @@ impl Run<'_> {
         }
         if self.wants(Figure::Pod) {
             self.pod_start();
+        }
+        if self.wants(Figure::Rules) {
+            rules::run(&mut self.table);
         }
         Ok(())
     }

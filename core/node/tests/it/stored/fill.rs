@@ -53,6 +53,7 @@ pub(super) fn measured() {
         // Whoever asks while it is measured waits for the same answer.
         rig.executor.clock().sleep(Duration::from_secs(61)).await;
         rig.driver.hang("usage");
+        rig.driver.calls();
         let both = futures::future::join(volumes(&agent), volumes(&agent)).await;
         assert_eq!((both.0.len(), both.1.len()), (1, 1));
         assert_eq!(rig.driver.calls().iter().filter(|call| call.starts_with("usage")).count(), 1);

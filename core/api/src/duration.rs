@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-/// Reads a span: numbers, each with a unit (`h`, `m`, `s`, `ms`, `us`, `ns`) right after it. `None` for anything else, and for
-/// spans below nothing.
+/// Reads a span: numbers, each with a unit (`h`, `m`, `s`, `ms`, `us`, `ns`) right after it, and `0` without one. `None` for
+/// anything else, and for spans below nothing.
 #[must_use]
 pub fn parse(text: &str) -> Option<Duration> {
+    let text = text.strip_prefix('+').unwrap_or(text);
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
     let mut rest = text;
     let mut sum = 0.0;
     while !rest.is_empty() {
@@ -38,7 +42,10 @@ mod tests {
         check("1h30m", Some(5_400_000));
         check("1.5s", Some(1500));
         check("20ms", Some(20));
+        check("0", Some(0));
+        check("+5s", Some(5000));
         check("", None);
+        check("+", None);
         check("5", None);
         check("-5s", None);
         check("5d", None);

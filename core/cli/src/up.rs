@@ -173,7 +173,8 @@ fn follow_files(up: &Up, ground: &Ground, cluster: &mut Cluster) -> Result<()> {
     if !followed.is_empty() {
         let tools = (Arc::clone(&ground.clock), Arc::clone(cluster.spawn()));
         let following = manifests::follow(up.serving.clone(), followed, Arc::clone(cluster.server()), tools);
-        let task = cluster.spawn().spawn("admission.files", following);
+        let stop = cluster.stopping().clone();
+        let task = cluster.spawn().spawn("admission.files", async move { _ = stop.race(following).await });
         cluster.keep(task);
     }
     Ok(())

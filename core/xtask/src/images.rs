@@ -23,6 +23,8 @@ pub(crate) const BUSYBOX: &str = "registry.local/busybox:1.35";
 /// The images that can be named, beside those that every node needs.
 const GUESTBOOK: &str = "guestbook";
 const DATABASE: &str = "mariadb";
+/// It is built in any case: by its name nothing is built beside it.
+const ALWAYS: &str = "busybox";
 
 const SOURCE: &str = include_str!("images/pause.c");
 
@@ -39,8 +41,8 @@ pub(crate) fn build(folder: &Path, names: &[String]) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut recipes = vec![("pause.tar", pause(folder)?), ("busybox.tar", busybox(Path::new("/bin/busybox"))?)];
     let more: BTreeSet<&str> = names.iter().map(String::as_str).collect();
-    if let Some(unknown) = more.iter().find(|name| !matches!(**name, GUESTBOOK | DATABASE)) {
-        bail!("there is no image {unknown:?}: there are {GUESTBOOK} and {DATABASE}");
+    if let Some(unknown) = more.iter().find(|name| !matches!(**name, ALWAYS | GUESTBOOK | DATABASE)) {
+        bail!("there is no image {unknown:?}: there are {ALWAYS}, {GUESTBOOK} and {DATABASE}");
     }
     if more.is_empty() || more.contains(GUESTBOOK) {
         recipes.extend(guestbook::recipes()?);

@@ -44,7 +44,7 @@ enum Command {
     Images {
         /// Where the archives go.
         folder: PathBuf,
-        /// Others than the guestbook's: guestbook, mariadb.
+        /// What is built beside pause and busybox: guestbook (which is so without a name), mariadb; busybox for nothing.
         names: Vec<String>,
     },
     /// Builds the Python package's wheel, installs it in a clean environment and runs its tests there.

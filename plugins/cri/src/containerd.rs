@@ -14,3 +14,9 @@ pub use self::{
     config::{Layout, Settings},
     launcher::{Bare, Launcher, Running},
 };
+
+/// The digest of bytes, in hexadecimal.
+fn sha256(bytes: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}

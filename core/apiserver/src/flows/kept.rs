@@ -73,18 +73,18 @@ async fn ensure(server: &ApiServer, object: Value) -> Result<()> {
         server.parts.store.txn(txn).await?;
         return Ok(());
     };
-    match revised(served, found.value()?, object)? {
+    match revised(served, &found.value()?, object)? {
         Some(new) => change(server, Verb::Update, new).await,
         None => Ok(()),
     }
 }
 
 /// The object as it has to be, where it is not.
-fn revised(served: &Served, found: Value, wanted: Value) -> Result<Option<Value>> {
+fn revised(served: &Served, found: &Value, wanted: Value) -> Result<Option<Value>> {
     let kind = wanted["kind"].as_str().unwrap_or_default().to_owned();
     let mandatory = defaults::mandatory(&kind, object::name(&wanted)).is_some();
-    let untouched = object::meta(&found, "generation").as_i64() == Some(1);
-    let ours = mandatory || says(&found).unwrap_or(untouched);
+    let untouched = object::meta(found, "generation").as_i64() == Some(1);
+    let ours = mandatory || says(found).unwrap_or(untouched);
     let mut new = found.clone();
     if ours {
         let mut spec = bootstrap::formed(served, wanted)?["spec"].take();
@@ -97,7 +97,7 @@ fn revised(served: &Served, found: Value, wanted: Value) -> Result<Option<Value>
     let meta = object::meta_mut(&mut new);
     let annotations = object::as_map(meta.entry("annotations").or_insert(Value::Null));
     annotations.insert(OURS.into(), ours.to_string().into());
-    Ok((!kinds::same(&new, &found)).then_some(new))
+    Ok((!kinds::same(&new, found)).then_some(new))
 }
 
 /// Changes or deletes an object, unless somebody else did meanwhile.

@@ -89,7 +89,7 @@ fn claim(spec: &Field<'_, '_>, errors: &mut Errors) {
         .items()
         .map(|request| (request.get("name").text(), request.get("firstAvailable").strings_of("name").collect()))
         .collect();
-    set(&requests, REQUESTS_MAX, |request, errors| self::request(request, errors), |r| r.get("name").text(), errors);
+    set(&requests, REQUESTS_MAX, request, |r| r.get("name").text(), errors);
     let constraints = devices.get("constraints");
     within_limit(&constraints, CONSTRAINTS_MAX, errors, |constraint, errors| {
         references(&constraint.get("requests"), &names, errors);
@@ -415,8 +415,7 @@ fn slice(new: &Value, old: Option<&Value>, errors: &mut Errors) {
     if spec.get("sharedCounters").present() && spec.get("devices").present() {
         errors.invalid_text(&spec, "", "only one of `sharedCounters` or `devices` is allowed");
     }
-    let check = |device: &Field<'_, '_>, errors: &mut Errors| self::device(device, errors);
-    set(&spec.get("devices"), DEVICES_MAX, check, |device| device.get("name").text(), errors);
+    set(&spec.get("devices"), DEVICES_MAX, device, |device| device.get("name").text(), errors);
 }
 
 /// Checks which nodes have the devices: that is said in one way.

@@ -22,6 +22,8 @@ const LABELS: &[(&str, &str)] = &[
     ),
     ("failure-domain.beta.kubernetes.io/zone", "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"),
 ];
+/// An answer has no room for more sentences than this, and nobody reads so many.
+const MOST: usize = 128;
 const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 const CLASS_SINCE: &str = "deprecated since v1.8; use \"storageClassName\" attribute instead";
 
@@ -58,7 +60,9 @@ pub(crate) fn of(group: &str, kind: &str, new: &Value, old: Option<&Value>) -> V
 
 /// Says what is wrong with a place.
 fn tell(told: &mut Vec<String>, place: &Field<'_, '_>, what: &str) {
-    told.push(format!("{}: {what}", place.path()));
+    if told.len() < MOST {
+        told.push(format!("{}: {what}", place.path()));
+    }
 }
 
 /// Warns of an annotation, where it is there.

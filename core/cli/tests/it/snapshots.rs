@@ -51,7 +51,7 @@ fn a_snapshot_brings_back_what_was_written() {
     let network = Network::new();
     let listen = format!("{}:6443", network.host);
     let mut cluster = Cluster::prepare(&["--runtime", "auto", "--listen", &listen], Some(&network.name));
-    build_images(&cluster.data().join("images"), &[]);
+    build_images(&cluster.data().join("images"), &["busybox"]);
     cluster.up();
     let mut cluster = Ended(cluster);
     let cluster = &mut cluster.0;

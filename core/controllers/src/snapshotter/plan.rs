@@ -232,10 +232,10 @@ pub(super) fn releases<'a>(
     claim: &PersistentVolumeClaim,
     snapshots: impl IntoIterator<Item = &'a Arc<VolumeSnapshot>>,
 ) -> bool {
-    let cutting = |own: &&Arc<VolumeSnapshot>| {
+    let cutting = |own: &Arc<VolumeSnapshot>| {
         own.body.spec.source.persistent_volume_claim_name == claim.metadata.name && !own.is_ready()
     };
-    holds(&claim.metadata, CLAIM) && snapshots.into_iter().find(cutting).is_none()
+    holds(&claim.metadata, CLAIM) && !snapshots.into_iter().any(cutting)
 }
 
 /// Whether a claim is being made from a snapshot of its namespace.

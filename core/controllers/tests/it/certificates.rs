@@ -17,18 +17,26 @@ use crate::cluster::Cluster;
 #[derive(Debug)]
 struct Scribe;
 
+/// What stands between the marks of a request.
+fn said(request: &str) -> &str {
+    request.lines().nth(1).unwrap_or_default()
+}
+
 impl Signer for Scribe {
     fn read(&self, request: &str) -> Result<Subject> {
-        Ok(Subject { name: request.into(), organizations: vec!["system:nodes".into()], ..Subject::default() })
+        Ok(Subject { name: said(request).into(), organizations: vec!["system:nodes".into()], ..Subject::default() })
     }
 
     fn sign(&self, request: &str, terms: &Terms) -> Result<String> {
-        Ok(format!("{request} may {}", terms.usages.join(" and ")))
+        Ok(format!("{} may {}", said(request), terms.usages.join(" and ")))
     }
 }
 
-/// What the signer of these tests reads: "system:node:a".
-const NAME: &str = "c3lzdGVtOm5vZGU6YQ==";
+/// What the signer of these tests reads: a request with "system:node:a" in it, and nothing else.
+const NAME: &str = concat!(
+    "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0Kc3lzdGVtOm5vZGU6YQotLS0tLUVORCBD",
+    "RVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K",
+);
 
 /// A request for "somebody" as admission reads it, made by `openssl req -new -subj /CN=somebody`.
 const REQUEST: &str = concat!(

@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use windlass_api::{core::v1::Pod, types::Time};
-use windlass_kernel::node::{Amounts, PodVolume, Usage};
+use windlass_kernel::{
+    controller::ObjectKey,
+    node::{Amounts, PodVolume, Usage},
+};
 
 /// The summary of a node.
 pub(super) fn summary(node: &str, usage: &Usage, volumes: &[PodVolume], known: &[Arc<Pod>]) -> Value {
     let mut pods: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
-    let pod = |uid: &str, key: &windlass_kernel::controller::ObjectKey| {
+    let pod = |uid: &str, key: &ObjectKey| {
         let reference = json!({"name": key.name, "namespace": key.namespace, "uid": uid});
         let mut pod = Map::from_iter([("podRef".to_owned(), reference)]);
         let started = known.iter().find(|pod| pod.metadata.uid.as_deref() == Some(uid));
@@ -117,7 +120,6 @@ mod tests {
     use std::time::Duration;
 
     use windlass_kernel::{
-        controller::ObjectKey,
         node::{Measured, PodUsage},
         volume::{Condition, Usage as Share, VolumeUsage},
     };

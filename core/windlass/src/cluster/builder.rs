@@ -17,8 +17,8 @@ use windlass_controllers::{
     snapshotter::{self, Rules},
 };
 use windlass_kernel::{
-    Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, ErrorKind, Keys, Result, Spawn, SpawnExt,
-    Stop, Store, VolumeDriver,
+    Admission, Authenticator, Authorizer, Clock, Controller, Dial, Entropy, Error, ErrorKind, Keys, Result, Spawn,
+    SpawnExt, Stop, Store, VolumeDriver,
 };
 use windlass_scheduler::Explaining;
 use windlass_store::MemoryStore;
@@ -61,6 +61,8 @@ pub struct Builder {
     gates: Gates,
     #[cfg(feature = "http")]
     trusted_certificates: String,
+    /// Names of drivers that are told which claim a call is for.
+    telling: Vec<String>,
     bare: bool,
 }
 
@@ -291,11 +293,11 @@ impl Builder {
     }
 
     /// Has the volume drivers of that name told which claim, volume or snapshot a call is for, in parameters that begin with
-    /// `csi.storage.k8s.io/`, as upstream's sidecars do with `--extra-create-metadata`.
+    /// `csi.storage.k8s.io/`, as upstream's sidecars do with `--extra-create-metadata`. A name that no driver has is refused at
+    /// the start.
     #[must_use]
-    pub fn telling_claims(mut self, driver: &str) -> Self {
-        let named = self.config.volume_drivers.iter_mut().filter(|own| own.name == driver);
-        named.for_each(|own| own.knows_claims = true);
+    pub fn telling_claims(mut self, driver: impl Into<String>) -> Self {
+        self.telling.push(driver.into());
         self
     }
 
@@ -315,7 +317,13 @@ impl Builder {
     /// # Panics
     ///
     /// Outside a tokio runtime, where no [`spawn`](Self::spawn) was given.
-    pub async fn start(self) -> Result<Cluster> {
+    pub async fn start(mut self) -> Result<Cluster> {
+        for name in &self.telling {
+            let named = self.config.volume_drivers.iter_mut().find(|own| own.name == *name);
+            let named =
+                named.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("no volume driver is named {name:?}")))?;
+            named.knows_claims = true;
+        }
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let entropy = self.entropy.unwrap_or_else(|| Arc::new(SystemEntropy));
         let spawn = self.spawn.unwrap_or_else(|| Arc::new(TokioSpawn::current()));
@@ -425,6 +433,11 @@ async fn define_snapshots(cluster: &Cluster, config: &Config) -> Result<()> {
     let definitions = cluster.client().with_field_manager("windlass").dynamic(snapshotter::DEFINITIONS);
     let rules = if cfg!(feature = "cel") { Rules::Kept } else { Rules::LeftOut };
     for definition in snapshotter::definitions(rules) {
+        let name = definition["metadata"]["name"].as_str().unwrap_or_default();
+        // Where it is there nothing is written, which a webhook that is away could keep from being.
+        if definitions.get_opt("", name).await?.is_some() {
+            continue;
+        }
         match definitions.create(definition).await {
             Err(error) if error.is(ErrorKind::AlreadyExists) => {}
             done => done.map(drop)?,

@@ -188,13 +188,8 @@ impl Containerd {
         self.end_left_commands().await;
         for kept in self.0.calls.all_kept(&[(record::label::KIND, record::CONTAINER)]).await? {
             let running = self.settle(&kept.id).await?;
-            if running && !self.is_carried(&kept.id).await {
-                let config = kept.container_config()?;
-                // The pipes are open on the other side, so nothing that was said is lost.
-                let carried = self.carry(&kept.id, &config, kept.label(record::label::LOG)).await;
-                if let Err(error) = carried {
-                    tracing::warn!(container = kept.id, %error, "the container's streams are not carried");
-                }
+            if running && let Err(error) = self.ensure_carried(&kept).await {
+                tracing::warn!(container = kept.id, %error, "the container's streams are not carried");
             }
         }
         Ok(())

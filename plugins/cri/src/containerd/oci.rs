@@ -205,8 +205,7 @@ struct Blobs(BTreeMap<String, Vec<u8>>);
 impl Blobs {
     /// Adds a blob and returns its descriptor.
     fn add(&mut self, kind: &str, content: Vec<u8>) -> Value {
-        let digest = ring::digest::digest(&ring::digest::SHA256, &content);
-        let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = super::sha256(&content);
         let descriptor = json!({ "mediaType": kind, "digest": format!("sha256:{digest}"), "size": content.len() });
         self.0.insert(digest, content);
         descriptor

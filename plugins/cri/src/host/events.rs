@@ -14,12 +14,15 @@ use futures::{
     stream::{BoxStream, FuturesUnordered},
 };
 use windlass_kernel::{
-    ClockExt, ContainerRuntime, SpawnExt, Task,
+    ClockExt, ContainerRuntime, SpawnExt,
     runtime::{Change, ContainerState, RuntimeEvent, RuntimeEvents, SandboxState, Subject},
 };
 
 use super::RemoteRuntime;
-use crate::wire::{self, events, wire as cri};
+use crate::{
+    held::Held,
+    wire::{self, events, wire as cri},
+};
 
 /// The pause before a lost stream is opened again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -168,22 +171,5 @@ impl Pump {
     fn tell(&self, event: RuntimeEvent) {
         // Without a listener the task is about to be dropped.
         let _ = self.give.unbounded_send(event);
-    }
-}
-
-/// A queue and the task that fills it.
-struct Held {
-    take: mpsc::UnboundedReceiver<RuntimeEvent>,
-    _task: Task,
-}
-
-impl futures::Stream for Held {
-    type Item = RuntimeEvent;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<RuntimeEvent>> {
-        self.take.poll_next_unpin(cx)
     }
 }

@@ -39,9 +39,11 @@ impl Admission for PodTolerationRestriction {
     }
 
     async fn mutate(&self, admitting: &mut Admitting<'_>) -> Result<()> {
-        let said = self.said(&admitting.request.namespace, DEFAULT).await?;
         let mut more = match admitting.old {
-            None => said.unwrap_or_else(|| self.configured.default.clone()),
+            None => {
+                let said = self.said(&admitting.request.namespace, DEFAULT).await?;
+                said.unwrap_or_else(|| self.configured.default.clone())
+            }
             Some(_) => Vec::new(),
         };
         let Some(pod) = admitting.new.as_deref_mut() else { return Ok(()) };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{node_term, renamed, tell, volumes, whole_bytes};
+use super::{MOST, node_term, renamed, tell, volumes, whole_bytes};
 use crate::kinds::field::Field;
 
 const SECCOMP: &str = "seccomp.security.alpha.kubernetes.io/pod";
@@ -142,9 +142,13 @@ fn container(container: &Field<'_, '_>, annotations: &Field<'_, '_>, armored: bo
     }
 }
 
+/// Where a port is said, with the address and the port of the node that lead there.
+type Said = (String, String, i64);
+
 /// Ports of all containers that are said twice, or nearly.
 fn ports(lists: &[Field<'_, '_>], told: &mut Vec<String>) {
-    let mut known: BTreeMap<(i64, String), Vec<(String, String, i64)>> = BTreeMap::new();
+    // Of those with one number only the first are compared: there may be ten thousands.
+    let mut known: BTreeMap<(i64, String), Vec<Said>> = BTreeMap::new();
     for container in lists.iter().flat_map(|list| list.items()) {
         for port in container.get("ports").items() {
             let (ip, host) = (port.get("hostIP").text().to_owned(), port.get("hostPort").number());
@@ -156,7 +160,7 @@ fn ports(lists: &[Field<'_, '_>], told: &mut Vec<String>) {
                 tell(told, &port, &format!("hostIP set without hostPort: {shown}"));
             }
             let others = known.entry((number, protocol)).or_default();
-            for (place, other_ip, other_host) in others.iter() {
+            for (place, other_ip, other_host) in others.iter().take(MOST) {
                 let what = if ip == *other_ip && host == *other_host {
                     "duplicate port definition"
                 } else if host == 0 || *other_host == 0 {

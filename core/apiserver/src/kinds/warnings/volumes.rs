@@ -1,10 +1,13 @@
 //! Warnings about volumes, of pods and stored ones.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    ops::Bound::{Excluded, Included, Unbounded},
+};
 
 use serde_json::Value;
 
-use super::{CLASS, CLASS_SINCE, annotation, claim, node_term, tell};
+use super::{CLASS, CLASS_SINCE, MOST, annotation, claim, node_term, tell};
 use crate::kinds::field::Field;
 
 /// Sources that nothing serves any more, as pods name them, with the words in which that is said.
@@ -89,18 +92,31 @@ fn projected(name: &str, sources: &Field<'_, '_>, told: &mut Vec<String>) {
 /// Warns of files that would lie in each other's place.
 fn overlap(paths: &[&str], place: &str, told: &mut Vec<String>) {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
-    for path in paths {
-        let path = path.trim_end_matches('/');
-        let collides = |other: &&&str| {
-            !other.is_empty()
-                && !path.is_empty()
-                && (format!("{other}/").starts_with(path) || format!("{path}/").starts_with(**other))
-        };
-        if let Some(other) = seen.iter().find(collides) {
+    let trimmed = paths.iter().map(|path| path.trim_end_matches('/')).filter(|path| !path.is_empty());
+    for path in trimmed {
+        if let Some(other) = collides(&seen, path).filter(|_| told.len() < MOST) {
             told.push(format!("{place}: overlapping paths: {path:?} with {other:?}"));
         }
         seen.insert(path);
     }
+}
+
+/// The first path that begins as `path` does as far as both go. In an ordered set those that `path` begins with come right
+/// before it, and those that begin with it right after.
+fn collides<'a>(seen: &BTreeSet<&'a str>, path: &str) -> Option<&'a str> {
+    let mut first =
+        seen.range::<str, _>((Included(path), Unbounded)).next().copied().filter(|next| next.starts_with(path));
+    let mut upto = path;
+    while let Some(before) = seen.range::<str, _>((Unbounded, Excluded(upto))).next_back() {
+        // Whatever `path` begins with is as long as both are the same, or shorter.
+        let same = before.bytes().zip(upto.bytes()).take_while(|(a, b)| a == b).count();
+        upto = &path[..path.floor_char_boundary(same)];
+        if upto.is_empty() {
+            break;
+        }
+        first = seen.get(upto).copied().or(first);
+    }
+    first
 }
 
 /// Warnings about a stored volume.
@@ -123,5 +139,35 @@ pub(super) fn stored(new: &Value, told: &mut Vec<String>) {
         if spec.get(source).present() {
             tell(told, &spec.get(place), since);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_path_that_is_in_the_way_is_named() {
+        let check = |seen: &[&str], path: &str, expect: Option<&str>| {
+            assert_eq!(collides(&seen.iter().copied().collect(), path), expect, "{path} among {seen:?}");
+        };
+        check(&[], "a", None);
+        check(&["b", "ab"], "a", Some("ab"));
+        check(&["a", "a/b", "a/c"], "a/b/c", Some("a"));
+        check(&["a/b"], "a/b", Some("a/b"));
+        check(&["a/c", "a/b1", "é"], "a/b/c", None);
+        check(&["a/b", "a/b/a", "a/b/b"], "a/b/c", Some("a/b"));
+        check(&["è/x"], "é/x", None);
+    }
+
+    #[test]
+    fn many_paths_are_looked_through_at_once() {
+        let paths: Vec<String> = (0..100_000).map(|at| format!("{at:06}")).collect();
+        let mut told = Vec::new();
+        overlap(&paths.iter().map(String::as_str).collect::<Vec<_>>(), "volume", &mut told);
+        assert!(told.is_empty(), "{told:?}");
+        let nested: Vec<String> = (1..2000).map(|at| "a".repeat(at)).collect();
+        overlap(&nested.iter().map(String::as_str).collect::<Vec<_>>(), "volume", &mut told);
+        assert_eq!(told.len(), MOST);
     }
 }

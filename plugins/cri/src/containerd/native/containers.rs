@@ -277,6 +277,7 @@ impl Containerd {
         if kept.label(label::LOG).is_empty() {
             return Ok(());
         }
+        self.ensure_carried(&kept).await?;
         self.ask_reopen(id.as_str()).await
     }
 

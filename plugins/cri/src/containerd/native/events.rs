@@ -14,12 +14,15 @@ use futures::{
     stream::{BoxStream, FuturesOrdered},
 };
 use windlass_kernel::{
-    ClockExt, SpawnExt, Task,
+    ClockExt, SpawnExt,
     runtime::{Change, RuntimeEvent, RuntimeEvents, Subject},
 };
 
 use super::Containerd;
-use crate::wire::{self, EventsClient, events};
+use crate::{
+    held::Held,
+    wire::{self, EventsClient, events},
+};
 
 /// The topic of our own word.
 const HELLO: &str = "/windlass/hello";
@@ -124,22 +127,5 @@ impl Containerd {
             }
             _ => event,
         }
-    }
-}
-
-/// A queue and the task that fills it.
-struct Held {
-    take: mpsc::UnboundedReceiver<RuntimeEvent>,
-    _task: Task,
-}
-
-impl futures::Stream for Held {
-    type Item = RuntimeEvent;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<RuntimeEvent>> {
-        self.take.poll_next_unpin(cx)
     }
 }

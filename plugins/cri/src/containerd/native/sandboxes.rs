@@ -129,11 +129,7 @@ impl Containerd {
         let at = files::network(&self.sandbox_folder(id));
         let key = &config.key;
         let pod = PodIdentity { namespace: key.namespace.clone(), name: key.name.clone(), uid: key.uid.clone() };
-        let rate = |name: &str| rate(config, name);
-        let bandwidth = Bandwidth {
-            ingress: rate("kubernetes.io/ingress-bandwidth")?,
-            egress: rate("kubernetes.io/egress-bandwidth")?,
-        };
+        let bandwidth = bandwidth(config)?;
         let ports = config.ports.iter().filter(|port| port.host_port != 0).cloned().collect();
         let wishes = Wishes { ports, bandwidth, ..Wishes::default() };
         Ok(Attachment {
@@ -248,7 +244,16 @@ fn refuse_unknown(config: &SandboxConfig) -> Result<()> {
         let message = format!("{} is a slice of systemd's: this runtime needs a path", config.cgroup_parent);
         return Err(Error::new(ErrorKind::NotSupported, message));
     }
-    Ok(())
+    // Before anything is there: whoever removes it has to read this, too.
+    bandwidth(config).map(drop)
+}
+
+/// The limits that annotations of the pod ask for.
+fn bandwidth(config: &SandboxConfig) -> Result<Bandwidth> {
+    Ok(Bandwidth {
+        ingress: rate(config, "kubernetes.io/ingress-bandwidth")?,
+        egress: rate(config, "kubernetes.io/egress-bandwidth")?,
+    })
 }
 
 /// A rate that an annotation of the pod asks for.

@@ -25,7 +25,9 @@ impl Containerd {
     }
 
     async fn attach(&self, id: ContainerId, streams: Streams) -> Result<Process> {
-        let config = self.need_running(&id).await?.container_config()?;
+        let kept = self.need_running(&id).await?;
+        self.ensure_carried(&kept).await?;
+        let config = kept.container_config()?;
         if streams.tty && !config.tty {
             return Err(Error::new(ErrorKind::Invalid, format!("container {id} runs on no terminal")));
         }

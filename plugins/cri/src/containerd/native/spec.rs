@@ -133,11 +133,11 @@ impl Pause<'_> {
             .namespaces(kinds?)
             .cgroups_path(self.cgroup.as_str())
             .resources(limits_of(&limits, Some(devices::none()?))?)
-            .sysctl(self.config.sysctls.clone().into_iter().collect::<std::collections::HashMap<_, _>>())
             .masked_paths(rights::masked(&self.config.security))
             .readonly_paths(rights::readonly(&self.config.security))
             .build()
             .map_err(unbuildable)?;
+        linux.set_sysctl(Some(self.config.sysctls.clone().into_iter().collect()));
         linux.set_seccomp(filter(&self.config.security)?);
         Ok(linux)
     }

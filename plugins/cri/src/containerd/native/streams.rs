@@ -23,6 +23,7 @@ use super::{
     Containerd,
     carry::{HAS_INPUT, INPUT_ONCE, PIPES, SOCKET, TERMINAL},
     frames::{self, ASK_ATTACH, ASK_QUIT, ASK_REOPEN, INPUT, OK, STDERR, STDOUT},
+    record::{Kept, label},
 };
 
 /// How long the program may take to be there.
@@ -91,7 +92,8 @@ impl Containerd {
         };
         let mut command = Command::new(program);
         command.args(first).arg(&folder).arg(log).args(words);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
+        // Nothing of this process is its business.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).env_clear().current_dir("/");
         let child = command.spawn().map_err(|error| {
             let message = format!("cannot start {program}, which carries streams");
             Error::new(ErrorKind::Unavailable, message).with_source(error)
@@ -106,6 +108,15 @@ impl Containerd {
         }
         self.reap();
         Ok(pipes)
+    }
+
+    /// Sees to it that the streams of what runs are carried. The pipes are open on the other side, so nothing that was said is lost.
+    pub(super) async fn ensure_carried(&self, kept: &Kept) -> Result<()> {
+        let _id = self.0.locks.lock(&kept.id).await;
+        if self.is_carried(&kept.id).await {
+            return Ok(());
+        }
+        self.carry(&kept.id, &kept.container_config()?, kept.label(label::LOG)).await.map(drop)
     }
 
     /// Takes note of those that have ended.

@@ -1,7 +1,6 @@
 //! Layers become snapshots: each one is applied over those below it, once, whoever asks.
 
 use containerd_client::services::v1::{self as api, snapshots};
-use ring::digest::{SHA256, digest};
 use windlass_kernel::{Error, ErrorKind, Result};
 
 use super::{
@@ -19,8 +18,7 @@ pub(super) fn chain(layers: &[String]) -> String {
 
 /// The digest of bytes, as images write it.
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    let hex: String = digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", super::super::sha256(bytes))
 }
 
 impl Containerd {

@@ -73,6 +73,8 @@ impl Names {
             (None, Some((user, group))) => (user.to_owned(), Some(group.to_owned())),
             (None, None) => (of_image.to_owned(), None),
         };
+        // Who is not named is root.
+        let user = if user.is_empty() { "0".to_owned() } else { user };
         let unknown = |what: &str, name: &str| {
             Error::new(ErrorKind::Invalid, format!("the image knows no {what} {name:?}: give its number"))
         };
@@ -84,7 +86,6 @@ impl Names {
         let uid = match (&line, user.parse()) {
             (Some(fields), _) => fields[2].parse().unwrap_or_default(),
             (None, Ok(uid)) => uid,
-            (None, Err(_)) if user.is_empty() => 0,
             (None, Err(_)) => return Err(unknown("user", &user)),
         };
         let of_user = line.as_ref().and_then(|fields| fields[3].parse().ok()).unwrap_or_default();
@@ -113,7 +114,7 @@ impl Names {
     }
 
     fn memberships(&self, user: &str) -> impl Iterator<Item = u32> {
-        let member = move |fields: &Vec<&str>| fields[3].split(',').any(|name| name.trim() == user);
+        let member = move |fields: &Vec<&str>| fields[3].split(',').any(|name| !name.is_empty() && name.trim() == user);
         self.groups().filter(member).filter_map(|fields| fields[2].parse().ok())
     }
 

@@ -138,6 +138,8 @@ pub(crate) struct Inner {
     pub(crate) arrivals: Arrivals,
     pub(crate) storage: Storage,
     pub(crate) images: Mutex<image::Records>,
+    /// Held by whoever removes images, from the look at what is unused on: two at once would count the same room twice.
+    pub(crate) images_go: futures::lock::Mutex<()>,
     pub(crate) pressures: Pressures,
     meter: Meter,
     fill: Fill,
@@ -227,6 +229,7 @@ impl PodAgent {
             arrivals: Arrivals::default(),
             storage,
             images: Mutex::default(),
+            images_go: futures::lock::Mutex::default(),
             pressures: Pressures::default(),
             meter: Meter::default(),
             fill: Fill::default(),
@@ -371,13 +374,13 @@ impl Inner {
         self.state.lock().workers.values().map(|worker| Arc::clone(&worker.handle)).collect()
     }
 
-    /// The uids of the pods that are run here.
     /// The pods that are worked on, by uid.
     fn pods(&self) -> BTreeMap<String, Arc<Pod>> {
         let state = self.state.lock();
         state.workers.iter().map(|(uid, worker)| (uid.clone(), worker.handle.desired().pod)).collect()
     }
 
+    /// The uids of the pods that are run here.
     fn uids(&self) -> BTreeSet<String> {
         self.state.lock().workers.keys().cloned().collect()
     }

@@ -1,5 +1,6 @@
 //! What happens when a node runs out of memory, disk or process ids: the node says so, makes room, and ends pods, as the
-//! kubelet's eviction manager does. Pods that exceed limits of local storage end too. Pure, but for the task that acts.
+//! kubelet's eviction manager does. Pods that exceed limits of local storage end too. What is measured and done is in `measure`
+//! and `act`; what follows from the figures is pure.
 
 mod act;
 mod admit;
@@ -12,7 +13,6 @@ mod watch;
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use windlass_api::core::v1::{NodeCondition, Pod};
 
@@ -111,14 +111,13 @@ pub(crate) struct Eviction {
     pub(crate) grace: std::time::Duration,
     /// Whether it ends for the node's sake and not by its own fault (KEP-3329).
     pub(crate) disruption: bool,
-    /// When that was decided.
-    pub(crate) at: Timestamp,
+    /// When that was decided, by the clock's uptime.
+    pub(crate) at: std::time::Duration,
 }
 
-/// Whether the node cannot do without a pod: one from a file of the node's, or of the highest priorities.
+/// Whether the node cannot do without a pod: one of the highest priorities. There are no pods from files here, and annotations
+/// that would say so are any author's to write.
 pub(crate) fn critical(pod: &Pod) -> bool {
     const SYSTEM: i32 = 2_000_000_000;
-    let note = |name: &str| pod.metadata.annotations.get(name);
-    let fixed = note("kubernetes.io/config.source").is_some_and(|source| source != "api");
-    fixed || note("kubernetes.io/config.mirror").is_some() || pod.spec.priority.is_some_and(|own| own >= SYSTEM)
+    pod.spec.priority.is_some_and(|own| own >= SYSTEM)
 }

@@ -1,7 +1,7 @@
 //! What an agent that runs no more left on its node: control groups, mounts and files of pods. Containers are not its
 //! business: they are gone when this is called.
 
-use std::{fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io, path::Path};
 
 use nix::mount::{MntFlags, umount2};
 use windlass_kernel::{Error, ErrorKind, Result, VolumeDriver};
@@ -21,6 +21,20 @@ pub fn remove_folder(folder: &Path) -> Result<()> {
     volume::remove(folder).map_err(|error| {
         Error::new(ErrorKind::Internal, format!("cannot remove {}", folder.display())).with_source(error)
     })
+}
+
+/// The uids of the pods that an agent with that data directory ran and has not let go: their files are there, or, of those that
+/// have run to their end, their logs. Blocks.
+#[must_use]
+pub fn leftover_pods(data: &Path) -> BTreeSet<String> {
+    let layout = Layout::new(data, "");
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    };
+    let logs = names(&layout.all_logs());
+    let logged = logs.iter().filter_map(|name| Some(name.rsplit_once('_')?.1.to_owned()));
+    names(&layout.pods()).into_iter().chain(logged).filter(|uid| !uid.is_empty()).collect()
 }
 
 /// Has a driver take its volumes from the pods of an agent that runs no more. What is in them stays. Gone is success.

@@ -30,7 +30,7 @@ pub use self::{
     host::Host,
     image::ImageLimits,
     kubelet::Kubelet,
-    leftovers::{remove_folder, remove_leftovers, take_volumes},
+    leftovers::{leftover_pods, remove_folder, remove_leftovers, take_volumes},
     make::dns::ClusterDns,
     registry::{Greeting, Registry},
 };

@@ -53,15 +53,19 @@ impl Round<'_> {
             self.kill_all(pod, &running, grace).await?;
             return Ok(Next::Again);
         }
+        // Instances that were removed since, to make room, are not lost: the last word on them was said.
+        if self.memo.swept.is_some_and(|left| observed.containers.len() < left) {
+            return Ok(Next::Wait(None));
+        }
         self.report(pod, observed, true, true);
-        if self.memo.swept {
+        if self.memo.swept.is_some() {
             return Ok(Next::Wait(None));
         }
         for sandbox in &observed.sandboxes {
             self.inner.needs.runtime.stop_sandbox(&sandbox.id).await?;
         }
         self.sweep(pod, false).await?;
-        self.memo.swept = true;
+        self.memo.swept = Some(observed.containers.len());
         self.handle.clean();
         Ok(Next::Again)
     }

@@ -83,14 +83,16 @@ impl Handle {
         deleted.into_iter().chain(evicted).min()
     }
 
-    /// Lets the pod end as failed; `false` if it is to end for that reason already. What it waits for does not hold it up.
+    /// Lets the pod end as failed; `false` if it is to end already, or has ended. What it waits for does not hold it up.
     pub(crate) fn evict(&self, eviction: Eviction) -> bool {
+        // Held until it is noted, so that no deletion comes between.
+        let desired = self.desired.lock();
         let mut known = self.evicted.lock();
-        if known.is_some() {
+        if known.is_some() || desired.ending().is_some() || pod::ended(&desired.pod) {
             return false;
         }
         *known = Some(eviction);
-        drop(known);
+        drop((known, desired));
         self.poke();
         true
     }
@@ -105,6 +107,12 @@ impl Handle {
 
     pub(crate) fn is_cleaned(&self) -> bool {
         self.cleaned.load(Ordering::SeqCst)
+    }
+
+    /// Whether the pod is cleaned and the cluster has written down how it ended, so that what ended in the runtime may go: who
+    /// looks at the pod after that, even another agent, does not take it for one that never ran.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_cleaned() && pod::ended(&self.desired.lock().pod)
     }
 
     /// Takes the pod as it is in the new set, or that it is not.
@@ -191,5 +199,39 @@ impl Handle {
             }
             listener.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_that_is_to_end_or_has_ended_is_not_evicted() {
+        let eviction =
+            || Eviction { message: "m".into(), grace: Duration::from_secs(1), disruption: true, at: Duration::ZERO };
+        let check = |phase: &str, gone: bool, expect: bool| {
+            let mut pod = Pod::default();
+            pod.status.phase = Some(phase.into());
+            let handle = Handle::new(Desired { pod: Arc::new(pod), gone });
+            assert_eq!(handle.evict(eviction()), expect, "{phase} {gone}");
+            assert_eq!(handle.evicted().is_some(), expect);
+            assert!(!handle.evict(eviction()), "once is enough");
+        };
+        check("Running", false, true);
+        check("Running", true, false);
+        check("Succeeded", false, false);
+    }
+
+    #[test]
+    fn of_an_eviction_and_a_deletion_the_shorter_grace_counts() {
+        let mut pod = Pod::default();
+        pod.spec.termination_grace_period_seconds = Some(30);
+        let handle = Handle::new(Desired { pod: Arc::new(pod), gone: false });
+        let grace = Duration::from_secs(1);
+        assert!(handle.evict(Eviction { message: "m".into(), grace, disruption: true, at: Duration::ZERO }));
+        handle.want(None);
+        assert_eq!(handle.desired().ending(), Some(Duration::from_secs(30)));
+        assert_eq!(handle.ending(), Some(grace));
     }
 }

@@ -34,8 +34,9 @@ pub(crate) struct Memo {
     pub(super) ended: BTreeMap<ContainerId, ContainerStatus>,
     pub(super) ips: Option<(SandboxId, Vec<std::net::IpAddr>)>,
     pub(super) shown: Shown,
-    /// Whether nothing of the pod is left on the node but what ended in the runtime.
-    pub(super) swept: bool,
+    /// How many instances there were when nothing of the pod was left on the node but what ended in the runtime. It does not run
+    /// again after that, whatever becomes of them.
+    pub(super) swept: Option<usize>,
     pub(super) sandbox: Option<SandboxConfig>,
     pub(crate) probes: BTreeMap<(String, crate::probe::Kind), (ContainerId, Task)>,
     /// Instances whose end was announced.
@@ -124,10 +125,12 @@ impl Round<'_> {
         // Before planning: what a probe found is a reason to act, and nothing else wakes the worker for it.
         self.memo.records.health.clone_from(&self.handle.health.lock());
         if let Some(grace) = desired.ending() {
+            // An eviction that came first may leave less time. Whoever waits for the end compares with the shortest, too.
+            let grace = self.handle.ending().unwrap_or(grace);
             return self.release(pod, &observed, grace).await;
         }
         self.turn_away(pod, &observed);
-        let over = pod::ended(pod) || self.memo.records.failed.is_some();
+        let over = pod::ended(pod) || self.memo.records.failed.is_some() || self.memo.swept.is_some();
         let planned = if over { None } else { Some(plan(pod, &observed, &self.memo.records, self.now())) };
         let Some(planned) = planned.filter(|planned| !planned.over) else {
             return self.finish(pod, &observed).await;

@@ -1,11 +1,11 @@
 //! Looks at the node from time to time, makes room, and ends pods: one at a time, and not before the last one is gone.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use jiff::Timestamp;
 use windlass_api::core::v1::Pod;
 use windlass_kernel::{
     ClockExt, Error, ErrorKind, Result, SpawnExt,
@@ -30,7 +30,7 @@ use crate::{
 
 /// What has to be gone fast gets so long.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// So long the next pod waits for the last one to be gone.
+/// So long the next pod waits for the last one to be gone, once its grace is over.
 const CLEANUP: Duration = Duration::from_secs(30);
 
 /// Looks after the node until the agent goes.
@@ -64,13 +64,17 @@ impl Keeper {
         }
         let places = self.places(agent).await;
         let figures = agent.figures(places.clone()).await?;
-        let verdict = self.watch.look(&figures.levels, agent.needs.clock.now());
+        let verdict = self.watch.look(&figures.levels, agent.needs.clock.uptime());
         for reason in agent.pressures.set(verdict.pressures) {
             let node = &agent.config.node;
             agent.tell_of_node("Normal", reason, format!("Node {node} status is now: {reason}"));
         }
         // A pod that exceeds its own limits may be all that there is to end.
-        if self.local(agent).await? {
+        let ended = self.local(agent).await.unwrap_or_else(|error| {
+            tracing::warn!(node = agent.config.node, %error, "cannot look at what pods have on disk");
+            false
+        });
+        if ended {
             return Ok(());
         }
         match verdict.reclaim {
@@ -85,6 +89,7 @@ impl Keeper {
             return known.clone();
         }
         let group = agent.layout.all_cgroups().to_owned();
+        // All that the node has: the threshold is what keeps pods from the last of it, and counts once.
         let memory = u64::try_from(agent.machine.memory_of_node()).unwrap_or(0);
         let group = Some((group, memory)).filter(|(group, memory)| !group.is_empty() && *memory > 0);
         match agent.image_folder().await {
@@ -174,11 +179,9 @@ impl Inner {
 
     /// Whether a pod that had to make room is not gone yet, and may still go.
     fn ends_pods(&self) -> bool {
-        let now = self.needs.clock.now();
-        let fresh = |at: Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default() < CLEANUP;
-        self.handles()
-            .iter()
-            .any(|handle| !handle.is_cleaned() && handle.evicted().is_some_and(|eviction| fresh(eviction.at)))
+        let now = self.needs.clock.uptime();
+        let fresh = |one: Eviction| now < one.at.saturating_add(one.grace).saturating_add(CLEANUP);
+        self.handles().iter().any(|handle| !handle.is_cleaned() && handle.evicted().is_some_and(fresh))
     }
 
     /// Lets a pod make room; `false` if the node cannot do without it, or it ends already.
@@ -187,7 +190,7 @@ impl Inner {
             tracing::warn!(pod = %pod::key(pod), message, "a pod cannot be ended that the node cannot do without");
             return false;
         }
-        let at = self.needs.clock.now();
+        let at = self.needs.clock.uptime();
         if !handle.evict(Eviction { message: message.to_owned(), grace, disruption, at }) {
             return false;
         }
@@ -212,33 +215,61 @@ impl Inner {
         }
     }
 
+    /// Goes on past what cannot be removed, and says what last went wrong.
     async fn remove_dead(&self) -> Result<()> {
+        let containers = self.remove_dead_containers().await;
+        let sandboxes = self.remove_dead_sandboxes().await;
+        self.remove_dead_logs().await.and(sandboxes).and(containers)
+    }
+
+    /// Whether a pod has ended and nobody will ask the runtime how.
+    fn is_over(&self, uid: &str) -> bool {
+        self.handle(uid).is_some_and(|handle| handle.is_over())
+    }
+
+    async fn remove_dead_containers(&self) -> Result<()> {
         let runtime = &self.needs.runtime;
-        let over = |uid: &str| self.handle(uid).is_some_and(|handle| handle.is_cleaned());
         let exited = ContainerFilter { state: Some(ContainerState::Exited), ..ContainerFilter::default() };
         let mut listed = runtime.containers(&exited).await?;
         listed.sort_by_key(|one| std::cmp::Reverse((one.created, one.key.attempt)));
-        let mut newest = std::collections::BTreeSet::new();
+        let (mut newest, mut done) = (BTreeSet::new(), Ok(()));
         for one in listed {
-            let label = |name: &str| one.labels.get(name).cloned().unwrap_or_default();
+            let uid = one.labels.get(labels::UID).cloned().unwrap_or_default();
             // The newest that has ended tells a running pod what to do next, and how often it did.
-            let known = newest.insert((label(labels::UID), one.key.name.clone()));
-            let uid = label(labels::UID);
-            if over(&uid) || !known && self.handle(&uid).is_some() {
-                runtime.remove_container(&one.id).await?;
+            let known = newest.insert((uid.clone(), one.key.name.clone()));
+            if self.is_over(&uid) || !known && self.handle(&uid).is_some() {
+                done = gone(runtime.remove_container(&one.id).await).and(done);
             }
         }
+        done
+    }
+
+    async fn remove_dead_sandboxes(&self) -> Result<()> {
+        let runtime = &self.needs.runtime;
+        let mut done = Ok(());
         for sandbox in runtime.sandboxes(&SandboxFilter::default()).await? {
-            if sandbox.labels.get(labels::UID).is_some_and(|uid| over(uid)) {
-                runtime.remove_sandbox(&sandbox.id).await?;
+            if sandbox.labels.get(labels::UID).is_some_and(|uid| self.is_over(uid)) {
+                done = gone(runtime.remove_sandbox(&sandbox.id).await).and(done);
             }
         }
-        let cleaned = self.handles().into_iter().filter(|handle| handle.is_cleaned());
-        let logs: Vec<_> = cleaned.map(|handle| self.layout.logs(&handle.desired().pod)).collect();
-        let clean = move || logs.iter().try_for_each(|folder| crate::volume::clean(folder));
+        done
+    }
+
+    async fn remove_dead_logs(&self) -> Result<()> {
+        let over = self.handles().into_iter().filter(|handle| handle.is_over());
+        let logs: Vec<_> = over.map(|handle| self.layout.logs(&handle.desired().pod)).collect();
+        let clean = move || logs.iter().fold(Ok(()), |done, folder| crate::volume::clean(folder).and(done));
         let cleaned = self.needs.spawn.run_blocking("node.logs", clean).await;
         cleaned.unwrap_or(Ok(())).map_err(|error| {
             Error::new(ErrorKind::Internal, "cannot remove the logs of pods that have ended").with_source(error)
         })
+    }
+}
+
+/// What somebody else removed meanwhile is gone as well.
+fn gone(done: Result<()>) -> Result<()> {
+    match done {
+        Err(error) if error.is(ErrorKind::NotFound) => Ok(()),
+        done => done,
     }
 }

@@ -6,7 +6,7 @@ use windlass_api::{
 };
 
 use super::rank::PodUse;
-use crate::pod::sidecar;
+use crate::make::resources::most;
 
 const STORAGE: &str = "ephemeral-storage";
 
@@ -56,11 +56,10 @@ fn limit(container: &Container) -> Option<Amount> {
     container.resources.limits.get(STORAGE)?.0.parse().ok()
 }
 
-/// The limits of all containers that have one. Init containers run one by one, but for those that stay.
+/// What all containers that have a limit may have together; `None` where none has one.
 fn total(pod: &Pod) -> Option<Amount> {
-    let (beside, once): (Vec<_>, Vec<_>) = pod.spec.init_containers.iter().partition(|container| sidecar(container));
-    let mains = pod.spec.containers.iter().chain(beside).filter_map(limit).reduce(|sum, own| sum + own);
-    mains.max(once.into_iter().filter_map(limit).max())
+    pod.spec.init_containers.iter().chain(&pod.spec.containers).find_map(limit)?;
+    most(pod, |container| Some(limit(container).unwrap_or_default()))
 }
 
 fn bytes(count: u64) -> Amount {
@@ -117,6 +116,23 @@ mod tests {
         check("", "a=100 b=500", ["", "a=60", "a=41"], false, said);
         check("", "a=100 b=500", ["", "a=60", "a=40"], false, "");
         check("", "a=100 b=500", ["", "a=200", "a=40"], true, "");
+    }
+
+    #[test]
+    fn init_containers_count_with_the_sidecars_that_were_started_before() {
+        let one = |name: &str, restarts: bool, amount: &str| {
+            let limits = if amount == "-" { json!({}) } else { json!({STORAGE: amount}) };
+            json!({"name": name, "restartPolicy": restarts.then_some("Always"), "resources": {"limits": limits}})
+        };
+        let check = |inits: Vec<Value>, main: &str, expect: Option<i64>| {
+            let spec = json!({"initContainers": inits, "containers": [one("main", false, main)]});
+            let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+            assert_eq!(total(&pod).map(Amount::as_i64), expect, "{pod:#?}");
+        };
+        check(vec![one("s", true, "100"), one("i", false, "70")], "50", Some(170));
+        check(vec![one("i", false, "70"), one("s", true, "100")], "50", Some(150));
+        check(vec![one("s", true, "100"), one("i", false, "-")], "-", Some(100));
+        check(vec![one("i", false, "-")], "-", None);
     }
 
     #[test]

@@ -172,9 +172,11 @@ pub(super) mod tests {
     #[test]
     fn the_node_does_not_end_what_it_cannot_do_without() {
         check(Signal::Memory, false, &["a 2000000000 0 900", "b 1999999999 0 1"], "b");
-        let mut fixed = measured("a 0 0 900", "memory");
-        let pod = Arc::make_mut(&mut fixed.pod);
+        // What anybody may write into a pod does not save it.
+        let mut noted = measured("a 0 0 900", "memory");
+        let pod = Arc::make_mut(&mut noted.pod);
         pod.metadata.annotations.insert("kubernetes.io/config.source".into(), "file".into());
-        assert!(victims(Signal::Memory, false, vec![fixed]).is_empty());
+        pod.metadata.annotations.insert("kubernetes.io/config.mirror".into(), "x".into());
+        assert_eq!(victims(Signal::Memory, false, vec![noted]).len(), 1);
     }
 }

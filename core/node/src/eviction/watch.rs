@@ -5,8 +5,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
-
 use super::{
     EvictionLimits, Pressure,
     limits::{Signal, Threshold},
@@ -30,12 +28,12 @@ pub(super) struct Verdict {
 pub(super) struct Watch {
     thresholds: Vec<Threshold>,
     transition: Duration,
-    /// Since when each threshold is met, by its place.
-    since: BTreeMap<usize, Timestamp>,
+    /// Since when each threshold is met, by its place. All times are uptimes: a wall clock that is set changes no span.
+    since: BTreeMap<usize, Duration>,
     /// Those that were met for long enough, and after that want more than their value.
     due: BTreeSet<usize>,
     /// When the node was last short of something.
-    last: BTreeMap<Pressure, Timestamp>,
+    last: BTreeMap<Pressure, Duration>,
 }
 
 impl Watch {
@@ -49,8 +47,8 @@ impl Watch {
         self.thresholds.is_empty()
     }
 
-    /// Looks at what is left.
-    pub(super) fn look(&mut self, levels: &Levels, now: Timestamp) -> Verdict {
+    /// Looks at what is left, at an uptime.
+    pub(super) fn look(&mut self, levels: &Levels, now: Duration) -> Verdict {
         let met = |at: &usize| {
             let threshold = &self.thresholds[*at];
             let level = levels.get(&threshold.signal);
@@ -62,8 +60,7 @@ impl Watch {
         for at in self.since.keys() {
             self.last.insert(self.thresholds[*at].signal.pressure(), now);
         }
-        let old =
-            |then: Timestamp, span: Duration| Duration::try_from(now.duration_since(then)).unwrap_or_default() >= span;
+        let old = |then: Duration, span: Duration| now.saturating_sub(then) >= span;
         self.last.retain(|_, last| !old(*last, self.transition));
         let due = self.since.iter().filter(|(at, since)| old(**since, self.thresholds[**at].grace)).map(|(at, _)| *at);
         self.due = due.collect();
@@ -96,7 +93,7 @@ mod tests {
     }
 
     /// Looks at `memory disk pids` of 1000 each, by second, and says what is short and what is to be done.
-    fn check(story: &[(i64, [u64; 3])], expect: &[&str]) {
+    fn check(story: &[(u64, [u64; 3])], expect: &[&str]) {
         let mut watch = Watch::new(&limits());
         let said: Vec<String> = story
             .iter()
@@ -104,7 +101,7 @@ mod tests {
                 let level = |available| Level { available, capacity: 1000 };
                 let signals = [Signal::Memory, Signal::NodeBytes, Signal::Processes];
                 let levels = signals.into_iter().zip(amounts.map(level)).collect();
-                let verdict = watch.look(&levels, Timestamp::from_second(*second).unwrap());
+                let verdict = watch.look(&levels, Duration::from_secs(*second));
                 let short: Vec<_> = verdict.pressures.iter().map(|pressure| pressure.condition()).collect();
                 let act = verdict.reclaim.map_or("-".into(), |due| format!("{} {:?}", due.signal.name(), due.grace));
                 format!("{} | {act}", short.join(" "))
@@ -162,7 +159,7 @@ mod tests {
     #[test]
     fn what_cannot_be_measured_is_not_short() {
         let mut watch = Watch::new(&limits());
-        let verdict = watch.look(&Levels::new(), Timestamp::UNIX_EPOCH);
+        let verdict = watch.look(&Levels::new(), Duration::ZERO);
         assert_eq!(verdict, Verdict { pressures: BTreeSet::new(), reclaim: None });
         assert!(watch.relieved(&Levels::new()));
     }

@@ -37,6 +37,7 @@ pub(crate) async fn collect(inner: Weak<Inner>) {
 impl Inner {
     async fn collect(&self) -> Result<()> {
         let limits = &self.config.images;
+        let _alone = self.images_go.lock().await;
         let unused = self.unused_images().await?;
         let disk = self.disk(&self.image_folder().await?).await?.bytes;
         if disk.capacity == 0 {
@@ -65,6 +66,7 @@ impl Inner {
 
     /// Removes every image that nothing uses and that is not new, however full the disk is. Says how many bytes they had.
     pub(crate) async fn remove_unused_images(&self) -> Result<u64> {
+        let _alone = self.images_go.lock().await;
         let unused = self.unused_images().await?;
         match self.remove_images(&unused, u64::MAX).await {
             (0, Some(error)) => Err(error),

@@ -1,6 +1,6 @@
 //! Requests and limits as control-group numbers, and the pod's quality-of-service class. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Add};
 
 use windlass_api::{
     core::v1::{Container, Pod, ResourceRequirements},
@@ -148,20 +148,29 @@ fn sum(pod: &Pod, name: &str, limits: bool) -> Option<i64> {
         let value = pick(&container.resources);
         if limits { value } else { Some(value.unwrap_or(0)) }
     };
-    let main = pod.spec.containers.iter().map(of).sum::<Option<i64>>()?;
-    // Init containers run one by one, with the sidecars that were started before.
-    let (mut beside, mut most) = (0, 0);
-    for container in &pod.spec.init_containers {
-        let one = of(container)?;
-        if sidecar(container) {
-            beside += one;
-            most = most.max(beside);
-        } else {
-            most = most.max(beside + one);
-        }
-    }
     let overhead = amount(&pod.spec.overhead, name).map_or(0, |amount| unit(name, amount));
-    Some(most.max(main + beside) + overhead)
+    Some(most(pod, of)? + overhead)
+}
+
+/// The most that a pod's containers have at a time, where `of` says how much each has: init containers run one by one, with the
+/// sidecars that were started before. `None` where it does not say of one.
+pub(crate) fn most<T>(pod: &Pod, of: impl Fn(&Container) -> Option<T>) -> Option<T>
+where
+    T: Copy + Default + Ord + Add<Output = T>,
+{
+    let (mut beside, mut most) = (T::default(), T::default());
+    for container in &pod.spec.init_containers {
+        let together = beside + of(container)?;
+        if sidecar(container) {
+            beside = together;
+        }
+        most = most.max(together);
+    }
+    let mut mains = beside;
+    for container in &pod.spec.containers {
+        mains = mains + of(container)?;
+    }
+    Some(most.max(mains))
 }
 
 #[cfg(test)]

@@ -68,7 +68,9 @@ fn without_traces(pod: &Pod, records: &Records, scene: &Scene<'_>) -> PodStatus 
         status.phase = Some("Failed".into());
         status.reason = Some(reason.clone());
         status.message = Some(message.clone());
-        status.conditions.extend(conditions::disruption(records));
+        let disruption = conditions::disruption(records);
+        status.conditions.retain(|own| disruption.as_ref().is_none_or(|new| new.type_ != own.type_));
+        status.conditions.extend(disruption);
         status.start_time = status.start_time.or(records.seen.map(Time));
         status.qos_class = Some(crate::make::resources::class(pod).as_str().into());
     }
@@ -134,6 +136,10 @@ fn container_status(
     }
     let mut instances = observed.instances(&container.name).filter(|one| one.container.state != RuntimeState::Created);
     let Some(latest) = instances.next() else {
+        // Of a pod that has ended some instances may be gone before others.
+        if let Some(known) = written(pod, &container.name).filter(|_| super::ended(pod)) {
+            return known.clone();
+        }
         status.state = match (scene.over, records.waiting.get(&container.name)) {
             (_, Some(waiting)) => wait(&waiting.reason, &waiting.message),
             (_, None) if pod.spec.init_containers.is_empty() => wait("ContainerCreating", ""),
@@ -179,6 +185,13 @@ fn container_status(
         }
     }
     status
+}
+
+/// What was written down of a container.
+fn written<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
+    let PodStatus { container_statuses, init_container_statuses, ephemeral_container_statuses, .. } = &pod.status;
+    let mut all = container_statuses.iter().chain(init_container_statuses).chain(ephemeral_container_statuses);
+    all.find(|status| status.name == name)
 }
 
 fn wait(reason: &str, message: &str) -> ContainerState {

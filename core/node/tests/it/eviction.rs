@@ -2,12 +2,20 @@
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
+use futures::{FutureExt, StreamExt};
 use libtest_mimic::Trial;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use windlass_api::core::v1::{Event, Node, Pod, ServiceAccount};
+use windlass_api::{
+    core::v1::{Event, Node, Pod, ServiceAccount},
+    types::Time,
+};
 use windlass_client::Select;
-use windlass_kernel::{ClockExt, ContainerRuntime, SpawnExt, Stop, Task, runtime::ContainerFilter};
+use windlass_kernel::{
+    ClockExt, ContainerRuntime, ErrorKind, NodeAgent, SpawnExt, Stop, Task,
+    node::Report,
+    runtime::{ContainerFilter, ContainerId},
+};
 use windlass_lab::Lab;
 use windlass_node::{
     Config, DiskLevel, EvictionLimits, Gauge, Host, ImageLimits, Level, Needs, PodAgent, host::Registration,
@@ -26,6 +34,11 @@ const TESTS: &[Test] = &[
     ("room_on_disk_is_made_without_ending_pods_where_that_is_enough", freed),
     ("pods_go_for_disk_once_nothing_else_can", disk),
     ("pods_that_exceed_their_own_storage_end_and_no_others", storage),
+    ("what_pods_may_have_together_is_all_but_the_threshold", together),
+    ("a_pod_that_takes_long_to_end_is_waited_for_before_another_goes", patient),
+    ("a_pod_that_is_deleted_while_the_node_measures_is_not_evicted", deleted),
+    ("an_evicted_pod_that_is_deleted_keeps_the_shorter_grace", shorter),
+    ("a_pod_that_ran_to_its_end_does_not_run_again_when_room_is_made", unknown),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -68,6 +81,8 @@ type Used = Box<dyn Fn() -> u64 + Send + Sync>;
 /// A node with 1000 MiB of memory, and of disk, of which so much is left as a test says.
 struct Chosen {
     memory: Mutex<u64>,
+    /// What all pods use.
+    pods: Mutex<Option<u64>>,
     disk: Mutex<Used>,
 }
 
@@ -83,7 +98,7 @@ impl Gauge for Chosen {
     }
 
     fn group(&self, _: &str) -> io::Result<Option<u64>> {
-        Ok(None)
+        Ok(*self.pods.lock())
     }
 
     fn disk(&self, _: &Path) -> io::Result<DiskLevel> {
@@ -101,17 +116,40 @@ struct Scene {
     gauge: Arc<Chosen>,
     runtime: FakeRuntime,
     folder: std::path::PathBuf,
-    _host: Task,
+    agent: Arc<PodAgent>,
+    _host: Option<Task>,
 }
 
 impl Scene {
     fn new(name: &str, eviction: EvictionLimits, images: ImageLimits) -> Self {
+        Self::hosted(Self::alone(name, eviction, images, ""))
+    }
+
+    /// Brings the agent to the API server as a node.
+    fn hosted(mut self) -> Self {
+        let host = Host::new(Registration::named("n1"), &self.cluster.informers, self.agent.clone());
+        let host = self.cluster.executor.run_until(async {
+            let account = json!({"metadata": {"name": "default", "namespace": "default"}});
+            let account: ServiceAccount = serde_json::from_value(account).expect("an account");
+            self.cluster.client.create(&account).await.expect("an account is made");
+            self.cluster.executor.spawn().spawn("host", host.run(Stop::new()))
+        });
+        self._host = Some(host);
+        self
+    }
+
+    /// An agent that knows of the cluster only what a test syncs, and whose reports nobody takes over.
+    fn alone(name: &str, eviction: EvictionLimits, images: ImageLimits, cgroups: &str) -> Self {
         let cluster = Cluster::new();
         let (clock, spawn) = (cluster.executor.clock(), cluster.executor.spawn());
         let runtime = FakeRuntime::new(clock.clone(), spawn.clone());
         runtime.add_image("image:1");
         let folder = std::env::temp_dir().join(format!("windlass-node-{}-{name}", std::process::id()));
-        let gauge = Arc::new(Chosen { memory: Mutex::new(900 * MIB), disk: Mutex::new(Box::new(|| 0)) });
+        let gauge = Arc::new(Chosen {
+            memory: Mutex::new(900 * MIB),
+            pods: Mutex::default(),
+            disk: Mutex::new(Box::new(|| 0)),
+        });
         let needs = Needs {
             runtime: Arc::new(runtime.clone()),
             images: Arc::new(runtime.clone()),
@@ -121,27 +159,53 @@ impl Scene {
             entropy: cluster.executor.entropy(),
             dial: Arc::new(Nowhere),
         };
-        let config =
-            Config { cgroups: String::new(), images, eviction, gauge: gauge.clone(), ..Config::new("n1", &folder) };
-        let host = cluster.executor.run_until(async {
-            let agent = Arc::new(PodAgent::start(config, needs).await.expect("an agent starts"));
-            let host = Host::new(Registration::named("n1"), &cluster.informers, agent);
-            let account = json!({"metadata": {"name": "default", "namespace": "default"}});
-            let account: ServiceAccount = serde_json::from_value(account).expect("an account");
-            cluster.client.create(&account).await.expect("an account is made");
-            spawn.spawn("host", host.run(Stop::new()))
-        });
-        Self { cluster, gauge, runtime, folder, _host: host }
+        let config = Config {
+            cgroups: cgroups.into(),
+            capacity: [("memory".into(), "1000Mi".into())].into(),
+            images,
+            eviction,
+            gauge: gauge.clone(),
+            ..Config::new("n1", &folder)
+        };
+        let agent = cluster.executor.run_until(PodAgent::start(config, needs)).expect("an agent starts");
+        Self { cluster, gauge, runtime, folder, agent: Arc::new(agent), _host: None }
     }
 
-    /// Makes a pod on the node, with one container of its name.
+    /// Makes a pod on the node.
     async fn pod(&self, name: &str, change: impl FnOnce(&mut Value)) {
-        let container = json!({"name": name, "image": "image:1", "command": ["run"]});
-        let mut spec = json!({"nodeName": "n1", "containers": [container], "automountServiceAccountToken": false});
-        change(&mut spec);
-        let pod = json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec});
-        let pod: Pod = serde_json::from_value(pod).expect("a pod");
-        self.cluster.client.create(&pod).await.expect("a pod is made");
+        self.cluster.client.create(&made(name, change)).await.expect("a pod is made");
+    }
+
+    /// The latest report of the agent's only pod that fits.
+    async fn reported(&self, what: &str, fits: impl Fn(&Report) -> bool) -> Report {
+        let clock = self.cluster.executor.clock();
+        let end = clock.uptime() + Duration::from_secs(600);
+        loop {
+            let report = self.agent.reports().next().now_or_never().flatten();
+            match report.filter(|report| fits(report)) {
+                Some(report) => return report,
+                None => assert!(clock.uptime() < end, "no report comes to be {what}"),
+            }
+            clock.sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn evicted(&self, name: &str) -> bool {
+        self.events(name).await.iter().any(|event| event.starts_with("Evicted"))
+    }
+
+    async fn until_said(&self, name: &str, reason: &str) {
+        let clock = self.cluster.executor.clock();
+        let end = clock.uptime() + Duration::from_secs(600);
+        while !self.events(name).await.iter().any(|event| event.starts_with(reason)) {
+            assert!(clock.uptime() < end, "nobody says {reason} of {name}");
+            clock.sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn containers(&self, name: &str) -> Vec<ContainerId> {
+        let all = self.runtime.containers(&ContainerFilter::default()).await.expect("a list");
+        all.into_iter().filter(|container| container.key.name == name).map(|container| container.id).collect()
     }
 
     async fn get(&self, name: &str) -> Arc<Pod> {
@@ -196,6 +260,22 @@ impl Drop for Scene {
     fn drop(&mut self) {
         // Of a test that failed, too.
         let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A pod on the node, with one container of its name.
+fn made(name: &str, change: impl FnOnce(&mut Value)) -> Pod {
+    let container = json!({"name": name, "image": "image:1", "command": ["run"]});
+    let mut spec = json!({"nodeName": "n1", "containers": [container], "automountServiceAccountToken": false});
+    change(&mut spec);
+    let pod = json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec});
+    serde_json::from_value(pod).expect("a pod")
+}
+
+fn stubborn(grace: u64) -> impl FnOnce(&mut Value) {
+    move |spec| {
+        spec["containers"][0]["command"] = json!(["stubborn"]);
+        spec["terminationGracePeriodSeconds"] = json!(grace);
     }
 }
 
@@ -422,5 +502,122 @@ fn storage() {
             assert_eq!(phase(&*scene.get(name).await), "Running", "{name}");
         }
         assert_eq!(scene.node("DiskPressure").await, "False KubeletHasNoDiskPressure");
+    });
+}
+
+fn together() {
+    let scene = Scene::hosted(Scene::alone("together", EvictionLimits::default(), no_collection(), "/windlass-none"));
+    scene.run(async {
+        // Of 1000 MiB, pods may have 900, and what is left is counted from all of it.
+        *scene.gauge.pods.lock() = Some(850 * MIB);
+        scene.pass(60).await;
+        assert_eq!(scene.node("MemoryPressure").await, "False KubeletHasSufficientMemory");
+        *scene.gauge.pods.lock() = Some(950 * MIB);
+        scene.pass(60).await;
+        assert_eq!(scene.node("MemoryPressure").await, "True KubeletHasInsufficientMemory");
+    });
+}
+
+fn patient() {
+    let of = |text: &str, between| EvictionLimits::statements(text, between).expect("pairs");
+    let limits = EvictionLimits::read(
+        &Default::default(),
+        &of("memory.available<500Mi", '<'),
+        &of("memory.available=10s", '='),
+        &Default::default(),
+    )
+    .expect("limits");
+    let scene = Scene::new("patient", limits, no_collection());
+    scene.run(async {
+        for name in ["a", "b"] {
+            scene.pod(name, stubborn(90)).await;
+            scene.running(name).await;
+        }
+        scene.runtime.consume("a", 90 * MIB, 0);
+        *scene.gauge.memory.lock() = 450 * MIB;
+        scene.until_said("a", "Evicted").await;
+        scene.pass(80).await;
+        assert_eq!(phase(&*scene.get("a").await), "Running", "it gets ninety seconds");
+        *scene.gauge.memory.lock() = 900 * MIB;
+        scene.failed("a").await;
+        scene.pass(60).await;
+        assert!(!scene.evicted("b").await, "there is room again");
+        assert_eq!(phase(&*scene.get("b").await), "Running");
+    });
+}
+
+fn deleted() {
+    let scene = Scene::new("deleted", EvictionLimits::default(), no_collection());
+    scene.run(async {
+        for (name, used) in [("more", 200), ("less", 100)] {
+            scene.pod(name, stubborn(300)).await;
+            scene.running(name).await;
+            scene.runtime.consume(name, used * MIB, 0);
+        }
+        scene.runtime.slow_down("stats", Duration::from_secs(30));
+        *scene.gauge.memory.lock() = 50 * MIB;
+        scene.until_said("n1", "EvictionThresholdMet").await;
+        scene.cluster.client.delete::<Pod>("default", "more").await.expect("it is let go");
+        // It was among those that could end, and ends without having to make room.
+        let pod = scene.failed("less").await;
+        assert_eq!(pod.status.reason.as_deref(), Some("Evicted"));
+        assert!(!scene.evicted("more").await);
+        assert_eq!(phase(&*scene.get("more").await), "Running", "it gets five minutes");
+        scene.pass(310).await;
+        let gone = scene.cluster.client.get::<Pod>("default", "more").await;
+        assert!(gone.is_err_and(|error| error.is(ErrorKind::NotFound)));
+    });
+}
+
+fn shorter() {
+    let scene = Scene::alone("shorter", EvictionLimits::default(), no_collection(), "");
+    scene.run(async {
+        let mut pod = made("one", stubborn(30));
+        pod.metadata.uid = Some("one".into());
+        scene.agent.sync(vec![Arc::new(pod.clone())]).await.expect("it is taken");
+        scene.reported("running", |report| report.status.phase.as_deref() == Some("Running")).await;
+        // The first try to end it fails, and the deletion is there before the next.
+        scene.runtime.slow_down("stop_container", Duration::from_secs(5));
+        scene.runtime.fail_next("stop_container", ErrorKind::Unavailable);
+        *scene.gauge.memory.lock() = 50 * MIB;
+        scene.until_said("one", "Evicted").await;
+        pod.metadata.deletion_timestamp = Some(Time(scene.cluster.executor.clock().now()));
+        pod.metadata.deletion_grace_period_seconds = Some(30);
+        scene.agent.sync(vec![Arc::new(pod)]).await.expect("it is taken");
+        let report = scene.reported("released", |report| report.released).await;
+        assert_eq!(report.status.phase.as_deref(), Some("Failed"));
+        assert_eq!(report.status.reason.as_deref(), Some("Evicted"));
+        assert_eq!(scene.containers("one").await, []);
+    });
+}
+
+fn unknown() {
+    let scene = Scene::alone("unknown", EvictionLimits::default(), collected(), "");
+    scene.run(async {
+        let mut pod = made("once", |spec| {
+            spec["restartPolicy"] = json!("Never");
+            spec["containers"][0]["command"] = json!(["exit", "0"]);
+        });
+        pod.metadata.uid = Some("once".into());
+        scene.agent.sync(vec![Arc::new(pod.clone())]).await.expect("it is taken");
+        let succeeded = |report: &Report| report.status.phase.as_deref() == Some("Succeeded");
+        scene.reported("through", succeeded).await;
+        *scene.gauge.disk.lock() = Box::new(|| 990 * MIB);
+        let before = scene.containers("once").await;
+        assert_eq!(before.len(), 1);
+        // Nobody has taken over how it ended, so the runtime has the last word on it.
+        scene.pass(60).await;
+        assert_eq!(scene.containers("once").await, before);
+        let report = scene.reported("the same", succeeded).await;
+
+        // One that cannot be removed holds up nothing.
+        (0..100).for_each(|_| scene.runtime.fail_next("remove_container", ErrorKind::Unavailable));
+        pod.status = report.status;
+        scene.agent.sync(vec![Arc::new(pod)]).await.expect("it is taken");
+        scene.pass(60).await;
+        assert_eq!(scene.containers("once").await, []);
+        let report = scene.reported("the same", |_| true).await;
+        assert!(succeeded(&report), "{report:#?}");
+        assert!(report.status.container_statuses[0].state.terminated.is_some(), "{report:#?}");
     });
 }

@@ -32,7 +32,7 @@ mod without {
             Err(lacking())
         }
 
-        pub(in super::super) async fn remove(&self, _: bool) -> Result<()> {
+        pub(in super::super) async fn remove(&self, _: bool, _: &BTreeSet<String>) -> Result<()> {
             Err(lacking())
         }
     }
@@ -48,9 +48,9 @@ mod with {
         containerd::{Containerd, Launcher, Native, Settings},
         host::Rim,
     };
-    use windlass_kernel::{ContainerRuntime, Error, ErrorKind, PodNetwork, runtime::SandboxFilter};
+    use windlass_kernel::{Error, ErrorKind, PodNetwork};
 
-    use super::{BTreeSet, ContainerNode, Place, Plugin, Result, Setup};
+    use super::{super::leftovers::empty, BTreeSet, ContainerNode, Place, Plugin, Result, Setup};
 
     /// The namespace of a containerd that others use, too.
     const NAMESPACE: &str = "windlass";
@@ -109,24 +109,18 @@ mod with {
             Ok((Plugin::of(self.connect(launcher.native(self.carrier.to_vec())).await?), held))
         }
 
-        /// Removes every sandbox, and a containerd of our own.
-        pub(in super::super) async fn remove(&self, purge: bool) -> Result<()> {
+        /// Removes the sandboxes of those pods, by uid, from a containerd that others use too, or a containerd of our own with
+        /// every sandbox.
+        pub(in super::super) async fn remove(&self, purge: bool, pods: &BTreeSet<String>) -> Result<()> {
             if let Some(socket) = self.socket {
-                return empty(&self.connect(self.shared(socket)).await?).await;
+                return empty(&self.connect(self.shared(socket)).await?, Some(pods)).await;
             }
             let launcher = self.launcher()?;
             if launcher.layout().config().exists() {
                 launcher.start_bare().await?;
-                empty(&self.connect(launcher.native(self.carrier.to_vec())).await?).await?;
+                empty(&self.connect(launcher.native(self.carrier.to_vec())).await?, None).await?;
             }
             launcher.tear_down(purge).await
         }
-    }
-
-    async fn empty(runtime: &Containerd) -> Result<()> {
-        for sandbox in runtime.sandboxes(&SandboxFilter::default()).await? {
-            runtime.remove_sandbox(&sandbox.id).await?;
-        }
-        Ok(())
     }
 }

@@ -221,8 +221,10 @@ pub(crate) fn serve() -> Option<ExitCode> {
     }))
 }
 
+type Test = fn(&Reference);
+
 /// What only this runtime has to show.
-pub(crate) const TESTS: &[(&str, fn(&Reference))] = &[
+pub(crate) const TESTS: &[(&str, Test)] = &[
     ("a_restarted_agent_finds_what_ran_and_what_ended", restarted),
     ("a_killed_carrier_is_replaced_and_nothing_said_is_lost", carrier),
     ("a_killed_containerd_takes_no_container_along", killed),

@@ -258,7 +258,13 @@ impl Inner {
     async fn remove_dead_logs(&self) -> Result<()> {
         let over = self.handles().into_iter().filter(|handle| handle.is_over());
         let logs: Vec<_> = over.map(|handle| self.layout.logs(&handle.desired().pod)).collect();
-        let clean = move || logs.iter().fold(Ok(()), |done, folder| crate::volume::clean(folder).and(done));
+        let clean = move || {
+            let mut done = Ok(());
+            for folder in &logs {
+                done = crate::volume::clean(folder).and(done);
+            }
+            done
+        };
         let cleaned = self.needs.spawn.run_blocking("node.logs", clean).await;
         cleaned.unwrap_or(Ok(())).map_err(|error| {
             Error::new(ErrorKind::Internal, "cannot remove the logs of pods that have ended").with_source(error)

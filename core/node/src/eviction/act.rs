@@ -259,9 +259,11 @@ impl Inner {
         let over = self.handles().into_iter().filter(|handle| handle.is_over());
         let logs: Vec<_> = over.map(|handle| self.layout.logs(&handle.desired().pod)).collect();
         let clean = move || {
-            // All are tried, whatever comes of the others.
-            let cleaned: Vec<_> = logs.iter().map(|folder| crate::volume::clean(folder)).collect();
-            cleaned.into_iter().collect::<std::io::Result<()>>()
+            let mut done = Ok(());
+            for folder in &logs {
+                done = crate::volume::clean(folder).and(done);
+            }
+            done
         };
         let cleaned = self.needs.spawn.run_blocking("node.logs", clean).await;
         cleaned.unwrap_or(Ok(())).map_err(|error| {

@@ -33,8 +33,8 @@ use tokio::{
         unix::pipe::{OpenOptions, Receiver, Sender},
     },
 };
+use windlass_grpc::Machine;
 use windlass_kernel::{Clock, ClockExt, Spawn, SpawnExt, Stop};
-use windlass_machine::Machine;
 
 use self::log::Log;
 use super::frames::{self, ASK_ATTACH, ASK_QUIT, ASK_REOPEN, FAILED, INPUT, OK, STDERR, STDOUT};

@@ -3,6 +3,7 @@
 mod client;
 mod conform;
 mod eviction;
+mod later;
 pub(crate) mod serving;
 
 use std::{net::SocketAddr, path::PathBuf};

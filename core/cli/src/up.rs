@@ -115,6 +115,7 @@ impl Wishes {
             return Err(Error::new(ErrorKind::Invalid, "--simulate needs --runtime fake").into());
         }
         let serving = &up.serving;
+        serving.later.refuse()?;
         let wishes = Self {
             versions: serving.versions()?,
             admission: serving.admission()?,

@@ -15,6 +15,8 @@ use windlass::{
     serve::CertificateFiles,
 };
 
+use super::later::Later;
+
 #[derive(Clone, Debug, Default, Arguments)]
 pub(crate) struct Serving {
     /// A certificate (PEM, with its chain) to show clients that ask for a name it is valid for; read again when it changes.
@@ -42,6 +44,8 @@ pub(crate) struct Serving {
     /// Feature gates of Kubernetes 1.36; unknown ones, and values that this server cannot honour, are refused.
     #[arg(long, value_name = "NAME=BOOL,…")]
     feature_gates: Vec<String>,
+    #[command(flatten)]
+    pub(crate) later: Later,
 }
 
 impl Serving {

@@ -250,6 +250,13 @@ fn what_is_served_is_chosen_by_flags() {
     assert!(short.contains("--eviction-hard and its like need real containers"), "{short}");
     let signal = up(&["--eviction-hard", "memory<1Gi"]).failed(2);
     assert!(signal.contains("unsupported eviction signal memory; there are memory.available, "), "{signal}");
+    let login = up(&["--oidc-issuer-url", "https://issuer.example.com"]).err;
+    assert!(
+        login.starts_with("windlass: --oidc-issuer-url: logging in with tokens of other issuers is not supported"),
+        "{login}"
+    );
+    let rest = up(&["--encryption-provider-config", "absent.yaml"]).err;
+    assert!(rest.contains("put the data directory on an encrypted file system"), "{rest}");
     let key = up(&["--tls-cert-file", "a.crt", "--tls-private-key-file", "absent.key"]).err;
     assert!(key.contains("a.crt"), "{key}");
 }

@@ -1,8 +1,11 @@
 //! Definitions of aggregated API services.
 
 use crate::kinds::edit::{default_number, inside};
-use crate::kinds::field::Field;
+use crate::kinds::field::{Field, lookup, same};
 use crate::kinds::{Kind, NameRule, WITH_STATUS, meta, prepare};
+
+/// Nothing is passed on to other servers, so that whoever asks for it is told at once.
+const AGGREGATION: &str = "aggregated API servers are not supported: define the resources as custom resources, or let clients reach their server by itself";
 
 pub(in crate::kinds) static API_SERVICE: Kind = Kind {
     name: NameRule::PathSegment,
@@ -11,7 +14,7 @@ pub(in crate::kinds) static API_SERVICE: Kind = Kind {
     },
     prepare_create: prepare::clear_status,
     prepare_update: prepare::keep_status,
-    validate: |new, _, errors| {
+    validate: |new, old, errors| {
         let (spec, meta) = (Field::top(new, "spec"), meta::of(new));
         let (group, version) = (spec.get("group"), spec.get("version"));
         let (name, wanted) = (meta.get("name"), format!("{}.{}", version.text(), group.text()));
@@ -32,6 +35,9 @@ pub(in crate::kinds) static API_SERVICE: Kind = Kind {
         if service.present() {
             for field in ["namespace", "name"] {
                 errors.require(&service.get(field), "");
+            }
+            if old.is_none_or(|old| !same(lookup(old, "spec"), lookup(new, "spec"))) {
+                errors.forbidden(&service, AGGREGATION);
             }
             if spec.get("insecureSkipTLSVerify").is_true() && !spec.get("caBundle").is_empty() {
                 errors.invalid(&spec.get("insecureSkipTLSVerify"), "may not be true if caBundle is present");

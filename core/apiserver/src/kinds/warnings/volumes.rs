@@ -94,7 +94,9 @@ fn overlap(paths: &[&str], place: &str, told: &mut Vec<String>) {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     let trimmed = paths.iter().map(|path| path.trim_end_matches('/')).filter(|path| !path.is_empty());
     for path in trimmed {
-        if let Some(other) = collides(&seen, path).filter(|_| told.len() < MOST) {
+        if told.len() < MOST
+            && let Some(other) = collides(&seen, path)
+        {
             told.push(format!("{place}: overlapping paths: {path:?} with {other:?}"));
         }
         seen.insert(path);

@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_bad_manifest_is_named_and_changes_nothing", a_bad_manifest_is_named_and_changes_nothing),
     ("custom_resources_are_used_like_built_in_ones", custom_resources_are_used_like_built_in_ones),
     ("what_is_served_is_chosen_by_flags", what_is_served_is_chosen_by_flags),
+    ("policies_of_files_are_followed_until_the_end", policies_of_files_are_followed_until_the_end),
     ("certificates_in_files_are_read_again_when_they_change", certificates_in_files_are_read_again_when_they_change),
     ("logs_and_commands_come_from_containers", logs_and_commands_come_from_containers),
     ("what_a_machine_lacks_is_said_in_one_line", what_a_machine_lacks_is_said_in_one_line),
@@ -259,6 +260,57 @@ fn what_is_served_is_chosen_by_flags() {
     assert!(rest.contains("put the data directory on an encrypted file system"), "{rest}");
     let key = up(&["--tls-cert-file", "a.crt", "--tls-private-key-file", "absent.key"]).err;
     assert!(key.contains("a.crt"), "{key}");
+}
+
+fn policies_of_files_are_followed_until_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: String| fs::write(folder.path().join(name), text).expect("a file is written");
+    let manifests = folder.path().join("manifests");
+    fs::create_dir(&manifests).expect("a folder");
+    let refuse = |name: &str| {
+        write(
+            "manifests/policy.yaml",
+            format!(
+                "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\n\
+                 metadata: {{name: maps.static.k8s.io}}\nspec:\n  matchConstraints:\n    resourceRules:\n    \
+                 - {{apiGroups: [''], apiVersions: ['*'], operations: [CREATE], resources: [configmaps]}}\n  \
+                 validations:\n  - {{expression: \"object.metadata.name != '{name}'\", message: it is kept}}\n---\n\
+                 apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicyBinding\n\
+                 metadata: {{name: maps.static.k8s.io}}\n\
+                 spec: {{policyName: maps.static.k8s.io, validationActions: [Deny]}}\n"
+            ),
+        );
+    };
+    refuse("odd");
+    write(
+        "admission.yaml",
+        format!(
+            "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n\
+             - name: ValidatingAdmissionPolicy\n  configuration:\n    apiVersion: apiserver.config.k8s.io/v1\n    \
+             kind: ValidatingAdmissionPolicyConfiguration\n    staticManifestsDir: {}\n",
+            manifests.display()
+        ),
+    );
+    let file = folder.path().join("admission.yaml");
+    let mut cluster = Cluster::fake(&[
+        "--feature-gates",
+        "ManifestBasedAdmissionControlConfig=true",
+        "--admission-control-config-file",
+        file.to_str().expect("a path"),
+    ]);
+    let made = |name: &str| {
+        let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n");
+        let file = cluster.file("map.yaml", &text);
+        let said = cluster.windlass(&["apply", "-f", file.to_str().expect("a path")]);
+        assert!(said.code == Some(0) || said.err.contains("it is kept"), "{said:?}");
+        said.code == Some(0)
+    };
+    assert!(!made("odd") && made("even"));
+    refuse("even-more");
+    until_so("the file is read again", || made("odd"));
+    assert!(!made("even-more"));
+    // Following ends with the cluster.
+    cluster.end(true);
 }
 
 fn certificates_in_files_are_read_again_when_they_change() {

@@ -30,7 +30,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start a cluster and stay in the foreground. Ctrl-C ends the control plane; pods go on running.
-    Up(Up),
+    Up(Box<Up>),
     /// End the cluster and its pods, and remove every rule, namespace, mount and cgroup of theirs.
     Down(Down),
     /// Say how the cluster is.

@@ -378,7 +378,9 @@ fn killed(_: &Reference) {
         kill(reference.lab.running.pid);
         let error = runtime.container(&id).await.unwrap_err();
         assert!(error.is(ErrorKind::Unavailable) || error.is(ErrorKind::Internal), "{error}");
-        let running = reference.lab.launcher.start_bare().await.unwrap();
+        // What the killed one held may be held for a moment still.
+        let again = async || reference.lab.launcher.start_bare().await.ok();
+        let running = reference.until("containerd to start again", again).await;
         assert!(!running.found);
         // The connection comes back by itself.
         let there = async || runtime.container(&id).await.ok().flatten();

@@ -22,7 +22,10 @@ pub use self::{
     event::{Change, RuntimeEvent, RuntimeEvents, Subject},
     id::{ContainerId, ImageId, ImageRef, SandboxId},
     image::{Image, ImageStore, Pull, RegistryAuth},
-    resources::{GroupsPolicy, IdMapping, Namespace, Namespaces, Resources, Security, SecurityProfile, Selinux, User},
+    resources::{
+        GroupsPolicy, IdMapping, MASKED_PATHS, Namespace, Namespaces, READONLY_PATHS, Resources, Security,
+        SecurityProfile, Selinux, User,
+    },
     sandbox::{
         Dns, PortMapping, Protocol, Sandbox, SandboxConfig, SandboxFilter, SandboxKey, SandboxState, SandboxStatus,
     },

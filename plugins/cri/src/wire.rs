@@ -11,9 +11,9 @@ use std::time::Duration;
 use windlass_kernel::{
     Error, ErrorKind, Result,
     runtime::{
-        ContainerConfig, ContainerFilter, ContainerState, Device, GroupsPolicy, IdMapping, ImageRef, Mount, Namespace,
-        Namespaces, PortMapping, Propagation, Protocol, Pull, RegistryAuth, Resources, SandboxConfig, SandboxFilter,
-        SandboxKey, SandboxState, SecurityProfile, Selinux, User,
+        ContainerConfig, ContainerFilter, ContainerState, Device, GroupsPolicy, IdMapping, ImageRef, MASKED_PATHS,
+        Mount, Namespace, Namespaces, PortMapping, Propagation, Protocol, Pull, READONLY_PATHS, RegistryAuth,
+        Resources, SandboxConfig, SandboxFilter, SandboxKey, SandboxState, SecurityProfile, Selinux, User,
     },
 };
 
@@ -240,8 +240,9 @@ pub(crate) fn container_config(config: &ContainerConfig) -> Result<wire::Contain
                 supplemental_groups: security.supplemental_groups.clone(),
                 supplemental_groups_policy: groups_policy(security.groups_policy),
                 no_new_privs: security.no_new_privileges,
-                masked_paths: security.masked_paths.clone().unwrap_or_else(|| strings(MASKED)),
-                readonly_paths: security.readonly_paths.clone().unwrap_or_else(|| strings(READONLY)),
+                // CRI has no "the usual ones": an empty list hides nothing.
+                masked_paths: security.masked_paths.clone().unwrap_or_else(|| strings(&MASKED_PATHS)),
+                readonly_paths: security.readonly_paths.clone().unwrap_or_else(|| strings(&READONLY_PATHS)),
                 seccomp: security.seccomp.as_ref().map(profile),
                 apparmor: security.apparmor.as_ref().map(profile),
             }),
@@ -250,24 +251,6 @@ pub(crate) fn container_config(config: &ContainerConfig) -> Result<wire::Contain
         stop_signal: stop_signal(&config.stop_signal)?.into(),
     })
 }
-
-/// CRI has no "the usual ones" for these paths: an empty list hides nothing. They are those of a pod's default
-/// `procMount`.
-const MASKED: &[&str] = &[
-    "/proc/asound",
-    "/proc/acpi",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-];
-const READONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|text| (*text).to_owned()).collect()

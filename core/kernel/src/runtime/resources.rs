@@ -2,6 +2,25 @@
 
 use std::collections::BTreeMap;
 
+/// What is hidden from a container unless it is told otherwise (`procMount: Default`).
+pub const MASKED_PATHS: [&str; 12] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+
+/// What a container cannot write unless it is told otherwise (`procMount: Default`).
+pub const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
 /// Limits and weights of a control group. What is `None` or empty is left as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resources {
@@ -132,9 +151,9 @@ pub struct Security {
     pub readonly_root: bool,
     /// Whether a process can never gain rights (`no_new_privs`). Containers only.
     pub no_new_privileges: bool,
-    /// Paths to hide; `None` takes the runtime's own list. Containers only.
+    /// Paths to hide; `None` takes [`MASKED_PATHS`]. Containers only.
     pub masked_paths: Option<Vec<String>>,
-    /// Paths that cannot be written; `None` takes the runtime's own list. Containers only.
+    /// Paths that cannot be written; `None` takes [`READONLY_PATHS`]. Containers only.
     pub readonly_paths: Option<Vec<String>>,
     /// The filter of system calls; `None` has no filter.
     pub seccomp: Option<SecurityProfile>,

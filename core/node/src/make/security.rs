@@ -5,7 +5,9 @@ use std::path::Path;
 use windlass_api::core::v1::{
     AppArmorProfile, Container, Pod, PodSecurityContext, SELinuxOptions, SeccompProfile, SecurityContext,
 };
-use windlass_kernel::runtime::{GroupsPolicy, Namespace, Namespaces, Security, SecurityProfile, Selinux, User};
+use windlass_kernel::runtime::{
+    GroupsPolicy, MASKED_PATHS, Namespace, Namespaces, READONLY_PATHS, Security, SecurityProfile, Selinux, User,
+};
 
 /// Why a container must not be started.
 pub(crate) fn refused(pod: &Pod, container: &Container, image_user: Option<&User>) -> Option<String> {
@@ -101,30 +103,14 @@ pub(crate) fn of_container(pod: &Pod, container: &Container, seccomp_root: &Path
         groups_policy: policy(&of_pod),
         readonly_root: own.read_only_root_filesystem == Some(true),
         no_new_privileges: own.allow_privilege_escalation == Some(false),
-        masked_paths: if unmasked || privileged { Some(vec![]) } else { Some(strings(&MASKED)) },
-        readonly_paths: if unmasked || privileged { Some(vec![]) } else { Some(strings(&READONLY)) },
+        masked_paths: if unmasked || privileged { Some(vec![]) } else { Some(strings(&MASKED_PATHS)) },
+        readonly_paths: if unmasked || privileged { Some(vec![]) } else { Some(strings(&READONLY_PATHS)) },
         // Without a profile there is no filter, unless the cluster says otherwise.
         seccomp: if privileged { None } else { profile.map(|one| seccomp(one, seccomp_root)) },
         apparmor: apparmor.map(apparmor_profile),
         selinux: own.se_linux_options.as_ref().or(of_pod.se_linux_options.as_ref()).map(selinux),
     }
 }
-
-const MASKED: [&str; 11] = [
-    "/proc/asound",
-    "/proc/acpi",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/sys/firmware",
-];
-
-const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use oci_spec::runtime::{Capability, LinuxCapabilities, LinuxCapabilitiesBuilder};
-use windlass_kernel::{Error, ErrorKind, Result, runtime::Security};
+use windlass_kernel::{
+    Error, ErrorKind, Result,
+    runtime::{MASKED_PATHS, READONLY_PATHS, Security},
+};
 
 use super::unbuildable;
 
@@ -70,29 +73,12 @@ const ALL: &[&str] = &[
     "CHECKPOINT_RESTORE",
 ];
 
-/// Hidden unless the container is told otherwise, as Docker and containerd hide it.
-const MASKED: &[&str] = &[
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-];
-
-const READONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
 pub(super) fn masked(security: &Security) -> Vec<String> {
-    paths(security, security.masked_paths.as_ref(), MASKED)
+    paths(security, security.masked_paths.as_ref(), &MASKED_PATHS)
 }
 
 pub(super) fn readonly(security: &Security) -> Vec<String> {
-    paths(security, security.readonly_paths.as_ref(), READONLY)
+    paths(security, security.readonly_paths.as_ref(), &READONLY_PATHS)
 }
 
 fn paths(security: &Security, own: Option<&Vec<String>>, default: &[&str]) -> Vec<String> {

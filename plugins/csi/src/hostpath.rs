@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use nix::fcntl::{Flock, FlockArg};
 use windlass_kernel::{
-    Clock, Error, ErrorKind, Result, Spawn, SpawnExt, VolumeDriver,
+    Clock, Error, ErrorKind, Result, Spawn, VolumeDriver,
     volume::{DriverInfo, Expansion, Topology, VolumeController, VolumeNode},
 };
 
@@ -101,14 +101,8 @@ impl HostPath {
         keys: &[&str],
         work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (taken, inner) = (self.inner.busy.take(keys)?, Arc::clone(&self.inner));
-        let work = move || {
-            let done = work(&inner);
-            drop((taken, inner));
-            done
-        };
-        let done = self.spawn.run_blocking("hostpath", work).await;
-        done.unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, "the driver panicked").maybe_applied()))
+        let inner = Arc::clone(&self.inner);
+        self.inner.busy.run(keys, &self.spawn, move || work(&inner)).await
     }
 }
 

@@ -17,7 +17,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use windlass_kernel::{
-    Clock, Error, ErrorKind, Result, Spawn, SpawnExt, VolumeDriver,
+    Clock, Error, ErrorKind, Result, Spawn, VolumeDriver,
     volume::{DriverInfo, Expansion, VolumeController, VolumeNode},
 };
 
@@ -101,14 +101,8 @@ impl Nfs {
         keys: &[&str],
         work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (taken, inner) = (self.inner.busy.take(keys)?, Arc::clone(&self.inner));
-        let work = move || {
-            let done = work(&inner);
-            drop((taken, inner));
-            done
-        };
-        let done = self.spawn.run_blocking("nfs", work).await;
-        done.unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, "the driver panicked").maybe_applied()))
+        let inner = Arc::clone(&self.inner);
+        self.inner.busy.run(keys, &self.spawn, move || work(&inner)).await
     }
 }
 

@@ -216,6 +216,25 @@ pub struct ValidateVolume {
     pub secrets: Secrets,
 }
 
+impl ValidateVolume {
+    /// The answer about a volume that can do what is asked, made with `parameters`, none of which can be changed later.
+    #[must_use]
+    pub fn confirm(&self, parameters: &Words) -> Validated {
+        if !self.parameters.is_empty() && self.parameters != *parameters {
+            return Validated::Refused("the volume was made with other parameters".into());
+        }
+        if !self.mutable_parameters.is_empty() {
+            return Validated::Refused("no parameters of this driver can be changed".into());
+        }
+        Validated::Confirmed {
+            context: self.context.clone(),
+            capabilities: self.capabilities.clone(),
+            parameters: self.parameters.clone(),
+            mutable_parameters: Words::new(),
+        }
+    }
+}
+
 /// Whether it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Validated {

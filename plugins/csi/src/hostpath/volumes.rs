@@ -248,18 +248,7 @@ impl Inner {
         if let Err(error) = refused {
             return Ok(Validated::Refused(error.message().into()));
         }
-        if !request.parameters.is_empty() && request.parameters != record.parameters {
-            return Ok(Validated::Refused("the volume was made with other parameters".into()));
-        }
-        if !request.mutable_parameters.is_empty() {
-            return Ok(Validated::Refused("no parameters of this driver can be changed".into()));
-        }
-        Ok(Validated::Confirmed {
-            context: request.context.clone(),
-            capabilities: request.capabilities.clone(),
-            parameters: request.parameters.clone(),
-            mutable_parameters: Default::default(),
-        })
+        Ok(request.confirm(&record.parameters))
     }
 
     /// A volume as it is.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use parking_lot::Mutex;
-use windlass_kernel::{Result, volume::Refusal};
+use windlass_kernel::{Error, ErrorKind, Result, Spawn, SpawnExt, volume::Refusal};
 
 /// The keys that calls work on. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,23 @@ impl Busy {
         busy.extend(keys.iter().cloned());
         drop(busy);
         Ok(Taken { busy: self.clone(), keys })
+    }
+
+    /// Runs work that blocks, while no other call has any of `keys`. It goes on when nobody waits for it any more.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        keys: &[&str],
+        spawn: &Arc<dyn Spawn>,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let taken = self.take(keys)?;
+        let work = move || {
+            let done = work();
+            drop(taken);
+            done
+        };
+        let done = spawn.run_blocking("csi.driver", work).await;
+        done.unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, "the driver panicked").maybe_applied()))
     }
 }
 

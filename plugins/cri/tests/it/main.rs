@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion, Trial};
 use windlass_conformance::{
     report::{self, Case, Trace, Verdict},
     runtime::{Check, Fixture, Machine, Offers, Program, RawAnswer, perform},
@@ -36,10 +36,9 @@ fn main() {
     let mut trials = Vec::new();
     for (number, check) in windlass_conformance::runtime::checks().into_iter().enumerate() {
         let lab = Arc::clone(&lab);
-        trials.push(Trial::test(check.name, move || {
+        trials.push(Trial::ignorable_test(check.name, move || {
             let lab = shared(&lab);
-            run(&lab, check, fixture(&lab, format!("c{number}")));
-            Ok(())
+            Ok(run(&lab, check, fixture(&lab, format!("c{number}"))))
         }));
     }
     for &(name, test) in real::TESTS {
@@ -85,12 +84,9 @@ fn references(mut trials: Vec<Trial>, missing: Option<&String>) -> (Vec<Trial>, 
             let mut reference = reference.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(reference.get_or_insert_with(|| Arc::new(native::Reference::start(short, served))))
         };
-        let mut add = |name: &str, work: Box<dyn Fn(&native::Reference) + Send>| {
+        let mut add = |name: &str, work: Box<dyn Fn(&native::Reference) -> Completion + Send>| {
             let reference = Arc::clone(&reference);
-            let trial = Trial::test(name, move || {
-                work(&shared(&reference));
-                Ok(())
-            });
+            let trial = Trial::ignorable_test(name, move || Ok(work(&shared(&reference))));
             trials.push(match missing {
                 Some(reason) => trial.with_kind(reason.clone()).with_ignored_flag(true),
                 None => trial.with_kind(kind),
@@ -108,12 +104,16 @@ fn references(mut trials: Vec<Trial>, missing: Option<&String>) -> (Vec<Trial>, 
                         check,
                         reference.fixture(format!("n{number}")),
                         &[],
-                    );
+                    )
                 }),
             );
         }
         for &(name, test) in native::TESTS.iter().filter(|_| !served) {
-            add(name, Box::new(test));
+            let work = move |reference: &native::Reference| {
+                test(reference);
+                Completion::Completed
+            };
+            add(name, Box::new(work));
         }
         references.push(reference);
     }
@@ -148,8 +148,8 @@ const FOUND: &[(&str, &str)] = &[(
 )];
 
 /// Runs a check for which the fixture has what it needs. One that fails shows what was asked.
-fn run(lab: &Lab, check: Check, fixture: Fixture) {
-    run_on(&lab.tokio, &*lab.rim.clock, check, fixture, FOUND);
+fn run(lab: &Lab, check: Check, fixture: Fixture) -> Completion {
+    run_on(&lab.tokio, &*lab.rim.clock, check, fixture, FOUND)
 }
 
 fn run_on(
@@ -158,9 +158,9 @@ fn run_on(
     check: Check,
     fixture: Fixture,
     found: &[(&str, &str)],
-) {
-    if check.lacks(&fixture).is_some() {
-        return;
+) -> Completion {
+    if let Some(why) = check.lacks(&fixture) {
+        return Completion::ignored_with(why);
     }
     let trace = fixture.trace.clone();
     let case = Case {
@@ -179,6 +179,7 @@ fn run_on(
             _ => {}
         }
     }
+    Completion::Completed
 }
 
 fn fixture(lab: &Lab, prefix: String) -> Fixture {

@@ -12,6 +12,10 @@ use windlass_kernel::rules::{Endpoint, Reach, ServicePort};
 /// Marks connections whose source must become the node's address.
 const MASQUERADE: &str = "0x4000";
 
+/// Up to so many endpoints are drawn by a rule each. More are looked up in a map, of which the kernel makes a set: thousands of
+/// sets cost it seconds, since it looks through all of them for each new one.
+const DRAWN: usize = 16;
+
 /// One batch: applied as a whole or not at all.
 #[derive(Debug)]
 pub(super) struct Script {
@@ -43,26 +47,34 @@ impl Script {
         if let Some(old) = old {
             self.unlink(old);
         }
-        let [inside, outside] = chains(port);
-        for chain in [&inside, &outside] {
-            self.line("add chain", chain);
-            self.line("flush chain", chain);
+        for chain in used(port) {
+            self.line("add chain", &chain);
+            // What is new is empty.
+            if old.is_some() {
+                self.line("flush chain", &chain);
+            }
         }
         self.stickiness(old, port);
+        let [inside, outside] = chains(port);
         self.choose(&inside, port, port.internal);
-        if port.external == Reach::Cluster {
-            self.rule(&outside, format_args!("meta mark set meta mark or {MASQUERADE}"));
+        if is_reached_from_outside(port) {
+            if port.external == Reach::Cluster {
+                self.rule(&outside, format_args!("meta mark set meta mark or {MASQUERADE}"));
+            }
+            self.choose(&outside, port, port.external);
         }
-        self.choose(&outside, port, port.external);
+        if let Some(old) = old.filter(|old| is_reached_from_outside(old) && !is_reached_from_outside(port)) {
+            let [_, outside] = chains(old);
+            self.drop_chain(&outside);
+        }
         self.link(port);
     }
 
     /// Removes the rules of `old`, which the table holds.
     pub(super) fn remove(&mut self, old: &ServicePort) {
         self.unlink(old);
-        for chain in chains(old) {
-            self.line("flush chain", &chain);
-            self.line("delete chain", &chain);
+        for chain in used(old) {
+            self.drop_chain(&chain);
         }
         if old.affinity.is_some() {
             for family in families(old) {
@@ -118,13 +130,16 @@ impl Script {
         let protocol = port.key.protocol;
         for family in families(port) {
             let endpoints: Vec<_> = eligible(port, reach, family).collect();
-            let Some(first) = endpoints.first() else { continue };
             let ip = family.keyword();
             let only = format!("meta nfproto {} meta l4proto {protocol}", family.protocol());
             if port.affinity.is_some() {
                 self.choose_sticky(chain, port, family, &endpoints);
-            } else if endpoints.len() == 1 {
-                self.rule(chain, format_args!("{only} dnat {ip} to {}", family.socket(first)));
+            } else if endpoints.len() <= DRAWN {
+                // Sharing the draws out by rule keeps every endpoint equally likely.
+                for (at, endpoint) in endpoints.iter().enumerate() {
+                    let draw = draw(endpoints.len() - at);
+                    self.rule(chain, format_args!("{only} {draw}dnat {ip} to {}", family.socket(endpoint)));
+                }
             } else {
                 let items = endpoints.iter().enumerate();
                 let items: Vec<_> = items.map(|(at, e)| format!("{at} : {} . {}", e.ip, e.port)).collect();
@@ -145,8 +160,7 @@ impl Script {
         self.rule(chain, format_args!("{only} dnat {ip} addr . port to {ip} saddr map @{map}"));
         // Sharing the draws out by rule keeps every endpoint equally likely without a chain of its own.
         for (at, endpoint) in endpoints.iter().enumerate() {
-            let left = endpoints.len() - at;
-            let draw = if left > 1 { format!("numgen random mod {left} 0 ") } else { String::new() };
+            let draw = draw(endpoints.len() - at);
             self.rule(
                 chain,
                 format_args!(
@@ -182,6 +196,11 @@ impl Script {
         }
     }
 
+    fn drop_chain(&mut self, chain: &str) {
+        self.line("flush chain", chain);
+        self.line("delete chain", chain);
+    }
+
     fn line(&mut self, verb: &str, name: &str) {
         let _ = writeln!(self.text, "{verb} inet {} {name}", self.table);
     }
@@ -189,6 +208,11 @@ impl Script {
     fn rule(&mut self, chain: &str, rule: impl Display) {
         let _ = writeln!(self.text, "add rule inet {} {chain} {rule}", self.table);
     }
+}
+
+/// Holds for one of `left` endpoints; for the last one always.
+fn draw(left: usize) -> String {
+    if left > 1 { format!("numgen random mod {left} 0 ") } else { String::new() }
 }
 
 /// An address family of nftables.
@@ -241,6 +265,15 @@ fn eligible(port: &ServicePort, reach: Reach, family: Family) -> impl Iterator<I
 /// The chains for traffic from inside and from outside. Service names hold nothing that nft would not take.
 fn chains(port: &ServicePort) -> [String; 2] {
     ["in", "out"].map(|side| format!("{side}/{}", path(port)))
+}
+
+fn is_reached_from_outside(port: &ServicePort) -> bool {
+    port.node_port.is_some() || !port.external_ips.is_empty()
+}
+
+/// Those of a port's chains that something leads to.
+fn used(port: &ServicePort) -> impl Iterator<Item = String> {
+    chains(port).into_iter().take(if is_reached_from_outside(port) { 2 } else { 1 })
 }
 
 fn sticky(port: &ServicePort, family: Family) -> String {

@@ -49,6 +49,7 @@ fn main() {
         ("a_cluster_ip_reaches_every_endpoint", a_cluster_ip_reaches_every_endpoint),
         ("a_port_without_endpoints_refuses_at_once", a_port_without_endpoints_refuses_at_once),
         ("a_node_port_is_reached_from_the_node_and_from_pods", a_node_port_is_reached_from_the_node_and_from_pods),
+        ("a_node_port_comes_and_goes_with_what_is_wanted", a_node_port_comes_and_goes_with_what_is_wanted),
         ("a_pod_reaches_itself_through_its_service", a_pod_reaches_itself_through_its_service),
         ("a_sticky_client_stays_with_one_endpoint", a_sticky_client_stays_with_one_endpoint),
         ("a_local_policy_leaves_out_other_nodes", a_local_policy_leaves_out_other_nodes),
@@ -121,6 +122,26 @@ fn a_node_port_is_reached_from_the_node_and_from_pods(lab: &Lab) {
     assert!(matches!(lab.pod_connects(2, lab.node(), 30080), Outcome::Answered { server: 0, .. }));
     assert!(matches!(lab.node_connects(lab.node(), 30080), Outcome::Answered { server: 0, .. }));
     assert!(matches!(lab.node_connects(Ipv4Addr::LOCALHOST.into(), 30080), Outcome::Answered { server: 0, .. }));
+}
+
+fn a_node_port_comes_and_goes_with_what_is_wanted(lab: &Lab) {
+    let rules = rules(lab);
+    let inside = ServicePort { node_port: None, ..service("web", &[(lab.pod(0), true)]) };
+    let outside = service("web", &[(lab.pod(1), true)]);
+    let put = |port: &ServicePort| {
+        block_on(rules.change(RulesChange { put: vec![port.clone()], gone: vec![] })).unwrap();
+    };
+    let answers = |ip, port| match lab.pod_connects(2, ip, port) {
+        Outcome::Answered { server, .. } => Some(server),
+        _ => None,
+    };
+    block_on(rules.replace(vec![inside.clone()])).unwrap();
+    for _ in 0..2 {
+        assert_eq!((answers(VIP, 80), answers(lab.node(), 30080)), (Some(0), None));
+        put(&outside);
+        assert_eq!((answers(VIP, 80), answers(lab.node(), 30080)), (Some(1), Some(1)));
+        put(&inside);
+    }
 }
 
 fn a_pod_reaches_itself_through_its_service(lab: &Lab) {

@@ -83,7 +83,7 @@ pub struct ServicePort {
 /// What changed in the wanted set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RulesChange {
-    /// Ports that are new or different.
+    /// Ports that are new or different. One that is in `gone` too is wanted.
     pub put: Vec<ServicePort>,
     /// Ports that are no longer wanted.
     pub gone: Vec<PortKey>,
@@ -98,7 +98,9 @@ pub struct RulesChange {
 /// 3. **Level-triggered.** After [`replace`](ServiceRules::replace) the rules are those of the set, whatever was there.
 /// 4. **Established connections live.** Rules decide about new connections only.
 /// 5. **Refused, not dropped.** A wanted port without endpoints refuses connections at once.
-/// 6. **Cleans up.** After [`clear`](ServiceRules::clear) nothing of it is left. Idempotent.
+/// 6. **One owner.** An address and port that several ports want is the one's that has it as a cluster address, among alike
+///    the first's by its key; it is the next one's when that one goes.
+/// 7. **Cleans up.** After [`clear`](ServiceRules::clear) nothing of it is left. Idempotent.
 #[async_trait]
 pub trait ServiceRules: Debug + Send + Sync + 'static {
     /// Makes the rules those of `wanted` and nothing else.

@@ -2,11 +2,12 @@
 //!
 //! Nothing here decides which endpoints a service has; that is [`wanted`](crate::wanted)'s business.
 
+mod doors;
 mod render;
 mod stale;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Write,
     net::IpAddr,
     process::{Command, Stdio},
@@ -19,7 +20,10 @@ use windlass_kernel::{
     rules::{Flows, PortKey, RulesChange, ServicePort},
 };
 
-use self::render::Script;
+use self::{
+    doors::{Claim, Door, Element, Shared},
+    render::Script,
+};
 
 /// Service rules in the kernel's nftables, under one table of their own.
 #[derive(Clone, Debug)]
@@ -74,24 +78,77 @@ impl NftRules {
     }
 }
 
+/// Ports, or their absence.
+type Ports = BTreeMap<PortKey, Option<ServicePort>>;
+
 /// What the kernel's table holds now.
 #[derive(Debug, Default)]
 struct Applied {
     ports: BTreeMap<PortKey, ServicePort>,
+    /// Who wants each address and port. The first of them has it.
+    doors: BTreeMap<Door, BTreeSet<Claim>>,
     /// How many ports have an endpoint at the address. Each address stands once in the table.
     addresses: BTreeMap<IpAddr, usize>,
+    /// The shared chains that were made. They stay.
+    shared: BTreeSet<Shared>,
 }
 
 impl Applied {
-    /// Enters a port, or its absence, and returns what it replaces; `script` learns which addresses come and go.
+    /// Enters ports, or their absence, and returns what they replace; `script` becomes what the table needs for it.
+    fn change(&mut self, ports: Ports, script: &mut Script) -> Ports {
+        let changed = |(key, port): &(PortKey, Option<ServicePort>)| self.ports.get(key) != port.as_ref();
+        let ports: Ports = ports.into_iter().filter(changed).collect();
+        let both = ports.iter().flat_map(|(key, port)| self.ports.get(key).into_iter().chain(port));
+        let touched: BTreeSet<_> = both.flat_map(doors::of).map(|(door, _)| door).collect();
+        let before = self.elements(&touched);
+        let mut undo = Ports::new();
+        for (key, port) in ports {
+            let old = self.set(&key, port, script);
+            script.chains(old.as_ref(), self.ports.get(&key));
+            undo.insert(key, old);
+        }
+        let now = self.elements(&touched);
+        for element in before.difference(&now) {
+            script.gone(element);
+        }
+        for element in now.difference(&before) {
+            if let Some(shared) = element.shared {
+                self.share(shared, script);
+            }
+            script.come(element);
+        }
+        undo
+    }
+
+    /// What the doors lead to.
+    fn elements(&self, doors: &BTreeSet<Door>) -> BTreeSet<Element> {
+        let of = |door: &Door| {
+            let first = self.doors.get(door)?.first()?;
+            Some(doors::elements(*door, first.outside, self.ports.get(&first.port)?))
+        };
+        doors.iter().filter_map(of).flatten().collect()
+    }
+
+    /// Makes a chain, and those that it leads to before it, where they are not there.
+    fn share(&mut self, shared: Shared, script: &mut Script) {
+        if self.shared.insert(shared) {
+            for next in shared.next() {
+                self.share(next, script);
+            }
+            script.share(shared);
+        }
+    }
+
+    /// Enters a port, or its absence, and returns what it replaced; `script` learns which addresses come and go.
     fn set(&mut self, key: &PortKey, port: Option<ServicePort>, script: &mut Script) -> Option<ServicePort> {
         for endpoint in port.iter().flat_map(|port| &port.endpoints) {
             let count = self.addresses.entry(endpoint.ip).or_default();
             *count += 1;
             if *count == 1 {
-                script.hairpin("add", endpoint.ip);
+                script.hairpin(endpoint.ip);
             }
         }
+        let new: Vec<_> = port.iter().flat_map(doors::of).collect();
         let old = match port {
             Some(port) => self.ports.insert(key.clone(), port),
             None => self.ports.remove(key),
@@ -101,10 +158,33 @@ impl Applied {
             *count = count.saturating_sub(1);
             if *count == 0 {
                 self.addresses.remove(&endpoint.ip);
-                script.hairpin("delete", endpoint.ip);
+                script.no_hairpin(endpoint.ip);
+            }
+        }
+        for (door, claim) in old.iter().flat_map(doors::of) {
+            if let Some(claims) = self.doors.get_mut(&door) {
+                claims.remove(&claim);
+            }
+        }
+        for (door, claim) in new {
+            self.doors.entry(door).or_default().insert(claim);
+        }
+        for (door, _) in old.iter().flat_map(doors::of) {
+            if self.doors.get(&door).is_some_and(BTreeSet::is_empty) {
+                self.doors.remove(&door);
             }
         }
         old
+    }
+
+    /// Warns of addresses that several of the ports want.
+    fn tell_shared(&self, ports: &Ports) {
+        for (door, claim) in ports.keys().filter_map(|key| self.ports.get(key)).flat_map(doors::of) {
+            let first = self.doors.get(&door).and_then(BTreeSet::first);
+            if let Some(first) = first.filter(|first| first.port != claim.port) {
+                tracing::warn!(%door, has = %first.port.service, wants = %claim.port.service, "two services want one address");
+            }
+        }
     }
 }
 
@@ -114,12 +194,10 @@ impl ServiceRules for NftRules {
         let mut applied = self.applied.lock().await;
         let mut next = Applied::default();
         let mut script = Script::fresh(&self.table);
-        for port in wanted {
-            script.put(None, &port);
-            next.set(&port.key.clone(), Some(port), &mut script);
-        }
+        let new = next.change(wanted.into_iter().map(|port| (port.key.clone(), Some(port))).collect(), &mut script);
         self.run(script.finish()).await?;
         *applied = next;
+        applied.tell_shared(&new);
         // Nobody knows what was there before.
         self.forget(applied.ports.values().flat_map(stale::all).collect()).await;
         Ok(())
@@ -130,27 +208,21 @@ impl ServiceRules for NftRules {
         let mut script = Script::of(&self.table);
         let gone = change.gone.into_iter().map(|key| (key, None));
         let put = change.put.into_iter().map(|port| (port.key.clone(), Some(port)));
-        let mut undo = Vec::new();
-        for (key, port) in gone.chain(put) {
-            match (applied.ports.get(&key), &port) {
-                (old, Some(port)) => script.put(old, port),
-                (Some(old), None) => script.remove(old),
-                (None, None) => continue,
-            }
-            let old = applied.set(&key, port, &mut script);
-            undo.push((key, old));
+        let shared = applied.shared.clone();
+        let undo = applied.change(gone.chain(put).collect(), &mut script);
+        if undo.is_empty() {
+            return Ok(());
         }
         let done = self.run(script.finish()).await;
         if done.is_ok() {
+            applied.tell_shared(&undo);
             let before = undo.iter().filter_map(|(key, old)| Some((key, old.as_ref()?)));
             let flows = before.flat_map(|(key, old)| stale::between(old, applied.ports.get(key)));
             let new = undo.iter().filter(|(_, old)| old.is_none()).filter_map(|(key, _)| applied.ports.get(key));
             self.forget(flows.chain(new.flat_map(stale::all)).collect()).await;
         } else {
-            let mut ignored = Script::of(&self.table);
-            for (key, old) in undo.into_iter().rev() {
-                applied.set(&key, old, &mut ignored);
-            }
+            applied.change(undo, &mut Script::of(&self.table));
+            applied.shared = shared;
         }
         done
     }

@@ -6,7 +6,7 @@ use windlass_client::{Informers, Services};
 use windlass_kernel::{
     Clock, ClockExt, ServiceRules, Stop,
     controller::ObjectKey,
-    rules::{RulesChange, ServicePort},
+    rules::{PortKey, RulesChange, ServicePort},
 };
 
 use crate::wanted;
@@ -44,17 +44,22 @@ impl Proxy {
         }
         self.replace().await;
         loop {
-            let mut change = RulesChange::default();
+            let mut changed = BTreeMap::new();
             let mut next = Some(self.services.next().await);
-            // Whatever else changed meanwhile goes into the same batch.
+            // Whatever else changed meanwhile goes into the same batch; what a service wanted last counts.
             while let Some(key) = next {
-                let one = self.look(&key);
-                change.put.extend(one.put);
-                change.gone.extend(one.gone);
+                changed.extend(self.look(&key));
                 next = self.services.take();
             }
-            if change == RulesChange::default() {
+            if changed.is_empty() {
                 continue;
+            }
+            let mut change = RulesChange::default();
+            for (key, port) in changed {
+                match port {
+                    Some(port) => change.put.push(port),
+                    None => change.gone.push(key),
+                }
             }
             if let Err(error) = self.rules.change(change).await {
                 tracing::warn!(%error, "the rules refused a change; all are written anew");
@@ -71,18 +76,17 @@ impl Proxy {
         }
     }
 
-    /// Compares what a service wants now with what it wanted.
-    fn look(&mut self, key: &ObjectKey) -> RulesChange {
+    /// What a service wants now and did not want before, and what it wants no more.
+    fn look(&mut self, key: &ObjectKey) -> BTreeMap<PortKey, Option<ServicePort>> {
         let service = self.services.service(key);
         let now =
             service.map_or_else(Vec::new, |service| wanted::ports(&service, &self.services.slices(key), &self.node));
         let before =
             if now.is_empty() { self.wanted.remove(key) } else { self.wanted.insert(key.clone(), now.clone()) };
         let before = before.unwrap_or_default();
-        let gone = before.iter().map(|port| &port.key).filter(|key| now.iter().all(|port| port.key != **key));
-        RulesChange {
-            gone: gone.cloned().collect(),
-            put: now.iter().filter(|port| !before.contains(port)).cloned().collect(),
-        }
+        let gone = before.iter().map(|port| (port.key.clone(), None));
+        let put = now.iter().filter(|port| !before.contains(port)).map(|port| (port.key.clone(), Some(port.clone())));
+        let kept = |key: &PortKey| now.iter().any(|port| port.key == *key);
+        gone.filter(|(key, _)| !kept(key)).chain(put).collect()
     }
 }

@@ -1,128 +1,141 @@
-//! The text of an nft batch: one verdict map finds the chain of an address, a chain chooses the endpoint.
+//! The text of an nft batch: what goes, what is made, what comes.
 //!
 //! A packet is looked up once whatever the number of services, and a change names only its own chains and elements.
 
 use std::{
+    collections::BTreeMap,
     fmt::{Display, Write},
     net::IpAddr,
 };
 
 use windlass_kernel::rules::{Endpoint, Reach, ServicePort};
 
+use super::doors::{Element, Family, Shared, chains, eligible, families, has_chains, is_reached_from_outside, path};
+
 /// Marks connections whose source must become the node's address.
 const MASQUERADE: &str = "0x4000";
-
-/// Up to so many endpoints are drawn by a rule each. More are looked up in a map, of which the kernel makes a set: thousands of
-/// sets cost it seconds, since it looks through all of them for each new one.
-const DRAWN: usize = 16;
 
 /// One batch: applied as a whole or not at all.
 #[derive(Debug)]
 pub(super) struct Script {
     table: String,
+    begin: String,
+    gone: Elements,
     text: String,
+    come: Elements,
+    /// Removes what nothing leads to any more.
+    end: String,
 }
 
 impl Script {
     /// A batch that changes the table.
     pub(super) fn of(table: &str) -> Self {
-        Self { table: table.into(), text: String::new() }
+        let none = String::new;
+        Self {
+            table: table.into(),
+            begin: none(),
+            gone: Elements::default(),
+            text: none(),
+            come: Elements::default(),
+            end: none(),
+        }
     }
 
     /// A batch that begins with an empty table, whatever was there.
     pub(super) fn fresh(table: &str) -> Self {
-        let text = format!("add table inet {table}\ndelete table inet {table}\n{}", base(table));
-        Self { table: table.into(), text }
+        let begin = format!("add table inet {table}\ndelete table inet {table}\n{}", base(table));
+        Self { begin, ..Self::of(table) }
     }
 
+    /// What goes is before what comes, so that an address may change hands.
     pub(super) fn finish(self) -> String {
-        self.text
+        let gone = self.gone.lines("delete", &self.table);
+        // Unlike `add`, `create` does not take an element for its own that another service made.
+        let come = self.come.lines("create", &self.table);
+        [self.begin, gone, self.text, come, self.end].concat()
     }
 
-    /// Makes the rules of `port`; `old` is what the table holds of it.
-    pub(super) fn put(&mut self, old: Option<&ServicePort>, port: &ServicePort) {
-        if old == Some(port) {
-            return;
+    pub(super) fn come(&mut self, element: &Element) {
+        let value = element.value.as_ref().map_or_else(String::new, |value| format!(" : {value}"));
+        self.come.enter(&element.place, format!("{}{value}", element.key));
+    }
+
+    pub(super) fn gone(&mut self, element: &Element) {
+        self.gone.enter(&element.place, element.key.clone());
+    }
+
+    /// Enters an address whose pods may reach themselves through a service.
+    pub(super) fn hairpin(&mut self, ip: IpAddr) {
+        self.come.enter(&format!("self{}", Family::of(ip)), format!("{ip} . {ip}"));
+    }
+
+    /// Removes such an address.
+    pub(super) fn no_hairpin(&mut self, ip: IpAddr) {
+        self.gone.enter(&format!("self{}", Family::of(ip)), format!("{ip} . {ip}"));
+    }
+
+    /// Makes a chain that others share; what it leads to is there already.
+    pub(super) fn share(&mut self, shared: Shared) {
+        let chain = shared.to_string();
+        self.line("add chain", &chain);
+        match shared {
+            Shared::Slot(kind, _) => {
+                let (ip, ty) = (kind.family.keyword(), kind.family.datatype());
+                let (address, packet) = if kind.node {
+                    (String::new(), String::new())
+                } else {
+                    (format!("{ty} . "), format!("{ip} daddr . "))
+                };
+                let _ = writeln!(
+                    self.text,
+                    "add map inet {} {chain} {{ type {address}inet_proto . inet_service : {ty} . inet_service; }}",
+                    self.table
+                );
+                self.rule(
+                    &chain,
+                    format_args!(
+                        "meta l4proto {{ tcp, udp, sctp }} dnat {ip} addr . port to {packet}meta l4proto . th dport map @{chain}"
+                    ),
+                );
+            }
+            Shared::Draw(_, count) => {
+                let slots = shared.next().into_iter().enumerate();
+                let slots: Vec<_> = slots.map(|(at, slot)| format!("{at} : goto {slot}")).collect();
+                self.rule(&chain, format_args!("numgen random mod {count} vmap {{ {} }}", slots.join(", ")));
+            }
+            Shared::Masquerade(..) => {
+                let next = shared.next().into_iter().map(|next| format!(" goto {next}")).collect::<String>();
+                self.rule(&chain, format_args!("meta mark set meta mark or {MASQUERADE}{next}"));
+            }
         }
-        if let Some(old) = old {
-            self.unlink(old);
+    }
+
+    /// Makes or removes the chains that `port` has for itself; `old` is what the table holds of it.
+    pub(super) fn chains(&mut self, old: Option<&ServicePort>, port: Option<&ServicePort>) {
+        let (old, port) = (old.filter(|old| has_chains(old)), port.filter(|port| has_chains(port)));
+        let (before, now) = (old.map(used).unwrap_or_default(), port.map(used).unwrap_or_default());
+        for chain in &now {
+            self.line("add chain", chain);
+            if before.contains(chain) {
+                self.line("flush chain", chain);
+            }
         }
-        for chain in used(port) {
-            self.line("add chain", &chain);
-            // What is new is empty.
-            if old.is_some() {
-                self.line("flush chain", &chain);
+        for chain in before.iter().filter(|chain| !now.contains(chain)) {
+            for verb in ["flush", "delete"] {
+                let _ = writeln!(self.end, "{verb} chain inet {} {chain}", self.table);
             }
         }
         self.stickiness(old, port);
-        let [inside, outside] = chains(port);
-        self.choose(&inside, port, port.internal);
-        if is_reached_from_outside(port) {
-            if port.external == Reach::Cluster {
-                self.rule(&outside, format_args!("meta mark set meta mark or {MASQUERADE}"));
-            }
-            self.choose(&outside, port, port.external);
-        }
-        if let Some(old) = old.filter(|old| is_reached_from_outside(old) && !is_reached_from_outside(port)) {
-            let [_, outside] = chains(old);
-            self.drop_chain(&outside);
-        }
-        self.link(port);
-    }
-
-    /// Removes the rules of `old`, which the table holds.
-    pub(super) fn remove(&mut self, old: &ServicePort) {
-        self.unlink(old);
-        for chain in used(old) {
-            self.drop_chain(&chain);
-        }
-        if old.affinity.is_some() {
-            for family in families(old) {
-                self.line("delete map", &sticky(old, family));
+        if let Some(port) = port {
+            let [inside, outside] = chains(port);
+            self.choose(&inside, port, port.internal);
+            if is_reached_from_outside(port) {
+                if port.external == Reach::Cluster {
+                    self.rule(&outside, format_args!("meta mark set meta mark or {MASQUERADE}"));
+                }
+                self.choose(&outside, port, port.external);
             }
         }
-    }
-
-    /// Enters or removes an address whose pods may reach themselves through a service.
-    pub(super) fn hairpin(&mut self, verb: &str, ip: IpAddr) {
-        let family = Family::of(ip);
-        let _ = writeln!(self.text, "{verb} element inet {} self{family} {{ {ip} . {ip} }}", self.table);
-    }
-
-    fn link(&mut self, port: &ServicePort) {
-        self.elements("add", port);
-    }
-
-    fn unlink(&mut self, port: &ServicePort) {
-        self.elements("delete", port);
-    }
-
-    /// The elements that lead to the port: to its chains, or to a refusal where it has no endpoints.
-    fn elements(&mut self, verb: &str, port: &ServicePort) {
-        let [inside, outside] = chains(port);
-        let (number, protocol) = (port.key.port, port.key.protocol);
-        let targets = [(&port.cluster_ips, port.internal, &inside), (&port.external_ips, port.external, &outside)];
-        for (ips, reach, chain) in targets {
-            for ip in ips {
-                let family = Family::of(*ip);
-                let key = format!("{ip} . {protocol} . {number}");
-                let refuse = eligible(port, reach, family).next().is_none();
-                self.element(verb, refuse, &format!("ips{family}"), &format!("none{family}"), &key, chain);
-            }
-        }
-        if let Some(node_port) = port.node_port {
-            let refuse = port.endpoints.iter().all(|e| port.external == Reach::Local && !e.local);
-            self.element(verb, refuse, "ports", "noports", &format!("{protocol} . {node_port}"), &outside);
-        }
-    }
-
-    fn element(&mut self, verb: &str, refuse: bool, map: &str, set: &str, key: &str, chain: &str) {
-        let table = &self.table;
-        let _ = match (refuse, verb) {
-            (true, _) => writeln!(self.text, "{verb} element inet {table} {set} {{ {key} }}"),
-            (false, "delete") => writeln!(self.text, "delete element inet {table} {map} {{ {key} }}"),
-            (false, _) => writeln!(self.text, "{verb} element inet {table} {map} {{ {key} : goto {chain} }}"),
-        };
     }
 
     /// The rules that choose one of the endpoints in reach, per address family.
@@ -130,23 +143,18 @@ impl Script {
         let protocol = port.key.protocol;
         for family in families(port) {
             let endpoints: Vec<_> = eligible(port, reach, family).collect();
-            let ip = family.keyword();
-            let only = format!("meta nfproto {} meta l4proto {protocol}", family.protocol());
             if port.affinity.is_some() {
                 self.choose_sticky(chain, port, family, &endpoints);
-            } else if endpoints.len() <= DRAWN {
-                // Sharing the draws out by rule keeps every endpoint equally likely.
-                for (at, endpoint) in endpoints.iter().enumerate() {
-                    let draw = draw(endpoints.len() - at);
-                    self.rule(chain, format_args!("{only} {draw}dnat {ip} to {}", family.socket(endpoint)));
-                }
-            } else {
+            } else if !endpoints.is_empty() {
+                let (ip, nfproto) = (family.keyword(), family.protocol());
                 let items = endpoints.iter().enumerate();
                 let items: Vec<_> = items.map(|(at, e)| format!("{at} : {} . {}", e.ip, e.port)).collect();
                 let (count, items) = (items.len(), items.join(", "));
                 self.rule(
                     chain,
-                    format_args!("{only} dnat {ip} addr . port to numgen random mod {count} map {{ {items} }}"),
+                    format_args!(
+                        "meta nfproto {nfproto} meta l4proto {protocol} dnat {ip} addr . port to numgen random mod {count} map {{ {items} }}"
+                    ),
                 );
             }
         }
@@ -174,31 +182,24 @@ impl Script {
     }
 
     /// Keeps a map of remembered clients for each family; it is emptied when the endpoints change.
-    fn stickiness(&mut self, old: Option<&ServicePort>, port: &ServicePort) {
-        for family in families(port) {
-            let map = sticky(port, family);
-            if port.affinity.is_some() {
-                let ty = family.datatype();
-                let _ = writeln!(
-                    self.text,
-                    "add map inet {} {map} {{ type {ty} : {ty} . inet_service; flags dynamic, timeout; size 65536; }}",
-                    self.table
-                );
-                self.line("flush map", &map);
-            }
+    fn stickiness(&mut self, old: Option<&ServicePort>, port: Option<&ServicePort>) {
+        let of = |port: Option<&ServicePort>| -> Vec<(Family, String)> {
+            let port = port.filter(|port| port.affinity.is_some());
+            port.into_iter().flat_map(|port| families(port).map(|family| (family, sticky(port, family)))).collect()
+        };
+        let (before, now) = (of(old), of(port));
+        for (family, map) in &now {
+            let ty = family.datatype();
+            let _ = writeln!(
+                self.text,
+                "add map inet {} {map} {{ type {ty} : {ty} . inet_service; flags dynamic, timeout; size 65536; }}",
+                self.table
+            );
+            self.line("flush map", map);
         }
-        for old in old.iter().filter(|old| old.affinity.is_some()) {
-            for family in families(old) {
-                if port.affinity.is_none() || !families(port).any(|kept| kept == family) {
-                    self.line("delete map", &sticky(old, family));
-                }
-            }
+        for (_, map) in before.iter().filter(|map| !now.contains(map)) {
+            let _ = writeln!(self.end, "delete map inet {} {map}", self.table);
         }
-    }
-
-    fn drop_chain(&mut self, chain: &str) {
-        self.line("flush chain", chain);
-        self.line("delete chain", chain);
     }
 
     fn line(&mut self, verb: &str, name: &str) {
@@ -210,79 +211,40 @@ impl Script {
     }
 }
 
+/// Elements by their maps and sets, so that a batch names each of those once.
+#[derive(Debug, Default)]
+struct Elements(BTreeMap<String, Vec<String>>);
+
+impl Elements {
+    fn enter(&mut self, place: &str, element: String) {
+        match self.0.get_mut(place) {
+            Some(elements) => elements.push(element),
+            None => {
+                self.0.insert(place.into(), vec![element]);
+            }
+        }
+    }
+
+    fn lines(&self, verb: &str, table: &str) -> String {
+        let line = |(place, elements): (&String, &Vec<String>)| {
+            format!("{verb} element inet {table} {place} {{ {} }}\n", elements.join(", "))
+        };
+        self.0.iter().map(line).collect()
+    }
+}
+
 /// Holds for one of `left` endpoints; for the last one always.
 fn draw(left: usize) -> String {
     if left > 1 { format!("numgen random mod {left} 0 ") } else { String::new() }
 }
 
-/// An address family of nftables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    fn of(ip: IpAddr) -> Self {
-        if ip.is_ipv4() { Self::V4 } else { Self::V6 }
-    }
-
-    fn keyword(self) -> &'static str {
-        if self == Self::V4 { "ip" } else { "ip6" }
-    }
-
-    fn protocol(self) -> &'static str {
-        if self == Self::V4 { "ipv4" } else { "ipv6" }
-    }
-
-    fn datatype(self) -> &'static str {
-        if self == Self::V4 { "ipv4_addr" } else { "ipv6_addr" }
-    }
-
-    fn socket(self, endpoint: &Endpoint) -> String {
-        match self {
-            Self::V4 => format!("{}:{}", endpoint.ip, endpoint.port),
-            Self::V6 => format!("[{}]:{}", endpoint.ip, endpoint.port),
-        }
-    }
-}
-
-impl Display for Family {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if *self == Self::V4 { "4" } else { "6" })
-    }
-}
-
-fn families(port: &ServicePort) -> impl Iterator<Item = Family> {
-    let has = |family| port.endpoints.iter().any(|e| Family::of(e.ip) == family);
-    [Family::V4, Family::V6].into_iter().filter(move |family| has(*family)).collect::<Vec<_>>().into_iter()
-}
-
-fn eligible(port: &ServicePort, reach: Reach, family: Family) -> impl Iterator<Item = &Endpoint> {
-    port.endpoints.iter().filter(move |e| Family::of(e.ip) == family && (reach == Reach::Cluster || e.local))
-}
-
-/// The chains for traffic from inside and from outside. Service names hold nothing that nft would not take.
-fn chains(port: &ServicePort) -> [String; 2] {
-    ["in", "out"].map(|side| format!("{side}/{}", path(port)))
-}
-
-fn is_reached_from_outside(port: &ServicePort) -> bool {
-    port.node_port.is_some() || !port.external_ips.is_empty()
-}
-
 /// Those of a port's chains that something leads to.
-fn used(port: &ServicePort) -> impl Iterator<Item = String> {
-    chains(port).into_iter().take(if is_reached_from_outside(port) { 2 } else { 1 })
+fn used(port: &ServicePort) -> Vec<String> {
+    chains(port).into_iter().take(if is_reached_from_outside(port) { 2 } else { 1 }).collect()
 }
 
 fn sticky(port: &ServicePort, family: Family) -> String {
     format!("sticky{family}/{}", path(port))
-}
-
-fn path(port: &ServicePort) -> String {
-    let key = &port.key;
-    format!("{}/{}/{}/{}", key.service.namespace, key.service.name, key.protocol, key.port)
 }
 
 /// The parts of the table that every service shares.
@@ -291,7 +253,8 @@ fn base(table: &str) -> String {
         "table inet {table} {{
     map ips4 {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
     map ips6 {{ type ipv6_addr . inet_proto . inet_service : verdict; }}
-    map ports {{ type inet_proto . inet_service : verdict; }}
+    map ports4 {{ type inet_proto . inet_service : verdict; }}
+    map ports6 {{ type inet_proto . inet_service : verdict; }}
     set none4 {{ type ipv4_addr . inet_proto . inet_service; }}
     set none6 {{ type ipv6_addr . inet_proto . inet_service; }}
     set noports {{ type inet_proto . inet_service; }}
@@ -300,7 +263,8 @@ fn base(table: &str) -> String {
     chain find {{
         ip daddr . meta l4proto . th dport vmap @ips4
         ip6 daddr . meta l4proto . th dport vmap @ips6
-        fib daddr type local meta l4proto . th dport vmap @ports
+        meta nfproto ipv4 fib daddr type local meta l4proto . th dport vmap @ports4
+        meta nfproto ipv6 fib daddr type local meta l4proto . th dport vmap @ports6
     }}
     chain arriving {{ type nat hook prerouting priority dstnat; jump find; }}
     chain leaving {{ type nat hook output priority -100; jump find; }}

@@ -7,6 +7,7 @@ mod net;
 mod routes;
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::Duration,
@@ -54,6 +55,8 @@ fn main() {
         ("a_sticky_client_stays_with_one_endpoint", a_sticky_client_stays_with_one_endpoint),
         ("a_local_policy_leaves_out_other_nodes", a_local_policy_leaves_out_other_nodes),
         ("a_change_touches_only_what_it_names", a_change_touches_only_what_it_names),
+        ("an_address_that_two_services_want_is_the_first_ones", an_address_that_two_services_want_is_the_first_ones),
+        ("many_endpoints_are_drawn_too", many_endpoints_are_drawn_too),
         ("a_udp_client_follows_when_its_endpoint_is_replaced", a_udp_client_follows_when_its_endpoint_is_replaced),
         ("clear_leaves_nothing", clear_leaves_nothing),
         ("what_the_rules_of_many_services_cost_is_told", figures::told),
@@ -188,11 +191,66 @@ fn a_change_touches_only_what_it_names(lab: &Lab) {
     assert_ne!(lab.pod_connects(2, VIP, 80), Outcome::Refused, "nobody answers for an address that is not wanted");
     assert!(matches!(lab.pod_connects(2, other_vip, 80), Outcome::Answered { server: 1, .. }));
     let broken = ServicePort { cluster_ips: vec![VIP, VIP], ..web.clone() };
-    let clash = RulesChange { put: vec![ServicePort { cluster_ips: vec![other_vip], ..broken }], gone: vec![] };
-    assert!(block_on(rules.change(clash)).is_err(), "two services cannot have one address");
+    let named = ObjectKey::new("default", "no such } name");
+    let broken = ServicePort {
+        key: PortKey { service: named, ..web.key.clone() },
+        affinity: Some(Duration::from_secs(1)),
+        ..broken
+    };
+    let refused = RulesChange { put: vec![broken, ServicePort { endpoints: vec![], ..other.clone() }], gone: vec![] };
+    assert!(block_on(rules.change(refused)).is_err(), "a batch is applied as a whole or not at all");
     assert!(matches!(lab.pod_connects(2, other_vip, 80), Outcome::Answered { server: 1, .. }));
     block_on(rules.change(RulesChange { put: vec![web], gone: vec![other.key] })).unwrap();
     assert!(matches!(lab.pod_connects(2, VIP, 80), Outcome::Answered { server: 0, .. }));
+}
+
+fn an_address_that_two_services_want_is_the_first_ones(lab: &Lab) {
+    let rules = rules(lab);
+    let answers = |ip, port| match lab.pod_connects(2, ip, port) {
+        Outcome::Answered { server, .. } => Some(server),
+        _ => None,
+    };
+    let owner = service("web", &[(lab.pod(0), true)]);
+    let mut thief = service("a-thief", &[(lab.pod(1), true)]);
+    (thief.cluster_ips, thief.external_ips) = (vec![[10, 96, 7, 9].into()], vec![VIP]);
+    block_on(rules.replace(vec![thief.clone(), owner.clone()])).unwrap();
+    // A cluster address comes before one from outside; of two node ports, the first by name has it.
+    assert_eq!(
+        (answers(VIP, 80), answers(lab.node(), 30080), answers([10, 96, 7, 9].into(), 80)),
+        (Some(0), Some(1), Some(1))
+    );
+    block_on(rules.change(RulesChange { put: vec![], gone: vec![owner.key.clone()] })).unwrap();
+    assert_eq!((answers(VIP, 80), answers(lab.node(), 30080)), (Some(1), Some(1)));
+    block_on(rules.change(RulesChange { put: vec![owner], gone: vec![] })).unwrap();
+    assert_eq!(answers(VIP, 80), Some(0));
+    block_on(rules.change(RulesChange { put: vec![], gone: vec![thief.key] })).unwrap();
+    assert_eq!((answers(VIP, 80), answers(lab.node(), 30080)), (Some(0), Some(0)));
+}
+
+fn many_endpoints_are_drawn_too(lab: &Lab) {
+    let rules = rules(lab);
+    let vip = |port: u16| {
+        // The last of many is a pod, the others are nobody.
+        let mut endpoints: Vec<_> = (0..40).map(|at| ([10, 201, 1, at].into(), true)).collect();
+        endpoints.truncate(port.into());
+        service("web", &[endpoints, vec![(lab.pod(0), true), (lab.pod(1), true)]].concat())
+    };
+    let seen = || -> Vec<_> {
+        let one = |_| match lab.pod_connects(2, VIP, 80) {
+            Outcome::Answered { server, .. } => Some(server),
+            _ => None,
+        };
+        (0..40).filter_map(one).collect()
+    };
+    let put = |count| block_on(rules.change(RulesChange { put: vec![vip(count)], gone: vec![] })).unwrap();
+    let shown = || lab.node_output("nft", &["list", "ruleset"]);
+    block_on(rules.replace(vec![vip(0)])).unwrap();
+    assert_eq!(BTreeSet::from_iter(seen()).len(), 2);
+    put(40);
+    assert!(shown().contains("numgen random mod 42 map"));
+    put(0);
+    assert_eq!(BTreeSet::from_iter(seen()).len(), 2);
+    assert!(!shown().contains("default/web"), "no chain of its own is left");
 }
 
 fn a_udp_client_follows_when_its_endpoint_is_replaced(lab: &Lab) {

@@ -92,6 +92,9 @@ pub(crate) struct Up {
     pub(crate) serving: Serving,
     #[command(flatten)]
     pub(crate) eviction: Eviction,
+    /// A folder whose files describe static pods, one each in YAML or JSON, which the node runs and the API only shows.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pod_manifest_path: Option<PathBuf>,
     /// Also write an administrator's kubeconfig there (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,

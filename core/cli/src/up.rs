@@ -132,6 +132,11 @@ impl Wishes {
                 "--eviction-hard and its like need real containers: nodes of --runtime fake run out of nothing";
             return Err(Error::new(ErrorKind::Invalid, message).into());
         }
+        if fake && up.pod_manifest_path.is_some() {
+            let message =
+                "--pod-manifest-path needs real containers: nodes of --runtime fake run what the API tells them";
+            return Err(Error::new(ErrorKind::Invalid, message).into());
+        }
         if !fake && !nix::unistd::geteuid().is_root() {
             let message = "real containers need root: use sudo, or --runtime fake";
             return Err(Error::new(ErrorKind::Unavailable, message).into());
@@ -322,6 +327,7 @@ fn container_node(up: &Up, data: &DataDir, address: IpAddr, socket: Option<PathB
         drivers: Vec::new(),
         api_port: up.listen.port(),
         eviction: EvictionLimits::default(),
+        static_pods: up.pod_manifest_path.clone(),
     })
 }
 

@@ -175,7 +175,7 @@ impl Host {
 }
 
 /// Reads an object's own namespace and name.
-fn place(pod: &Pod) -> windlass_kernel::controller::ObjectKey {
+pub(crate) fn place(pod: &Pod) -> windlass_kernel::controller::ObjectKey {
     let meta = &pod.metadata;
     windlass_kernel::controller::ObjectKey::new(
         meta.namespace.clone().unwrap_or_default(),
@@ -184,7 +184,7 @@ fn place(pod: &Pod) -> windlass_kernel::controller::ObjectKey {
 }
 
 /// An outcome that means the same as success to someone who wanted the object gone or left alone.
-fn gone(result: Result<()>) -> Result<()> {
+pub(crate) fn gone(result: Result<()>) -> Result<()> {
     use windlass_kernel::ErrorKind;
     match result {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => Ok(()),

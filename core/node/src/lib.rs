@@ -20,6 +20,7 @@ mod make;
 mod pod;
 mod probe;
 mod registry;
+pub mod statics;
 mod volume;
 
 pub use self::{

@@ -27,7 +27,11 @@ use windlass_cri::{
     skel::{Plugin as Parts, Setup},
 };
 use windlass_kernel::{Dial, Error, ErrorKind, NodeAgent, Result, VolumeDriver};
-use windlass_node::{ClusterDns, Config, EvictionLimits, ImageLimits, Needs, PodAgent, host::Registration};
+use windlass_node::{
+    ClusterDns, Config, EvictionLimits, ImageLimits, Needs, PodAgent,
+    host::Registration,
+    statics::{Folder, Source},
+};
 
 pub use windlass_node::remove_folder;
 
@@ -65,6 +69,8 @@ pub struct ContainerNode {
     pub api_port: u16,
     /// When the node makes room, and ends pods for it.
     pub eviction: EvictionLimits,
+    /// The folder whose files describe static pods, if there is one.
+    pub static_pods: Option<PathBuf>,
 }
 
 impl ContainerNode {
@@ -160,6 +166,10 @@ impl NodeSource for ContainerNode {
 
     fn addressed(&self) -> bool {
         true
+    }
+
+    fn static_pods(&self) -> Option<Arc<dyn Source>> {
+        self.static_pods.as_ref().map(|path| Arc::new(Folder::at(path)) as _)
     }
 
     fn find_drivers(&self, parts: &NodeParts) -> Option<BoxFuture<'static, ()>> {

@@ -15,6 +15,7 @@ mod probes;
 mod registry;
 mod replaced;
 mod resize;
+mod statics;
 mod stored;
 mod suite;
 mod timed;
@@ -43,6 +44,7 @@ fn main() {
     trials.extend(replaced::trials());
     trials.extend(stored::trials());
     trials.extend(registry::trials());
+    trials.extend(statics::trials());
     let mut real = Vec::new();
     for (number, check) in windlass_conformance::node::checks().into_iter().enumerate() {
         let lab = Arc::clone(&lab);

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{
     FutureExt,
-    future::{BoxFuture, join, pending},
+    future::{BoxFuture, join3, pending},
 };
 use windlass_client::{Informers, informer::Parts};
 use windlass_kernel::{Clock, Entropy, NodeAgent, Result, Spawn, SpawnExt, Task, node::NodeContext};
-use windlass_node::{Drivers, Host, Kubelet, host::Registration};
+use windlass_node::{
+    Drivers, Host, Kubelet,
+    host::Registration,
+    statics::{self, StaticPods},
+};
 
 use super::Cluster;
 use crate::agents::LocalNode;
@@ -48,6 +52,11 @@ pub trait NodeSource: Send + Sync {
         None
     }
 
+    /// Where static pods of the node are described, if anywhere.
+    fn static_pods(&self) -> Option<Arc<dyn statics::Source>> {
+        None
+    }
+
     /// Makes the agent.
     async fn agent(&self, parts: NodeParts) -> Result<Arc<dyn NodeAgent>>;
 }
@@ -72,7 +81,13 @@ pub(crate) async fn run_on(cluster: &Cluster, source: &dyn NodeSource, rim: Rim)
     let drivers = Drivers::default();
     let parts = NodeParts { clock, spawn: Arc::clone(&spawn), entropy, context, drivers: drivers.clone() };
     let finding = source.find_drivers(&parts);
-    let agent = source.agent(parts).await?;
+    let mut agent = source.agent(parts).await?;
+    let statics = source
+        .static_pods()
+        .map(|described| StaticPods::new(&registration.name, &informers, Arc::clone(&agent), described));
+    if let Some(statics) = &statics {
+        agent = Arc::new(statics.clone());
+    }
     let kubelet = Arc::new(Kubelet::new(&registration.name, &informers, Arc::clone(&agent)));
     let local = LocalNode { agent: Arc::clone(&agent), kubelet, addressed: source.addressed() };
     cluster.agents.insert(&registration.name, local);
@@ -82,7 +97,12 @@ pub(crate) async fn run_on(cluster: &Cluster, source: &dyn NodeSource, rim: Rim)
     }
     Ok(spawn.spawn("node.host", async move {
         let finding = stop.race(finding.unwrap_or_else(|| pending().boxed()));
-        join(host.run(stop.clone()), finding).await;
+        let statics = async {
+            if let Some(statics) = statics {
+                statics.run(stop.clone()).await;
+            }
+        };
+        join3(host.run(stop.clone()), finding, statics).await;
     }))
 }
 

@@ -95,6 +95,9 @@ pub(crate) struct Up {
     /// A folder whose files describe static pods, one each in YAML or JSON, which the node runs and the API only shows.
     #[arg(long, value_name = "DIR")]
     pub(crate) pod_manifest_path: Option<PathBuf>,
+    /// An address, http://…, that answers with static pods, too: one, or a list.
+    #[arg(long, value_name = "URL")]
+    pub(crate) manifest_url: Option<String>,
     /// Also write an administrator's kubeconfig there (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,

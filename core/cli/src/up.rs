@@ -132,9 +132,8 @@ impl Wishes {
                 "--eviction-hard and its like need real containers: nodes of --runtime fake run out of nothing";
             return Err(Error::new(ErrorKind::Invalid, message).into());
         }
-        if fake && up.pod_manifest_path.is_some() {
-            let message =
-                "--pod-manifest-path needs real containers: nodes of --runtime fake run what the API tells them";
+        if fake && (up.pod_manifest_path.is_some() || up.manifest_url.is_some()) {
+            let message = "--pod-manifest-path and --manifest-url need real containers: nodes of --runtime fake run what the API says";
             return Err(Error::new(ErrorKind::Invalid, message).into());
         }
         if !fake && !nix::unistd::geteuid().is_root() {
@@ -328,6 +327,7 @@ fn container_node(up: &Up, data: &DataDir, address: IpAddr, socket: Option<PathB
         api_port: up.listen.port(),
         eviction: EvictionLimits::default(),
         static_pods: up.pod_manifest_path.clone(),
+        static_pods_url: up.manifest_url.clone(),
     })
 }
 

@@ -30,7 +30,8 @@ const BUFFER: usize = 64 * 1024;
 
 type Body = UnsyncBoxBody<Bytes, Error>;
 
-/// Serves a node's API: `/healthz`, `/pods`, `/containerLogs`, and of what is measured `/stats/summary` and `/metrics`.
+/// Serves a node's API: `/healthz`, `/pods`, `/containerLogs`, and of what is measured `/stats/summary`, `/metrics` and
+/// `/metrics/resource`.
 #[derive(Clone, Debug)]
 pub struct Kubelet {
     name: String,
@@ -84,6 +85,13 @@ impl Kubelet {
                 self.logs(ObjectKey::new(namespace, pod), container, request.uri().query().unwrap_or_default()).await
             }
             ["stats", "summary"] => self.summary(request.uri().query().unwrap_or_default()).await,
+            ["metrics", "resource"] => {
+                let usage = match self.agent.metering() {
+                    Some(metering) => metering.usage().await.ok(),
+                    None => None,
+                };
+                Ok(text(StatusCode::OK, &figures::resource(usage.as_ref(), &self.pods.values())))
+            }
             ["metrics"] => Ok(text(StatusCode::OK, &figures::metrics(&self.volumes().await?))),
             _ => Ok(text(StatusCode::NOT_FOUND, "404 page not found\n")),
         }

@@ -11,6 +11,7 @@ mod watch;
 pub(crate) use self::{
     answers::{answers, patience},
     ask::{Ask, Means, Target, answer, ask, ended},
+    http::{Get, exchange},
     verdict::Tally,
 };
 

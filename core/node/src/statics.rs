@@ -4,6 +4,7 @@
 //! its own, the hash of what describes it, so that a new description is a new pod and a restart of the agent finds the old one.
 
 mod describe;
+mod url;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -30,7 +31,10 @@ use windlass_kernel::{
     node::{LogRequest, Metering, Report, Session, SessionRequest},
 };
 
-pub use self::describe::{Described, Folder, Source};
+pub use self::{
+    describe::{Described, Folder, Source, Sources},
+    url::Url,
+};
 use crate::host::place;
 
 /// The annotations of static pods and their mirrors, as upstream's kubelet sets them.
@@ -116,7 +120,7 @@ impl Inner {
         let mut refused: BTreeMap<ObjectKey, (String, Duration)> = BTreeMap::new();
         loop {
             while changed.take().is_some() {}
-            if let Some(described) = self.source.read(&*self.parts.spawn).await {
+            if let Some(described) = self.source.read(&self.parts).await {
                 wanted = self.wanted(described, &wanted);
             }
             let mut whole = true;
@@ -137,7 +141,11 @@ impl Inner {
                 }
             }
             refused.retain(|key, _| wanted.contains_key(key));
-            self.forget_others(&wanted).await;
+            let kept = self.of_unknown_places();
+            for (key, mirror) in kept.iter().filter(|(key, _)| !wanted.contains_key(key)) {
+                self.adopt(key, mirror);
+            }
+            self.forget_others(&|key| wanted.contains_key(key) || kept.contains_key(key)).await;
             if whole || self.state.lock().ready {
                 self.hand_over(whole).await;
             }
@@ -243,16 +251,27 @@ impl Inner {
         }
     }
 
+    /// The mirrors, by name, of which nobody can tell yet whether they are still described.
+    fn of_unknown_places(&self) -> BTreeMap<ObjectKey, Arc<Pod>> {
+        let unknown = self.source.unknown();
+        let of = |pod: &Pod| {
+            let annotations = &pod.metadata.annotations;
+            annotations.contains_key(MIRROR)
+                && annotations.get(SOURCE).is_some_and(|own| unknown.contains(&own.as_str()))
+        };
+        self.pods.list().into_iter().filter(|(_, pod)| of(pod)).collect()
+    }
+
     /// Ends what is described no more, and removes its mirrors.
-    async fn forget_others(&self, wanted: &BTreeMap<ObjectKey, Wanted>) {
+    async fn forget_others(&self, kept: &(dyn Fn(&ObjectKey) -> bool + Sync)) {
         {
             let State { running, latest, told, .. } = &mut *self.state.lock();
-            running.retain(|key, _| wanted.contains_key(key));
-            latest.retain(|key, _| wanted.contains_key(key));
-            told.retain(|key, _| wanted.contains_key(key));
+            running.retain(|key, _| kept(key));
+            latest.retain(|key, _| kept(key));
+            told.retain(|key, _| kept(key));
         }
         let mirrors = self.pods.list().into_iter().filter(|(_, pod)| pod.metadata.annotations.contains_key(MIRROR));
-        for (key, pod) in mirrors.filter(|(key, _)| !wanted.contains_key(key)) {
+        for (key, pod) in mirrors.filter(|(key, _)| !kept(key)) {
             if let Err(error) = self.remove(&key, &pod.metadata).await {
                 tracing::warn!(pod = %key, %error, "cannot remove the mirror of a static pod yet");
             }

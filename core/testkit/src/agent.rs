@@ -408,10 +408,7 @@ impl Metering for FakeAgent {
         });
         let pods: Vec<PodUsage> = pods.collect();
         let each = pods.iter().flat_map(|pod| &pod.containers.amounts);
-        let amounts = each.fold(Amounts::default(), |sum, (_, own)| Amounts {
-            nanocores: sum.nanocores.saturating_add(own.nanocores),
-            memory: sum.memory.saturating_add(own.memory),
-        });
+        let amounts = each.map(|(_, own)| own).sum();
         Ok(Usage { node: Some(Measured { at, window: WINDOW, amounts }), pods })
     }
 }

@@ -30,7 +30,7 @@ use windlass_kernel::{Dial, Error, ErrorKind, NodeAgent, Result, VolumeDriver};
 use windlass_node::{
     ClusterDns, Config, EvictionLimits, ImageLimits, Needs, PodAgent,
     host::Registration,
-    statics::{Folder, Source},
+    statics::{Folder, Source, Sources, Url},
 };
 
 pub use windlass_node::remove_folder;
@@ -71,6 +71,8 @@ pub struct ContainerNode {
     pub eviction: EvictionLimits,
     /// The folder whose files describe static pods, if there is one.
     pub static_pods: Option<PathBuf>,
+    /// The address that static pods are described at, if there is one: it begins with `http://`.
+    pub static_pods_url: Option<String>,
 }
 
 impl ContainerNode {
@@ -168,8 +170,15 @@ impl NodeSource for ContainerNode {
         true
     }
 
-    fn static_pods(&self) -> Option<Arc<dyn Source>> {
-        self.static_pods.as_ref().map(|path| Arc::new(Folder::at(path)) as _)
+    fn static_pods(&self) -> Result<Option<Arc<dyn Source>>> {
+        let mut sources: Vec<Box<dyn Source>> = Vec::new();
+        if let Some(path) = &self.static_pods {
+            sources.push(Box::new(Folder::at(path)));
+        }
+        if let Some(url) = &self.static_pods_url {
+            sources.push(Box::new(Url::new(url, Arc::new(SystemDial))?));
+        }
+        Ok((!sources.is_empty()).then(|| Arc::new(Sources::of(sources)) as _))
     }
 
     fn find_drivers(&self, parts: &NodeParts) -> Option<BoxFuture<'static, ()>> {

@@ -119,7 +119,7 @@ fn what_is_used_is_read_from_the_agents() {
         rig.create("nodes", json!({"metadata": {"name": name, "labels": {"zone": "z"}}})).unwrap();
     }
     let uid = rig.get("pods", "a").unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
-    let amounts = |nanocores| Amounts { nanocores, memory: 3 << 20 };
+    let amounts = |nanocores| Amounts { nanocores, memory: 3 << 20, cpu: None };
     let (at, window) = (jiff::Timestamp::from_second(60).unwrap(), std::time::Duration::from_millis(10_500));
     let containers = Measured { at, window, amounts: vec![("c".to_owned(), amounts(250_000_001))] };
     let pod = PodUsage { pod: ObjectKey::new("default", "a"), uid, containers };

@@ -1,6 +1,6 @@
 //! What a node and its pods use: what `kubectl top` shows and autoscalers go by (`metrics.k8s.io`).
 
-use std::time::Duration;
+use std::{iter::Sum, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -14,6 +14,20 @@ pub struct Amounts {
     pub nanocores: u64,
     /// Memory that cannot be given back under pressure, in bytes.
     pub memory: u64,
+    /// CPU since the beginning, of a container since it started; `None` where nobody counts it.
+    pub cpu: Option<Duration>,
+}
+
+/// What several use together. CPU since the beginning is known where all of it is.
+impl<'a> Sum<&'a Amounts> for Amounts {
+    fn sum<I: Iterator<Item = &'a Self>>(each: I) -> Self {
+        let none = Self { cpu: Some(Duration::ZERO), ..Self::default() };
+        each.fold(none, |sum, own| Self {
+            nanocores: sum.nanocores.saturating_add(own.nanocores),
+            memory: sum.memory.saturating_add(own.memory),
+            cpu: sum.cpu.zip(own.cpu).map(|(sum, own)| sum.saturating_add(own)),
+        })
+    }
 }
 
 /// What was measured, when, and over which time.

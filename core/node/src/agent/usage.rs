@@ -80,7 +80,7 @@ fn between(before: &Reading, after: &Reading, ours: &BTreeSet<String>) -> Usage 
     let window = after.uptime.saturating_sub(before.uptime);
     let measured = |amounts| Measured { at: after.at, window, amounts };
     let node = before.machine.zip(after.machine).map(|((then, _), (now, memory))| {
-        measured(Amounts { nanocores: rate(now.saturating_sub(then), window), memory })
+        measured(Amounts { nanocores: rate(now.saturating_sub(then), window), memory, cpu: Some(now) })
     });
     let known: BTreeMap<_, _> = before.containers.iter().map(|own| (&own.id, own)).collect();
     let mut pods: BTreeMap<&str, Option<PodUsage>> = BTreeMap::new();
@@ -111,7 +111,8 @@ fn between(before: &Reading, after: &Reading, ours: &BTreeSet<String>) -> Usage 
 fn amounts(then: &ContainerStats, now: &ContainerStats) -> Option<Amounts> {
     let (before, after, memory) = (then.cpu?, now.cpu?, now.memory?);
     let span = Duration::try_from(after.at.duration_since(before.at)).ok().filter(|span| !span.is_zero())?;
-    Some(Amounts { nanocores: rate(after.used.saturating_sub(before.used), span), memory: memory.working_set })
+    let nanocores = rate(after.used.saturating_sub(before.used), span);
+    Some(Amounts { nanocores, memory: memory.working_set, cpu: Some(after.used) })
 }
 
 /// Billionths of a core.
@@ -156,7 +157,10 @@ mod tests {
     fn check(before: Vec<ContainerStats>, after: Vec<ContainerStats>, expect: &[&str]) {
         let ours = ["a", "b"].map(str::to_owned).into();
         let usage = between(&reading(10, before), &reading(20, after), &ours);
-        assert_eq!(usage.node.unwrap().amounts, Amounts { nanocores: 500_000_000, memory: 4096 });
+        assert_eq!(
+            usage.node.unwrap().amounts,
+            Amounts { nanocores: 500_000_000, memory: 4096, cpu: usage.node.unwrap().amounts.cpu }
+        );
         let shown = usage.pods.iter().map(|pod| {
             let each =
                 pod.containers.amounts.iter().map(|(name, used)| format!(" {name}={}", used.nanocores / 1_000_000));

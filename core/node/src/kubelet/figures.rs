@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use windlass_api::{core::v1::Pod, types::Time};
 use windlass_kernel::{
     controller::ObjectKey,
-    node::{Amounts, PodVolume, Usage},
+    node::{Amounts, PodUsage, PodVolume, Usage},
 };
 
 /// The summary of a node.
@@ -26,10 +26,7 @@ pub(super) fn summary(node: &str, usage: &Usage, volumes: &[PodVolume], known: &
         let entry = pods.entry(&own.uid).or_insert_with(|| pod(&own.uid, &own.pod));
         let at = own.containers.at;
         let all = own.containers.amounts.iter();
-        let total = all.clone().fold(Amounts::default(), |sum, (_, used)| Amounts {
-            nanocores: sum.nanocores.saturating_add(used.nanocores),
-            memory: sum.memory.saturating_add(used.memory),
-        });
+        let total = all.clone().map(|(_, used)| used).sum();
         let container = |(name, used): &(String, Amounts)| {
             let mut container = amounts(at, *used);
             container.insert("name".into(), json!(name));
@@ -53,8 +50,12 @@ pub(super) fn summary(node: &str, usage: &Usage, volumes: &[PodVolume], known: &
 /// CPU and memory at a moment.
 fn amounts(at: Timestamp, used: Amounts) -> Map<String, Value> {
     let time = json!(Time(at));
+    let mut cpu = json!({"time": time, "usageNanoCores": used.nanocores});
+    if let Some(total) = used.cpu {
+        cpu["usageCoreNanoSeconds"] = json!(u64::try_from(total.as_nanos()).unwrap_or(u64::MAX));
+    }
     Map::from_iter([
-        ("cpu".to_owned(), json!({"time": time, "usageNanoCores": used.nanocores})),
+        ("cpu".to_owned(), cpu),
         ("memory".to_owned(), json!({"time": time, "workingSetBytes": used.memory})),
     ])
 }
@@ -115,12 +116,86 @@ pub(super) fn metrics(volumes: &[PodVolume]) -> String {
     text
 }
 
+/// CPU and memory of the node, its pods and their containers, in Prometheus' text: what metrics-server reads of a kubelet
+/// (`/metrics/resource`). Without `usage` it could not be measured.
+pub(super) fn resource(usage: Option<&Usage>, known: &[Arc<Pod>]) -> String {
+    let mut text = String::new();
+    let mut family = |name: &str, kind: &str, help: &str, samples: Vec<(String, String, Option<Timestamp>)>| {
+        if samples.is_empty() {
+            return;
+        }
+        // Text is written to without errors.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value, at) in samples {
+            let at = at.map_or_else(String::new, |at| format!(" {}", at.as_millisecond()));
+            let _ = writeln!(text, "{name}{labels} {value}{at}");
+        }
+    };
+    let seconds = |used: &Amounts| used.cpu.map(|cpu| cpu.as_secs_f64().to_string());
+    let bytes = |used: &Amounts| Some(used.memory.to_string());
+    let mut pods: Vec<_> = usage.iter().flat_map(|usage| &usage.pods).collect();
+    pods.sort_by(|a, b| (&a.pod, &a.uid).cmp(&(&b.pod, &b.uid)));
+    let place = |pod: &ObjectKey| format!("namespace={:?},pod={:?}", pod.namespace, pod.name);
+    let containers = |value: &dyn Fn(&Amounts) -> Option<String>| -> Vec<_> {
+        let each = pods.iter().flat_map(|own| own.containers.amounts.iter().map(move |one| (own, one)));
+        let sample = |(own, (name, used)): (&&PodUsage, &(String, Amounts))| {
+            Some((format!("{{container={name:?},{}}}", place(&own.pod)), value(used)?, Some(own.containers.at)))
+        };
+        each.filter_map(sample).collect()
+    };
+    let whole = |value: &dyn Fn(&Amounts) -> Option<String>| -> Vec<_> {
+        let sample = |own: &&PodUsage| {
+            let total = own.containers.amounts.iter().map(|(_, used)| used).sum();
+            Some((format!("{{{}}}", place(&own.pod)), value(&total)?, Some(own.containers.at)))
+        };
+        pods.iter().filter_map(sample).collect()
+    };
+    let node = |value: &dyn Fn(&Amounts) -> Option<String>| -> Vec<_> {
+        let own = usage.and_then(|usage| usage.node);
+        own.and_then(|own| Some((String::new(), value(&own.amounts)?, Some(own.at)))).into_iter().collect()
+    };
+    let started = pods.iter().flat_map(|own| {
+        let pod = known.iter().find(|pod| pod.metadata.uid.as_deref() == Some(&own.uid));
+        let statuses = pod.into_iter().flat_map(|pod| &pod.status.container_statuses);
+        statuses.filter_map(|status| {
+            let Time(at) = status.state.running.as_ref()?.started_at?;
+            let labels = format!("{{container={:?},{}}}", status.name, place(&own.pod));
+            Some((labels, at.as_duration().as_secs_f64().to_string(), None))
+        })
+    });
+    family(
+        "container_cpu_usage_seconds_total",
+        "counter",
+        "CPU that a container has used, in seconds",
+        containers(&seconds),
+    );
+    family("container_memory_working_set_bytes", "gauge", "Working set of a container", containers(&bytes));
+    family(
+        "container_start_time_seconds",
+        "gauge",
+        "When a container started, in seconds since 1970",
+        started.collect(),
+    );
+    family("node_cpu_usage_seconds_total", "counter", "CPU that the node has used, in seconds", node(&seconds));
+    family("node_memory_working_set_bytes", "gauge", "Working set of the node", node(&bytes));
+    family("pod_cpu_usage_seconds_total", "counter", "CPU that a pod has used, in seconds", whole(&seconds));
+    family("pod_memory_working_set_bytes", "gauge", "Working set of a pod", whole(&bytes));
+    let failed = u8::from(usage.is_none()).to_string();
+    family(
+        "resource_scrape_error",
+        "gauge",
+        "1 where usage could not be measured",
+        vec![(String::new(), failed, None)],
+    );
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use windlass_kernel::{
-        node::{Measured, PodUsage},
+        node::Measured,
         volume::{Condition, Usage as Share, VolumeUsage},
     };
 
@@ -151,7 +226,7 @@ mod tests {
     #[test]
     fn a_summary_has_pods_with_their_volumes() {
         let (at, window) = (Timestamp::UNIX_EPOCH, Duration::from_secs(10));
-        let used = |nanocores, memory| Amounts { nanocores, memory };
+        let used = |nanocores, memory| Amounts { nanocores, memory, cpu: Some(Duration::from_millis(500)) };
         let containers = vec![("a".to_owned(), used(1, 10)), ("b".to_owned(), used(2, 20))];
         let usage = Usage {
             node: Some(Measured { at, window, amounts: used(7, 70) }),
@@ -174,6 +249,49 @@ mod tests {
         ]);
         assert_eq!(pod["volume"], expect);
         assert_eq!(told["pods"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn resources_are_of_node_pods_and_containers() {
+        let (at, window) = (Timestamp::from_millisecond(1500).unwrap(), Duration::from_secs(10));
+        let used = |cpu| Amounts { nanocores: 1, memory: 10, cpu };
+        let half = Some(Duration::from_millis(500));
+        let pod = |name: &str, amounts| PodUsage {
+            pod: ObjectKey::new("team", name),
+            uid: name.into(),
+            containers: Measured { at, window, amounts },
+        };
+        let usage = Usage {
+            node: Some(Measured { at, window, amounts: used(half) }),
+            pods: vec![
+                pod("b", vec![("x".into(), used(half)), ("y".into(), used(None))]),
+                pod("a", vec![("x".into(), used(half)), ("y".into(), used(half))]),
+            ],
+        };
+        let mut known = Pod::default();
+        known.metadata.uid = Some("a".into());
+        let status = json!([{"name": "x", "state": {"running": {"startedAt": "1970-01-01T00:00:07Z"}}}]);
+        known.status.container_statuses = serde_json::from_value(status).unwrap();
+        let text = resource(Some(&usage), &[Arc::new(known)]);
+        let values = text.lines().filter(|line| !line.starts_with('#'));
+        let expect = [
+            "container_cpu_usage_seconds_total{container=\"x\",namespace=\"team\",pod=\"a\"} 0.5 1500",
+            "container_cpu_usage_seconds_total{container=\"y\",namespace=\"team\",pod=\"a\"} 0.5 1500",
+            "container_cpu_usage_seconds_total{container=\"x\",namespace=\"team\",pod=\"b\"} 0.5 1500",
+            "container_memory_working_set_bytes{container=\"x\",namespace=\"team\",pod=\"a\"} 10 1500",
+            "container_memory_working_set_bytes{container=\"y\",namespace=\"team\",pod=\"a\"} 10 1500",
+            "container_memory_working_set_bytes{container=\"x\",namespace=\"team\",pod=\"b\"} 10 1500",
+            "container_memory_working_set_bytes{container=\"y\",namespace=\"team\",pod=\"b\"} 10 1500",
+            "container_start_time_seconds{container=\"x\",namespace=\"team\",pod=\"a\"} 7",
+            "node_cpu_usage_seconds_total 0.5 1500",
+            "node_memory_working_set_bytes 10 1500",
+            "pod_cpu_usage_seconds_total{namespace=\"team\",pod=\"a\"} 1 1500",
+            "pod_memory_working_set_bytes{namespace=\"team\",pod=\"a\"} 20 1500",
+            "pod_memory_working_set_bytes{namespace=\"team\",pod=\"b\"} 20 1500",
+            "resource_scrape_error 0",
+        ];
+        assert_eq!(values.collect::<Vec<_>>(), expect);
+        assert!(resource(None, &[]).ends_with("\nresource_scrape_error 1\n"));
     }
 
     #[test]

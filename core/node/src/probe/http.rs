@@ -14,16 +14,31 @@ use super::{
 /// One request (HTTPGetAction).
 #[derive(Clone, Debug)]
 pub(crate) struct Get {
-    pub(super) secure: bool,
+    pub(crate) secure: bool,
     /// Empty for the pod's own address.
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) path: String,
-    pub(super) headers: Vec<(String, String)>,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 /// Sends the request to a host. What the answer says does not matter, only its status.
 pub(super) async fn get(means: &Means, host: &str, get: &Get) -> Result<(), String> {
+    // Read to its end so that the server does not see a broken connection.
+    let (status, _) = exchange(means, host, get, BODY).await?;
+    match status.is_success() || status.is_redirection() {
+        true => Ok(()),
+        false => Err(format!("HTTP probe failed with statuscode: {}", status.as_u16())),
+    }
+}
+
+/// Sends the request to a host and reads the answer; one of more bytes than `most`, and one that breaks off, has none.
+pub(crate) async fn exchange(
+    means: &Means,
+    host: &str,
+    get: &Get,
+    most: usize,
+) -> Result<(http::StatusCode, Option<Bytes>), String> {
     let authority = if host.contains(':') { format!("[{host}]:{}", get.port) } else { format!("{host}:{}", get.port) };
     let scheme = if get.secure { "https" } else { "http" };
     let url = format!("{scheme}://{authority}{}", get.path);
@@ -43,12 +58,8 @@ pub(super) async fn get(means: &Means, host: &str, get: &Get) -> Result<(), Stri
     let request = request(get, &authority).map_err(|error| failed(&error))?;
     let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
     let status = answer.status();
-    // Read to its end so that the server does not see a broken connection.
-    let _ = Limited::new(answer.into_body(), BODY).collect().await;
-    match status.is_success() || status.is_redirection() {
-        true => Ok(()),
-        false => Err(format!("HTTP probe failed with statuscode: {}", status.as_u16())),
-    }
+    let body = Limited::new(answer.into_body(), most).collect().await;
+    Ok((status, body.ok().map(http_body_util::Collected::to_bytes)))
 }
 
 fn request(get: &Get, authority: &str) -> http::Result<http::Request<Empty<Bytes>>> {

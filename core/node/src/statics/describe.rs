@@ -15,16 +15,20 @@ use windlass_api::{
     manifests,
     types::Time,
 };
-use windlass_kernel::{Spawn, SpawnExt};
+use windlass_client::informer::Parts;
+use windlass_kernel::SpawnExt;
 
 use super::{HASH, SEEN, SOURCE};
+
+/// The kind of place that a file is.
+const FILE: &str = "file";
 
 /// One description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
     /// Where it stands, for people: a path.
     pub place: String,
-    /// What kind of place that is, as upstream's annotation `kubernetes.io/config.source` names it: `file`.
+    /// What kind of place that is, as upstream's annotation `kubernetes.io/config.source` names it: `file` or `http`.
     pub source: &'static str,
     /// A pod in YAML or JSON; or why it cannot be read.
     pub text: Result<String, String>,
@@ -34,7 +38,41 @@ pub struct Described {
 #[async_trait]
 pub trait Source: Debug + Send + Sync + 'static {
     /// All descriptions, in a steady order; `None` where nothing has changed since the last time.
-    async fn read(&self, spawn: &dyn Spawn) -> Option<Vec<Described>>;
+    async fn read(&self, parts: &Parts) -> Option<Vec<Described>>;
+
+    /// Of which [kinds of places](Described::source) nothing is known, since they could not be read yet. Mirrors of such are
+    /// left alone, and what they show goes on.
+    fn unknown(&self) -> Vec<&'static str>;
+}
+
+/// Several sources, in turn.
+#[derive(Debug)]
+pub struct Sources(Vec<(Box<dyn Source>, Mutex<Option<Vec<Described>>>)>);
+
+impl Sources {
+    /// These.
+    #[must_use]
+    pub fn of(sources: Vec<Box<dyn Source>>) -> Self {
+        Self(sources.into_iter().map(|source| (source, Mutex::default())).collect())
+    }
+}
+
+#[async_trait]
+impl Source for Sources {
+    async fn read(&self, parts: &Parts) -> Option<Vec<Described>> {
+        let mut changed = false;
+        for (source, last) in &self.0 {
+            if let Some(described) = source.read(parts).await {
+                *last.lock() = Some(described);
+                changed = true;
+            }
+        }
+        changed.then(|| self.0.iter().filter_map(|(_, last)| last.lock().clone()).flatten().collect())
+    }
+
+    fn unknown(&self) -> Vec<&'static str> {
+        self.0.iter().flat_map(|(source, _)| source.unknown()).collect()
+    }
 }
 
 /// A folder with a file for each static pod (kubelet's `--pod-manifest-path`). Names that begin with a dot, and folders in it,
@@ -58,9 +96,9 @@ impl Folder {
 
 #[async_trait]
 impl Source for Folder {
-    async fn read(&self, spawn: &dyn Spawn) -> Option<Vec<Described>> {
+    async fn read(&self, parts: &Parts) -> Option<Vec<Described>> {
         let (path, seen) = (self.path.clone(), self.seen.lock().clone());
-        let looked = spawn.run_blocking("node.statics", move || look(&path, seen.as_deref())).await?;
+        let looked = parts.spawn.run_blocking("node.statics", move || look(&path, seen.as_deref())).await?;
         match looked {
             Ok((stamps, described)) => {
                 *self.seen.lock() = Some(stamps);
@@ -72,6 +110,11 @@ impl Source for Folder {
                 None
             }
         }
+    }
+
+    fn unknown(&self) -> Vec<&'static str> {
+        let known = self.seen.lock().is_some();
+        if known { Vec::new() } else { vec![FILE] }
     }
 }
 
@@ -94,7 +137,7 @@ fn look(path: &Path, seen: Option<&[Stamp]>) -> io::Result<(Vec<Stamp>, Option<V
     }
     let read = |(path, ..): &Stamp| Described {
         place: path.display().to_string(),
-        source: "file",
+        source: FILE,
         text: fs::read_to_string(path).map_err(|error| error.to_string()),
     };
     let described = stamps.iter().map(read).collect();

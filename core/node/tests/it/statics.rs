@@ -7,9 +7,9 @@ use libtest_mimic::Trial;
 use parking_lot::Mutex;
 use serde_json::json;
 use windlass_api::core::v1::Pod;
-use windlass_client::Select;
+use windlass_client::{Select, informer::Parts};
 use windlass_kernel::{
-    ClockExt, NodeAgent, Spawn, SpawnExt, Stop, Task,
+    ClockExt, NodeAgent, SpawnExt, Stop, Task,
     node::LogRequest,
     runtime::{ContainerFilter, ContainerRuntime, ContainerState},
 };
@@ -31,6 +31,7 @@ const TESTS: &[Test] = &[
     ("a_restarted_agent_goes_on_with_static_pods", restarted),
     ("what_is_described_otherwise_is_another_pod_and_what_is_not_ends", changed),
     ("a_description_that_cannot_be_read_ends_nothing", unreadable),
+    ("what_cannot_be_read_after_a_restart_ends_nothing", away),
     ("a_pod_that_the_api_refuses_is_in_nobodys_way", refused),
 ];
 
@@ -40,24 +41,41 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// Descriptions that the test writes.
 #[derive(Clone, Debug, Default)]
-struct Written(Arc<Mutex<(Vec<(&'static str, String)>, bool)>>);
+struct Written(Arc<Mutex<Files>>);
+
+#[derive(Debug, Default)]
+struct Files {
+    files: Vec<(&'static str, String)>,
+    changed: bool,
+    away: bool,
+}
 
 impl Written {
     fn write(&self, files: &[(&'static str, String)]) {
-        *self.0.lock() = (files.to_vec(), true);
+        *self.0.lock() = Files { files: files.to_vec(), changed: true, away: false };
+    }
+
+    /// Nothing can be read any more.
+    fn go_away(&self) {
+        self.0.lock().away = true;
     }
 }
 
 #[async_trait]
 impl Source for Written {
-    async fn read(&self, _: &dyn Spawn) -> Option<Vec<Described>> {
+    async fn read(&self, _: &Parts) -> Option<Vec<Described>> {
         let mut written = self.0.lock();
         let described = |(place, text): &(&'static str, String)| Described {
             place: (*place).into(),
             source: "file",
             text: Ok(text.clone()),
         };
-        std::mem::take(&mut written.1).then(|| written.0.iter().map(described).collect())
+        let changed = !written.away && std::mem::take(&mut written.changed);
+        changed.then(|| written.files.iter().map(described).collect())
+    }
+
+    fn unknown(&self) -> Vec<&'static str> {
+        if self.0.lock().away { vec!["file"] } else { Vec::new() }
     }
 }
 
@@ -100,7 +118,7 @@ impl Node {
         };
         let agent: Arc<dyn NodeAgent> = Arc::new(PodAgent::start(config, needs).await.expect("an agent starts"));
         let statics = StaticPods::new("n1", &self.cluster.informers, agent, Arc::new(self.written.clone()));
-        self.written.0.lock().1 = true;
+        self.written.0.lock().changed = true;
         let host = Host::new(Registration::named("n1"), &self.cluster.informers, Arc::new(statics.clone()));
         let tasks =
             [spawn.spawn("host", host.run(Stop::new())), spawn.spawn("statics", statics.clone().run(Stop::new()))];
@@ -224,6 +242,23 @@ fn unreadable() {
         node.written.write(&[("/m/web.yaml", "apiVersion: v1\nkind: P".into())]);
         node.rest().await;
         assert_eq!((node.containers().await, node.shown().await.len(), containers.len()), (containers.clone(), 1, 1));
+    });
+}
+
+fn away() {
+    test("away", async |node| {
+        node.written.write(&[("/m/web.yaml", text("app:1"))]);
+        let begun = node.begin().await;
+        node.rest().await;
+        let containers = node.containers().await;
+        drop(begun);
+        node.written.go_away();
+        let _begun = node.begin().await;
+        node.rest().await;
+        assert_eq!((node.containers().await, node.shown().await.len(), containers.len()), (containers.clone(), 1, 1));
+        node.written.write(&[]);
+        node.rest().await;
+        assert!(node.shown().await.is_empty() && node.containers().await.is_empty());
     });
 }
 

@@ -108,7 +108,7 @@ pub(super) fn usage(pod: &Pod, container: &str, usual: Amounts) -> Option<Amount
         Some(said) => u64::try_from(amount(said)?.as_i64()).unwrap_or_default(),
         None => usual.memory,
     };
-    Some(Amounts { nanocores, memory })
+    Some(Amounts { nanocores, memory, cpu: None })
 }
 
 /// Of a list of words, the one for a name, or else the general one.
@@ -163,7 +163,7 @@ mod tests {
             let mut pod = Pod::default();
             pod.metadata.annotations =
                 annotations.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-            let usual = Amounts { nanocores: 7, memory: 5 };
+            let usual = Amounts { nanocores: 7, memory: 5, cpu: None };
             assert_eq!(usage(&pod, "web", usual).map(|own| (own.nanocores, own.memory)), expect);
         };
         check(&[], Some((7, 5)));

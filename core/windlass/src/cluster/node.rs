@@ -53,8 +53,12 @@ pub trait NodeSource: Send + Sync {
     }
 
     /// Where static pods of the node are described, if anywhere.
-    fn static_pods(&self) -> Option<Arc<dyn statics::Source>> {
-        None
+    ///
+    /// # Errors
+    ///
+    /// Those of a place that cannot be one.
+    fn static_pods(&self) -> Result<Option<Arc<dyn statics::Source>>> {
+        Ok(None)
     }
 
     /// Makes the agent.
@@ -83,7 +87,7 @@ pub(crate) async fn run_on(cluster: &Cluster, source: &dyn NodeSource, rim: Rim)
     let finding = source.find_drivers(&parts);
     let mut agent = source.agent(parts).await?;
     let statics = source
-        .static_pods()
+        .static_pods()?
         .map(|described| StaticPods::new(&registration.name, &informers, Arc::clone(&agent), described));
     if let Some(statics) = &statics {
         agent = Arc::new(statics.clone());

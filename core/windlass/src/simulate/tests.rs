@@ -96,7 +96,7 @@ fn the_first_rule_that_means_a_pod_says_how_it_behaves() {
     assert_eq!(batch.usage, Amounts::default());
     let never = of(json!({"spec": {"containers": [{"name": "c", "image": "never"}]}}));
     assert!(never.behaviour.ready > seconds(3600 * 24 * 365));
-    assert_eq!(never.usage, Amounts { nanocores: 1_500_000_000, memory: 64 << 20 });
+    assert_eq!(never.usage, Amounts { nanocores: 1_500_000_000, memory: 64 << 20, cpu: None });
     let own = json!({"metadata": {"annotations": {"fake.windlass.dev/ready-delay": "1s"}}});
     assert_eq!(of(own).behaviour, Behaviour { ready: seconds(1), stop: seconds(1), ..Behaviour::default() });
 }
@@ -116,9 +116,9 @@ fn containers_use_what_a_file_or_their_annotations_say() {
     executor.run_for(seconds(1));
     let usage = executor.run_until(agent.metering().unwrap().usage()).unwrap();
     let each = usage.pods.iter().map(|own| (own.pod.name.as_str(), own.containers.amounts[0].1));
-    let expect = |nanocores| Amounts { nanocores, memory: 1 << 20 };
+    let expect = |nanocores| Amounts { nanocores, memory: 1 << 20, cpu: None };
     assert_eq!(each.collect::<Vec<_>>(), [("own", expect(2_000_000_000)), ("usual", expect(100_000_000))]);
-    assert_eq!(usage.node.unwrap().amounts, Amounts { nanocores: 2_100_000_000, memory: 2 << 20 });
+    assert_eq!(usage.node.unwrap().amounts, Amounts { nanocores: 2_100_000_000, memory: 2 << 20, cpu: None });
 }
 
 /// A stage in KWOK's words, with what it is about, whom it selects and what it says.

@@ -20,7 +20,7 @@ use windlass_csi::{
     skel::Setup,
 };
 use windlass_kernel::{
-    Clock, Error, ErrorKind, Result, VolumeDriver,
+    Clock, Error, ErrorKind, Result, Stop, VolumeDriver,
     volume::{
         Access, AccessMode, CreateVolume, PublishVolume, Secrets, Volume, VolumeCapability, VolumeController, VolumeId,
     },
@@ -49,6 +49,8 @@ struct StandIn {
     /// Whether the server is away: then nothing is unmounted until it is back.
     away: Mutex<bool>,
     back: Condvar,
+    /// Stopped once something waits for the server.
+    waited: Stop,
 }
 
 impl Mounter for StandIn {
@@ -68,7 +70,12 @@ impl Mounter for StandIn {
     }
 
     fn unmount(&self, at: &Path) -> Result<()> {
-        self.back.wait_while(&mut self.away.lock(), |away| *away);
+        let mut away = self.away.lock();
+        if *away {
+            self.waited.stop();
+        }
+        self.back.wait_while(&mut away, |away| *away);
+        drop(away);
         umount(at).map_err(|error| Error::new(ErrorKind::Conflict, "it is in use").with_source(error))
     }
 
@@ -78,21 +85,26 @@ impl Mounter for StandIn {
     }
 }
 
-/// Time that flies: whoever waits has waited.
+/// Time that flies once something waits for the server: who waits for that has waited. Were it sooner, the server would be given
+/// up before it was asked.
 #[derive(Debug)]
-struct Hasty(Arc<dyn Clock>);
+struct Hasty {
+    clock: Arc<dyn Clock>,
+    waited: Stop,
+}
 
 impl Clock for Hasty {
     fn now(&self) -> Timestamp {
-        self.0.now()
+        self.clock.now()
     }
 
     fn uptime(&self) -> Duration {
-        self.0.uptime()
+        self.clock.uptime()
     }
 
     fn sleep_until(&self, _: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
+        let waited = self.waited.clone();
+        Box::pin(async move { waited.wait().await })
     }
 }
 
@@ -102,7 +114,13 @@ fn driver(kit: &Kit, place: &Place) -> (Nfs, Arc<StandIn>, PathBuf) {
     let srv = folder.join("srv");
     fs::create_dir_all(&srv).unwrap();
     mount(Some("srv"), &srv, Some("tmpfs"), MsFlags::empty(), Some("size=64m")).expect("a file system in memory");
-    let mounter = Arc::new(StandIn { folder, noted: Mutex::default(), away: Mutex::default(), back: Condvar::new() });
+    let mounter = Arc::new(StandIn {
+        folder,
+        noted: Mutex::default(),
+        away: Mutex::default(),
+        back: Condvar::new(),
+        waited: Stop::new(),
+    });
     let settings = Settings::at(place.root(), "n1");
     (Nfs::open(settings, Arc::clone(&mounter) as _, kit.setup()).unwrap(), mounter, srv)
 }
@@ -307,7 +325,8 @@ fn away(kit: &Kit) {
     let place = Place::new();
     let (_, mounter, _srv) = driver(kit, &place);
     let usual = kit.setup();
-    let setup = Setup { clock: Arc::new(Hasty(usual.clock)), spawn: usual.spawn };
+    let setup =
+        Setup { clock: Arc::new(Hasty { clock: usual.clock, waited: mounter.waited.clone() }), spawn: usual.spawn };
     let driver = Nfs::open(Settings::at(place.root(), "n1"), Arc::clone(&mounter) as _, setup).unwrap();
     let tried = Tried { kit, driver, mounter, srv: place.work(), place };
     let context = words(&[("server", "10.0.0.1"), ("share", "/srv")]);

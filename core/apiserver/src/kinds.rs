@@ -24,7 +24,7 @@ pub(crate) mod warnings;
 
 use serde_json::Value;
 
-pub(crate) use self::cluster::certificates::validate_approval;
+pub(crate) use self::cluster::certificates::{date_conditions, validate_approval};
 pub use self::errors::Errors;
 pub use self::field::{Field, same};
 pub use self::meta::NameRule;

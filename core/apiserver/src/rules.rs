@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use windlass_kernel::error::Result;
 
@@ -89,6 +90,14 @@ pub(crate) fn prepare(served: &Served, part: Part, new: &mut Value, old: &Value)
         Part::Main => (served.rules.prepare_update)(new, old),
         Part::Status => (served.rules.prepare_status)(new, old),
         Part::Special(prepare, _) => prepare(new, old),
+    }
+}
+
+/// Fills in times that upstream's registry fills in: those of the conditions of certificate requests.
+pub(crate) fn date(served: &Served, part: Part, new: &mut Value, old: &Value, now: Timestamp) {
+    let requests = served.is("certificates.k8s.io", "certificatesigningrequests");
+    if requests && !matches!(part, Part::Main) {
+        kinds::date_conditions(new, old, &object::time(now));
     }
 }
 

@@ -11,6 +11,7 @@ mod diff;
 mod edit;
 pub mod errors;
 pub mod field;
+mod ip;
 mod lease;
 pub mod meta;
 mod network;

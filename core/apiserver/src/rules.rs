@@ -133,5 +133,6 @@ pub(crate) fn check_update(served: &Served, part: Part, new: &Value, old: &Value
         (None, Part::Main) => meta::qualified_finalizers(new, &mut errors),
         _ => {}
     }
+    errors.forgive(old);
     errors.into_result(&served.storage.group, &served.storage.kind, object::name(new))
 }

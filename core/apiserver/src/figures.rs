@@ -40,9 +40,11 @@ pub(crate) enum Who {
 /// Upstream's plugins that are parts of the server itself here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Own {
+    #[cfg(feature = "cel")]
     MutatingPolicies,
     MutatingWebhooks,
     Quota,
+    #[cfg(feature = "cel")]
     ValidatingPolicies,
     ValidatingWebhooks,
 }

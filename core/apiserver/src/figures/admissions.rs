@@ -48,7 +48,7 @@ impl Admissions {
         let histogram: fn() -> Histogram = || Histogram::new(BUCKETS);
         let mut plugins: Vec<(String, Cells)> = plugins.map(|name| (name.to_owned(), Cells::default())).collect();
         let own = plugins.len();
-        plugins.extend(OWN.map(|(_, name)| (name.to_owned(), Cells::default())));
+        plugins.extend(OWN.iter().map(|(_, name)| ((*name).to_owned(), Cells::default())));
         Self {
             steps: Family::new_with_constructor(histogram),
             controllers: Family::new_with_constructor(histogram),
@@ -91,10 +91,12 @@ impl Admissions {
     }
 }
 
-const OWN: [(Own, &str); 5] = [
+const OWN: &[(Own, &str)] = &[
+    #[cfg(feature = "cel")]
     (Own::MutatingPolicies, "MutatingAdmissionPolicy"),
     (Own::MutatingWebhooks, "MutatingAdmissionWebhook"),
     (Own::Quota, "ResourceQuota"),
+    #[cfg(feature = "cel")]
     (Own::ValidatingPolicies, "ValidatingAdmissionPolicy"),
     (Own::ValidatingWebhooks, "ValidatingAdmissionWebhook"),
 ];

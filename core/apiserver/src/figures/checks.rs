@@ -1,4 +1,4 @@
-//! What validating policies came to (upstream: `apiserver/pkg/admission/plugin/policy/validating/metrics`).
+//! What policies came to (upstream: `apiserver/pkg/admission/plugin/policy/validating/metrics` and `…/mutating/metrics`).
 
 use std::time::Duration;
 
@@ -20,16 +20,43 @@ struct Check {
     policy_binding: String,
 }
 
-/// Expressions that did not hold, or failed. Those that hold are not counted, as upstream does not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Mutation {
+    error_type: &'static str,
+    policy: String,
+    policy_binding: String,
+}
+
+/// Expressions of validating policies that did not hold, or failed, and all of mutating ones. Validations that hold are not
+/// counted, as upstream does not.
 #[derive(Debug)]
 pub(super) struct Checks {
     totals: Family<Check, Counter>,
     durations: Family<Check, Histogram, fn() -> Histogram>,
+    mutations: Family<Mutation, Counter>,
+    mutating: Family<Mutation, Histogram, fn() -> Histogram>,
 }
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { totals: Family::default(), durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)) }
+        let histogram: fn() -> Histogram = || Histogram::new(BUCKETS);
+        Self {
+            totals: Family::default(),
+            durations: Family::new_with_constructor(histogram),
+            mutations: Family::default(),
+            mutating: Family::new_with_constructor(histogram),
+        }
+    }
+}
+
+impl Fault {
+    /// As labels have it.
+    fn error_type(self) -> &'static str {
+        match self {
+            Self::None => "no_error",
+            Self::Compile => "compile_error",
+            Self::Evaluation => "invalid_error",
+        }
     }
 }
 
@@ -40,17 +67,22 @@ impl Checks {
         registry.register(name("check"), help, self.totals.clone());
         let help = "How long such expressions took";
         registry.register(name("check_duration_seconds"), help, self.durations.clone());
+        let name = |rest: &str| format!("apiserver_mutating_admission_policy_{rest}");
+        registry.register(name("check"), "Mutations that policies made", self.mutations.clone());
+        registry.register(name("check_duration_seconds"), "How long mutations took", self.mutating.clone());
     }
 
     pub(super) fn count(&self, (policy, binding): (&str, &str), fault: Fault, action: &'static str, took: Duration) {
-        let error_type = match fault {
-            Fault::None => "no_error",
-            Fault::Compile => "compile_error",
-            Fault::Evaluation => "invalid_error",
-        };
         let (policy, policy_binding) = (policy.to_owned(), binding.to_owned());
-        let check = Check { enforcement_action: action, error_type, policy, policy_binding };
+        let check = Check { enforcement_action: action, error_type: fault.error_type(), policy, policy_binding };
         self.totals.get_or_create(&check).inc();
         self.durations.get_or_create(&check).observe(took.as_secs_f64());
+    }
+
+    pub(super) fn count_mutation(&self, (policy, binding): (&str, &str), fault: Fault, took: Duration) {
+        let (policy, policy_binding) = (policy.to_owned(), binding.to_owned());
+        let mutation = Mutation { error_type: fault.error_type(), policy, policy_binding };
+        self.mutations.get_or_create(&mutation).inc();
+        self.mutating.get_or_create(&mutation).observe(took.as_secs_f64());
     }
 }

@@ -47,4 +47,10 @@ impl Figures {
     pub(crate) fn checked(&self, names: (&str, &str), fault: Fault, action: &'static str, took: Duration) {
         self.checks.count(names, fault, action, took);
     }
+
+    /// Counts what a mutation of a policy came to under one of its bindings.
+    #[cfg(feature = "cel")]
+    pub(crate) fn mutated(&self, names: (&str, &str), fault: Fault, took: Duration) {
+        self.checks.count_mutation(names, fault, took);
+    }
 }

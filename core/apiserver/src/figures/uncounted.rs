@@ -25,4 +25,7 @@ impl Figures {
 
     #[cfg(feature = "cel")]
     pub(crate) fn checked(&self, _: (&str, &str), _: super::Fault, _: &'static str, _: Duration) {}
+
+    #[cfg(feature = "cel")]
+    pub(crate) fn mutated(&self, _: (&str, &str), _: super::Fault, _: Duration) {}
 }

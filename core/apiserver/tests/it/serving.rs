@@ -239,6 +239,16 @@ async fn metrics_tell_what_policies_came_to() {
         let spec = json!({"policyName": name, "validationActions": ["Deny"]});
         made("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", name, spec).await;
     }
+    for (name, expression) in [("adds", "Object{data: {'c': '3'}}"), ("errs", "Object{data: {'c': object.data.none}}")]
+    {
+        let spec = json!({"failurePolicy": "Ignore", "reinvocationPolicy": "Never",
+            "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}],
+            "matchConstraints": {"resourceRules": [{"operations": ["CREATE"], "apiGroups": [""],
+                "apiVersions": ["v1"], "resources": ["configmaps"]}]}});
+        made("mutatingadmissionpolicies", "MutatingAdmissionPolicy", name, spec).await;
+        let spec = json!({"policyName": name});
+        made("mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding", name, spec).await;
+    }
     for (value, code) in [("1", 201), ("2", 422)] {
         let map = json!({"metadata": {"name": format!("m{value}")}, "data": {"a": value}});
         assert_eq!(rim.send(&format!("POST /api/v1/namespaces/default/configmaps\n\n{map}")).await.code, code);
@@ -250,6 +260,11 @@ async fn metrics_tell_what_policies_came_to() {
     for labels in [denied, ignored] {
         has(&text, &format!("apiserver_validating_admission_policy_check_total{labels}"));
         has(&text, &format!("apiserver_validating_admission_policy_check_duration_seconds_count{labels}"));
+    }
+    for (name, error) in [("adds", "no_error"), ("errs", "invalid_error")] {
+        let labels = format!("{{error_type=\"{error}\",policy=\"{name}\",policy_binding=\"{name}\"}} 2");
+        has(&text, &format!("apiserver_mutating_admission_policy_check_total{labels}"));
+        has(&text, &format!("apiserver_mutating_admission_policy_check_duration_seconds_count{labels}"));
     }
     let plugin = "{name=\"ValidatingAdmissionPolicy\",operation=\"CREATE\",rejected=\"true\",type=\"validate\"} 1";
     has(&text, &format!("apiserver_admission_controller_admission_duration_seconds_count{plugin}"));

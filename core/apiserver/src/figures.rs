@@ -3,7 +3,7 @@
 
 #[cfg(feature = "http")]
 mod admissions;
-#[cfg(feature = "http")]
+#[cfg(all(feature = "cel", feature = "http"))]
 mod checks;
 #[cfg(feature = "http")]
 mod counted;

@@ -17,6 +17,7 @@ use crate::{
     bootstrap, custom,
     discovery::Versions,
     events::EventLease,
+    figures::{self, Figures},
     flows,
     followed::Followed,
     registered,
@@ -241,6 +242,7 @@ impl Builder {
         if let Some(address) = self.address {
             advertised::advertisable(address)?;
         }
+        let (store, calls) = figures::measured(store, &clock);
         let registry = Registry::built_in();
         let manifests = std::mem::take(&mut configuration.fixed);
         let gates = Acting::of(&self.gates);
@@ -255,6 +257,7 @@ impl Builder {
         let means = admission::Means { store: &store, clock: &clock, entropy: &entropy, authorizer: &authorizer };
         let mut plugins = admission::built_in(&means, &chosen, configuration);
         plugins.extend(self.admission);
+        let figures = Figures::new(plugins.iter().map(|plugin| plugin.name()), calls);
         // Who has no agents to ask does not say that it can tell.
         let registry = if self.agents.is_some() { registry } else { registry.without(usage::GROUP) };
         let begin = registered::Snapshot::beside(&fixed);
@@ -262,6 +265,7 @@ impl Builder {
         let flows = Followed::new(Arc::clone(&store), flows::PREFIX);
         let parts = Parts {
             flows,
+            figures,
             #[cfg(feature = "http")]
             calls: crate::webhook::Calls::default(),
             #[cfg(feature = "http")]

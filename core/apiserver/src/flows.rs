@@ -25,13 +25,28 @@ use crate::{followed::Index, object};
 /// Where the API server keeps flow schemas and priority levels.
 pub(crate) const PREFIX: &str = "/registry/flowcontrol.apiserver.k8s.io/";
 
-/// The uids of what a request belongs to.
+/// What a request belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
-    /// Of the `FlowSchema`.
-    pub schema: Arc<str>,
-    /// Of its `PriorityLevelConfiguration`.
-    pub level: Arc<str>,
+    /// The `FlowSchema`.
+    pub schema: Named,
+    /// Its `PriorityLevelConfiguration`.
+    pub level: Named,
+}
+
+/// One object of `flowcontrol.apiserver.k8s.io`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its uid.
+    pub uid: Arc<str>,
+}
+
+impl Named {
+    fn of(object: &Value) -> Self {
+        Self { name: object::name(object).into(), uid: object::meta_text(object, "uid").into() }
+    }
 }
 
 /// Every flow schema, in the order in which they are asked, and every priority level.
@@ -39,8 +54,8 @@ pub struct Flow {
 pub(crate) struct Flows {
     /// By precedence, then name.
     schemas: BTreeMap<(i64, String), Schema>,
-    /// The uids by name.
-    levels: BTreeMap<String, Arc<str>>,
+    /// By name.
+    levels: BTreeMap<String, Named>,
     places: BTreeMap<Key, Place>,
 }
 
@@ -55,7 +70,7 @@ impl Flows {
     pub(crate) fn of(&self, identity: &Identity, request: &Attributes) -> Option<Flow> {
         let found = self.schemas.values().filter(|schema| schema.matches(identity, request));
         let mut found = found.filter_map(|schema| Some((schema, self.levels.get(&schema.level)?)));
-        found.next().map(|(schema, level)| Flow { schema: Arc::clone(&schema.uid), level: Arc::clone(level) })
+        found.next().map(|(schema, level)| Flow { schema: schema.own.clone(), level: level.clone() })
     }
 
     fn take(&mut self, key: &Key, object: &Value) {
@@ -66,7 +81,7 @@ impl Flows {
             self.schemas.insert(place.clone(), Schema::read(object));
             Place::Schema(place)
         } else {
-            self.levels.insert(name.clone(), object::meta_text(object, "uid").into());
+            self.levels.insert(name.clone(), Named::of(object));
             Place::Level(name)
         };
         self.places.insert(key.clone(), place);
@@ -115,7 +130,7 @@ mod tests {
             let kind = object["kind"].as_str().unwrap_or_default();
             flows.take(&format!("{kind}/{name}").into(), &object);
         }
-        let flow = flows.of(identity, &request).map(|flow| format!("{} {}", flow.schema, flow.level));
+        let flow = flows.of(identity, &request).map(|flow| format!("{} {}", flow.schema.uid, flow.level.name));
         assert_eq!(flow.as_deref(), Some(expect), "{identity:?} {request:?}");
     }
 
@@ -159,7 +174,7 @@ mod tests {
         flows.take(&"l".into(), &level);
         let of = |flows: &Flows, path: &str| {
             let request = Attributes { verb: "get".into(), path: path.into(), ..Attributes::default() };
-            flows.of(&Identity::new("a", &[]), &request).map(|flow| flow.schema.to_string())
+            flows.of(&Identity::new("a", &[]), &request).map(|flow| flow.schema.name.to_string())
         };
         assert_eq!(of(&flows, "/abc").as_deref(), Some("second"));
         assert_eq!(of(&flows, "/b"), None);

@@ -11,6 +11,7 @@ mod diff;
 mod edit;
 pub mod errors;
 pub mod field;
+mod ip;
 mod lease;
 pub mod meta;
 mod network;
@@ -24,7 +25,7 @@ pub(crate) mod warnings;
 
 use serde_json::Value;
 
-pub(crate) use self::cluster::certificates::validate_approval;
+pub(crate) use self::cluster::certificates::{date_conditions, validate_approval};
 pub use self::errors::Errors;
 pub use self::field::{Field, same};
 pub use self::meta::NameRule;

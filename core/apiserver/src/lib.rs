@@ -15,6 +15,7 @@ mod cursor;
 mod custom;
 mod errors;
 mod events;
+mod figures;
 mod flows;
 mod followed;
 #[cfg(feature = "http")]
@@ -45,7 +46,7 @@ pub use self::{
     alloc::Ranges,
     builder::Builder,
     custom::Live,
-    flows::Flow,
+    flows::{Flow, Named},
     lookup::StoreLookup,
     review::{PolicyRules, RuleSource},
     server::ApiServer,

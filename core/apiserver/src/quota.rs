@@ -13,7 +13,14 @@ use windlass_kernel::{
     store::{Condition, Key, KeyRange, ListSpec, Op, ReadAt, Revision, Txn},
 };
 
-use crate::{errors, index, object, registry::Served, server::ApiServer};
+use crate::{
+    errors,
+    figures::{Own, Step, Who},
+    index, object,
+    registered::Operation,
+    registry::Served,
+    server::ApiServer,
+};
 
 /// What a write charges.
 #[derive(Debug, Default)]
@@ -57,6 +64,19 @@ pub(crate) async fn charge(
     if exempt || old.is_some() && !grows {
         return Ok(Charges::default());
     }
+    let operation = if old.is_some() { Operation::Update } else { Operation::Create };
+    let what = (Who::Own(Own::Quota), Step::Validate, operation);
+    server.admitting(what, charges(server, served, request, old, new)).await
+}
+
+async fn charges(
+    server: &ApiServer,
+    served: &Served,
+    request: &Request,
+    old: Option<&Value>,
+    new: &Value,
+) -> Result<Charges> {
+    let (group, plural) = (&*served.storage.group, &*served.storage.plural);
     let quotas = server.parts.registry.known("", "v1", "resourcequotas")?;
     let range = KeyRange::prefix(&quotas.collection(&request.namespace));
     let listing = server.parts.store.list(&ListSpec { range, at: ReadAt::Latest, limit: None }).await?;

@@ -32,8 +32,13 @@ pub(crate) use self::fixed::{Fixed, read as fixed, renew, reserved, without_gate
 use self::hooks::Hook;
 #[cfg(feature = "cel")]
 pub(crate) use self::policies::{check_conditions, check_policy, type_checked};
-pub(crate) use self::{asked::Asked, rounds::Rounds};
-use crate::{followed, registry::Served, server::ApiServer};
+pub(crate) use self::{asked::Asked, matching::Operation, rounds::Rounds};
+use crate::{
+    figures::{Own, Step, Who},
+    followed,
+    registry::Served,
+    server::ApiServer,
+};
 
 /// Where the API server keeps what is registered.
 pub(crate) const PREFIX: &str = "/registry/admissionregistration.k8s.io/";
@@ -79,13 +84,17 @@ impl Registered {
         let plugins = &asked.server.parts.plugins;
         #[cfg(feature = "cel")]
         if plugins.run("MutatingAdmissionPolicy") {
-            self.policies.mutate(asked, rounds).await?;
+            let (server, operation) = (asked.server, asked.operation);
+            let work = self.policies.mutate(asked, rounds);
+            server.admitting((Who::Own(Own::MutatingPolicies), Step::Admit, operation), work).await?;
         }
         if !plugins.run("MutatingAdmissionWebhook") {
             return Ok(());
         }
         let hooks = self.mutating.values().flat_map(|hooks| hooks.iter());
-        hooks::mutate(hooks, asked, rounds).await
+        let (server, operation) = (asked.server, asked.operation);
+        let work = hooks::mutate(hooks, asked, rounds);
+        server.admitting((Who::Own(Own::MutatingWebhooks), Step::Admit, operation), work).await
     }
 
     /// Lets policies and webhooks refuse what is written.
@@ -93,13 +102,17 @@ impl Registered {
         let plugins = &asked.server.parts.plugins;
         #[cfg(feature = "cel")]
         if plugins.run("ValidatingAdmissionPolicy") {
-            self.policies.validate(asked).await?;
+            let (server, operation) = (asked.server, asked.operation);
+            let work = self.policies.validate(asked);
+            server.admitting((Who::Own(Own::ValidatingPolicies), Step::Validate, operation), work).await?;
         }
         if !plugins.run("ValidatingAdmissionWebhook") {
             return Ok(());
         }
         let hooks = self.validating.values().flat_map(|hooks| hooks.iter());
-        hooks::validate(hooks, asked).await
+        let (server, operation) = (asked.server, asked.operation);
+        let work = hooks::validate(hooks, asked);
+        server.admitting((Who::Own(Own::ValidatingWebhooks), Step::Validate, operation), work).await
     }
 }
 

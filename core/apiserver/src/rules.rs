@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use windlass_kernel::error::Result;
 
@@ -92,6 +93,14 @@ pub(crate) fn prepare(served: &Served, part: Part, new: &mut Value, old: &Value)
     }
 }
 
+/// Fills in times that upstream's registry fills in: those of the conditions of certificate requests.
+pub(crate) fn date(served: &Served, part: Part, new: &mut Value, old: &Value, now: Timestamp) {
+    let requests = served.is("certificates.k8s.io", "certificatesigningrequests");
+    if requests && !matches!(part, Part::Main) {
+        kinds::date_conditions(new, old, &object::time(now));
+    }
+}
+
 /// What the writer of an object should hear about it, and about what it was where it was something.
 pub(crate) fn warnings(served: &Served, new: &Value, old: Option<&Value>) -> Vec<String> {
     if served.is_definitions() {
@@ -124,5 +133,6 @@ pub(crate) fn check_update(served: &Served, part: Part, new: &Value, old: &Value
         (None, Part::Main) => meta::qualified_finalizers(new, &mut errors),
         _ => {}
     }
+    errors.forgive(old);
     errors.into_result(&served.storage.group, &served.storage.kind, object::name(new))
 }

@@ -29,9 +29,10 @@ use crate::{
     discovery::Versions,
     errors,
     events::EventLease,
+    figures::{Figures, Step, Who},
     flows::{self, Flows},
     followed::Followed,
-    registered,
+    registered::{self, Operation},
     registry::{Registry, Target},
     review::{self, RuleSource},
     sub, usage, verbs,
@@ -85,6 +86,8 @@ pub(crate) struct Parts {
     pub(crate) registered: Followed<registered::Snapshot>,
     /// Flow schemas and priority levels.
     pub(crate) flows: Followed<Flows>,
+    /// What admission, policies and the store took.
+    pub(crate) figures: Figures,
     /// What the calls of webhooks came to.
     #[cfg(feature = "http")]
     pub(crate) calls: crate::webhook::Calls,
@@ -196,6 +199,19 @@ impl ApiServer {
     #[must_use]
     pub fn authorizer(&self) -> &Arc<dyn Authorizer> {
         &self.parts.authorizer
+    }
+
+    /// Does a part of admission, and counts what it took.
+    pub(crate) async fn admitting<T>(
+        &self,
+        what: (Who, Step, Operation),
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let started = self.parts.clock.uptime();
+        let done = work.await;
+        let took = self.parts.clock.uptime().saturating_sub(started);
+        self.parts.figures.admitted(what, took, done.is_err());
+        done
     }
 
     /// The object of a key as it is now.

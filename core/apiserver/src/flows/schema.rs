@@ -1,18 +1,16 @@
 //! One flow schema: whom and what it is about.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 use windlass_kernel::{Identity, access::Attributes};
 
-use crate::object;
+use super::Named;
 
 const ACCOUNT: &str = "system:serviceaccount:";
 
 /// A flow schema that was read.
 #[derive(Debug)]
 pub(super) struct Schema {
-    pub(super) uid: Arc<str>,
+    pub(super) own: Named,
     /// The name of its priority level.
     pub(super) level: String,
     rules: Vec<Rule>,
@@ -52,7 +50,7 @@ impl Schema {
     pub(super) fn read(object: &Value) -> Self {
         let spec = &object["spec"];
         Self {
-            uid: object::meta_text(object, "uid").into(),
+            own: Named::of(object),
             level: text(&spec["priorityLevelConfiguration"]["name"]),
             rules: all(&spec["rules"], Rule::read),
         }

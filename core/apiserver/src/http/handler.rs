@@ -22,7 +22,7 @@ use super::{
     body::{Asked, Body, packed_status, status},
     documents::Documents,
     health::Check,
-    metrics::{Labels, Meter, Metrics},
+    metrics::{Dispatched, Labels, Meter, Metrics},
     negotiate, options,
     pages::Page,
     route::{self, Target},
@@ -159,10 +159,10 @@ impl Server {
         let (target, method) = (route::parse(&path), request.method().clone());
         let long = target.as_ref().is_some_and(|target| long_running(target, &request));
         let labels = self.labels(target.as_ref(), &request);
-        let flow = OnceLock::new();
+        let dispatched = OnceLock::new();
         let protobuf = negotiate::begins_with_protobuf(request.headers());
         let _in_flight = (!long).then(|| self.metrics.in_flight(&method));
-        let work = AssertUnwindSafe(self.answer(peer, target, &labels, &flow, request)).catch_unwind();
+        let work = AssertUnwindSafe(self.answer(peer, target, &labels, &dispatched, request)).catch_unwind();
         let done = if long { Ok(work.await) } else { self.parts.clock.timeout(LIMIT, work).await };
         let mut out = match done {
             Ok(Ok(Ok(out))) => out,
@@ -191,13 +191,14 @@ impl Server {
         if out.headers().contains_key(header::WARNING) {
             self.metrics.deprecated(&labels, &self.parts.catalog.snapshot());
         }
-        self.finish(&mut out, flow.get());
+        self.finish(&mut out, dispatched.get().map(Dispatched::flow));
         if matches!(labels.verb.as_str(), "GET" | "LIST") && !long { self.metrics.sized(&labels, out) } else { out }
     }
 
     fn finish(&self, out: &mut Response<Body>, flow: Option<&Flow>) {
         let headers = out.headers_mut();
-        let uids = flow.into_iter().flat_map(|flow| [(FLOW_SCHEMA, &flow.schema), (PRIORITY_LEVEL, &flow.level)]);
+        let uids =
+            flow.into_iter().flat_map(|flow| [(FLOW_SCHEMA, &flow.schema.uid), (PRIORITY_LEVEL, &flow.level.uid)]);
         for (name, uid) in uids {
             if let Ok(uid) = HeaderValue::from_str(uid) {
                 headers.insert(HeaderName::from_static(name), uid);
@@ -218,14 +219,17 @@ impl Server {
         peer: &Peer,
         target: Option<Target>,
         labels: &Labels,
-        flow: &OnceLock<Flow>,
+        dispatched: &OnceLock<Dispatched>,
         request: Request<Asked>,
     ) -> Result<Response<Body>> {
         let identity = self.identity(peer, request.headers()).await?;
         if let Some(inside) = &self.parts.inside {
             let found = inside.flow(&identity, &attributes(target.as_ref(), labels, &request)).await;
             // It is said for information: a request does not fail for it.
-            found.ok().flatten().into_iter().for_each(|found| _ = flow.set(found));
+            if let Some(flow) = found.ok().flatten() {
+                let watches = labels.verb == "WATCH";
+                let _ = dispatched.set(self.metrics.dispatched(flow, watches, Arc::clone(&self.parts.clock)));
+            }
         }
         if let Some(target) = target {
             return self.resource(Arc::new(identity), target, labels, request).await;

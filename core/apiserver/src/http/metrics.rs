@@ -1,5 +1,7 @@
 //! `/metrics`, under upstream's names.
 
+mod flows;
+
 use std::{
     fmt::Debug,
     sync::{Arc, atomic::AtomicI64},
@@ -23,10 +25,13 @@ use prometheus_client::{
     registry::Registry,
 };
 use windlass_api::lifecycle;
+use windlass_kernel::Clock;
 
+pub(super) use self::flows::Dispatched;
+use self::flows::Flows;
 use super::body::Body;
 use crate::{
-    ApiServer,
+    ApiServer, Flow,
     discovery::{GIT_VERSION, Snapshot},
 };
 
@@ -86,6 +91,12 @@ struct Stored {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kept {
+    group: String,
+    resource: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Deprecated {
     group: String,
     removed_release: String,
@@ -106,6 +117,8 @@ pub(super) struct Metrics {
     watched_sizes: Family<Watched, Histogram>,
     sizes: Family<Labels, Histogram>,
     stored: Family<Stored, Gauge<i64, AtomicI64>>,
+    kept: Family<Kept, Gauge<i64, AtomicI64>>,
+    flows: Flows,
     deprecated: Family<Deprecated, Gauge<i64, AtomicI64>>,
     others: Vec<Arc<dyn Meter>>,
 }
@@ -152,6 +165,9 @@ impl Metrics {
         registry.register("apiserver_response_sizes", "Bytes of answers to requests that read", sizes.clone());
         let stored = Family::default();
         registry.register("apiserver_storage_objects", "How many objects are stored of each resource", stored.clone());
+        let kept = Family::default();
+        let help = "How many objects are stored of each resource, by group";
+        registry.register("apiserver_resource_objects", help, kept.clone());
         let deprecated = Family::default();
         registry.register(
             "apiserver_requested_deprecated_apis",
@@ -163,7 +179,10 @@ impl Metrics {
         registry.register("kubernetes_build_info", "The version that is served", build);
         if let Some(inside) = inside {
             inside.parts.calls.register(&mut registry);
+            inside.parts.figures.register(&mut registry);
         }
+        let flows = Flows::default();
+        flows.register(&mut registry);
         Self {
             registry: Mutex::new(registry),
             requests,
@@ -174,6 +193,8 @@ impl Metrics {
             watched_sizes,
             sizes,
             stored,
+            kept,
+            flows,
             deprecated,
             others,
         }
@@ -209,9 +230,13 @@ impl Metrics {
     /// Says how many objects there are of each resource.
     pub(super) fn stored(&self, counts: &[(String, usize)]) {
         self.stored.clear();
+        self.kept.clear();
         for (resource, count) in counts {
-            let gauge = self.stored.get_or_create_owned(&Stored { resource: resource.clone() });
-            gauge.set(i64::try_from(*count).unwrap_or(i64::MAX));
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            self.stored.get_or_create(&Stored { resource: resource.clone() }).set(count);
+            let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+            let (group, resource) = (group.to_owned(), plural.to_owned());
+            self.kept.get_or_create(&Kept { group, resource }).set(count);
         }
     }
 
@@ -233,6 +258,11 @@ impl Metrics {
         if let Some(seconds) = seconds {
             self.durations.get_or_create(labels).observe(seconds);
         }
+    }
+
+    /// Counts a request of a flow, that goes on at once, for as long as the answer is held.
+    pub(super) fn dispatched(&self, flow: Flow, watches: bool, clock: Arc<dyn Clock>) -> Dispatched {
+        self.flows.dispatch(flow, watches, clock)
     }
 
     /// Counts a long-running request for as long as the answer is held.
@@ -261,12 +291,18 @@ impl Metrics {
     }
 }
 
-/// OpenMetrics in the older format: counters are named with their suffix, and there are neither units nor an end.
+/// Counters whose names upstream ends with `_count`. OpenMetrics asks for a suffix nevertheless.
+const BARE: [&str; 2] = ["apiserver_admission_webhook_fail_open_count", "apiserver_admission_webhook_rejection_count"];
+
+/// OpenMetrics in the older format: counters are named with their suffix, except those that upstream has without, and there
+/// are neither units nor an end.
 fn older(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut counters = Vec::new();
     for line in text.lines() {
-        if let Some(name) = line.strip_prefix("# TYPE ").and_then(|line| line.strip_suffix(" counter")) {
+        if let Some(name) = line.strip_prefix("# TYPE ").and_then(|line| line.strip_suffix(" counter"))
+            && !BARE.contains(&name)
+        {
             counters.push(name);
         }
     }
@@ -278,7 +314,13 @@ fn older(text: &str) -> String {
                 let rest = words.next().unwrap_or_default();
                 out.push_str(&format!("# {what} {name}_total {rest}"));
             }
-            _ => out.push_str(line),
+            _ => match BARE.iter().find_map(|name| Some((name, line.strip_prefix(*name)?.strip_prefix("_total")?))) {
+                Some((name, rest)) => {
+                    out.push_str(name);
+                    out.push_str(rest);
+                }
+                None => out.push_str(line),
+            },
         }
         out.push('\n');
     }
@@ -340,6 +382,15 @@ mod tests {
     fn the_older_format_names_counters_in_full() {
         let text = "# HELP a_b What.\n# TYPE a_b counter\n# UNIT a_b seconds\na_b_total{x=\"1\"} 2\n# TYPE c gauge\nc 1\n# EOF\n";
         let expect = "# HELP a_b_total What.\n# TYPE a_b_total counter\na_b_total{x=\"1\"} 2\n# TYPE c gauge\nc 1\n";
+        assert_eq!(older(text), expect);
+    }
+
+    #[test]
+    fn the_older_format_leaves_names_as_upstream_has_them() {
+        let text = "# TYPE apiserver_admission_webhook_rejection_count counter\n\
+                    apiserver_admission_webhook_rejection_count_total{name=\"a\"} 2\n# EOF\n";
+        let expect = "# TYPE apiserver_admission_webhook_rejection_count counter\n\
+                      apiserver_admission_webhook_rejection_count{name=\"a\"} 2\n";
         assert_eq!(older(text), expect);
     }
 }

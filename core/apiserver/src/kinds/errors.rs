@@ -8,6 +8,7 @@ use serde_json::Value;
 use windlass_kernel::error::{Cause, Error, ErrorKind};
 
 use super::field::Field;
+use super::ip::{self, Wrong};
 
 /// The complaint about a field that may not change.
 pub const IMMUTABLE: &str = "field is immutable";
@@ -20,6 +21,8 @@ pub const NOT_POSITIVE: &str = "must be greater than zero";
 #[derive(Debug, Default)]
 pub struct Errors {
     causes: Vec<Cause>,
+    /// Those of them about a text that an object may keep which has it, with the text.
+    strict: Vec<(Cause, String)>,
 }
 
 impl Errors {
@@ -50,6 +53,16 @@ impl Errors {
     /// Appends what another check found.
     pub fn append(&mut self, mut other: Self) {
         self.causes.append(&mut other.causes);
+        self.strict.append(&mut other.strict);
+    }
+
+    /// Takes back what was said about addresses that the object had before, wherever in it (KEP-4858).
+    pub(crate) fn forgive(&mut self, old: &Value) {
+        for (forgiven, text) in std::mem::take(&mut self.strict) {
+            if says(old, &text) {
+                self.causes.retain(|cause| *cause != forgiven);
+            }
+        }
     }
 
     /// The errors, ordered by what they say.
@@ -177,19 +190,19 @@ impl Errors {
 
     /// An IP address.
     pub fn ip(&mut self, field: &Field<'_, '_>) {
-        if field.text().parse::<std::net::IpAddr>().is_err() {
-            self.invalid_text(field, field.text(), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-        }
+        self.address(field, ip::address(field.text()));
     }
 
     /// An IP network.
     pub fn cidr(&mut self, field: &Field<'_, '_>) {
-        let parsed = field.text().split_once('/').and_then(|(ip, bits)| {
-            let (ip, bits) = (ip.parse::<std::net::IpAddr>().ok()?, bits.parse::<u8>().ok()?);
-            (bits <= if ip.is_ipv4() { 32 } else { 128 }).then_some(())
-        });
-        if parsed.is_none() {
-            self.invalid_text(field, field.text(), "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+        self.address(field, ip::range(field.text()));
+    }
+
+    fn address(&mut self, field: &Field<'_, '_>, wrong: Option<Wrong>) {
+        let Some(Wrong { complaint, once_right }) = wrong else { return };
+        self.invalid_text(field, field.text(), complaint);
+        if let Some(cause) = self.causes.last().filter(|_| once_right) {
+            self.strict.push((cause.clone(), field.text().to_owned()));
         }
     }
 
@@ -266,6 +279,16 @@ fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         other => other.to_string(),
+    }
+}
+
+/// Whether the text is somewhere in the tree.
+fn says(tree: &Value, text: &str) -> bool {
+    match tree {
+        Value::String(own) => own == text,
+        Value::Array(items) => items.iter().any(|item| says(item, text)),
+        Value::Object(fields) => fields.values().any(|field| says(field, text)),
+        _ => false,
     }
 }
 

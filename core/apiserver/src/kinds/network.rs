@@ -320,12 +320,13 @@ pub(super) static ADDRESS: Kind = Kind {
         let meta = meta::of(new);
         let name = meta.get("name");
         let canonical = name.text().parse::<IpAddr>().map(|ip| ip.to_string());
+        let before = errors.len();
+        errors.ip(&name);
         match canonical {
-            Err(_) => errors.ip(&name),
-            Ok(canonical) if canonical != name.text() => {
+            Ok(canonical) if errors.len() == before && canonical != name.text() => {
                 errors.invalid(&name, format!("must be in canonical form ({canonical:?})"));
             }
-            Ok(_) => {}
+            _ => {}
         }
         let spec = Field::top(new, "spec");
         let parent = spec.get("parentRef");
@@ -401,12 +402,14 @@ fn service_ranges(ranges: &Field<'_, '_>, errors: &mut Errors) {
 }
 
 fn canonical_range(range: &Field<'_, '_>, errors: &mut Errors) {
+    let before = errors.len();
     errors.cidr(range);
+    if errors.len() > before {
+        return;
+    }
     let Ok(net) = range.text().parse::<IpNet>() else { return };
     let canonical = net.trunc().to_string();
-    if net.addr() != net.network() {
-        errors.invalid(range, "must not have bits set beyond the prefix length");
-    } else if canonical != range.text() {
+    if canonical != range.text() {
         errors.invalid(range, format!("must be in canonical form ({canonical:?})"));
     }
 }

@@ -1,26 +1,18 @@
-//! Approving certificate requests: only the conditions `Approved` and `Denied` are written this way.
+//! Approving certificate requests: only the conditions are written this way.
 
 use serde_json::Value;
 
 use crate::object;
 
-const DECISIONS: [&str; 2] = ["Approved", "Denied"];
-
-/// Keeps everything but the decisions.
+/// Keeps everything but the conditions.
 pub(super) fn prepare(new: &mut Value, old: &Value) {
-    let decided = |request: &Value, wanted: bool| -> Vec<Value> {
-        let conditions = request["status"]["conditions"].as_array().into_iter().flatten();
-        let is = |condition: &&Value| DECISIONS.contains(&condition["type"].as_str().unwrap_or_default()) == wanted;
-        conditions.filter(is).cloned().collect()
-    };
-    let mut conditions = decided(new, true);
-    conditions.extend(decided(old, false));
+    let conditions = new["status"]["conditions"].take();
     let mut status = old["status"].clone();
     let fields = object::as_map(&mut status);
-    if conditions.is_empty() {
+    if object::is_empty(&conditions) {
         fields.remove("conditions");
     } else {
-        fields.insert("conditions".into(), conditions.into());
+        fields.insert("conditions".into(), conditions);
     }
     let fields = object::as_map(new);
     fields.insert("status".into(), status);

@@ -11,7 +11,8 @@ use windlass_kernel::{
 };
 
 use crate::{
-    registered::{self, Asked, Registered, Rounds},
+    figures::{Step, Who},
+    registered::{self, Asked, Operation, Registered, Rounds},
     registry::Served,
     server::ApiServer,
     sub,
@@ -59,6 +60,16 @@ impl<'a> Gate<'a> {
     pub(crate) async fn admit(
         &self,
         old: Option<&Value>,
+        new: Option<&mut Value>,
+        warnings: &mut Vec<String>,
+    ) -> Result<bool> {
+        let operation = self.operation(old, new.is_some());
+        self.server.admitting((Who::Chain, Step::Admit, operation), self.change(old, new, warnings)).await
+    }
+
+    async fn change(
+        &self,
+        old: Option<&Value>,
         mut new: Option<&mut Value>,
         warnings: &mut Vec<String>,
     ) -> Result<bool> {
@@ -82,10 +93,12 @@ impl<'a> Gate<'a> {
 
     async fn plugins(&self, old: Option<&Value>, new: Option<&mut Value>, warnings: &mut Vec<String>) -> Result<bool> {
         let mut admitting = Admitting { request: self.request, old, new, warnings: Vec::new() };
+        let operation = self.operation(old, admitting.new.is_some());
         let mut any = false;
-        for plugin in self.server.parts.admission.iter().filter(|plugin| plugin.handles(self.request)) {
+        for (at, plugin) in self.handling() {
             any = true;
-            plugin.mutate(&mut admitting).await?;
+            let what = (Who::Plugin(at), Step::Admit, operation);
+            self.server.admitting(what, plugin.mutate(&mut admitting)).await?;
         }
         warnings.append(&mut admitting.warnings);
         Ok(any)
@@ -116,12 +129,19 @@ impl<'a> Gate<'a> {
     pub(crate) async fn judge(
         &self,
         old: Option<&Value>,
-        mut new: Option<&mut Value>,
+        new: Option<&mut Value>,
         warnings: &mut Vec<String>,
     ) -> Result<()> {
+        let operation = self.operation(old, new.is_some());
+        self.server.admitting((Who::Chain, Step::Validate, operation), self.refuse(old, new, warnings)).await
+    }
+
+    async fn refuse(&self, old: Option<&Value>, mut new: Option<&mut Value>, warnings: &mut Vec<String>) -> Result<()> {
+        let operation = self.operation(old, new.is_some());
         let mut admitting = Admitting { request: self.request, old, new: new.as_deref_mut(), warnings: Vec::new() };
-        for plugin in self.server.parts.admission.iter().filter(|plugin| plugin.handles(self.request)) {
-            plugin.validate(&mut admitting).await?;
+        for (at, plugin) in self.handling() {
+            let what = (Who::Plugin(at), Step::Validate, operation);
+            self.server.admitting(what, plugin.validate(&mut admitting)).await?;
         }
         warnings.append(&mut admitting.warnings);
         let Some(registered) = self.asks_registered(old, new.as_deref()) else { return Ok(()) };
@@ -129,6 +149,22 @@ impl<'a> Gate<'a> {
         registered.validate(&mut asked).await?;
         warnings.append(&mut asked.warnings());
         Ok(())
+    }
+
+    /// The plugins that want to see the request, with their places.
+    fn handling(&self) -> impl Iterator<Item = (usize, &dyn windlass_kernel::Admission)> {
+        let all = self.server.parts.admission.iter().map(|plugin| &**plugin).enumerate();
+        all.filter(|(_, plugin)| plugin.handles(self.request))
+    }
+
+    /// What figures call a change from `old` to something, or to nothing.
+    fn operation(&self, old: Option<&Value>, stays: bool) -> Operation {
+        match (self.request.verb, old) {
+            (Verb::Connect, _) => Operation::Connect,
+            (Verb::Create, _) | (_, None) => Operation::Create,
+            (_, Some(_)) if stays => Operation::Update,
+            (_, Some(_)) => Operation::Delete,
+        }
     }
 
     /// What is registered, where it is to be asked about a change from `old` to `new`.

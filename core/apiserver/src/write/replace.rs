@@ -60,6 +60,7 @@ impl Change<'_> {
         keep(&mut new, old);
         rules::default(served, &mut new);
         rules::prepare(served, part, &mut new, old);
+        rules::date(served, part, &mut new, old, server.parts.clock.now());
         if owners == Owners::Record {
             Owner::of(served, request, object::time(server.parts.clock.now())).record(Some(old), &mut new);
         }

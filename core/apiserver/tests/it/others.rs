@@ -171,6 +171,46 @@ fn a_certificate_request_is_approved_apart_from_its_status() {
 }
 
 #[test]
+fn conditions_of_a_certificate_request_are_dated() {
+    let rig = Rig::new();
+    let requests = "certificates.k8s.io/v1/certificatesigningrequests";
+    let pem = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUEwPQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
+    let object = json!({"metadata": {"name": "r"}, "spec": {"request": pem, "signerName": "example.com/s",
+        "usages": ["client auth"]}});
+    let write = |part: &str, mut object: Value, conditions: Value| {
+        object["status"]["conditions"] = conditions;
+        let request = rig.request(Verb::Update, &format!("{requests}:{part}")).named("r").body(object);
+        rig.call(request).map(value)
+    };
+    let made = rig.create(requests, object).unwrap();
+    let created = made["metadata"]["creationTimestamp"].clone();
+    let approval = json!({"type": "Approved", "status": "True", "reason": "R"});
+    let approved = write("approval", made, json!([approval])).unwrap();
+    let dated = json!({"type": "Approved", "status": "True", "reason": "R", "lastUpdateTime": created,
+        "lastTransitionTime": created});
+    assert_eq!(approved["status"]["conditions"], json!([dated]));
+
+    // What is said again is not newer for that, and times that are given stay.
+    rig.clock.advance(std::time::Duration::from_secs(60));
+    let given = "2026-01-02T03:04:05Z";
+    let other = json!({"type": "Odd", "status": "Unknown", "lastTransitionTime": given});
+    let again = write("approval", approved, json!([approval, other])).unwrap();
+    let [first, second] = [0, 1].map(|at| again["status"]["conditions"][at].clone());
+    assert_eq!(first["lastTransitionTime"], created);
+    assert_ne!(first["lastUpdateTime"], created);
+    assert_eq!(second["lastTransitionTime"], given);
+    assert_eq!(second["lastUpdateTime"], first["lastUpdateTime"]);
+
+    // A write to the status dates what it adds, and leaves the decision as it is written down.
+    let failed = json!({"type": "Failed", "status": "True", "reason": "F"});
+    let ended = write("status", again.clone(), json!([approval, second, failed])).unwrap();
+    assert_eq!(ended["status"]["conditions"][0], first);
+    assert_eq!(ended["status"]["conditions"][2]["lastTransitionTime"], first["lastUpdateTime"]);
+    let undecided = write("status", ended, json!([second, failed])).unwrap_err();
+    assert!(undecided.message().contains("updates may not remove a condition of type \"Approved\""), "{undecided}");
+}
+
+#[test]
 fn a_scale_is_applied_and_its_replicas_belong_to_who_applied() {
     let rig = Rig::new();
     let labels = json!({"a": "b"});

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 use windlass_apiserver::Builder;
-use windlass_kernel::{ErrorKind, api::Verb};
+use windlass_kernel::{
+    ErrorKind,
+    api::Verb,
+    store::{Key, Op, ReadAt, Txn},
+};
 
 use crate::rig::{self, HandClock, Rig, value};
 
@@ -36,6 +40,88 @@ fn a_service_gets_an_address_and_keeps_it() {
     );
     let again = rig.update("services", service("s", &json!({"ports": [{"port": 81}]}))).unwrap();
     assert_eq!(again["spec"]["clusterIP"], made["spec"]["clusterIP"]);
+}
+
+#[test]
+fn addresses_and_ranges_are_read_strictly() {
+    let rig = Rig::new();
+    let refused = |spec: Value| rig.create("services", service("s", &spec)).unwrap_err().message().to_owned();
+    let invalid = "Service \"s\" is invalid: spec";
+    assert_eq!(
+        refused(json!({"externalIPs": ["192.000.002.001"]})),
+        format!("{invalid}.externalIPs[0]: Invalid value: \"192.000.002.001\": must not have leading 0s")
+    );
+    assert_eq!(
+        refused(json!({"externalIPs": ["::ffff:192.0.2.1"]})),
+        format!(
+            "{invalid}.externalIPs[0]: Invalid value: \"::ffff:192.0.2.1\": must not be an IPv4-mapped IPv6 address"
+        )
+    );
+    let balanced = refused(json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ["192.0.2.1/24"]}));
+    assert!(balanced.ends_with("Invalid value: \"192.0.2.1/24\": must not have bits set beyond the prefix length"));
+    let slice = json!({"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": [{"addresses": ["192.0.2.01"]}],
+        "ports": []});
+    let refused = rig.create("discovery.k8s.io/v1/endpointslices", slice).unwrap_err();
+    assert!(refused.message().ends_with("must not have leading 0s"), "{refused}");
+    let range = json!({"metadata": {"name": "r"}, "spec": {"cidrs": ["10.97.0.1/16"]}});
+    let refused = rig.create(RANGES, range).unwrap_err();
+    assert_eq!(refused.message().matches("must not have bits set").count(), 1, "{refused}");
+}
+
+/// What was written before addresses were read strictly, in place of what was written just now.
+fn stored_before(rig: &Rig, key: &str, now: &str, before: &str) {
+    assert_eq!(now.len(), before.len());
+    let (store, key) = (rig.server.store(), Key::from(key));
+    let entry = rig::wait(store.get(&key, ReadAt::Latest)).unwrap().unwrap();
+    let mut value = entry.value.to_vec();
+    let places: Vec<usize> =
+        value.windows(now.len()).enumerate().filter(|(_, text)| *text == now.as_bytes()).map(|(at, _)| at).collect();
+    assert!(!places.is_empty());
+    places.into_iter().for_each(|at| value[at..at + now.len()].copy_from_slice(before.as_bytes()));
+    let ops = vec![Op::Put { key, value: value.into(), lease: None }];
+    rig::wait(store.txn(Txn { ops, ..Txn::default() })).unwrap();
+}
+
+#[test]
+fn an_object_keeps_ranges_that_it_had_before_they_were_read_strictly() {
+    let rig = Rig::new();
+    let policies = "networking.k8s.io/v1/networkpolicies";
+    let policy = |ranges: &[&str]| {
+        let peers: Vec<Value> = ranges.iter().map(|range| json!({"ipBlock": {"cidr": range}})).collect();
+        json!({"metadata": {"name": "p"}, "spec": {"podSelector": {}, "ingress": [{"from": peers}]}})
+    };
+    rig.create(policies, policy(&["192.0.2.0/24"])).unwrap();
+    let key = "/registry/networking.k8s.io/networkpolicies/default/p";
+    stored_before(&rig, key, "192.0.2.0/24", "192.0.2.9/24");
+    let kept = rig.update(policies, policy(&["198.51.100.0/24", "192.0.2.9/24"])).unwrap();
+    assert_eq!(kept["spec"]["ingress"][0]["from"][1]["ipBlock"]["cidr"], "192.0.2.9/24");
+    let refused = rig.update(policies, policy(&["192.0.2.9/24", "192.0.2.8/24"])).unwrap_err();
+    assert_eq!(
+        refused.message(),
+        "NetworkPolicy.networking.k8s.io \"p\" is invalid: spec.ingress[0].from[1].ipBlock.cidr: Invalid value: \
+         \"192.0.2.8/24\": must not have bits set beyond the prefix length"
+    );
+    rig.update(policies, policy(&["192.0.2.0/24"])).unwrap();
+    assert!(rig.update(policies, policy(&["192.0.2.9/24"])).is_err(), "what is gone is not taken back");
+}
+
+#[test]
+fn addresses_from_outside_are_warned_about() {
+    let rig = Rig::new();
+    let told = |spec: Value| {
+        let request = rig.request(Verb::Create, "services").body(service("s", &spec));
+        let warnings = rig.call(request).unwrap().warnings;
+        rig.delete("services", "s").unwrap();
+        warnings
+    };
+    let addresses = json!(["192.0.2.1"]);
+    let deprecated = "spec.externalIPs is deprecated and may no longer be implemented in some clusters";
+    assert_eq!(told(json!({"externalIPs": addresses})), [deprecated]);
+    let headless = told(json!({"clusterIP": "None", "externalIPs": addresses}));
+    assert_eq!(headless, ["spec.externalIPs is ignored for headless services"]);
+    let named = told(json!({"type": "ExternalName", "externalName": "a.example", "externalIPs": addresses}));
+    assert_eq!(named, ["spec.externalIPs is ignored when spec.type is \"ExternalName\""]);
+    assert_eq!(told(json!({})), [""; 0]);
 }
 
 #[test]

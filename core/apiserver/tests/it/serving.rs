@@ -169,3 +169,128 @@ async fn metrics_tell_what_was_read_watched_stored_and_deprecated() {
          resource=\"deviceclasses\",subresource=\"\",version=\"v1beta1\"} 1");
     has("kubernetes_build_info{git_version=\"v1.36.0+windlass\"} 1");
 }
+
+async fn metrics(rim: &Rim) -> String {
+    String::from_utf8(rim.send("GET /metrics").await.body.to_vec()).unwrap()
+}
+
+fn has(text: &str, line: &str) {
+    assert!(text.lines().any(|own| own == line), "{line}\n{text}");
+}
+
+#[tokio::test]
+async fn metrics_tell_of_flows() {
+    let rim = rim::start().await;
+    let namespaces = "/api/v1/namespaces";
+    assert_eq!(rim.send_anonymous(&format!("GET {namespaces}\nAuthorization: Bearer user-token")).await.code, 403);
+    assert_eq!(rim.send(&format!("GET {namespaces}?watch=true&timeoutSeconds=1")).await.code, 200);
+    let text = metrics(&rim).await;
+    let global = "flow_schema=\"global-default\",priority_level=\"global-default\"";
+    let exempt = "flow_schema=\"exempt\",priority_level=\"exempt\"";
+    has(&text, &format!("apiserver_flowcontrol_dispatched_requests_total{{{global}}} 1"));
+    has(&text, &format!("apiserver_flowcontrol_dispatched_requests_total{{{exempt}}} 2"));
+    has(&text, &format!("apiserver_flowcontrol_current_executing_requests{{{global}}} 0"));
+    // Whoever reads this.
+    has(&text, &format!("apiserver_flowcontrol_current_executing_requests{{{exempt}}} 1"));
+    has(&text, &format!("apiserver_flowcontrol_current_inqueue_requests{{{global}}} 0"));
+    let executed = "apiserver_flowcontrol_request_execution_seconds_count";
+    has(&text, &format!("{executed}{{{global},type=\"regular\"}} 1"));
+    has(&text, &format!("{executed}{{{exempt},type=\"watch\"}} 1"));
+}
+
+#[tokio::test]
+async fn metrics_tell_of_admission() {
+    let rim = rim::start().await;
+    let maps = |namespace: &str| format!("/api/v1/namespaces/{namespace}/configmaps");
+    let create = async |namespace: &str, name: &str| {
+        let map = json!({"metadata": {"name": name}, "data": {"a": "1"}});
+        rim.send(&format!("POST {}\n\n{map}", maps(namespace))).await.code
+    };
+    assert_eq!(create("default", "one").await, 201);
+    assert_eq!(create("absent", "one").await, 404);
+    assert_eq!(rim.send(&format!("DELETE {}/one", maps("default"))).await.code, 200);
+    let text = metrics(&rim).await;
+    let lifecycle = "apiserver_admission_controller_admission_duration_seconds_count{name=\"NamespaceLifecycle\"";
+    has(&text, &format!("{lifecycle},operation=\"CREATE\",rejected=\"false\",type=\"admit\"}} 1"));
+    has(&text, &format!("{lifecycle},operation=\"CREATE\",rejected=\"true\",type=\"admit\"}} 1"));
+    let quota = "apiserver_admission_controller_admission_duration_seconds_count{name=\"ResourceQuota\"";
+    has(&text, &format!("{quota},operation=\"CREATE\",rejected=\"false\",type=\"validate\"}} 1"));
+    let step = "apiserver_admission_step_admission_duration_seconds_count";
+    has(&text, &format!("{step}{{operation=\"CREATE\",rejected=\"true\",type=\"admit\"}} 1"));
+    has(&text, &format!("{step}{{operation=\"DELETE\",rejected=\"false\",type=\"validate\"}} 1"));
+}
+
+#[tokio::test]
+async fn metrics_tell_what_policies_came_to() {
+    let rim = rim::start().await;
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    let made = async |plural: &str, kind: &str, name: &str, spec: serde_json::Value| {
+        let body = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name},
+            "spec": spec});
+        assert_eq!(rim.send(&format!("POST {group}/{plural}\n\n{body}")).await.code, 201);
+    };
+    for (name, expression, failure) in
+        [("denies", "object.data.a == '1'", "Fail"), ("fails", "object.data.b == '1'", "Ignore")]
+    {
+        let spec = json!({"failurePolicy": failure, "validations": [{"expression": expression}],
+            "matchConstraints": {"resourceRules": [{"operations": ["CREATE"], "apiGroups": [""],
+                "apiVersions": ["v1"], "resources": ["configmaps"]}]}});
+        made("validatingadmissionpolicies", "ValidatingAdmissionPolicy", name, spec).await;
+        let spec = json!({"policyName": name, "validationActions": ["Deny"]});
+        made("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", name, spec).await;
+    }
+    for (name, expression) in [("adds", "Object{data: {'c': '3'}}"), ("errs", "Object{data: {'c': object.data.none}}")]
+    {
+        let spec = json!({"failurePolicy": "Ignore", "reinvocationPolicy": "Never",
+            "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}],
+            "matchConstraints": {"resourceRules": [{"operations": ["CREATE"], "apiGroups": [""],
+                "apiVersions": ["v1"], "resources": ["configmaps"]}]}});
+        made("mutatingadmissionpolicies", "MutatingAdmissionPolicy", name, spec).await;
+        let spec = json!({"policyName": name});
+        made("mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding", name, spec).await;
+    }
+    for (value, code) in [("1", 201), ("2", 422)] {
+        let map = json!({"metadata": {"name": format!("m{value}")}, "data": {"a": value}});
+        assert_eq!(rim.send(&format!("POST /api/v1/namespaces/default/configmaps\n\n{map}")).await.code, code);
+    }
+    let text = metrics(&rim).await;
+    let denied = "{enforcement_action=\"deny\",error_type=\"no_error\",policy=\"denies\",policy_binding=\"denies\"} 1";
+    let ignored =
+        "{enforcement_action=\"allow\",error_type=\"invalid_error\",policy=\"fails\",policy_binding=\"fails\"} 2";
+    for labels in [denied, ignored] {
+        has(&text, &format!("apiserver_validating_admission_policy_check_total{labels}"));
+        has(&text, &format!("apiserver_validating_admission_policy_check_duration_seconds_count{labels}"));
+    }
+    for (name, error) in [("adds", "no_error"), ("errs", "invalid_error")] {
+        let labels = format!("{{error_type=\"{error}\",policy=\"{name}\",policy_binding=\"{name}\"}} 2");
+        has(&text, &format!("apiserver_mutating_admission_policy_check_total{labels}"));
+        has(&text, &format!("apiserver_mutating_admission_policy_check_duration_seconds_count{labels}"));
+    }
+    let plugin = "{name=\"ValidatingAdmissionPolicy\",operation=\"CREATE\",rejected=\"true\",type=\"validate\"} 1";
+    has(&text, &format!("apiserver_admission_controller_admission_duration_seconds_count{plugin}"));
+}
+
+#[tokio::test]
+async fn metrics_tell_what_was_asked_of_the_store() {
+    let rim = rim::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let map = json!({"metadata": {"name": "one"}, "data": {"a": "1"}});
+    assert_eq!(rim.send(&format!("POST {maps}\n\n{map}")).await.code, 201);
+    let changed = json!({"metadata": {"name": "one"}, "data": {"a": "2"}});
+    assert_eq!(rim.send(&format!("PUT {maps}/one\n\n{changed}")).await.code, 200);
+    assert_eq!(rim.send(&format!("GET {maps}")).await.code, 200);
+    let future = rim.send(&format!("GET {maps}?resourceVersion=99999999&resourceVersionMatch=Exact")).await;
+    assert_ne!(future.code, 200, "{future:?}");
+    let before = metrics(&rim).await;
+    assert_eq!(rim.send(&format!("DELETE {maps}/one")).await.code, 200);
+    let text = metrics(&rim).await;
+    let of = |operation: &str| format!("{{group=\"\",operation=\"{operation}\",resource=\"configmaps\"}}");
+    for operation in ["create", "update", "delete"] {
+        has(&text, &format!("etcd_requests_total{} 1", of(operation)));
+        has(&text, &format!("etcd_request_duration_seconds_count{} 1", of(operation)));
+    }
+    has(&text, &format!("etcd_request_errors_total{} 1", of("list")));
+    has(&before, "apiserver_resource_objects{group=\"\",resource=\"configmaps\"} 1");
+    has(&text, "apiserver_resource_objects{group=\"\",resource=\"configmaps\"} 0");
+    has(&text, "apiserver_resource_objects{group=\"apps\",resource=\"deployments\"} 0");
+}

@@ -11,18 +11,25 @@ use crate::{
 };
 
 impl Round<'_> {
-    /// Notes whether the pod is to end as failed: because it was chosen to make room, or because it is not let in. What has
-    /// begun was let in.
-    pub(super) fn turn_away(&mut self, pod: &Arc<Pod>, observed: &Observed) {
-        let begun = !observed.sandboxes.is_empty() || !observed.containers.is_empty();
-        let first = !std::mem::replace(&mut self.memo.admitted, true);
+    /// Notes that the pod was chosen to make room, if it was: also where it was deleted before anybody looked.
+    pub(super) fn make_room(&mut self, pod: &Arc<Pod>) {
         if self.memo.records.failed.is_some() || crate::pod::ended(pod) {
             return;
         }
         if let Some(eviction) = self.handle.evicted() {
             self.memo.records.disrupted = eviction.disruption;
             self.memo.records.failed = Some((EVICTED.into(), eviction.message));
-        } else if first
+        }
+    }
+
+    /// Notes whether the pod is to end as failed because it is not let in. What has begun was let in.
+    pub(super) fn turn_away(&mut self, pod: &Arc<Pod>, observed: &Observed) {
+        let begun = !observed.sandboxes.is_empty() || !observed.containers.is_empty();
+        let first = !std::mem::replace(&mut self.memo.admitted, true);
+        if self.memo.records.failed.is_some() || crate::pod::ended(pod) {
+            return;
+        }
+        if first
             && !begun
             && let Some(why) = refusal(&self.inner.pressures.now(), pod)
         {

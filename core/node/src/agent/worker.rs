@@ -124,6 +124,7 @@ impl Round<'_> {
         let observed = self.observe(pod).await?;
         // Before planning: what a probe found is a reason to act, and nothing else wakes the worker for it.
         self.memo.records.health.clone_from(&self.handle.health.lock());
+        self.make_room(pod);
         if let Some(grace) = desired.ending() {
             // An eviction that came first may leave less time. Whoever waits for the end compares with the shortest, too.
             let grace = self.handle.ending().unwrap_or(grace);

@@ -38,6 +38,7 @@ const TESTS: &[Test] = &[
     ("a_pod_that_takes_long_to_end_is_waited_for_before_another_goes", patient),
     ("a_pod_that_is_deleted_while_the_node_measures_is_not_evicted", deleted),
     ("an_evicted_pod_that_is_deleted_keeps_the_shorter_grace", shorter),
+    ("a_pod_that_is_deleted_before_its_worker_saw_the_eviction_ends_as_evicted", hurried),
     ("a_pod_that_ran_to_its_end_does_not_run_again_when_room_is_made", unknown),
 ];
 
@@ -588,6 +589,28 @@ fn shorter() {
         assert_eq!(report.status.phase.as_deref(), Some("Failed"));
         assert_eq!(report.status.reason.as_deref(), Some("Evicted"));
         assert_eq!(scene.containers("one").await, []);
+    });
+}
+
+fn hurried() {
+    let scene = Scene::alone("hurried", EvictionLimits::default(), no_collection(), "");
+    scene.run(async {
+        let mut pod = made("one", stubborn(30));
+        pod.metadata.uid = Some("one".into());
+        // A start holds up the worker while both come.
+        scene.runtime.slow_down("start_container", Duration::from_secs(60));
+        scene.agent.sync(vec![Arc::new(pod.clone())]).await.expect("it is taken");
+        scene.until_said("one", "Created").await;
+        *scene.gauge.memory.lock() = 50 * MIB;
+        scene.until_said("one", "Evicted").await;
+        pod.metadata.deletion_timestamp = Some(Time(scene.cluster.executor.clock().now()));
+        pod.metadata.deletion_grace_period_seconds = Some(30);
+        scene.agent.sync(vec![Arc::new(pod)]).await.expect("it is taken");
+        let report = scene.reported("released", |report| report.released).await;
+        assert_eq!(report.status.phase.as_deref(), Some("Failed"));
+        assert_eq!(report.status.reason.as_deref(), Some("Evicted"));
+        let disrupted = report.status.conditions.iter().any(|condition| condition.type_ == "DisruptionTarget");
+        assert!(disrupted, "{:#?}", report.status);
     });
 }
 

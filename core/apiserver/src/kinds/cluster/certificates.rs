@@ -54,6 +54,10 @@ pub(in crate::kinds) static SIGNING: Kind = Kind {
         }
         conditions(new, old, errors);
     },
+    prepare_status: |new, old| {
+        prepare::only_status(new, old);
+        keep_decisions(new, old);
+    },
     validate_status: |new, old, errors| {
         conditions(new, Some(old), errors);
         kept(new, old, errors);
@@ -65,6 +69,36 @@ pub(in crate::kinds) static SIGNING: Kind = Kind {
     has_status: true,
     ..BASE
 };
+
+/// What was decided stays as it was written down, whatever a write to `/status` says of it. Decisions that come or go are left
+/// for the checks to refuse.
+fn keep_decisions(new: &mut Value, old: &Value) {
+    for kind in ["Approved", "Denied"] {
+        let before = of_type(old, kind);
+        let conditions = new["status"]["conditions"].as_array_mut().into_iter().flatten();
+        let now: Vec<&mut Value> = conditions.filter(|condition| text(condition, &["type"]) == kind).collect();
+        if now.len() == before.len() {
+            now.into_iter().zip(before).for_each(|(now, before)| now.clone_from(before));
+        }
+    }
+}
+
+/// Says when conditions came to be, where their writer did not: now, or when the same was first said.
+pub(crate) fn date_conditions(new: &mut Value, old: &Value, now: &str) {
+    let missing = |condition: &Value, field: &str| text(condition, &[field]).is_empty();
+    for condition in new["status"]["conditions"].as_array_mut().into_iter().flatten().filter(|c| c.is_object()) {
+        if missing(condition, "lastUpdateTime") {
+            condition["lastUpdateTime"] = now.into();
+        }
+        if missing(condition, "lastTransitionTime") {
+            let same = of_type(old, text(condition, &["type"]))
+                .into_iter()
+                .find(|before| before["status"] == condition["status"] && !missing(before, "lastTransitionTime"));
+            condition["lastTransitionTime"] =
+                same.map_or_else(|| now.into(), |same| same["lastTransitionTime"].clone());
+        }
+    }
+}
 
 /// Checks a write to `/approval` (new, old).
 pub(crate) fn validate_approval(new: &Value, old: &Value, errors: &mut Errors) {

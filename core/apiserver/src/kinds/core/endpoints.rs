@@ -9,7 +9,7 @@ use windlass_api::names;
 use crate::kinds::edit::{default_to, each};
 use crate::kinds::errors::{Errors, IMMUTABLE};
 use crate::kinds::field::{Field, lookup};
-use crate::kinds::{BASE, Kind, prepare};
+use crate::kinds::{BASE, Kind, ip, prepare};
 
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 const MAX_ENDPOINTS: usize = 1000;
@@ -161,6 +161,12 @@ fn endpoint(endpoint: &Field<'_, '_>, kind: &str, errors: &mut Errors) {
         errors.too_many(&addresses, MAX_ADDRESSES);
     }
     for address in addresses.items() {
+        let is_ip = matches!(kind, "IPv4" | "IPv6");
+        // An address that is no more written this way is none of either family.
+        if is_ip && ip::address(address.text()).is_some_and(|wrong| wrong.once_right) {
+            errors.ip(&address);
+            continue;
+        }
         match (kind, address.text().parse::<IpAddr>()) {
             ("IPv4", Ok(IpAddr::V4(_))) | ("IPv6", Ok(IpAddr::V6(_))) => ordinary_ip(&address, errors),
             ("IPv4", _) => errors.invalid(&address, "must be a valid IPv4 address"),

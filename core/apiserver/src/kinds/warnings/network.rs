@@ -32,6 +32,9 @@ pub(super) fn service(new: &Value, told: &mut Vec<String>) {
         }
     }
     addresses(&spec.get("externalIPs"), told);
+    if !spec.get("externalIPs").is_empty() && !headless && kind != "ExternalName" {
+        told.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".into());
+    }
     if !spec.get("loadBalancerIP").is_empty() {
         address(&spec.get("loadBalancerIP"), told);
     }

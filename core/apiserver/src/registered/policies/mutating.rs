@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     cel::{self, Making},
+    figures::Fault,
     object,
     registered::{asked::Asked, rounds::Rounds},
 };
@@ -50,11 +51,20 @@ pub(super) async fn run(
         for mutation in policy.mutations.iter().filter(|_| asked.new.is_some()).collect::<Vec<_>>() {
             // Each sees what those before it did.
             let mut evaluation = Evaluation::of_policy(asked, at, &params).await?;
-            match made(policy, mutation, &mut evaluation).await {
-                Ok(value) => match mutated(asked, at, mutation, value).await? {
-                    Ok(differs) => changed |= differs,
-                    Err(why) => fail(policy, &binding.name, &resulted(&mutation.text, &why)),
-                },
+            let parts = &asked.server.parts;
+            let started = parts.clock.uptime();
+            let done = match made(policy, mutation, &mut evaluation).await {
+                Ok(value) => mutated(asked, at, mutation, value).await?,
+                Err(why) => Err(why),
+            };
+            let fault = match done {
+                Ok(_) => Fault::None,
+                Err(_) if mutation.rule.is_err() => Fault::Compile,
+                Err(_) => Fault::Evaluation,
+            };
+            parts.figures.mutated((&policy.name, &binding.name), fault, parts.clock.uptime().saturating_sub(started));
+            match done {
+                Ok(differs) => changed |= differs,
                 Err(why) => fail(policy, &binding.name, &resulted(&mutation.text, &why)),
             }
         }

@@ -1,13 +1,18 @@
 //! Validating policies: their rules decide, their bindings say what follows.
 
-use windlass_kernel::error::{Cause, Error, ErrorKind, Result};
+use std::time::Duration;
+
+use windlass_kernel::{
+    Clock,
+    error::{Cause, Error, ErrorKind, Result},
+};
 
 use super::{
     super::evaluation::{Evaluation, resulted},
     Binding, Invocation, Misfit, Policy,
     compile::Validation,
 };
-use crate::{cel, registered::asked::Asked};
+use crate::{cel, figures::Fault, registered::asked::Asked};
 
 /// The longest message that an expression may make.
 const MESSAGE: usize = 5 * 1024;
@@ -17,11 +22,18 @@ struct Objection {
     message: String,
     /// A reason of a Status; empty where none is given.
     reason: String,
+    fault: Fault,
+    /// Whether it is a failure that the policy ignores.
+    ignored: bool,
+    /// How long the expression took.
+    took: Duration,
 }
 
 impl Objection {
-    fn new(message: String) -> Self {
-        Self { message, reason: String::new() }
+    /// A failure of the policy.
+    fn failure(policy: &Policy, message: String) -> Self {
+        let (reason, ignored) = (String::new(), policy.ignores_failures);
+        Self { message, reason, fault: Fault::Evaluation, ignored, took: Duration::ZERO }
     }
 }
 
@@ -34,19 +46,30 @@ pub(super) async fn run(
     let mut refused = None;
     for Misfit { policy, binding, why } in misfits {
         if !policy.ignores_failures {
-            refused = refused.or_else(|| Some(refusal(asked, policy, binding, &Objection::new(why))));
+            refused = refused.or_else(|| Some(refusal(asked, policy, binding, &Objection::failure(policy, why))));
         }
     }
+    let server = asked.server;
     for Invocation { policy, binding, at, params } in invocations {
         let mut evaluation = Evaluation::of_policy(asked, at, &params).await?;
-        for objection in objections(policy, &mut evaluation).await {
+        for objection in objections(policy, &mut evaluation, &*server.parts.clock).await {
+            let told = |action| {
+                let names = (policy.name.as_str(), binding.name.as_str());
+                server.parts.figures.checked(names, objection.fault, action, objection.took);
+            };
+            if objection.ignored {
+                told("allow");
+                continue;
+            }
             if binding.warns {
+                told("warn");
                 let (policy, binding, message) = (&policy.name, &binding.name, &objection.message);
                 asked.warnings.push(format!(
                     "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{binding}': {message}"
                 ));
             }
             if binding.denies {
+                told("deny");
                 refused = refused.or_else(|| Some(refusal(asked, policy, binding, &objection)));
             }
         }
@@ -54,19 +77,24 @@ pub(super) async fn run(
     refused.map_or(Ok(()), Err)
 }
 
-async fn objections(policy: &Policy, evaluation: &mut Evaluation<'_>) -> Vec<Objection> {
+async fn objections(policy: &Policy, evaluation: &mut Evaluation<'_>, clock: &dyn Clock) -> Vec<Objection> {
     match policy.conditions.hold_with(&policy.variables, evaluation).await {
         Ok(true) => {}
         Ok(false) => return Vec::new(),
-        Err(_) if policy.ignores_failures => return Vec::new(),
-        Err(why) => return vec![Objection::new(why)],
+        Err(why) => return vec![Objection::failure(policy, why)],
     }
     let mut found = Vec::new();
     for validation in &policy.validations {
-        match objection(policy, validation, evaluation).await {
-            Ok(objection) => found.extend(objection),
-            Err(_) if policy.ignores_failures => {}
-            Err(why) => found.push(Objection::new(resulted(&validation.text, &why))),
+        let started = clock.uptime();
+        let objection = objection(policy, validation, evaluation).await;
+        let took = clock.uptime().saturating_sub(started);
+        match objection {
+            Ok(objection) => found.extend(objection.map(|objection| Objection { took, ..objection })),
+            Err(why) => {
+                let fault = if validation.rule.is_err() { Fault::Compile } else { Fault::Evaluation };
+                let failure = Objection::failure(policy, resulted(&validation.text, &why));
+                found.push(Objection { fault, took, ..failure });
+            }
         }
     }
     // Nothing is audited here, but a policy whose annotations fail does not pass.
@@ -81,7 +109,8 @@ async fn objections(policy: &Policy, evaluation: &mut Evaluation<'_>) -> Vec<Obj
             Err(why) => why,
         };
         if !policy.ignores_failures {
-            found.push(Objection::new(format!("audit annotation {key:?}: valueExpression resulted in error: {why}")));
+            let message = format!("audit annotation {key:?}: valueExpression resulted in error: {why}");
+            found.push(Objection::failure(policy, message));
         }
     }
     found
@@ -113,7 +142,8 @@ async fn objection(
     if message.is_empty() {
         message = format!("failed expression: {}", validation.text);
     }
-    Ok(Some(Objection { message, reason: validation.reason.clone() }))
+    let reason = validation.reason.clone();
+    Ok(Some(Objection { message, reason, fault: Fault::None, ignored: false, took: Duration::ZERO }))
 }
 
 fn refusal(asked: &Asked<'_>, policy: &Policy, binding: &Binding, objection: &Objection) -> Error {

@@ -4,14 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use futures::{StreamExt, channel::mpsc};
+use serde_json::json;
 use windlass_kernel::{
     ClockExt, ContainerRuntime, Error, ErrorKind, Result, SpawnExt,
     node::Session,
     runtime::{
         Change, Checkpoints, Container, ContainerConfig, ContainerExit, ContainerFilter, ContainerId, ContainerState,
-        ContainerStats, ContainerStatus, CpuUsage, ExecOutput, FsUsage, MemoryUsage, Opening, PodRanges, Readiness,
-        Resources, RuntimeEvent, RuntimeEvents, RuntimeStatus, RuntimeVersion, Sandbox, SandboxConfig, SandboxFilter,
-        SandboxId, SandboxMetering, SandboxState, SandboxStatus,
+        ContainerStats, ContainerStatus, CpuUsage, ExecOutput, FsUsage, Info, InfoOf, MemoryUsage, Opening, PodRanges,
+        Readiness, Resources, RuntimeEvent, RuntimeEvents, RuntimeStatus, RuntimeVersion, Sandbox, SandboxConfig,
+        SandboxFilter, SandboxId, SandboxMetering, SandboxState, SandboxStatus,
     },
 };
 
@@ -332,6 +333,20 @@ impl ContainerRuntime for FakeRuntime {
             }
         };
         Ok(state.containers.values().filter(running).filter(chosen).map(stats).collect())
+    }
+
+    async fn info(&self, of: &InfoOf) -> Result<Info> {
+        self.pace("info").await?;
+        let state = self.state.lock();
+        let told = match of {
+            InfoOf::Runtime => Some(json!({ "images": state.images.len() })),
+            InfoOf::Sandbox(id) => state.sandboxes.get(id).map(|record| json!({ "hostname": record.config.hostname })),
+            InfoOf::Container(id) => {
+                let command = |record: &ContainerRecord| [&*record.config.command, &*record.config.args].concat();
+                state.containers.get(id).map(|record| json!({ "command": command(record) }))
+            }
+        };
+        Ok(told.map(|told| ("info".into(), told.to_string())).into_iter().collect())
     }
 
     fn events(&self) -> RuntimeEvents {

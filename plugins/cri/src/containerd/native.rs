@@ -18,6 +18,7 @@ mod files;
 mod frames;
 mod groups;
 mod images;
+mod info;
 mod ports;
 mod pulls;
 mod record;

@@ -27,8 +27,9 @@ use windlass_kernel::{
     network::{Attached, Attachment, AttachmentKey},
     node::{Exit, Session, Streams},
     runtime::{
-        Change, ContainerConfig, ContainerId, ContainerKey, ContainerStatus, Mount, Opening, Pull, RegistryAuth,
-        RuntimeEvent, SandboxConfig, SandboxFilter, SandboxId, SandboxKey, SecurityProfile, Subject, User,
+        Change, ContainerConfig, ContainerId, ContainerKey, ContainerStatus, InfoOf, Mount, Opening, Pull,
+        RegistryAuth, RuntimeEvent, SandboxConfig, SandboxFilter, SandboxId, SandboxKey, SecurityProfile, Subject,
+        User,
     },
 };
 use windlass_lab::{BUSYBOX, BareLab};
@@ -238,6 +239,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("pipes_have_one_carrier", alone),
     ("an_event_waits_for_no_other_sandboxs_network", unhurried),
     ("what_is_not_there_is_refused_with_a_cure", refused),
+    ("tools_find_processes_and_specifications", tools),
 ];
 
 impl Reference {
@@ -743,5 +745,30 @@ fn unhurried(_: &Reference) {
         for id in [going, sandbox] {
             runtime.remove_sandbox(&id).await.unwrap();
         }
+    });
+}
+
+fn tools(reference: &Reference) {
+    let runtime = reference.here();
+    reference.lab.tokio.block_on(async {
+        let (sandbox, id) = started(reference, runtime, "tools", shell("sleep 1000")).await;
+        let told = async |of: InfoOf| {
+            let info = runtime.info(&of).await.unwrap();
+            serde_json::from_str::<Value>(&info["info"]).unwrap()
+        };
+        let (pod, main) = (told(InfoOf::Sandbox(sandbox.clone())).await, told(InfoOf::Container(id.clone())).await);
+        for (told, word) in [(&pod, "1000000000"), (&main, "1000")] {
+            let command = fs::read_to_string(format!("/proc/{}/cmdline", told["pid"])).unwrap();
+            assert!(command.contains("sleep") && command.contains(word), "{command}");
+        }
+        assert_ne!(pod["pid"], main["pid"]);
+        assert_eq!(main["runtimeSpec"]["process"]["args"][2], "sleep 1000");
+        assert_eq!((&main["snapshotKey"], &pod["runtimeSpec"]["hostname"]), (&json!(id.as_str()), &json!("tools")));
+        let config: Value = serde_json::from_str(&runtime.info(&InfoOf::Runtime).await.unwrap()["config"]).unwrap();
+        assert_eq!(config["sandboxImage"], windlass_lab::PAUSE);
+        let image: Value = serde_json::from_str(&runtime.image_info(&BUSYBOX.into()).await.unwrap()["info"]).unwrap();
+        assert_eq!(image["imageSpec"]["os"], "linux");
+        runtime.remove_sandbox(&sandbox).await.unwrap();
+        assert!(runtime.info(&InfoOf::Sandbox(sandbox)).await.unwrap().is_empty());
     });
 }

@@ -32,7 +32,7 @@ mod usage;
 mod users;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs,
     path::{Path, PathBuf},
     process::Child,
@@ -126,6 +126,8 @@ struct Inner {
     children: Mutex<Vec<Child>>,
     /// What is in images, by the digest that a name leads to: it never changes.
     facts: Mutex<BTreeMap<String, Arc<Facts>>>,
+    /// Records that cannot be read, which was said.
+    unreadable: Mutex<BTreeSet<String>>,
     /// What containers wrote, with the uptime at which it was asked.
     written: Mutex<BTreeMap<String, (Duration, FsUsage)>>,
 }
@@ -173,6 +175,7 @@ impl Containerd {
                 locks: Locks::default(),
                 children: Mutex::default(),
                 facts: Mutex::default(),
+                unreadable: Mutex::default(),
                 written: Mutex::default(),
             }),
             None,

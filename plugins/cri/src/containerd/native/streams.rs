@@ -104,6 +104,10 @@ impl Containerd {
         self.0.children.lock().push(child);
         let end = self.0.setup.clock.uptime() + PATIENCE;
         while !self.is_carried(id).await {
+            if let Some(how) = self.ended_child(pid) {
+                let message = format!("{program}, which carries the streams of {id}, ended at once: {how}");
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
             if self.0.setup.clock.uptime() >= end {
                 self.end_child(pid);
                 return Err(Error::new(ErrorKind::Unavailable, format!("the streams of {id} are not carried")));
@@ -121,7 +125,27 @@ impl Containerd {
         if self.is_carried(&kept.id).await || self.running_task(&kept.id).await?.is_none() {
             return Ok(());
         }
-        self.carry(&kept.id, &kept.container_config()?, kept.label(label::LOG)).await.map(drop)
+        match self.carry(&kept.id, &kept.container_config()?, kept.label(label::LOG)).await {
+            // With the container's outputs the program ends, too.
+            Err(_) if self.running_task(&kept.id).await?.is_none() => Ok(()),
+            carried => carried.map(drop),
+        }
+    }
+
+    /// How a program ended, if it has.
+    fn ended_child(&self, pid: u32) -> Option<String> {
+        let mut children = self.0.children.lock();
+        let Some(at) = children.iter().position(|child| child.id() == pid) else {
+            // Somebody else took note of it.
+            return Some("it is gone".into());
+        };
+        match children[at].try_wait() {
+            Ok(None) => None,
+            ended => {
+                children.swap_remove(at);
+                Some(ended.map_or_else(|error| error.to_string(), |status| status.unwrap_or_default().to_string()))
+            }
+        }
     }
 
     /// Kills a program that does not do what it was started for.

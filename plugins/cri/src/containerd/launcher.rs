@@ -194,6 +194,7 @@ impl Launcher {
             sandbox_image: self.settings.sandbox_image.as_str().into(),
             runc: Some((self.programs.runc.clone(), state.join("runc"))),
             plain_registries: self.settings.plain_registries.clone(),
+            mirrors: self.settings.mirrors.clone(),
             ..super::Native::new(self.layout.socket(), state.join("native"), carrier)
         }
     }

@@ -17,7 +17,7 @@ use windlass_conformance::{
     runtime::{Fixture, Machine as Seen, Offers, Program, Raw, RawAnswer, Restart},
 };
 use windlass_cri::{
-    containerd::{Containerd, Native, oci::Recipe},
+    containerd::{Containerd, Mirror, Native, oci::Recipe},
     host::RemoteRuntime,
     skel::{self, Plugin, Setup},
 };
@@ -32,7 +32,7 @@ use windlass_kernel::{
         Subject, User,
     },
 };
-use windlass_lab::{BUSYBOX, BareLab};
+use windlass_lab::{BUSYBOX, BareLab, Registry};
 
 /// Where a server finds what it serves.
 const SERVED: &str = "WINDLASS_TEST_NATIVE";
@@ -243,6 +243,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("a_record_that_cannot_be_read_spoils_no_list", unreadable),
     ("a_carrier_that_ends_at_once_is_not_waited_for", no_carrier),
     ("a_sandbox_is_nobody_that_nobody_named", pause),
+    ("mirrors_are_asked_in_their_order_and_then_the_registry", mirrors),
 ];
 
 impl Reference {
@@ -884,5 +885,52 @@ fn pause(_: &Reference) {
             }
         }
         assert!(runtime.sandboxes(&SandboxFilter::default()).await.unwrap().is_empty());
+    });
+}
+
+fn mirrors(_: &Reference) {
+    Reference::apart("crng", async |reference, runtime| {
+        drop(runtime);
+        let own = &reference.lab.registry;
+        let [empty, full] = [(); 2].map(|()| Registry::start(reference.lab.tokio.handle()));
+        let asked = |repository: &str| [&empty, &full, own].map(|registry| registry.asked(repository) > 0);
+        let of = [&empty, &full].map(|registry| Mirror::at(&format!("http://{}", registry.address())).unwrap());
+        // Nothing listens on the port of discard.
+        let gone = Mirror::at("http://127.0.0.1:9").unwrap();
+        let mirrors = [(own.address().to_owned(), [&[gone], &of[..]].concat())].into();
+        let native = Native { mirrors, ..native(&reference.lab) };
+        let connected = Containerd::connect(native, Arc::clone(&reference.network), reference.setup.clone());
+        let runtime = connected.await.unwrap();
+        let pull = async |repository: &str, auth: Option<RegistryAuth>| {
+            let image = format!("{}/{repository}:1", own.address());
+            let pulled = runtime.pull(&Pull { image: image.as_str().into(), auth, ..Pull::default() }).await?;
+            let found = runtime.image(&image.as_str().into()).await?.expect("what was pulled has the registry's name");
+            assert_eq!((found.id.as_str(), &*found.tags), (pulled.as_str(), &[image][..]));
+            Ok::<_, windlass_kernel::Error>(())
+        };
+        let _ = full.publish("mirrored", "1", None);
+        pull("mirrored", None).await.unwrap();
+        assert_eq!(asked("mirrored"), [true, true, false]);
+        let _ = own.publish("own", "1", None);
+        pull("own", None).await.unwrap();
+        assert_eq!(asked("own"), [true, true, true]);
+        let error = pull("nowhere", None).await.unwrap_err();
+        assert!(error.is(ErrorKind::NotFound), "{error}");
+        // A secret is the registry's, unless it names the mirror.
+        let auth = |server: &str| RegistryAuth {
+            username: "suite".into(),
+            password: "hidden".into(),
+            server: server.into(),
+            ..RegistryAuth::default()
+        };
+        for registry in [&full, own] {
+            for repository in ["kept", "named"] {
+                let _ = registry.publish(repository, "1", Some(("suite", "hidden")));
+            }
+        }
+        pull("kept", Some(auth(""))).await.unwrap();
+        assert_eq!(asked("kept"), [true, false, true]);
+        pull("named", Some(auth(full.address()))).await.unwrap();
+        assert_eq!(asked("named"), [true, true, false]);
     });
 }

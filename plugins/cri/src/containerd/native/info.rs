@@ -1,13 +1,15 @@
 //! What is told of things beyond their status, for people: one JSON text in the shape of containerd's own CRI, so that tools which
 //! look for a process or a specification there find it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use windlass_kernel::{
     Result,
     runtime::{ImageRef, Info, InfoOf},
 };
 
-use super::{Containerd, RUNTIME, record::Kept};
+use super::{super::mirrors::Mirror, Containerd, RUNTIME, record::Kept};
 
 impl Containerd {
     pub(super) async fn told_of(&self, of: &InfoOf) -> Result<Info> {
@@ -35,6 +37,7 @@ impl Containerd {
             "stateDir": self.0.state_dir,
             "runtimeType": RUNTIME,
             "plainRegistries": self.0.plain_registries,
+            "mirrors": self.0.mirrors.iter().map(|(of, all)| (of, urls(all))).collect::<BTreeMap<_, _>>(),
             "carrier": self.0.carrier,
         })
     }
@@ -51,6 +54,10 @@ impl Containerd {
             "runtimeSpec": serde_json::from_slice::<Value>(&kept.spec).unwrap_or_default(),
         }))
     }
+}
+
+fn urls(mirrors: &[Mirror]) -> Vec<String> {
+    mirrors.iter().map(Mirror::url).collect()
 }
 
 fn told(value: &Value) -> Info {

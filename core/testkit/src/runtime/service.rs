@@ -1,6 +1,6 @@
 //! The calls of the fake runtime.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use futures::{StreamExt, channel::mpsc};
@@ -362,10 +362,26 @@ impl ContainerRuntime for FakeRuntime {
     }
 
     fn checkpoints(&self) -> Option<&dyn Checkpoints> {
-        None
+        self.checkpoints.then_some(self as _)
     }
 
     fn pod_ranges(&self) -> Option<&dyn PodRanges> {
         None
+    }
+}
+
+#[async_trait]
+impl Checkpoints for FakeRuntime {
+    async fn checkpoint(&self, id: &ContainerId, archive: &Path, timeout: Option<Duration>) -> Result<()> {
+        self.pace("checkpoint").await?;
+        let mut state = self.state.lock();
+        let record = state.containers.get(id).ok_or_else(|| no_container(id))?;
+        if record.status.container.state != ContainerState::Running {
+            return Err(Error::new(ErrorKind::Conflict, format!("container {id} does not run")));
+        }
+        let text = format!("{} within {timeout:?}", record.config.key.name);
+        let file = state.files.entry(archive.to_string_lossy().into_owned()).or_default();
+        *file.lock() = text;
+        Ok(())
     }
 }

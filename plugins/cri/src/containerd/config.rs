@@ -110,22 +110,24 @@ impl Layout {
         self.data.join("cni")
     }
 
-    fn registries(&self) -> PathBuf {
+    pub(super) fn registries(&self) -> PathBuf {
         self.data.join("registries")
     }
 
-    /// Every file with its content, folders implied. CNI's comes before containerd is started: it only sees what is
+    /// Every file but those of registries, with its content, folders implied. CNI's comes before containerd is started: it only sees what is
     /// written in place.
     pub(super) fn files(&self, settings: &Settings, plugins: &Path, runc: &Path) -> Vec<(PathBuf, String)> {
-        let mut files = vec![
+        vec![
             (self.config(), self.toml(settings, plugins, runc)),
             (self.networks().join("10-pods.conflist"), self.network(settings)),
-        ];
+        ]
+    }
+
+    /// Where images come from, by registry.
+    pub(super) fn registry_files(&self, settings: &Settings) -> Vec<(PathBuf, String)> {
         let named: BTreeSet<&String> = settings.plain_registries.iter().chain(settings.mirrors.keys()).collect();
-        for registry in named {
-            files.push((self.registries().join(registry).join("hosts.toml"), hosts(registry, settings)));
-        }
-        files
+        let file = |registry: &String| self.registries().join(registry).join("hosts.toml");
+        named.into_iter().map(|registry| (file(registry), hosts(registry, settings))).collect()
     }
 
     fn toml(&self, settings: &Settings, plugins: &Path, runc: &Path) -> String {

@@ -1,6 +1,10 @@
 //! The skeleton: the whole suite on a host over a server over the fake runtime, and the manners of a server.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use tempfile::TempDir;
@@ -31,6 +35,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_runtime_that_panics_answers_and_serves_on", panics),
     ("a_server_that_stops_ends_its_sessions", stops),
     ("info_is_in_verbose_answers_only", verbose),
+    ("checkpoints_pass_through_or_are_refused_by_name", checkpoints),
 ];
 
 /// A server, and everything around it. It ends with this.
@@ -298,5 +303,33 @@ fn verbose() {
         }
         let told = runtime.image_info(&IMAGE.into()).await.expect("info");
         assert!(!told.is_empty() && told == served.fake.image_info(&IMAGE.into()).await.expect("info"), "{told:?}");
+    });
+}
+
+fn checkpoints() {
+    let without = Served::start();
+    without.tokio.block_on(async {
+        assert!(without.remote.checkpoints().is_none());
+        let id = container(&without.remote, &Program::Wait).await;
+        let message = [asked(&id, false)[..id.len() + 2].to_vec(), vec![0x12, 2, b'/', b'a']].concat();
+        let method = "/runtime.v1.RuntimeService/CheckpointContainer";
+        let answer = without.remote.raw(method, message.into(), None).await.expect("the server answers");
+        assert!(answer.code == 12 && answer.message.contains("checkpoints"), "{} {}", answer.code, answer.message);
+    });
+    let served = Served::with(FakeRuntime::with_checkpoints);
+    served.tokio.block_on(async {
+        let id = container(&served.remote, &Program::Wait).await.as_str().into();
+        let service = served.remote.checkpoints().expect("the server has the service");
+        // Seconds are what the wire has; a part of one is a whole one.
+        for (timeout, told) in [(None, "main within None"), (Some(Duration::from_millis(1500)), "main within Some(2s)")]
+        {
+            service.checkpoint(&id, Path::new("/archive"), timeout).await.expect("a checkpoint is made");
+            assert_eq!(served.fake.log("/archive").as_deref(), Some(told));
+        }
+        served.remote.stop_container(&id, Duration::ZERO).await.expect("a container stops");
+        let error = service.checkpoint(&id, Path::new("/archive"), None).await.expect_err("it does not run");
+        assert!(error.to_string().contains("does not run"), "{error}");
+        let error = service.checkpoint(&"none".into(), Path::new("/archive"), None).await.expect_err("it is gone");
+        assert!(error.is(ErrorKind::NotFound), "{error}");
     });
 }

@@ -134,18 +134,15 @@ impl Containerd {
 
     /// How a program ended, if it has.
     fn ended_child(&self, pid: u32) -> Option<String> {
-        let mut children = self.0.children.lock();
-        let Some(at) = children.iter().position(|child| child.id() == pid) else {
+        let ended = match self.0.children.lock().iter_mut().find(|child| child.id() == pid).map(Child::try_wait) {
+            Some(Ok(None)) => return None,
+            Some(Ok(Some(status))) => status.to_string(),
+            Some(Err(error)) => error.to_string(),
             // Somebody else took note of it.
-            return Some("it is gone".into());
+            None => "it is gone".into(),
         };
-        match children[at].try_wait() {
-            Ok(None) => None,
-            ended => {
-                children.swap_remove(at);
-                Some(ended.map_or_else(|error| error.to_string(), |status| status.unwrap_or_default().to_string()))
-            }
-        }
+        self.reap();
+        Some(ended)
     }
 
     /// Kills a program that does not do what it was started for.

@@ -38,7 +38,12 @@ struct Shelf {
 
 impl Registry {
     /// Starts an empty one on a port of its own.
-    pub(crate) fn start(tokio: &Handle) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// Without a port.
+    #[must_use]
+    pub fn start(tokio: &Handle) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         listener.set_nonblocking(true).expect("a listener");

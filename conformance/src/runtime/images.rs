@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use windlass_kernel::{
     ErrorKind,
-    runtime::{ImageRef, Pull},
+    runtime::{ImageRef, Info, Pull},
 };
 
 use super::{Check, ContainerState, Fixture, Program, always};
@@ -66,10 +66,12 @@ fn without_pull(fixture: &Fixture) -> Option<&'static str> {
     fixture.pull.is_none().then_some("there is no image that may be pulled and removed")
 }
 
-/// Contract 1: absent is a value.
+/// Contract 1, 6: absent is a value, of which nothing is said.
 async fn absent(fixture: Fixture) {
     let absent = ImageRef::from("registry.invalid/none:1");
     assert_eq!(fixture.images.image(&absent).await.expect("an answer"), None);
+    assert_eq!(fixture.images.image_info(&absent).await.expect("an answer"), Info::new());
+    fixture.images.image_info(&fixture.image).await.expect("an image that is there is told of");
 }
 
 /// Contract 2: one image, many names.

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use futures::FutureExt;
-use windlass_kernel::{ClockExt, ErrorKind};
+use windlass_kernel::{
+    ClockExt, ErrorKind,
+    runtime::{Info, InfoOf},
+};
 
 use super::{Check, ContainerState, Fixture, Program, always, refused};
 
@@ -31,6 +34,12 @@ pub(super) const CHECKS: &[Check] = &[
         clause: "ContainerStatus: started_at, finished_at, exit_code, reason",
         needs: always,
         run: |f| exit_is_kept(f).boxed(),
+    },
+    Check {
+        name: "info_is_told_of_what_is_there",
+        clause: "Status, PodSandboxStatus, ContainerStatus: verbose and info, whose content is the runtime's own",
+        needs: always,
+        run: |f| info(f).boxed(),
     },
     Check {
         name: "a_command_that_cannot_be_run_fails_the_start",
@@ -119,6 +128,22 @@ async fn exit_is_kept(fixture: Fixture) {
     fixture.runtime.remove_container(&id).await.expect("a container is removed");
     assert_eq!(fixture.runtime.container(&id).await.expect("a status is told"), None);
     pod.remove().await;
+}
+
+/// Contract 16: a courtesy while a thing is there, and no error after that.
+async fn info(fixture: Fixture) {
+    let pod = fixture.sandbox("a").await;
+    let id = pod.start("main", &Program::Wait).await;
+    let of = [InfoOf::Sandbox(pod.id.clone()), InfoOf::Container(id.clone())];
+    for of in of.iter().chain([&InfoOf::Runtime]) {
+        fixture.runtime.info(of).await.unwrap_or_else(|error| panic!("info of {of:?}: {error}"));
+    }
+    fixture.runtime.remove_container(&id).await.expect("a container is removed");
+    pod.remove().await;
+    for of in &of {
+        let told = fixture.runtime.info(of).await;
+        assert_eq!(told.expect("of what is gone nothing is said, without an error"), Info::new(), "{of:?}");
+    }
 }
 
 /// Contract 6: what cannot be run makes the start fail and counts as exited.

@@ -10,8 +10,9 @@ use windlass_kernel::{
     node::Session,
     runtime::{
         Checkpoints, Container, ContainerConfig, ContainerFilter, ContainerId, ContainerStats, ContainerStatus,
-        ExecOutput, FsUsage, Image, ImageRef, Opening, PodRanges, Pull, Resources, RuntimeEvents, RuntimeStatus,
-        RuntimeVersion, Sandbox, SandboxConfig, SandboxFilter, SandboxId, SandboxMetering, SandboxStats, SandboxStatus,
+        ExecOutput, FsUsage, Image, ImageRef, Info, InfoOf, Opening, PodRanges, Pull, Resources, RuntimeEvents,
+        RuntimeStatus, RuntimeVersion, Sandbox, SandboxConfig, SandboxFilter, SandboxId, SandboxMetering, SandboxStats,
+        SandboxStatus,
     },
 };
 
@@ -149,6 +150,10 @@ impl ContainerRuntime for Traced {
         self.trace.noted(format!("stats {filter:?}"), self.runtime.stats(filter)).await
     }
 
+    async fn info(&self, of: &InfoOf) -> Result<Info> {
+        self.trace.noted(format!("info {of:?}"), self.runtime.info(of)).await
+    }
+
     fn events(&self) -> RuntimeEvents {
         let trace = self.trace.clone();
         trace.note("-> events");
@@ -213,5 +218,9 @@ impl ImageStore for Traced {
 
     async fn filesystems(&self) -> Result<Vec<FsUsage>> {
         self.trace.noted("filesystems".into(), self.images.filesystems()).await
+    }
+
+    async fn image_info(&self, image: &ImageRef) -> Result<Info> {
+        self.trace.noted(format!("image_info {image}"), self.images.image_info(image)).await
     }
 }

@@ -3,6 +3,7 @@
 mod manifests;
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,7 +19,9 @@ use windlass::{
     csi::hostpath,
     kernel::{Authenticator, Clock, Error, ErrorKind, Spawn, SpawnExt},
     node::EvictionLimits,
-    real::{ContainerNode, Services, announce_volumes, native_note, open_volumes, primary_address, socket_note},
+    real::{
+        ContainerNode, Mirror, Services, announce_volumes, native_note, open_volumes, primary_address, socket_note,
+    },
     rim::{SystemClock, TokioSpawn, trusted_certificates},
     scheduler,
     serve::{self, Https, Pki, RequestSigner},
@@ -27,7 +30,7 @@ use windlass::{
 };
 
 use crate::{
-    args::{Runtime, Up},
+    args::{RegistryMirror, Runtime, Up},
     data::{DataDir, write_private},
     texts::Published,
 };
@@ -134,6 +137,11 @@ impl Wishes {
         }
         if fake && (up.pod_manifest_path.is_some() || up.manifest_url.is_some()) {
             let message = "--pod-manifest-path and --manifest-url need real containers: nodes of --runtime fake run what the API says";
+            return Err(Error::new(ErrorKind::Invalid, message).into());
+        }
+        if !up.registry_mirror.is_empty() && matches!(up.runtime, Runtime::Fake | Runtime::Cri(_)) {
+            let message =
+                "--registry-mirror needs --runtime auto or containerd: others have mirrors of their own, or no images";
             return Err(Error::new(ErrorKind::Invalid, message).into());
         }
         if !fake && !nix::unistd::geteuid().is_root() {
@@ -323,12 +331,22 @@ fn container_node(up: &Up, data: &DataDir, address: IpAddr, socket: Option<PathB
         data_dir: path,
         socket,
         carrier: None,
+        mirrors: mirrors(up),
         drivers: Vec::new(),
         api_port: up.listen.port(),
         eviction: EvictionLimits::default(),
         static_pods: up.pod_manifest_path.clone(),
         static_pods_url: up.manifest_url.clone(),
     })
+}
+
+/// Who is asked before registries are.
+fn mirrors(up: &Up) -> BTreeMap<String, Vec<Mirror>> {
+    let mut mirrors = BTreeMap::<String, Vec<Mirror>>::new();
+    for RegistryMirror { registry, mirror } in up.registry_mirror.iter().cloned() {
+        mirrors.entry(registry).or_default().push(mirror);
+    }
+    mirrors
 }
 
 /// What carries the streams of containers, where the runtime does not: this program.

@@ -10,7 +10,7 @@ mod resources;
 mod sandbox;
 mod stats;
 
-use std::{fmt::Debug, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, path::Path, time::Duration};
 
 use async_trait::async_trait;
 
@@ -106,6 +106,21 @@ pub enum Opening {
     },
 }
 
+/// What something says of itself beyond its status, by name, mostly as JSON. It is for people and their tools: names and texts
+/// are the runtime's own, and may hold whatever a container was given, secrets among it.
+pub type Info = BTreeMap<String, String>;
+
+/// What an [`Info`] is asked of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InfoOf {
+    /// The runtime itself.
+    Runtime,
+    /// A sandbox.
+    Sandbox(SandboxId),
+    /// A container.
+    Container(ContainerId),
+}
+
 /// Runs sandboxes and containers.
 ///
 /// A caller that lost an answer reads (by key or id) and tries again. Dropping a future does not take the call back.
@@ -141,6 +156,8 @@ pub enum Opening {
 /// 14. **Limits change live.** [`update_container`](ContainerRuntime::update_container) of a running container takes
 ///     effect without a restart.
 /// 15. **Usage grows.** The CPU time in [`stats`](ContainerRuntime::stats) of a running container never falls.
+/// 16. **Info is extra.** [`info`](ContainerRuntime::info) of whatever is there is answered, if only with nothing; of what is
+///     gone it is empty.
 ///
 /// `windlass_conformance::runtime` checks them.
 #[async_trait]
@@ -203,6 +220,11 @@ pub trait ContainerRuntime: Debug + Send + Sync + 'static {
 
     /// What the containers use that the filter lets through.
     async fn stats(&self, filter: &ContainerFilter) -> Result<Vec<ContainerStats>>;
+
+    /// What it says of itself, or of what it runs, beyond the status. By default that is nothing.
+    async fn info(&self, _: &InfoOf) -> Result<Info> {
+        Ok(Info::new())
+    }
 
     /// What happens from now on.
     fn events(&self) -> RuntimeEvents;

@@ -35,6 +35,7 @@ pub struct FakeRuntime {
     spawn: Arc<dyn Spawn>,
     script: Script,
     ports: PortScript,
+    checkpoints: bool,
     state: Arc<Mutex<State>>,
 }
 
@@ -43,7 +44,8 @@ impl FakeRuntime {
     pub fn new(clock: Arc<dyn Clock>, spawn: Arc<dyn Spawn>) -> Self {
         let closed =
             |_: &SandboxConfig, port| Err(Error::new(ErrorKind::Unavailable, format!("nothing is at port {port}")));
-        Self { clock, spawn, script: Arc::new(Act::of_words), ports: Arc::new(closed), state: Arc::default() }
+        let (script, ports) = (Arc::new(Act::of_words), Arc::new(closed));
+        Self { clock, spawn, script, ports, checkpoints: false, state: Arc::default() }
     }
 
     /// Lets `script` say what processes do.
@@ -60,6 +62,13 @@ impl FakeRuntime {
         ports: impl Fn(&SandboxConfig, u16) -> Result<ByteStream> + Send + Sync + 'static,
     ) -> Self {
         self.ports = Arc::new(ports);
+        self
+    }
+
+    /// Makes checkpoints of running containers: files of its own, like logs, that say of which container and within what time.
+    #[must_use]
+    pub fn with_checkpoints(mut self) -> Self {
+        self.checkpoints = true;
         self
     }
 

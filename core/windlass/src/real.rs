@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
 use windlass_controllers::node_ipam::PodRanges;
 use windlass_cri::{
-    containerd::{Launcher, Settings, oci},
+    containerd::{Launcher, Mirrors, Settings, oci},
     host::{RemoteRuntime, Rim},
     skel::{Plugin as Parts, Setup},
 };
@@ -33,6 +33,7 @@ use windlass_node::{
     statics::{Folder, Source, Sources, Url},
 };
 
+pub use windlass_cri::containerd::Mirror;
 pub use windlass_node::remove_folder;
 
 #[cfg(feature = "cni")]
@@ -60,6 +61,8 @@ pub struct ContainerNode {
     /// Speaks to containerd's own services in place of CRI: the command that carries the streams of containers, which is
     /// `windlass-carry` or a program that runs `windlass_cri::containerd::carry`. Needs the feature `containerd`.
     pub carrier: Option<Vec<String>>,
+    /// Registries that are asked for images before others are. A runtime behind a CRI socket has its own.
+    pub mirrors: Mirrors,
     /// Where image archives (OCI layout, tar) are that a containerd of our own is to hold.
     pub images: PathBuf,
     /// Drivers of this process that bring volumes to the node. Others register themselves in
@@ -113,7 +116,7 @@ impl ContainerNode {
 
     /// Starts a containerd and imports what it is to hold. Those images are told: no registry could give them back.
     async fn own_runtime(&self, rim: Rim) -> Result<(RemoteRuntime, BTreeSet<String>)> {
-        let settings = Self::settings(&self.data_dir);
+        let settings = Settings { mirrors: self.mirrors.clone(), ..Self::settings(&self.data_dir) };
         let pause = settings.sandbox_image.clone();
         let launcher = Launcher::new(settings, rim)?;
         let running = launcher.start().await?;
@@ -148,7 +151,8 @@ impl ContainerNode {
             entropy: Arc::clone(&parts.entropy),
         };
         if let Some(carrier) = &self.carrier {
-            let native = native::Place { data_dir: &self.data_dir, socket: self.socket.as_deref(), carrier, setup };
+            let (data_dir, socket) = (&*self.data_dir, self.socket.as_deref());
+            let native = native::Place { data_dir, socket, carrier, mirrors: self.mirrors.clone(), setup };
             return native.start(self).await;
         }
         let rim = Rim { dial: setup.dial, clock: setup.clock, spawn: setup.spawn };

@@ -4,6 +4,7 @@
 mod config;
 mod launcher;
 mod leftovers;
+mod mirrors;
 #[cfg(feature = "containerd")]
 mod native;
 pub mod oci;
@@ -13,6 +14,7 @@ pub use self::native::{Containerd, Native, carry};
 pub use self::{
     config::{Layout, Settings},
     launcher::{Bare, Launcher, Running},
+    mirrors::{Mirror, Mirrors},
 };
 
 /// The digest of bytes, in hexadecimal.

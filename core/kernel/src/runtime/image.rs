@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, fmt::Debug};
 
 use async_trait::async_trait;
 
-use super::{FsUsage, ImageId, ImageRef, User};
+use super::{FsUsage, ImageId, ImageRef, Info, User};
 use crate::error::Result;
 
 /// An image in a runtime's store.
@@ -73,6 +73,8 @@ pub struct Pull {
 /// 4. **Pull leaves the image there.** After it succeeded the image is found by the name that was pulled, and the
 ///    answer names it too. Pulling again succeeds. After it failed, nothing that was there is gone.
 /// 5. **Space is told.** [`filesystems`](ImageStore::filesystems) names at least one file system.
+/// 6. **Info is extra.** [`image_info`](ImageStore::image_info) of an image that is there is answered, if only with nothing; of
+///    one that is not it is empty.
 ///
 /// `windlass_conformance::runtime::images` checks them.
 #[async_trait]
@@ -93,4 +95,9 @@ pub trait ImageStore: Debug + Send + Sync + 'static {
 
     /// The file systems that hold images, with what the images use.
     async fn filesystems(&self) -> Result<Vec<FsUsage>>;
+
+    /// What is said of an image beyond what it is. By default that is nothing.
+    async fn image_info(&self, _: &ImageRef) -> Result<Info> {
+        Ok(Info::new())
+    }
 }

@@ -1,9 +1,10 @@
 //! The image store of the fake runtime.
 
 use async_trait::async_trait;
+use serde_json::json;
 use windlass_kernel::{
     Error, ErrorKind, ImageStore, Result,
-    runtime::{FsUsage, Image, ImageRef, Pull, RuntimeEvent},
+    runtime::{FsUsage, Image, ImageRef, Info, Pull, RuntimeEvent},
 };
 
 use super::FakeRuntime;
@@ -48,5 +49,11 @@ impl ImageStore for FakeRuntime {
         self.pace("filesystems").await?;
         let bytes = self.state.lock().images.values().map(|image| image.size).sum();
         Ok(vec![FsUsage { at: self.clock.now(), mountpoint: self.state.lock().images_at.clone(), bytes, inodes: 0 }])
+    }
+    async fn image_info(&self, image: &ImageRef) -> Result<Info> {
+        self.pace("image_info").await?;
+        let state = self.state.lock();
+        let told = state.find_image(image.as_str()).map(|image| json!({ "size": image.size }));
+        Ok(told.map(|told| ("info".into(), told.to_string())).into_iter().collect())
     }
 }

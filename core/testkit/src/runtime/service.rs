@@ -1,17 +1,18 @@
 //! The calls of the fake runtime.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use futures::{StreamExt, channel::mpsc};
+use serde_json::json;
 use windlass_kernel::{
     ClockExt, ContainerRuntime, Error, ErrorKind, Result, SpawnExt,
     node::Session,
     runtime::{
         Change, Checkpoints, Container, ContainerConfig, ContainerExit, ContainerFilter, ContainerId, ContainerState,
-        ContainerStats, ContainerStatus, CpuUsage, ExecOutput, FsUsage, MemoryUsage, Opening, PodRanges, Readiness,
-        Resources, RuntimeEvent, RuntimeEvents, RuntimeStatus, RuntimeVersion, Sandbox, SandboxConfig, SandboxFilter,
-        SandboxId, SandboxMetering, SandboxState, SandboxStatus,
+        ContainerStats, ContainerStatus, CpuUsage, ExecOutput, FsUsage, Info, InfoOf, MemoryUsage, Opening, PodRanges,
+        Readiness, Resources, RuntimeEvent, RuntimeEvents, RuntimeStatus, RuntimeVersion, Sandbox, SandboxConfig,
+        SandboxFilter, SandboxId, SandboxMetering, SandboxState, SandboxStatus,
     },
 };
 
@@ -334,6 +335,20 @@ impl ContainerRuntime for FakeRuntime {
         Ok(state.containers.values().filter(running).filter(chosen).map(stats).collect())
     }
 
+    async fn info(&self, of: &InfoOf) -> Result<Info> {
+        self.pace("info").await?;
+        let state = self.state.lock();
+        let told = match of {
+            InfoOf::Runtime => Some(json!({ "images": state.images.len() })),
+            InfoOf::Sandbox(id) => state.sandboxes.get(id).map(|record| json!({ "hostname": record.config.hostname })),
+            InfoOf::Container(id) => {
+                let command = |record: &ContainerRecord| [&*record.config.command, &*record.config.args].concat();
+                state.containers.get(id).map(|record| json!({ "command": command(record) }))
+            }
+        };
+        Ok(told.map(|told| ("info".into(), told.to_string())).into_iter().collect())
+    }
+
     fn events(&self) -> RuntimeEvents {
         let (give, take) = mpsc::unbounded();
         // The receiver is still here.
@@ -347,10 +362,26 @@ impl ContainerRuntime for FakeRuntime {
     }
 
     fn checkpoints(&self) -> Option<&dyn Checkpoints> {
-        None
+        self.checkpoints.then_some(self as _)
     }
 
     fn pod_ranges(&self) -> Option<&dyn PodRanges> {
         None
+    }
+}
+
+#[async_trait]
+impl Checkpoints for FakeRuntime {
+    async fn checkpoint(&self, id: &ContainerId, archive: &Path, timeout: Option<Duration>) -> Result<()> {
+        self.pace("checkpoint").await?;
+        let mut state = self.state.lock();
+        let record = state.containers.get(id).ok_or_else(|| no_container(id))?;
+        if record.status.container.state != ContainerState::Running {
+            return Err(Error::new(ErrorKind::Conflict, format!("container {id} does not run")));
+        }
+        let text = format!("{} within {timeout:?}", record.config.key.name);
+        let file = state.files.entry(archive.to_string_lossy().into_owned()).or_default();
+        *file.lock() = text;
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use windlass_cri::{
-    containerd::Launcher,
+    containerd::{Launcher, Mirrors},
     host::{RemoteRuntime, Rim},
     skel::Setup,
 };
@@ -53,7 +53,9 @@ impl Leftovers {
         if let Some(carrier) = &self.carrier {
             let (data_dir, socket) = (self.data_dir.as_path(), self.socket.as_deref());
             let setup = Setup { dial: rim.dial, clock: rim.clock, spawn: rim.spawn, entropy: Arc::new(SystemEntropy) };
-            super::native::Place { data_dir, socket, carrier, setup }.remove(purge, &pods).await?;
+            super::native::Place { data_dir, socket, carrier, mirrors: Mirrors::new(), setup }
+                .remove(purge, &pods)
+                .await?;
             return self.remove_rest().await;
         }
         match &self.socket {

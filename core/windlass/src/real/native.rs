@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use windlass_cri::skel::{Plugin, Setup};
+use windlass_cri::{
+    containerd::Mirrors,
+    skel::{Plugin, Setup},
+};
 use windlass_kernel::Result;
 
 use super::ContainerNode;
@@ -13,6 +16,7 @@ pub(super) struct Place<'a> {
     pub(super) data_dir: &'a Path,
     pub(super) socket: Option<&'a Path>,
     pub(super) carrier: &'a [String],
+    pub(super) mirrors: Mirrors,
     pub(super) setup: Setup,
 }
 
@@ -57,7 +61,7 @@ mod with {
 
     impl Place<'_> {
         fn settings(&self) -> Settings {
-            Settings { cri: false, ..ContainerNode::settings(self.data_dir) }
+            Settings { cri: false, mirrors: self.mirrors.clone(), ..ContainerNode::settings(self.data_dir) }
         }
 
         fn launcher(&self) -> Result<Launcher> {
@@ -95,7 +99,8 @@ mod with {
 
         fn shared(&self, socket: &std::path::Path) -> Native {
             let state = self.settings().state_dir.join("native");
-            Native { namespace: NAMESPACE.into(), ..Native::new(socket, state, self.carrier.to_vec()) }
+            let native = Native::new(socket, state, self.carrier.to_vec());
+            Native { namespace: NAMESPACE.into(), mirrors: self.mirrors.clone(), ..native }
         }
 
         pub(in super::super) async fn start(&self, node: &ContainerNode) -> Result<(Plugin, BTreeSet<String>)> {

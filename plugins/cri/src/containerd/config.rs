@@ -1,11 +1,14 @@
 //! Where a containerd keeps its things, and what is written into its configuration. Nothing is read from the system's own.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     path::{Path, PathBuf},
 };
 
 use windlass_kernel::{Error, ErrorKind, Result};
+
+use super::mirrors::{self, Mirror, Mirrors};
 
 /// What a containerd is to be.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub struct Settings {
     pub masquerade: bool,
     /// Registries that are spoken to without TLS, as `host:port`.
     pub plain_registries: Vec<String>,
+    /// Registries that are asked before others are.
+    pub mirrors: Mirrors,
     /// Where root file systems come from, such as `overlayfs`.
     pub snapshotter: String,
     /// Whether it serves CRI. Without, it is what the reference runtime over containerd's own services needs, and no more.
@@ -44,6 +49,7 @@ impl Settings {
             mtu: 1450,
             masquerade: true,
             plain_registries: vec!["127.0.0.1:5000".into()],
+            mirrors: Mirrors::new(),
             snapshotter: "overlayfs".into(),
             cri: true,
         }
@@ -68,6 +74,7 @@ impl Layout {
             let message = format!("the state directory {} is too long for a socket in it", layout.state.display());
             return Err(Error::new(ErrorKind::Invalid, message));
         }
+        mirrors::check(&settings.mirrors)?;
         for path in [&layout.data, &layout.state] {
             if !path.is_absolute() || path.to_string_lossy().contains(['"', '\\', '\n']) {
                 let message = format!("cannot keep a containerd in {}: not a plain absolute path", path.display());
@@ -103,24 +110,24 @@ impl Layout {
         self.data.join("cni")
     }
 
-    fn registries(&self) -> PathBuf {
+    pub(super) fn registries(&self) -> PathBuf {
         self.data.join("registries")
     }
 
-    /// Every file with its content, folders implied. CNI's comes before containerd is started: it only sees what is
+    /// Every file but those of registries, with its content, folders implied. CNI's comes before containerd is started: it only sees what is
     /// written in place.
     pub(super) fn files(&self, settings: &Settings, plugins: &Path, runc: &Path) -> Vec<(PathBuf, String)> {
-        let mut files = vec![
+        vec![
             (self.config(), self.toml(settings, plugins, runc)),
             (self.networks().join("10-pods.conflist"), self.network(settings)),
-        ];
-        for registry in &settings.plain_registries {
-            let hosts = format!(
-                "server = \"http://{registry}\"\n[host.\"http://{registry}\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
-            );
-            files.push((self.registries().join(registry).join("hosts.toml"), hosts));
-        }
-        files
+        ]
+    }
+
+    /// Where images come from, by registry.
+    pub(super) fn registry_files(&self, settings: &Settings) -> Vec<(PathBuf, String)> {
+        let named: BTreeSet<&String> = settings.plain_registries.iter().chain(settings.mirrors.keys()).collect();
+        let file = |registry: &String| self.registries().join(registry).join("hosts.toml");
+        named.into_iter().map(|registry| (file(registry), hosts(registry, settings))).collect()
     }
 
     fn toml(&self, settings: &Settings, plugins: &Path, runc: &Path) -> String {
@@ -186,6 +193,22 @@ impl Layout {
     }
 }
 
+/// Where containerd looks for a registry's images: first at its mirrors, then at the registry itself.
+fn hosts(registry: &str, settings: &Settings) -> String {
+    let mirrors: String = settings.mirrors.get(registry).into_iter().flatten().map(Mirror::toml).collect();
+    let (server, own) = match registry {
+        _ if settings.plain_registries.iter().any(|plain| plain == registry) => {
+            let server = format!("http://{registry}");
+            let own = format!("[host.\"{server}\"]\n  capabilities = [\"pull\", \"resolve\"]\n");
+            (server, own)
+        }
+        // Its images have another host in their names than the one that has them.
+        "docker.io" => ("https://registry-1.docker.io".into(), String::new()),
+        registry => (format!("https://{registry}"), String::new()),
+    };
+    format!("server = \"{server}\"\n{mirrors}{own}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +218,33 @@ mod tests {
         let deep = format!("/run/{}", "x".repeat(100));
         let refused = Layout::of(&Settings::new("/data", deep)).unwrap_err();
         assert!(refused.is(ErrorKind::Invalid), "{refused}");
+    }
+
+    #[test]
+    fn mirrors_come_before_their_registry() {
+        let at = |url: &str| Mirror::at(url).unwrap();
+        let mut settings = Settings::new("/data", "/run/w");
+        settings.mirrors = [
+            (
+                "docker.io".to_owned(),
+                vec![at("https://a.local").trusting("/ca.pem"), at("https://b.local").unverified()],
+            ),
+            ("127.0.0.1:5000".to_owned(), vec![at("http://127.0.0.1:5001")]),
+        ]
+        .into();
+        let pull = "  capabilities = [\"pull\", \"resolve\"]\n";
+        let expect = format!(
+            "server = \"https://registry-1.docker.io\"\n[host.\"https://a.local\"]\n{pull}  ca = \"/ca.pem\"\n\
+             [host.\"https://b.local\"]\n{pull}  skip_verify = true\n"
+        );
+        assert_eq!(hosts("docker.io", &settings), expect);
+        let expect = format!(
+            "server = \"http://127.0.0.1:5000\"\n[host.\"http://127.0.0.1:5001\"]\n{pull}\
+             [host.\"http://127.0.0.1:5000\"]\n{pull}"
+        );
+        assert_eq!(hosts("127.0.0.1:5000", &settings), expect);
+        settings.mirrors.insert("../docker.io".into(), vec![]);
+        assert!(Layout::of(&settings).unwrap_err().is(ErrorKind::Invalid));
     }
 
     #[test]

@@ -158,7 +158,10 @@ impl Launcher {
     /// The one that runs, or a new one, and whether it ran before.
     fn find(&self) -> Result<(i32, bool)> {
         match self.pid() {
-            Some(pid) => Ok((pid, true)),
+            Some(pid) => {
+                self.write_registries()?;
+                Ok((pid, true))
+            }
             None => Ok((self.spawn()?, false)),
         }
     }
@@ -194,6 +197,7 @@ impl Launcher {
             sandbox_image: self.settings.sandbox_image.as_str().into(),
             runc: Some((self.programs.runc.clone(), state.join("runc"))),
             plain_registries: self.settings.plain_registries.clone(),
+            mirrors: self.settings.mirrors.clone(),
             ..super::Native::new(self.layout.socket(), state.join("native"), carrier)
         }
     }
@@ -219,6 +223,24 @@ impl Launcher {
         ours.then_some(pid)
     }
 
+    /// Says anew where images come from: containerd reads it at every pull.
+    fn write_registries(&self) -> Result<()> {
+        let folder = self.layout.registries();
+        let failed = |path: &Path| {
+            let message = format!("cannot write {}", path.display());
+            move |error: io::Error| Error::new(ErrorKind::Internal, message).with_source(error)
+        };
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&folder)(error)),
+            _ => {}
+        }
+        for (path, text) in self.layout.registry_files(&self.settings) {
+            let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text));
+            written.map_err(failed(&path))?;
+        }
+        Ok(())
+    }
+
     /// Writes the configuration and starts the process in a group of its own: a terminal's signals do not reach it.
     fn spawn(&self) -> Result<i32> {
         let failed = |what: String| move |error: io::Error| Error::new(ErrorKind::Internal, what).with_source(error);
@@ -232,6 +254,7 @@ impl Launcher {
             let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text));
             written.map_err(failed(format!("cannot write {}", path.display())))?;
         }
+        self.write_registries()?;
         let log = self.layout.log();
         let open = fs::OpenOptions::new().create(true).append(true).open(&log);
         let log = open.map_err(failed(format!("cannot open {}", log.display())))?;

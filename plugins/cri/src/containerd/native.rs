@@ -18,6 +18,7 @@ mod files;
 mod frames;
 mod groups;
 mod images;
+mod info;
 mod ports;
 mod pulls;
 mod record;
@@ -31,7 +32,7 @@ mod usage;
 mod users;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs,
     path::{Path, PathBuf},
     process::Child,
@@ -54,6 +55,7 @@ use self::{
     calls::{Calls, answered},
     images::Facts,
 };
+use super::mirrors::{self, Mirrors};
 use crate::skel::Setup;
 
 /// The shim that containers are run by.
@@ -80,6 +82,8 @@ pub struct Native {
     pub runc: Option<(PathBuf, PathBuf)>,
     /// Registries that are spoken to without TLS, as `host:port`, beside those on this machine's loopback.
     pub plain_registries: Vec<String>,
+    /// Registries that are asked before others are. They are told no secrets but those that name them.
+    pub mirrors: Mirrors,
     /// The command that runs [`carry`], to which its arguments are added: `windlass-carry`, or a program of one's own.
     pub carrier: Vec<String>,
 }
@@ -95,6 +99,7 @@ impl Native {
             state_dir: state_dir.into(),
             runc: None,
             plain_registries: Vec::new(),
+            mirrors: Mirrors::new(),
             carrier,
         }
     }
@@ -120,11 +125,14 @@ struct Inner {
     state_dir: PathBuf,
     options: Any,
     plain_registries: Vec<String>,
+    mirrors: Mirrors,
     carrier: Vec<String>,
     locks: Locks,
     children: Mutex<Vec<Child>>,
     /// What is in images, by the digest that a name leads to: it never changes.
     facts: Mutex<BTreeMap<String, Arc<Facts>>>,
+    /// Records that cannot be read, which was said.
+    unreadable: Mutex<BTreeSet<String>>,
     /// What containers wrote, with the uptime at which it was asked.
     written: Mutex<BTreeMap<String, (Duration, FsUsage)>>,
 }
@@ -152,6 +160,7 @@ impl Containerd {
             Error::new(ErrorKind::Unavailable, format!("no containerd answers at {socket}")).with_source(error)
         })?;
         check_state_dir(&native.state_dir)?;
+        mirrors::check(&native.mirrors)?;
         let channel = windlass_grpc::open(socket, Arc::clone(&setup.dial));
         let calls = Calls::new(channel, &native.namespace, &native.snapshotter)?;
         ensure_namespace(&calls, &native.namespace).await?;
@@ -168,10 +177,12 @@ impl Containerd {
                 state_dir: native.state_dir,
                 options: runc_options(native.runc.as_ref()),
                 plain_registries: native.plain_registries,
+                mirrors: native.mirrors,
                 carrier: native.carrier,
                 locks: Locks::default(),
                 children: Mutex::default(),
                 facts: Mutex::default(),
+                unreadable: Mutex::default(),
                 written: Mutex::default(),
             }),
             None,

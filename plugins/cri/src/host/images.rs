@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use windlass_kernel::{
     ImageStore, Result,
-    runtime::{FsUsage, Image, ImageRef, Pull},
+    runtime::{FsUsage, Image, ImageRef, Info, Pull},
 };
 
 use super::RemoteRuntime;
@@ -40,5 +40,11 @@ impl ImageStore for RemoteRuntime {
         let answer = self.image_client().image_fs_info(cri::ImageFsInfoRequest {}).await;
         let answer = answer.map_err(|status| error_from_wire("ask for the images' file systems", status))?;
         Ok(answer.into_inner().image_filesystems.into_iter().map(wire::filesystem).collect())
+    }
+    async fn image_info(&self, image: &ImageRef) -> Result<Info> {
+        let request = cri::ImageStatusRequest { image: wire::image_named(image), verbose: true };
+        let answer = self.image_client().image_status(request).await;
+        let answer = super::unless_gone(answer.map_err(|status| error_from_wire("ask what an image is", status)))?;
+        Ok(answer.map(|answer| answer.into_inner().info).unwrap_or_default())
     }
 }

@@ -11,8 +11,8 @@ use windlass_kernel::{
     node::Session,
     runtime::{
         Checkpoints, Container, ContainerConfig, ContainerFilter, ContainerId, ContainerState, ContainerStats,
-        ContainerStatus, ExecOutput, Opening, PodRanges, Resources, RuntimeEvents, RuntimeStatus, RuntimeVersion,
-        Sandbox, SandboxConfig, SandboxFilter, SandboxId, SandboxMetering, SandboxStats, SandboxStatus,
+        ContainerStatus, ExecOutput, Info, InfoOf, Opening, PodRanges, Resources, RuntimeEvents, RuntimeStatus,
+        RuntimeVersion, Sandbox, SandboxConfig, SandboxFilter, SandboxId, SandboxMetering, SandboxStats, SandboxStatus,
     },
 };
 
@@ -199,6 +199,24 @@ impl ContainerRuntime for RemoteRuntime {
                 && filter.id.as_ref().is_none_or(|wanted| wanted == id)
         };
         Ok(stats.into_iter().filter(|stats| wanted(&stats.id)).collect())
+    }
+
+    async fn info(&self, of: &InfoOf) -> Result<Info> {
+        Ok(match of {
+            InfoOf::Runtime => {
+                call!(self, status(cri::StatusRequest { verbose: true }), "ask what the runtime is")?.info
+            }
+            InfoOf::Sandbox(id) => {
+                let request = cri::PodSandboxStatusRequest { pod_sandbox_id: id.to_string(), verbose: true };
+                let answer = unless_gone(call!(self, pod_sandbox_status(request), "ask what a sandbox is"))?;
+                answer.map(|answer| answer.info).unwrap_or_default()
+            }
+            InfoOf::Container(id) => {
+                let request = cri::ContainerStatusRequest { container_id: id.to_string(), verbose: true };
+                let answer = unless_gone(call!(self, container_status(request), "ask what a container is"))?;
+                answer.map(|answer| answer.info).unwrap_or_default()
+            }
+        })
     }
 
     fn events(&self) -> RuntimeEvents {

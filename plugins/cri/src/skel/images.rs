@@ -1,6 +1,7 @@
 //! The image service.
 
 use tonic::{Request, Response, Status, async_trait};
+use windlass_kernel::runtime::Info;
 
 use super::{Served, answer};
 use crate::wire::{self, image_service_server::ImageService, wire as cri};
@@ -23,12 +24,15 @@ impl ImageService for Served {
 
     async fn image_status(&self, request: Request<cri::ImageStatusRequest>) -> Answer<cri::ImageStatusResponse> {
         answer("ImageStatus", async {
-            let image = self.plugin.images.image(&wire::image_from_wire(request.into_inner().image)?).await?;
+            let request = request.into_inner();
+            let wanted = wire::image_from_wire(request.image)?;
+            let image = self.plugin.images.image(&wanted).await?;
+            let info = match request.verbose && image.is_some() {
+                true => self.plugin.images.image_info(&wanted).await?,
+                false => Info::new(),
+            };
             // One that is not there is no error.
-            Ok(cri::ImageStatusResponse {
-                image: image.map(wire::image_to_wire),
-                ..cri::ImageStatusResponse::default()
-            })
+            Ok(cri::ImageStatusResponse { image: image.map(wire::image_to_wire), info })
         })
         .await
     }

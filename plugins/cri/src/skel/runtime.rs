@@ -5,7 +5,8 @@ use windlass_kernel::{
     Error, ErrorKind, Result as KernelResult,
     node::Streams,
     runtime::{
-        ContainerFilter, ContainerId, ContainerState, Opening, SandboxFilter, SandboxId, SandboxMetering, SandboxState,
+        ContainerFilter, ContainerId, ContainerState, Info, InfoOf, Opening, SandboxFilter, SandboxId, SandboxMetering,
+        SandboxState,
     },
 };
 
@@ -41,6 +42,11 @@ impl Served {
         }
     }
 
+    /// What is told beyond the status, where that is asked for.
+    async fn info(&self, verbose: bool, of: InfoOf) -> KernelResult<Info> {
+        if verbose { self.plugin.runtime.info(&of).await } else { Ok(Info::new()) }
+    }
+
     fn metering(&self) -> KernelResult<&dyn SandboxMetering> {
         self.plugin.runtime.metering().ok_or_else(|| lacks("count by sandbox"))
     }
@@ -52,8 +58,13 @@ impl RuntimeService for Served {
         answer("Version", async { Ok(wire::version_to_wire(self.plugin.runtime.version().await?)) }).await
     }
 
-    async fn status(&self, _: Request<cri::StatusRequest>) -> Answer<cri::StatusResponse> {
-        answer("Status", async { Ok(wire::status_to_wire(self.plugin.runtime.status().await?)) }).await
+    async fn status(&self, request: Request<cri::StatusRequest>) -> Answer<cri::StatusResponse> {
+        answer("Status", async {
+            let status = self.plugin.runtime.status().await?;
+            let info = self.info(request.into_inner().verbose, InfoOf::Runtime).await?;
+            Ok(cri::StatusResponse { info, ..wire::status_to_wire(status) })
+        })
+        .await
     }
 
     async fn runtime_config(&self, _: Request<cri::RuntimeConfigRequest>) -> Answer<cri::RuntimeConfigResponse> {
@@ -118,11 +129,13 @@ impl RuntimeService for Served {
         request: Request<cri::PodSandboxStatusRequest>,
     ) -> Answer<cri::PodSandboxStatusResponse> {
         answer("PodSandboxStatus", async {
-            let id = sandbox_id(request.into_inner().pod_sandbox_id)?;
+            let request = request.into_inner();
+            let id = sandbox_id(request.pod_sandbox_id)?;
             let status = self.plugin.runtime.sandbox(&id).await?;
             let status = status.ok_or_else(|| gone("sandbox", id.as_str()))?;
             Ok(cri::PodSandboxStatusResponse {
                 status: Some(wire::sandbox_status_to_wire(status)),
+                info: self.info(request.verbose, InfoOf::Sandbox(id)).await?,
                 ..cri::PodSandboxStatusResponse::default()
             })
         })
@@ -195,12 +208,13 @@ impl RuntimeService for Served {
         request: Request<cri::ContainerStatusRequest>,
     ) -> Answer<cri::ContainerStatusResponse> {
         answer("ContainerStatus", async {
-            let id = container_id(request.into_inner().container_id)?;
+            let request = request.into_inner();
+            let id = container_id(request.container_id)?;
             let status = self.plugin.runtime.container(&id).await?;
             let status = status.ok_or_else(|| gone("container", id.as_str()))?;
             Ok(cri::ContainerStatusResponse {
                 status: Some(wire::container_status_to_wire(status)),
-                ..cri::ContainerStatusResponse::default()
+                info: self.info(request.verbose, InfoOf::Container(id)).await?,
             })
         })
         .await

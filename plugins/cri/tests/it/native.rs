@@ -17,7 +17,7 @@ use windlass_conformance::{
     runtime::{Fixture, Machine as Seen, Offers, Program, Raw, RawAnswer, Restart},
 };
 use windlass_cri::{
-    containerd::{Containerd, Native},
+    containerd::{Containerd, Mirror, Native, oci::Recipe},
     host::RemoteRuntime,
     skel::{self, Plugin, Setup},
 };
@@ -27,11 +27,12 @@ use windlass_kernel::{
     network::{Attached, Attachment, AttachmentKey},
     node::{Exit, Session, Streams},
     runtime::{
-        Change, ContainerConfig, ContainerId, ContainerKey, ContainerStatus, Mount, Opening, Pull, RegistryAuth,
-        RuntimeEvent, SandboxConfig, SandboxFilter, SandboxId, SandboxKey, SecurityProfile, Subject, User,
+        Change, ContainerConfig, ContainerFilter, ContainerId, ContainerKey, ContainerStatus, InfoOf, Mount, Opening,
+        Pull, RegistryAuth, RuntimeEvent, SandboxConfig, SandboxFilter, SandboxId, SandboxKey, SecurityProfile,
+        Subject, User,
     },
 };
-use windlass_lab::{BUSYBOX, BareLab};
+use windlass_lab::{BUSYBOX, BareLab, Registry};
 
 /// Where a server finds what it serves.
 const SERVED: &str = "WINDLASS_TEST_NATIVE";
@@ -238,6 +239,11 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("pipes_have_one_carrier", alone),
     ("an_event_waits_for_no_other_sandboxs_network", unhurried),
     ("what_is_not_there_is_refused_with_a_cure", refused),
+    ("tools_find_processes_and_specifications", tools),
+    ("a_record_that_cannot_be_read_spoils_no_list", unreadable),
+    ("a_carrier_that_ends_at_once_is_not_waited_for", no_carrier),
+    ("a_sandbox_is_nobody_that_nobody_named", pause),
+    ("mirrors_are_asked_in_their_order_and_then_the_registry", mirrors),
 ];
 
 impl Reference {
@@ -743,5 +749,188 @@ fn unhurried(_: &Reference) {
         for id in [going, sandbox] {
             runtime.remove_sandbox(&id).await.unwrap();
         }
+    });
+}
+
+fn tools(reference: &Reference) {
+    let runtime = reference.here();
+    reference.lab.tokio.block_on(async {
+        let (sandbox, id) = started(reference, runtime, "tools", shell("sleep 1000")).await;
+        let told = async |of: InfoOf| {
+            let info = runtime.info(&of).await.unwrap();
+            serde_json::from_str::<Value>(&info["info"]).unwrap()
+        };
+        let (pod, main) = (told(InfoOf::Sandbox(sandbox.clone())).await, told(InfoOf::Container(id.clone())).await);
+        for (told, word) in [(&pod, "1000000000"), (&main, "1000")] {
+            let command = fs::read_to_string(format!("/proc/{}/cmdline", told["pid"])).unwrap();
+            assert!(command.contains("sleep") && command.contains(word), "{command}");
+        }
+        assert_ne!(pod["pid"], main["pid"]);
+        assert_eq!(main["runtimeSpec"]["process"]["args"][2], "sleep 1000");
+        assert_eq!((&main["snapshotKey"], &pod["runtimeSpec"]["hostname"]), (&json!(id.as_str()), &json!("tools")));
+        let config: Value = serde_json::from_str(&runtime.info(&InfoOf::Runtime).await.unwrap()["config"]).unwrap();
+        assert_eq!(config["sandboxImage"], windlass_lab::PAUSE);
+        let image: Value = serde_json::from_str(&runtime.image_info(&BUSYBOX.into()).await.unwrap()["info"]).unwrap();
+        assert_eq!(image["imageSpec"]["os"], "linux");
+        runtime.remove_sandbox(&sandbox).await.unwrap();
+        assert!(runtime.info(&InfoOf::Sandbox(sandbox)).await.unwrap().is_empty());
+    });
+}
+
+fn unreadable(reference: &Reference) {
+    use containerd_client::services::v1 as api;
+    let runtime = reference.here();
+    reference.lab.tokio.block_on(async {
+        let (kept, main) = started(reference, runtime, "kept", shell("sleep 1000")).await;
+        let (broken, inside) = started(reference, runtime, "broken", shell("sleep 1000")).await;
+        let socket = reference.lab.running.socket.display().to_string();
+        let channel = windlass_grpc::open(socket.into(), reference.setup.dial.clone());
+        for id in [broken.as_str(), inside.as_str()] {
+            let config = prost_types::Any { type_url: "windlass.dev/config".into(), value: vec![0xff; 3] };
+            let container = api::Container {
+                id: id.into(),
+                extensions: [("windlass.dev/config".to_owned(), config)].into(),
+                ..api::Container::default()
+            };
+            let mask = prost_types::FieldMask { paths: vec!["extensions.windlass.dev/config".into()] };
+            let change = api::UpdateContainerRequest { container: Some(container), update_mask: Some(mask) };
+            let mut request = tonic::Request::new(change);
+            request.metadata_mut().insert("containerd-namespace", "k8s.io".parse().unwrap());
+            let mut containers = api::containers_client::ContainersClient::new(channel.clone());
+            containers.update(request).await.unwrap();
+        }
+        let sandboxes = runtime.sandboxes(&SandboxFilter::default()).await.unwrap();
+        let listed = |id: &SandboxId| sandboxes.iter().any(|sandbox| sandbox.id == *id);
+        assert!(listed(&kept) && !listed(&broken), "{sandboxes:?}");
+        let containers = runtime.containers(&ContainerFilter::default()).await.unwrap();
+        let listed = |id: &ContainerId| containers.iter().any(|container| container.id == *id);
+        assert!(listed(&main) && !listed(&inside), "{containers:?}");
+        let stats = runtime.stats(&ContainerFilter::default()).await.unwrap();
+        assert!(stats.iter().any(|stats| stats.id == main));
+        let metered = runtime.metering().unwrap().sandbox_stats(&SandboxFilter::default()).await.unwrap();
+        assert!(metered.iter().any(|stats| stats.id == kept));
+        let errors = [
+            (broken.as_str(), runtime.sandbox(&broken).await.unwrap_err()),
+            (inside.as_str(), runtime.container(&inside).await.unwrap_err()),
+        ];
+        for (id, error) in errors {
+            assert!(error.to_string().contains(id), "{error}");
+        }
+        // What is running there can be looked at, and goes.
+        assert!(runtime.info(&InfoOf::Container(inside.clone())).await.unwrap()["info"].contains("sleep 1000"));
+        runtime.stop_container(&inside, Duration::ZERO).await.unwrap();
+        for sandbox in [&broken, &kept] {
+            runtime.remove_sandbox(sandbox).await.unwrap();
+        }
+        assert_eq!(runtime.sandbox(&broken).await.unwrap(), None);
+        assert_eq!(runtime.container(&inside).await.unwrap(), None);
+    });
+}
+
+fn no_carrier(_: &Reference) {
+    Reference::apart("crne", async |reference, runtime| {
+        drop(runtime);
+        let native = Native { carrier: vec!["/bin/false".into()], ..native(&reference.lab) };
+        let connected = Containerd::connect(native, Arc::clone(&reference.network), reference.setup.clone());
+        let runtime = connected.await.unwrap();
+        let around = reference.pod("silent");
+        let sandbox = runtime.run_sandbox(&around).await.unwrap();
+        let id = runtime.create_container(&sandbox, &shell("exit 0"), &around).await.unwrap();
+        let error = runtime.start_container(&id).await.unwrap_err();
+        assert!(error.is(ErrorKind::Unavailable), "{error}");
+        assert!(error.to_string().contains("ended at once: exit status: 1"), "{error}");
+        runtime.remove_sandbox(&sandbox).await.unwrap();
+    });
+}
+
+fn pause(_: &Reference) {
+    Reference::apart("crnf", async |reference, runtime| {
+        drop(runtime);
+        let busybox = fs::read("/bin/busybox").unwrap();
+        let name = "registry.local/named:1";
+        let image = Recipe::named(name)
+            .file("/bin/busybox", 0o755, busybox)
+            .file("/etc/passwd", 0o644, "root:x:0:0::/:\nquiet:x:4000:4001::/:\n")
+            .file("/etc/group", 0o644, "quiet:x:4001:\n")
+            .entrypoint(&["/bin/busybox", "sleep", "1000000000"])
+            .user("quiet");
+        let archive = reference.lab.folder.join("named.tar");
+        image.save(&archive).unwrap();
+        reference.lab.launcher.import(&archive).await.unwrap();
+        let native = Native { sandbox_image: name.into(), ..native(&reference.lab) };
+        let connected = Containerd::connect(native, Arc::clone(&reference.network), reference.setup.clone());
+        let runtime = connected.await.unwrap();
+        for (user, expect) in [
+            (None, Ok("4000")),
+            (Some(User::Id(5000)), Ok("5000")),
+            (Some(User::Name("quiet".into())), Ok("4000")),
+            (Some(User::Name("nobody-there".into())), Err("nobody-there")),
+            (Some(User::Id(-1)), Err("-1")),
+        ] {
+            let mut config = reference.pod("named");
+            config.security.user = user;
+            match (runtime.run_sandbox(&config).await, expect) {
+                (Ok(id), Ok(expect)) => {
+                    let info = runtime.info(&InfoOf::Sandbox(id.clone())).await.unwrap();
+                    let info: Value = serde_json::from_str(&info["info"]).unwrap();
+                    let status = fs::read_to_string(format!("/proc/{}/status", info["pid"])).unwrap();
+                    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
+                    assert_eq!(uid.split_whitespace().next(), Some(expect));
+                    runtime.remove_sandbox(&id).await.unwrap();
+                }
+                (Err(error), Err(expect)) => {
+                    assert!(error.is(ErrorKind::Invalid) && error.to_string().contains(expect), "{error}");
+                }
+                (told, _) => panic!("{:?}: {told:?}", config.security.user),
+            }
+        }
+        assert!(runtime.sandboxes(&SandboxFilter::default()).await.unwrap().is_empty());
+    });
+}
+
+fn mirrors(_: &Reference) {
+    Reference::apart("crng", async |reference, runtime| {
+        drop(runtime);
+        let own = &reference.lab.registry;
+        let [empty, full] = [(); 2].map(|()| Registry::start(reference.lab.tokio.handle()));
+        let asked = |repository: &str| [&empty, &full, own].map(|registry| registry.asked(repository) > 0);
+        let of = [&empty, &full].map(|registry| Mirror::at(&format!("http://{}", registry.address())).unwrap());
+        // Nothing listens on the port of discard.
+        let gone = Mirror::at("http://127.0.0.1:9").unwrap();
+        let mirrors = [(own.address().to_owned(), [&[gone], &of[..]].concat())].into();
+        let native = Native { mirrors, ..native(&reference.lab) };
+        let connected = Containerd::connect(native, Arc::clone(&reference.network), reference.setup.clone());
+        let runtime = connected.await.unwrap();
+        let pull = async |repository: &str, auth: Option<RegistryAuth>| {
+            let image = format!("{}/{repository}:1", own.address());
+            let pulled = runtime.pull(&Pull { image: image.as_str().into(), auth, ..Pull::default() }).await?;
+            let found = runtime.image(&image.as_str().into()).await?.expect("what was pulled has the registry's name");
+            assert_eq!((found.id.as_str(), &*found.tags), (pulled.as_str(), &[image][..]));
+            Ok::<_, windlass_kernel::Error>(())
+        };
+        let _ = full.publish("mirrored", "1", None);
+        pull("mirrored", None).await.unwrap();
+        assert_eq!(asked("mirrored"), [true, true, false]);
+        let _ = own.publish("own", "1", None);
+        pull("own", None).await.unwrap();
+        assert_eq!(asked("own"), [true, true, true]);
+        let error = pull("nowhere", None).await.unwrap_err();
+        assert!(error.is(ErrorKind::NotFound), "{error}");
+        // A secret is the registry's, unless it names the mirror.
+        let auth = |server: &str| RegistryAuth {
+            username: "suite".into(),
+            password: "hidden".into(),
+            server: server.into(),
+            ..RegistryAuth::default()
+        };
+        for registry in [&full, own] {
+            for repository in ["kept", "named"] {
+                let _ = registry.publish(repository, "1", Some(("suite", "hidden")));
+            }
+        }
+        pull("kept", Some(auth(""))).await.unwrap();
+        assert_eq!(asked("kept"), [true, false, true]);
+        pull("named", Some(auth(full.address()))).await.unwrap();
+        assert_eq!(asked("named"), [true, true, false]);
     });
 }

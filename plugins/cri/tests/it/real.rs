@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures::{AsyncReadExt, AsyncWriteExt, SinkExt};
 use windlass_conformance::runtime::Program;
+use windlass_cri::containerd::{Launcher, Mirror, Settings};
 use windlass_kernel::{
-    ClockExt, ContainerRuntime, ErrorKind,
+    ClockExt, ContainerRuntime, ErrorKind, ImageStore,
     node::{Exit, Process, Session, Streams, TermSize},
-    runtime::{ContainerConfig, ContainerId, ContainerKey, Opening, SandboxConfig, SandboxId, SandboxKey},
+    runtime::{
+        ContainerConfig, ContainerId, ContainerKey, ImageRef, Opening, Pull, SandboxConfig, SandboxId, SandboxKey,
+    },
 };
-use windlass_lab::{BUSYBOX, Lab};
+use windlass_lab::{BUSYBOX, Lab, Registry};
 
 pub(crate) type Test = fn(&Lab);
 
@@ -19,6 +22,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("a_container_over_its_memory_says_why_it_ended", memory),
     ("a_restarted_containerd_is_found_with_its_containers", restart),
     ("usage_is_counted_by_sandbox", metering),
+    ("mirrors_are_asked_before_the_registry", mirrors),
     ("calls_take_so_long", figures),
 ];
 
@@ -146,6 +150,34 @@ fn restart(_: &Lab) {
         // The old connection comes back by itself.
         assert_eq!(runtime.container(&id).await.unwrap().unwrap(), before);
         assert!(before.exit.is_none());
+    });
+    lab.end();
+}
+
+/// On a containerd of its own, which is told of mirrors while it runs.
+fn mirrors(_: &Lab) {
+    let lab = Lab::start("crim");
+    let [empty, full] = [(); 2].map(|()| Registry::start(lab.tokio.handle()));
+    let of = |registry: &Registry| Mirror::at(&format!("http://{}", registry.address())).unwrap();
+    let own = lab.registry.address().to_owned();
+    let settings = Settings {
+        plain_registries: vec![own.clone()],
+        mirrors: [(own.clone(), vec![of(&empty), of(&full)])].into(),
+        ..Settings::new(lab.folder.join("data"), lab.folder.join("state"))
+    };
+    let launcher = Launcher::new(settings, lab.rim.clone()).unwrap();
+    lab.tokio.block_on(async {
+        let running = launcher.start().await.unwrap();
+        assert!(running.found);
+        let (_, _) = (full.publish("mirrored", "1", None), lab.registry.publish("own", "1", None));
+        for (repository, expect) in [("mirrored", [true, true, false]), ("own", [true, true, true])] {
+            let image = ImageRef::from(format!("{own}/{repository}:1"));
+            let pulled = running.runtime.pull(&Pull { image: image.clone(), ..Pull::default() }).await.unwrap();
+            let found = running.runtime.image(&image).await.unwrap().unwrap();
+            assert!(pulled.as_str() == found.id.as_str() || found.digests.iter().any(|name| name == pulled.as_str()));
+            let asked = [&empty, &full, &lab.registry].map(|registry| registry.asked(repository) > 0);
+            assert_eq!(asked, expect, "{repository}");
+        }
     });
     lab.end();
 }

@@ -1,6 +1,10 @@
 //! The skeleton: the whole suite on a host over a server over the fake runtime, and the manners of a server.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use tempfile::TempDir;
@@ -14,9 +18,9 @@ use windlass_cri::{
     skel::{self, Plugin, Setup},
 };
 use windlass_kernel::{
-    ContainerRuntime, Error, ErrorKind, SpawnExt, Stop,
+    ContainerRuntime, Error, ErrorKind, ImageStore, SpawnExt, Stop,
     dial::Target,
-    runtime::{Pull, RegistryAuth},
+    runtime::{InfoOf, Pull, RegistryAuth, SandboxFilter},
 };
 use windlass_machine::Machine;
 use windlass_testkit::{
@@ -30,6 +34,8 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_session_is_had_once", once),
     ("a_runtime_that_panics_answers_and_serves_on", panics),
     ("a_server_that_stops_ends_its_sessions", stops),
+    ("info_is_in_verbose_answers_only", verbose),
+    ("checkpoints_pass_through_or_are_refused_by_name", checkpoints),
 ];
 
 /// A server, and everything around it. It ends with this.
@@ -252,5 +258,78 @@ fn stops() {
         // Its end, however it is told.
         let _ = stdout.read_to_end(&mut said).await;
         assert!(said.is_empty());
+    });
+}
+
+/// A message with one text as its first field, and a flag as its second.
+fn asked(text: &str, verbose: bool) -> Vec<u8> {
+    let mut message = vec![0x0a, u8::try_from(text.len()).expect("a short text")];
+    message.extend(text.as_bytes());
+    message.extend([0x10, verbose.into()]);
+    message
+}
+
+fn verbose() {
+    let served = Served::start();
+    served.tokio.block_on(async {
+        let id = container(&served.remote, &Program::Wait).await;
+        let sandboxes = served.remote.sandboxes(&SandboxFilter::default()).await.expect("a list");
+        let sandbox = sandboxes[0].id.clone();
+        let image = asked(IMAGE, false)[..IMAGE.len() + 2].to_vec();
+        let image = |verbose: bool| {
+            let mut message = vec![0x0a, u8::try_from(image.len()).expect("a short name")];
+            message.extend(&image);
+            message.extend([0x10, verbose.into()]);
+            message
+        };
+        let runtime = |method: &'static str| format!("/runtime.v1.RuntimeService/{method}");
+        for (method, expect, message) in [
+            (runtime("Status"), "images", [vec![0x08, 0], vec![0x08, 1]]),
+            (runtime("PodSandboxStatus"), "hostname", [false, true].map(|flag| asked(sandbox.as_str(), flag))),
+            (runtime("ContainerStatus"), "command", [false, true].map(|flag| asked(&id, flag))),
+            ("/runtime.v1.ImageService/ImageStatus".into(), "size", [false, true].map(image)),
+        ] {
+            for (message, verbose) in message.into_iter().zip([false, true]) {
+                let answer = served.remote.raw(&method, message.into(), None).await.expect("the server answers");
+                assert_eq!(answer.code, 0, "{method}: {}", answer.message);
+                let told = String::from_utf8_lossy(&answer.body).contains(&format!("{{\"{expect}\":"));
+                assert_eq!(told, verbose, "{method}");
+            }
+        }
+        let runtime = &served.remote;
+        for of in [InfoOf::Runtime, InfoOf::Sandbox(sandbox), InfoOf::Container(id.as_str().into())] {
+            let told = runtime.info(&of).await.expect("info");
+            assert!(!told.is_empty() && told == served.fake.info(&of).await.expect("info"), "{of:?}: {told:?}");
+        }
+        let told = runtime.image_info(&IMAGE.into()).await.expect("info");
+        assert!(!told.is_empty() && told == served.fake.image_info(&IMAGE.into()).await.expect("info"), "{told:?}");
+    });
+}
+
+fn checkpoints() {
+    let without = Served::start();
+    without.tokio.block_on(async {
+        assert!(without.remote.checkpoints().is_none());
+        let id = container(&without.remote, &Program::Wait).await;
+        let message = [asked(&id, false)[..id.len() + 2].to_vec(), vec![0x12, 2, b'/', b'a']].concat();
+        let method = "/runtime.v1.RuntimeService/CheckpointContainer";
+        let answer = without.remote.raw(method, message.into(), None).await.expect("the server answers");
+        assert!(answer.code == 12 && answer.message.contains("checkpoints"), "{} {}", answer.code, answer.message);
+    });
+    let served = Served::with(FakeRuntime::with_checkpoints);
+    served.tokio.block_on(async {
+        let id = container(&served.remote, &Program::Wait).await.as_str().into();
+        let service = served.remote.checkpoints().expect("the server has the service");
+        // Seconds are what the wire has; a part of one is a whole one.
+        for (timeout, told) in [(None, "main within None"), (Some(Duration::from_millis(1500)), "main within Some(2s)")]
+        {
+            service.checkpoint(&id, Path::new("/archive"), timeout).await.expect("a checkpoint is made");
+            assert_eq!(served.fake.log("/archive").as_deref(), Some(told));
+        }
+        served.remote.stop_container(&id, Duration::ZERO).await.expect("a container stops");
+        let error = service.checkpoint(&id, Path::new("/archive"), None).await.expect_err("it does not run");
+        assert!(error.to_string().contains("does not run"), "{error}");
+        let error = service.checkpoint(&"none".into(), Path::new("/archive"), None).await.expect_err("it is gone");
+        assert!(error.is(ErrorKind::NotFound), "{error}");
     });
 }

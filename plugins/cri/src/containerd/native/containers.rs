@@ -255,7 +255,7 @@ impl Containerd {
                 (None, true) if kept.started().is_some() => ContainerState::Running,
                 (None, _) => self.state_of(&kept).await?,
             };
-            let container = kept.as_container(state)?;
+            let Some(container) = self.listed(&kept.id, kept.as_container(state)) else { continue };
             let labelled = filter.labels.iter().all(|(name, value)| container.labels.get(name) == Some(value));
             let inside = filter.sandbox.as_ref().is_none_or(|sandbox| *sandbox == container.sandbox);
             if labelled && inside && filter.state.is_none_or(|state| state == container.state) {

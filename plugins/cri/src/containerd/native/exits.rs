@@ -110,7 +110,11 @@ impl Containerd {
         let around = self.0.calls.kept_sandbox(kept.label(label::SANDBOX)).await?;
         // The group is there until the process's record goes.
         let ran_out = match around {
-            Some(around) => Group::at(&self.group_of(&around.sandbox_config()?, &kept.id)).ran_out(),
+            // Of a sandbox whose record cannot be read the group is not known.
+            Some(around) => {
+                let ran_out = |config| Group::at(&self.group_of(&config, &kept.id)).ran_out();
+                around.sandbox_config().is_ok_and(ran_out)
+            }
             None => false,
         };
         let reason = match code {

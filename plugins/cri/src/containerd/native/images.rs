@@ -86,8 +86,12 @@ impl Containerd {
         let mut names = Vec::new();
         for image in answer.images {
             let Some(target) = image.target else { continue };
+            let facts = match self.facts(&target).await {
+                Err(error) if error.is(ErrorKind::Invalid) => self.listed(&image.name, Err(error)),
+                facts => facts?,
+            };
             // What another machine could run, or is half there, is no image of this one.
-            let Some(facts) = self.facts(&target).await? else { continue };
+            let Some(facts) = facts else { continue };
             let pinned = image.labels.get(PINNED.0).is_some_and(|value| value == PINNED.1);
             names.push(Name { name: image.name, target: target.digest, pinned, facts });
         }

@@ -1,21 +1,25 @@
 //! Pulls: from a registry into containerd's content store, then unpacked and named. Half a pull leaves nothing that lasts.
 
+use std::{fs, path::Path};
+
 use containerd_client::{services::v1 as api, types::Descriptor};
 use futures::{SinkExt, StreamExt, TryStreamExt, channel::mpsc, future::join, stream::BoxStream};
 use oci_client::{
     Client, Reference,
-    client::{ClientConfig, ClientProtocol},
+    client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol},
     errors::{OciDistributionError, OciErrorCode},
     manifest::OciDescriptor,
     secrets::RegistryAuth as Secret,
 };
 use oci_spec::image::{ImageIndex, ImageManifest};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use windlass_kernel::{
     Error, ErrorKind, Result,
     runtime::{ImageRef, Pull, RegistryAuth},
 };
 
 use super::{
+    super::mirrors::Mirror,
     Containerd, LEASE,
     calls::{Calls, answered, unless_gone},
     images::{descriptor, full_name, of_this_machine},
@@ -73,19 +77,23 @@ impl Containerd {
             return Err(Error::new(ErrorKind::NotFound, message));
         }
         let reference = full_name(pull.image.as_str())?;
-        let secret = secret(pull.auth.as_ref(), reference.resolve_registry())?;
+        let own = secret(pull.auth.as_ref(), reference.resolve_registry())?;
         let lease = self.lease().await?;
         let calls = self.0.calls.leased(&lease.id)?;
-        let client = self.registry_client(reference.resolve_registry())?;
-        let pulling = Pulling { runtime: self, calls, client, secret, reference };
-        let target = pulling.fetch_all().await?;
-        let name = pulling.reference.whole();
+        let name = reference.whole();
+        let target = match self.fetch_from_mirrors(&reference, pull.auth.as_ref(), &calls).await {
+            Some(target) => target,
+            None => {
+                let client = self.registry_client(reference.resolve_registry(), None).await?;
+                Pulling { runtime: self, calls: calls.clone(), client, secret: own, reference }.fetch_all().await?
+            }
+        };
         // The image has to be whole before anybody finds it.
         let facts = self
             .facts_at(&target)
             .await?
             .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{name} has nothing for machines of this kind")))?;
-        self.unpack_in(&pulling.calls, &facts).await?;
+        self.unpack_in(&calls, &facts).await?;
         self.name_image(&name, target).await?;
         drop(lease);
         Ok(facts.id.as_str().into())
@@ -101,15 +109,55 @@ impl Containerd {
         Ok(Lease { runtime: self.unwatched(), id })
     }
 
-    fn registry_client(&self, registry: &str) -> Result<Client> {
+    /// Fetches from the first mirror that has an image. Where none has, the registry's own answer is the one that counts.
+    async fn fetch_from_mirrors(
+        &self,
+        reference: &Reference,
+        auth: Option<&RegistryAuth>,
+        calls: &Calls,
+    ) -> Option<Descriptor> {
+        for mirror in self.0.mirrors.get(reference.registry()).into_iter().flatten() {
+            // A secret that does not say where it belongs is the registry's.
+            let auth = auth.filter(|auth| !auth.server.is_empty());
+            let fetched = async {
+                let secret = secret(auth, mirror.host())?;
+                let client = self.registry_client(mirror.host(), Some(mirror)).await?;
+                let mut reference = reference.clone();
+                // The mirror is told whose image is meant.
+                reference.set_mirror_registry(mirror.host().to_owned());
+                Pulling { runtime: self, calls: calls.clone(), client, secret, reference }.fetch_all().await
+            };
+            match fetched.await {
+                Ok(target) => return Some(target),
+                Err(error) if error.is(ErrorKind::NotFound) => {
+                    tracing::debug!(image = %reference, mirror = mirror.url(), "a mirror does not have an image");
+                }
+                Err(error) => {
+                    tracing::warn!(image = %reference, mirror = mirror.url(), %error, "a mirror does not give an image");
+                }
+            }
+        }
+        None
+    }
+
+    async fn registry_client(&self, registry: &str, mirror: Option<&Mirror>) -> Result<Client> {
         // Whoever embeds this may have chosen another one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut plain = self.0.plain_registries.clone();
-        if is_loopback(registry) {
-            plain.push(registry.to_owned());
+        match mirror {
+            Some(mirror) if !mirror.is_plain() => plain.retain(|plain| plain != registry),
+            Some(_) => plain.push(registry.to_owned()),
+            None if is_loopback(registry) => plain.push(registry.to_owned()),
+            None => {}
         }
+        let trusted = match mirror.and_then(Mirror::ca).map(Path::to_owned) {
+            Some(ca) => self.blocking(move || certificates(&ca)).await?,
+            None => Vec::new(),
+        };
         let config = ClientConfig {
             protocol: ClientProtocol::HttpsExcept(plain),
+            accept_invalid_certificates: mirror.is_some_and(|mirror| !mirror.is_verified()),
+            extra_root_certificates: trusted,
             user_agent: concat!("windlass/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
@@ -117,6 +165,18 @@ impl Containerd {
             Error::new(ErrorKind::Unavailable, "cannot make a client for registries").with_source(error)
         })
     }
+}
+
+/// The certificates of a file.
+fn certificates(ca: &Path) -> Result<Vec<Certificate>> {
+    let failed = |error: String| Error::new(ErrorKind::Invalid, format!("cannot read {}: {error}", ca.display()));
+    let text = fs::read(ca).map_err(|error| failed(error.to_string()))?;
+    let found = CertificateDer::pem_slice_iter(&text).map(|one| {
+        let data = one.map_err(|error| failed(error.to_string()))?.to_vec();
+        Ok(Certificate { encoding: CertificateEncoding::Der, data })
+    });
+    let found = found.collect::<Result<Vec<_>>>()?;
+    if found.is_empty() { Err(failed("no certificates are in it".into())) } else { Ok(found) }
 }
 
 /// A registry on this machine is spoken to without TLS, as Docker and containerd do.

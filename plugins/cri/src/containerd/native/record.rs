@@ -16,7 +16,10 @@ use windlass_kernel::{
     },
 };
 
-use super::calls::{Calls, answered, time, unless_gone};
+use super::{
+    Containerd,
+    calls::{Calls, answered, time, unless_gone},
+};
 use crate::wire;
 
 /// The name of the extension, and the type of what is in it.
@@ -88,14 +91,15 @@ impl Kept {
     pub(super) fn sandbox_config(&self) -> Result<SandboxConfig> {
         let wire = wire::wire::PodSandboxConfig::decode(self.config.as_slice()).map_err(|error| self.broken(error))?;
         wire::sandbox_config_from_wire(Some(wire), self.label(label::HANDLER).to_owned())
+            .map_err(|error| self.broken(error))
     }
 
     pub(super) fn container_config(&self) -> Result<ContainerConfig> {
         let wire = wire::wire::ContainerConfig::decode(self.config.as_slice()).map_err(|error| self.broken(error))?;
-        wire::container_config_from_wire(Some(wire))
+        wire::container_config_from_wire(Some(wire)).map_err(|error| self.broken(error))
     }
 
-    fn broken(&self, error: prost::DecodeError) -> Error {
+    fn broken(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
         Error::new(ErrorKind::Internal, format!("the record of {} cannot be read", self.id)).with_source(error)
     }
 
@@ -191,6 +195,22 @@ pub(super) fn of_container(config: &ContainerConfig) -> Result<Vec<u8>> {
 /// How containerd is told the type of a specification.
 pub(super) fn typed(name: &str, value: Vec<u8>) -> Any {
     Any { type_url: format!("types.containerd.io/opencontainers/runtime-spec/1/{name}"), value }
+}
+
+impl Containerd {
+    /// What a list has. A record that cannot be read is left out, and told of once: whoever asks for it by its id is told why.
+    pub(super) fn listed<T>(&self, id: &str, read: Result<T>) -> Option<T> {
+        let known = &self.0.unreadable;
+        match read {
+            Ok(read) => Some(read),
+            Err(error) => {
+                if known.lock().insert(id.to_owned()) {
+                    tracing::warn!(id, %error, "a record is left out of lists");
+                }
+                None
+            }
+        }
+    }
 }
 
 impl Calls {

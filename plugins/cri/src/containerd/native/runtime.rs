@@ -8,8 +8,8 @@ use windlass_kernel::{
     node::Session,
     runtime::{
         CgroupDriver, Checkpoints, Container, ContainerConfig, ContainerFilter, ContainerId, ContainerStats,
-        ContainerStatus, ExecOutput, FsUsage, Image, ImageRef, Opening, PodRanges, Pull, Readiness, Resources,
-        RuntimeEvents, RuntimeStatus, RuntimeVersion, Sandbox, SandboxConfig, SandboxFilter, SandboxId,
+        ContainerStatus, ExecOutput, FsUsage, Image, ImageRef, Info, InfoOf, Opening, PodRanges, Pull, Readiness,
+        Resources, RuntimeEvents, RuntimeStatus, RuntimeVersion, Sandbox, SandboxConfig, SandboxFilter, SandboxId,
         SandboxMetering, SandboxStats, SandboxStatus,
     },
 };
@@ -117,6 +117,10 @@ impl ContainerRuntime for Containerd {
         self.use_of_containers(filter).await
     }
 
+    async fn info(&self, of: &InfoOf) -> Result<Info> {
+        self.told_of(of).await
+    }
+
     fn events(&self) -> RuntimeEvents {
         self.listen()
     }
@@ -162,5 +166,8 @@ impl ImageStore for Containerd {
 
     async fn filesystems(&self) -> Result<Vec<FsUsage>> {
         self.space().await
+    }
+    async fn image_info(&self, image: &ImageRef) -> Result<Info> {
+        self.told_of_image(image).await
     }
 }

@@ -17,6 +17,7 @@ use super::{
     images::Facts,
     record::{self, Entry, Kept, label},
     spec::Pause,
+    users::{Identity, Names},
 };
 
 /// The interface of a sandbox in its network.
@@ -73,10 +74,11 @@ impl Containerd {
     async fn fill_sandbox(&self, id: &str, key: String, config: &SandboxConfig, image: &Facts) -> Result<()> {
         let folder = self.sandbox_folder(id);
         let of_image = image.config();
+        let user = self.pause_user(id, config, image).await?;
         let (of, made, at, cgroup) = (id.to_owned(), config.clone(), folder.clone(), self.group_of(config, id));
         // It looks at files.
         let spec = self.blocking(move || {
-            let pause = Pause { id: &of, config: &made, image: &of_image, folder: &at, cgroup };
+            let pause = Pause { id: &of, config: &made, image: &of_image, folder: &at, user: &user, cgroup };
             written(&pause.spec()?)
         });
         let spec = spec.await?;
@@ -110,6 +112,21 @@ impl Containerd {
         let request = api::StartRequest { container_id: id.to_owned(), ..api::StartRequest::default() };
         answered("start a sandbox's process", self.0.calls.tasks().start(request).await)?;
         self.0.calls.label(id, &[(label::STARTED, self.0.setup.clock.now().to_string())]).await
+    }
+
+    /// Who a sandbox's own process is. It is never somebody that nobody named.
+    async fn pause_user(&self, id: &str, config: &SandboxConfig, image: &Facts) -> Result<Identity> {
+        let of_image = image.config().user().clone().unwrap_or_default();
+        if let Some(user) = Identity::of_numbers(&config.security, &of_image)? {
+            return Ok(user);
+        }
+        // Names are in the image's files only. The sandbox's own files are not there yet.
+        let key = format!("{id}-users");
+        let mounts = self.prepare(&key, &image.chain).await?;
+        let at = self.0.state_dir.join("users").join(id);
+        let names = self.blocking(move || Names::read(&mounts, &at)).await;
+        self.unprepare(&key).await?;
+        names?.resolve(&config.security, &of_image)
     }
 
     /// A root file system of one's own over an image's.
@@ -192,9 +209,9 @@ impl Containerd {
         }
         self.kill_task(id).await?;
         self.delete_task(id).await?;
-        let config = kept.sandbox_config()?;
         let folder = self.sandbox_folder(id);
-        if config.security.namespaces.network != Namespace::Node {
+        // One whose record cannot be read may have a network, and can be removed.
+        if !kept.sandbox_config().is_ok_and(|config| config.security.namespaces.network == Namespace::Node) {
             self.0.network.detach(&self.attachment(id)).await?;
         }
         self.blocking(move || files::unpin(&folder).and_then(|()| files::forget_memory(&folder))).await?;
@@ -223,7 +240,8 @@ impl Containerd {
         let running = self.running_tasks().await?;
         let mut found = Vec::new();
         for kept in all {
-            let sandbox = kept.as_sandbox(ready(&kept, running.contains_key(&kept.id)))?;
+            let sandbox = kept.as_sandbox(ready(&kept, running.contains_key(&kept.id)));
+            let Some(sandbox) = self.listed(&kept.id, sandbox) else { continue };
             let labelled = filter.labels.iter().all(|(name, value)| sandbox.labels.get(name) == Some(value));
             if labelled && filter.state.is_none_or(|state| state == sandbox.state) {
                 found.push(sandbox);

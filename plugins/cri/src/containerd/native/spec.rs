@@ -39,6 +39,7 @@ pub(super) struct Pause<'a> {
     pub(super) config: &'a SandboxConfig,
     pub(super) image: &'a image::Config,
     pub(super) folder: &'a Path,
+    pub(super) user: &'a Identity,
     pub(super) cgroup: String,
 }
 
@@ -97,11 +98,9 @@ impl Pause<'_> {
         if args.is_empty() {
             return Err(Error::new(ErrorKind::Invalid, "the image of sandboxes has no command"));
         }
-        let numbers = self.image.user().as_deref().and_then(Identity::of_numbers);
-        let user = Identity::wanted(&self.config.security).or(numbers).unwrap_or_default();
         let mut process = ProcessBuilder::default()
             .terminal(false)
-            .user(of(&user)?)
+            .user(of(self.user)?)
             .args(args)
             .env(vec![PATH.to_owned()])
             .cwd("/")

@@ -104,6 +104,10 @@ impl Containerd {
         self.0.children.lock().push(child);
         let end = self.0.setup.clock.uptime() + PATIENCE;
         while !self.is_carried(id).await {
+            if let Some(how) = self.ended_child(pid) {
+                let message = format!("{program}, which carries the streams of {id}, ended at once: {how}");
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
             if self.0.setup.clock.uptime() >= end {
                 self.end_child(pid);
                 return Err(Error::new(ErrorKind::Unavailable, format!("the streams of {id} are not carried")));
@@ -121,7 +125,24 @@ impl Containerd {
         if self.is_carried(&kept.id).await || self.running_task(&kept.id).await?.is_none() {
             return Ok(());
         }
-        self.carry(&kept.id, &kept.container_config()?, kept.label(label::LOG)).await.map(drop)
+        match self.carry(&kept.id, &kept.container_config()?, kept.label(label::LOG)).await {
+            // With the container's outputs the program ends, too.
+            Err(_) if self.running_task(&kept.id).await?.is_none() => Ok(()),
+            carried => carried.map(drop),
+        }
+    }
+
+    /// How a program ended, if it has.
+    fn ended_child(&self, pid: u32) -> Option<String> {
+        let ended = match self.0.children.lock().iter_mut().find(|child| child.id() == pid).map(Child::try_wait) {
+            Some(Ok(None)) => return None,
+            Some(Ok(Some(status))) => status.to_string(),
+            Some(Err(error)) => error.to_string(),
+            // Somebody else took note of it.
+            None => "it is gone".into(),
+        };
+        self.reap();
+        Some(ended)
     }
 
     /// Kills a program that does not do what it was started for.

@@ -23,7 +23,8 @@ impl Containerd {
         let mut all = Vec::new();
         for container in self.list_containers(&filter).await? {
             let Some(around) = self.0.calls.kept_sandbox(container.sandbox.as_str()).await? else { continue };
-            let group = Group::at(&self.group_of(&around.sandbox_config()?, container.id.as_str()));
+            let Some(around) = self.listed(&around.id, around.sandbox_config()) else { continue };
+            let group = Group::at(&self.group_of(&around, container.id.as_str()));
             let at = self.0.setup.clock.now();
             all.push(ContainerStats {
                 key: container.key,

@@ -44,17 +44,43 @@ fn number(id: i64) -> Option<u32> {
 }
 
 impl Identity {
-    /// The numbers of a text such as `65535:65535`.
-    pub(super) fn of_numbers(text: &str) -> Option<Self> {
-        let (user, group) = text.split_once(':').unwrap_or((text, "0"));
-        Some(Self { uid: user.parse().ok()?, gid: group.parse().ok()?, further: Vec::new() })
+    /// Who a process is where numbers say it all; `None` where a name has to be looked up. `of_image` is as for
+    /// [`Names::resolve`].
+    ///
+    /// [`Invalid`](ErrorKind::Invalid) for a number out of range.
+    pub(super) fn of_numbers(security: &Security, of_image: &str) -> Result<Option<Self>> {
+        let (user, group) = asked(security, of_image);
+        let Groups { main, further } = Groups::of(security)?;
+        // Nobody in particular is root.
+        let id = if user.is_empty() { Ok(0) } else { user.parse::<i64>() };
+        let gid = group.filter(|group| !group.is_empty()).unwrap_or("0").parse();
+        let (Ok(id), Ok(gid)) = (id, gid) else { return Ok(None) };
+        let uid = number(id).ok_or_else(|| unknown("user", &user))?;
+        Ok(Some(Self { uid, gid: main.unwrap_or(gid), further }))
     }
+}
 
-    /// The numbers that were asked for, where a user was.
-    pub(super) fn wanted(security: &Security) -> Option<Self> {
-        let Some(User::Id(id)) = &security.user else { return None };
-        let further = security.supplemental_groups.iter().copied().filter_map(number).collect();
-        Some(Self { uid: number(*id)?, gid: security.group.and_then(number).unwrap_or_default(), further })
+/// The user that is asked for, and the group that the image has for it.
+fn asked<'a>(security: &Security, of_image: &'a str) -> (String, Option<&'a str>) {
+    match (&security.user, of_image.split_once(':')) {
+        (Some(User::Id(id)), _) => (id.to_string(), None),
+        (Some(User::Name(name)), _) => (name.clone(), None),
+        (None, Some((user, group))) => (user.to_owned(), Some(group)),
+        (None, None) => (of_image.to_owned(), None),
+    }
+}
+
+/// The groups that are asked for.
+struct Groups {
+    main: Option<u32>,
+    further: Vec<u32>,
+}
+
+impl Groups {
+    fn of(security: &Security) -> Result<Self> {
+        let group = |id: i64| number(id).ok_or_else(|| unknown("group", &id.to_string()));
+        let further = security.supplemental_groups.iter().map(|id| group(*id)).collect::<Result<_>>()?;
+        Ok(Self { main: security.group.map(group).transpose()?, further })
     }
 }
 
@@ -68,20 +94,15 @@ impl Names {
     /// A number is that user, whatever the image calls its users: the image only says which groups it is in.
     /// [`Invalid`](ErrorKind::Invalid) for a name that the image does not know, and where it knows no number for it.
     pub(super) fn resolve(&self, security: &Security, of_image: &str) -> Result<Identity> {
-        let (user, group) = match (&security.user, of_image.split_once(':')) {
-            (Some(User::Id(id)), _) => (id.to_string(), None),
-            (Some(User::Name(name)), _) => (name.clone(), None),
-            (None, Some((user, group))) => (user.to_owned(), Some(group)),
-            (None, None) => (of_image.to_owned(), None),
-        };
+        let (user, group) = asked(security, of_image);
+        let Groups { main, mut further } = Groups::of(security)?;
         let (uid, line) = self.user(&user)?;
-        let gid = match (security.group.and_then(number), group.filter(|group| !group.is_empty()), &line) {
+        let gid = match (main, group.filter(|group| !group.is_empty()), &line) {
             (Some(gid), _, _) => gid,
             (None, Some(group), _) => self.group(group).ok_or_else(|| unknown("group", group))?,
             (None, None, Some(fields)) => fields[3].parse().map_err(|_| unknown("group of user", &user))?,
             (None, None, None) => 0,
         };
-        let mut further: Vec<u32> = security.supplemental_groups.iter().copied().filter_map(number).collect();
         if let (GroupsPolicy::Merge, Some(fields)) = (security.groups_policy, &line) {
             further.extend(self.memberships(fields[0]));
         }
@@ -244,6 +265,30 @@ mod tests {
         check(None, "odd", Err("no number of user \"odd\""));
         check(None, "none", Err("no group of user \"none\""));
         check(None, "none:web", Ok("44 34 7"));
+    }
+
+    #[test]
+    fn numbers_need_no_names() {
+        let check = |user: Option<User>, group: Option<i64>, of_image: &str, expect: Result<Option<&str>, &str>| {
+            let security = Security { user, group, supplemental_groups: vec![7], ..Security::default() };
+            let told = Identity::of_numbers(&security, of_image);
+            let told = told.map(|who| who.map(|who| format!("{} {} {:?}", who.uid, who.gid, who.further)));
+            match (told, expect) {
+                (Ok(told), Ok(expect)) => assert_eq!(told.as_deref(), expect, "{of_image}"),
+                (Err(error), Err(expect)) => assert!(error.to_string().contains(expect), "{error}"),
+                (other, _) => panic!("{of_image}: {other:?}"),
+            }
+        };
+        check(None, None, "", Ok(Some("0 0 [7]")));
+        check(None, None, "65535:65534", Ok(Some("65535 65534 [7]")));
+        check(None, None, "65535", Ok(Some("65535 0 [7]")));
+        check(None, None, "nonroot", Ok(None));
+        check(None, None, "65535:nogroup", Ok(None));
+        check(Some(User::Id(1000)), Some(5), "nonroot:nogroup", Ok(Some("1000 5 [7]")));
+        check(Some(User::Name("www".into())), None, "65535", Ok(None));
+        check(Some(User::Id(-1)), None, "", Err("no user \"-1\""));
+        check(Some(User::Id(1)), Some(1 << 32), "", Err("no group \"4294967296\""));
+        check(None, None, "4294967296", Err("no user \"4294967296\""));
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub struct Fixture {
     pub secrets: Secrets,
     /// How large volumes are, in bytes. Some become four times as large.
     pub size: u64,
+    /// The file system that folders are asked for with; empty for the driver's choice.
+    pub fs_type: String,
     /// What it offers.
     pub offers: Offers,
     /// Kills the driver, where that can be done.
@@ -187,7 +189,9 @@ impl Fixture {
 
     /// The capability of most checks.
     fn capability(&self) -> VolumeCapability {
-        let access = if self.offers.folders { Access::folder() } else { Access::Block };
+        let fs_type = self.fs_type.clone();
+        let folder = || Access::Mount { fs_type, flags: Vec::new(), group: String::new() };
+        let access = if self.offers.folders { folder() } else { Access::Block };
         VolumeCapability { access, mode: AccessMode::SingleNodeWriter }
     }
 

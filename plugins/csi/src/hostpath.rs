@@ -1,15 +1,19 @@
-//! A driver whose volumes are folders and files of one machine: folders are mounted by bind, block volumes are loop devices.
+//! A driver whose volumes are folders and files of one machine: folders are mounted by bind, block volumes are loop devices, and
+//! a volume that is asked for with a file system (`fs_type`) is a file with that on a loop device.
 //!
 //! All state is below one folder, and in the kernel's own tables of mounts and loop devices, so that a driver that was killed
-//! at any instant goes on from what is there. A volume's size is kept to by block volumes; in folders it is what usage is
-//! measured against. It needs root, and `losetup` on the machine for block volumes.
+//! at any instant goes on from what is there. A volume's size is kept to by block volumes and file systems; in folders it is
+//! what usage is measured against. It needs root, `losetup` on the machine for all but folders, and the programs of a file
+//! system (`mkfs.ext4` and `resize2fs`, or `mkfs.xfs` and `xfs_growfs`) with `fsfreeze` for those.
 
 mod controller;
 mod devices;
 mod node;
 mod records;
 mod snapshots;
+mod systems;
 mod targets;
+mod tools;
 mod usage;
 mod volumes;
 
@@ -22,7 +26,7 @@ use windlass_kernel::{
     volume::{DriverInfo, Expansion, Topology, VolumeController, VolumeNode},
 };
 
-use self::records::Store;
+use self::{records::Store, tools::Tools};
 use crate::{machine::busy::Busy, skel::Setup};
 
 /// What a [`HostPath`] is told.
@@ -39,7 +43,7 @@ pub struct Settings {
 }
 
 /// How often the lock is tried for, and how long between.
-const ATTEMPTS: u32 = 20;
+const ATTEMPTS: u32 = 400;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The name that a driver has unless it is told another.
@@ -67,8 +71,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// The volumes, snapshots and paths that calls work on.
     busy: Busy,
-    /// Two drivers in one folder would undo each other's work.
-    _alone: Flock<fs::File>,
+    /// They have the lock: two drivers in one folder would undo each other's work.
+    tools: Tools,
 }
 
 impl HostPath {
@@ -91,7 +95,8 @@ impl HostPath {
         })?;
         let store = Store::open(root).map_err(failed)?;
         let Setup { clock, spawn } = setup;
-        let inner = Inner { settings, store, clock, busy: Busy::default(), _alone: alone };
+        let inner = Inner { settings, store, clock, busy: Busy::default(), tools: Tools::new(alone) };
+        inner.release()?;
         Ok(Self { inner: Arc::new(inner), spawn })
     }
 
@@ -106,7 +111,7 @@ impl HostPath {
     }
 }
 
-/// Takes the lock. A tool that a killed driver had just started holds it for a moment longer than the driver.
+/// Takes the lock. A tool that a killed driver had started holds it until it has ended.
 #[allow(clippy::disallowed_methods, reason = "a driver is opened before there is anything that could be kept waiting")]
 fn alone(mut lock: fs::File) -> Result<Flock<fs::File>, nix::Error> {
     for _ in 0..ATTEMPTS {

@@ -181,6 +181,9 @@ pub(crate) struct ConformCsi {
     /// How large volumes are, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     pub(crate) size: u64,
+    /// The file system that folders are asked for with [default: the driver's choice].
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(crate) fs_type: String,
     /// Check volumes that live with a pod, too.
     #[arg(long)]
     pub(crate) ephemeral: bool,

@@ -20,6 +20,7 @@ fn the_fake_keeps_what_the_contract_says_of_volumes() {
             parameters: BTreeMap::new(),
             secrets: Secrets::default(),
             size: 1 << 20,
+            fs_type: String::new(),
             offers: Offers { folders: true, ..Offers::default() },
             restart: None,
             raw: None,

@@ -4,11 +4,13 @@ use std::{
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
 use windlass_kernel::{Error, ErrorKind, Result, volume::Refusal};
+
+use super::tools::Tools;
+use crate::machine::mounts::Origin;
 
 /// How often it is looked whether a device has gone, and how long between.
 const ATTEMPTS: u32 = 200;
@@ -25,6 +27,12 @@ pub(super) struct Device {
 impl Device {
     pub(super) fn path(&self) -> PathBuf {
         Path::new("/dev").join(&self.name)
+    }
+
+    /// What mounts of the file system on it show; `None` where it has gone.
+    pub(super) fn system(&self) -> Option<Origin> {
+        let number = fs::read_to_string(Path::new("/sys/block").join(&self.name).join("dev")).ok()?;
+        Some(Origin::whole(number.trim()))
     }
 }
 
@@ -47,7 +55,7 @@ pub(super) fn of(file: &Path) -> Result<Vec<Device>> {
 }
 
 /// The device that shows a file, made if there is none.
-pub(super) fn attach(file: &Path, read_only: bool) -> Result<Device> {
+pub(super) fn attach(tools: &Tools, file: &Path, read_only: bool) -> Result<Device> {
     if let Some(device) = of(file)?.into_iter().find(|device| device.read_only == read_only) {
         return Ok(device);
     }
@@ -56,7 +64,7 @@ pub(super) fn attach(file: &Path, read_only: bool) -> Result<Device> {
         arguments.push("--read-only".as_ref());
     }
     arguments.push(file.as_os_str());
-    let output = tool("losetup", &arguments)?;
+    let output = tools.run("losetup", &arguments)?;
     let name = output.trim().strip_prefix("/dev/").unwrap_or_default();
     if name.is_empty() {
         return Err(Error::new(ErrorKind::Internal, format!("losetup gave no device: {output:?}")));
@@ -65,8 +73,8 @@ pub(super) fn attach(file: &Path, read_only: bool) -> Result<Device> {
 }
 
 /// Takes a device away. One that is gone is success.
-pub(super) fn detach(device: &Device, file: &Path) -> Result<()> {
-    let done = tool("losetup", &["--detach".as_ref(), device.path().as_os_str()]);
+pub(super) fn detach(tools: &Tools, device: &Device, file: &Path) -> Result<()> {
+    let done = tools.run("losetup", &["--detach".as_ref(), device.path().as_os_str()]);
     for _ in 0..ATTEMPTS {
         if !of(file)?.contains(device) {
             return Ok(());
@@ -80,18 +88,6 @@ pub(super) fn detach(device: &Device, file: &Path) -> Result<()> {
 }
 
 /// Shows a file as large as it is now.
-pub(super) fn resize(device: &Device) -> Result<()> {
-    tool("losetup", &["--set-capacity".as_ref(), device.path().as_os_str()]).map(drop)
-}
-
-/// Runs a tool, and gives its output.
-fn tool(name: &str, arguments: &[&OsStr]) -> Result<String> {
-    let done = Command::new(name).args(arguments).env("LC_ALL", "C").output().map_err(|error| {
-        Error::new(ErrorKind::Unavailable, format!("cannot run {name}: is util-linux installed?")).with_source(error)
-    })?;
-    if done.status.success() {
-        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
-    }
-    let said = String::from_utf8_lossy(&done.stderr);
-    Err(Error::new(ErrorKind::Internal, format!("{name} failed: {}", said.trim())))
+pub(super) fn resize(tools: &Tools, device: &Device) -> Result<()> {
+    tools.run("losetup", &["--set-capacity".as_ref(), device.path().as_os_str()]).map(drop)
 }

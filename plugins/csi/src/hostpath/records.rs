@@ -21,8 +21,11 @@ pub(super) struct VolumeRecord {
     pub(super) name: String,
     /// In bytes.
     pub(super) capacity: u64,
-    /// Whether it is a block device; else a folder.
+    /// Whether it is a block device.
     pub(super) block: bool,
+    /// The file system that it has; empty for a folder, and for a block device.
+    #[serde(default)]
+    pub(super) fs_type: String,
     pub(super) parameters: BTreeMap<String, String>,
     pub(super) source: Option<SourceRecord>,
     /// The nodes that it is attached to, and whether only for reading.
@@ -45,7 +48,52 @@ pub(super) struct SnapshotRecord {
     pub(super) source: String,
     pub(super) capacity: u64,
     pub(super) block: bool,
+    /// The file system that its volume has.
+    #[serde(default)]
+    pub(super) fs_type: String,
     pub(super) created: Timestamp,
+}
+
+/// What a volume is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A folder, that is bound where it is shown.
+    Folder,
+    /// A file that is seen as a block device.
+    Block,
+    /// A file with a file system, that is mounted where it is staged.
+    System,
+}
+
+impl Kind {
+    pub(super) fn of(block: bool, fs_type: &str) -> Self {
+        match (block, fs_type) {
+            (true, _) => Self::Block,
+            (false, "") => Self::Folder,
+            (false, _) => Self::System,
+        }
+    }
+
+    /// What the content is called: it tells the kinds apart in the kernel's tables, too.
+    pub(super) fn content(self) -> &'static str {
+        match self {
+            Self::Folder => "data",
+            Self::Block => "disk",
+            Self::System => "image",
+        }
+    }
+}
+
+impl VolumeRecord {
+    pub(super) fn kind(&self) -> Kind {
+        Kind::of(self.block, &self.fs_type)
+    }
+}
+
+impl SnapshotRecord {
+    pub(super) fn kind(&self) -> Kind {
+        Kind::of(self.block, &self.fs_type)
+    }
 }
 
 /// A target path, written down before anything is made there.
@@ -109,8 +157,8 @@ impl Store {
     }
 
     /// Where the content of a volume or snapshot is.
-    pub(super) fn content(&self, folder: &str, key: &str, block: bool) -> PathBuf {
-        self.root.join(folder).join(key).join(content_name(block))
+    pub(super) fn content(&self, folder: &str, key: &str, kind: Kind) -> PathBuf {
+        self.root.join(folder).join(key).join(kind.content())
     }
 
     /// A record; `None` if there is none.
@@ -211,11 +259,6 @@ impl Store {
         let kind = if full { ErrorKind::Full } else { ErrorKind::Internal };
         Error::new(kind, format!("cannot {what} {key} in {}", self.root.display())).with_source(error)
     }
-}
-
-/// What the content of a volume is called: it tells the kinds apart in the kernel's tables, too.
-pub(super) fn content_name(block: bool) -> &'static str {
-    if block { "disk" } else { "data" }
 }
 
 fn write<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {

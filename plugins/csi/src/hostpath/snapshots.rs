@@ -7,13 +7,14 @@ use windlass_kernel::{
 
 use super::{
     Inner,
-    records::{SNAPSHOTS, SnapshotRecord, VOLUMES, content_name, is_key},
+    records::{SNAPSHOTS, SnapshotRecord, VOLUMES, is_key},
     volumes::page,
 };
 use crate::machine::copy::copy;
 
 impl Inner {
-    /// Cuts a snapshot, or answers the one that there is. What is written meanwhile may be in it or not.
+    /// Cuts a snapshot, or answers the one that there is. What is written meanwhile may be in it or not; of a volume with a
+    /// file system it is of one moment, and whoever writes waits.
     pub(super) fn snapshot(&self, key: &str, request: &CreateSnapshot) -> Result<Snapshot> {
         if let Some(there) = self.store.read::<SnapshotRecord>(SNAPSHOTS, key)? {
             if there.source == request.source.as_str() {
@@ -23,7 +24,7 @@ impl Inner {
             return Err(Error::new(ErrorKind::AlreadyExists, message));
         }
         let volume = self.volume(&request.source)?;
-        let from = self.store.content(VOLUMES, request.source.as_str(), volume.block);
+        let from = self.store.content(VOLUMES, request.source.as_str(), volume.kind());
         self.space(volume.capacity)?;
         self.space_for_copy(&from)?;
         let record = SnapshotRecord {
@@ -31,10 +32,13 @@ impl Inner {
             source: request.source.to_string(),
             capacity: volume.capacity,
             block: volume.block,
+            fs_type: volume.fs_type.clone(),
             created: self.clock.now(),
         };
-        let name = content_name(volume.block);
-        self.store.build(SNAPSHOTS, key, &record, |apart| copy(&from, &apart.join(name)))?;
+        let name = record.kind().content();
+        self.store.build(SNAPSHOTS, key, &record, |apart| {
+            self.still(request.source.as_str(), record.kind(), || copy(&from, &apart.join(name)))
+        })?;
         Ok(snapshot(key, &record))
     }
 

@@ -19,9 +19,9 @@ use windlass_kernel::{
 
 use super::{
     Inner, devices,
-    records::{self, TARGETS, TargetRecord, VOLUMES, VolumeRecord, content_name},
-    usage,
-    volumes::{condition, matches_kind},
+    records::{self, Kind, TARGETS, TargetRecord, VOLUMES, VolumeRecord},
+    systems, usage,
+    volumes::{condition, matches},
 };
 use crate::machine::{
     mounts,
@@ -37,22 +37,29 @@ pub(super) fn ephemeral_key(id: &VolumeId) -> String {
 }
 
 impl Inner {
-    /// Prepares a volume: a folder is shown at the staging path, a block volume gets its device.
+    /// Prepares a volume: a folder is shown at the staging path, a block volume gets its device, a file system is mounted.
     pub(super) fn stage(&self, request: &StageVolume) -> Result<()> {
         let record = self.volume(&request.volume)?;
         let staging = place(&request.staging, self.store.root())?;
-        matches_kind(&request.capability, record.block)?;
+        matches(&request.capability, &record)?;
         mount_flags(&request.capability.access)?;
-        let content = self.store.content(VOLUMES, request.volume.as_str(), record.block);
+        let content = self.store.content(VOLUMES, request.volume.as_str(), record.kind());
         made(fs::create_dir(&staging), &staging)?;
-        if record.block {
-            return devices::attach(&content, false).map(drop);
-        }
-        let origin = mounts::origin(&content)?;
-        match mounts::at(&staging)? {
-            Some(mount) if mount.shows(&origin) => Ok(()),
-            Some(_) => Err(taken(&staging)),
-            None => mounts::bind(&content, &staging),
+        match record.kind() {
+            Kind::Block => devices::attach(&self.tools, &content, false).map(drop),
+            Kind::Folder => {
+                let origin = mounts::origin(&content)?;
+                unless_there(&staging, &origin, || mounts::bind(&content, &staging))
+            }
+            Kind::System => {
+                let device = devices::attach(&self.tools, &content, false)?;
+                // It may have been there before the volume grew, or be a copy of a smaller one.
+                devices::resize(&self.tools, &device)?;
+                let lost = || Error::new(ErrorKind::Internal, format!("device {} has gone", device.path().display()));
+                let origin = device.system().ok_or_else(lost)?;
+                unless_there(&staging, &origin, || systems::show(&record.fs_type, &device, &staging))?;
+                systems::settle(&self.tools, &record.fs_type, &device, &staging)
+            }
         }
     }
 
@@ -64,24 +71,32 @@ impl Inner {
             return self.undevice(id);
         }
         let staging = place(staging, self.store.root())?;
-        if self.known_volume(id.as_str())?.is_some_and(|record| !record.block) {
-            let origin = mounts::origin(&self.store.content(VOLUMES, id.as_str(), false))?;
-            while mounts::at(&staging)?.is_some_and(|mount| mount.shows(&origin)) {
+        let Some(record) = self.known_volume(id.as_str())? else { return Ok(()) };
+        if record.kind() == Kind::System {
+            let shown = self.shown_at(id.as_str(), record.kind())?;
+            if let Some(mount) = shown.iter().find(|mount| mount.at != staging) {
+                return Err(published(id, mount));
+            }
+        }
+        if record.kind() != Kind::Block {
+            let origins = self.origins(id.as_str(), record.kind())?;
+            while mounts::at(&staging)?.is_some_and(|mount| origins.iter().any(|origin| mount.shows(origin))) {
                 mounts::unmount(&staging)?;
             }
         }
         self.undevice(id)
     }
 
-    /// Takes a block volume's device away, unless it is shown somewhere.
+    /// Takes a volume's device away, unless it is shown somewhere.
     fn undevice(&self, id: &VolumeId) -> Result<()> {
-        let Some(record) = self.known_volume(id.as_str())?.filter(|record| record.block) else { return Ok(()) };
-        if let Some(mount) = self.shown_at(id.as_str(), record.block)?.first() {
-            let message = format!("volume {id} is published at {}", mount.at.display());
-            return Err(Refusal::Precondition.error(message));
+        let Some(record) = self.known_volume(id.as_str())?.filter(|record| record.kind() != Kind::Folder) else {
+            return Ok(());
+        };
+        if let Some(mount) = self.shown_at(id.as_str(), record.kind())?.first() {
+            return Err(published(id, mount));
         }
-        let file = self.store.content(VOLUMES, id.as_str(), true);
-        devices::of(&file)?.iter().try_for_each(|device| devices::detach(device, &file))
+        let file = self.store.content(VOLUMES, id.as_str(), record.kind());
+        devices::of(&file)?.iter().try_for_each(|device| devices::detach(&self.tools, device, &file))
     }
 
     /// Shows a volume at its target.
@@ -90,7 +105,7 @@ impl Inner {
         let target = place(&request.target, self.store.root())?;
         let ephemeral = request.context.get(EPHEMERAL).is_some_and(|word| word == "true");
         let (key, record) = if ephemeral { self.ephemeral(request)? } else { self.staged(request)? };
-        matches_kind(&request.capability, record.block)?;
+        matches(&request.capability, &record)?;
         let flags = mount_flags(&request.capability.access)?;
         let read_only = request.read_only
             || request.capability.mode == AccessMode::SingleNodeReaderOnly
@@ -101,9 +116,10 @@ impl Inner {
         let wanted = TargetRecord { key: key.clone(), target: target.clone(), read_only };
         let mounted = mounts::at(&target)?;
         let device = record.block.then(|| self.device(&key, read_only)).transpose()?;
-        let from = match &device {
-            Some(device) => device.path(),
-            None => self.store.content(VOLUMES, &key, false),
+        let from = match (&device, &request.staging) {
+            (Some(device), _) => device.path(),
+            (None, Some(staging)) if record.kind() == Kind::System => place(staging, self.store.root())?,
+            _ => self.store.content(VOLUMES, &key, Kind::Folder),
         };
         let origin = mounts::origin(&from)?;
         let ours = mounted.as_ref().is_some_and(|mount| mount.shows(&origin));
@@ -123,7 +139,7 @@ impl Inner {
 
     /// The device of a block volume, for reading alone or not.
     fn device(&self, key: &str, read_only: bool) -> Result<devices::Device> {
-        devices::attach(&self.store.content(VOLUMES, key, true), read_only)
+        devices::attach(&self.tools, &self.store.content(VOLUMES, key, Kind::Block), read_only)
     }
 
     /// A volume that was prepared.
@@ -133,10 +149,11 @@ impl Inner {
         let not = |why: &str| Refusal::Precondition.error(format!("volume {key} is not staged{why}"));
         let Some(staging) = &request.staging else { return Err(not(": staging_target_path is missing")) };
         let staging = place(staging, self.store.root())?;
-        let origins = self.origins(&key, record.block)?;
+        let origins = self.origins(&key, record.kind())?;
         let at = mounts::at(&staging)?;
         // A block volume is staged by its device alone.
-        let there = if record.block { !origins.is_empty() } else { at.is_some_and(|at| at.shows(&origins[0])) };
+        let shown = || at.is_some_and(|at| origins.iter().any(|origin| at.shows(origin)));
+        let there = if record.block { !origins.is_empty() } else { shown() };
         if there { Ok((key, record)) } else { Err(not(&format!(" at {}", staging.display()))) }
     }
 
@@ -146,19 +163,23 @@ impl Inner {
         if let Some(record) = self.store.read(VOLUMES, &key)? {
             return Ok((key, record));
         }
-        if request.capability.access == Access::Block {
-            return Err(Error::new(ErrorKind::Invalid, "volume_capability: a volume of a pod's own is a folder"));
+        let named = matches!(&request.capability.access, Access::Mount { fs_type, .. } if !fs_type.is_empty());
+        if named || request.capability.access == Access::Block {
+            let message = "volume_capability: a volume of a pod's own is a folder, without a file system of its own";
+            return Err(Error::new(ErrorKind::Invalid, message));
         }
         let record = VolumeRecord {
             name: request.volume.to_string(),
             capacity: self.disk_free()?,
             block: false,
+            fs_type: String::new(),
             parameters: Default::default(),
             source: None,
             attached: Default::default(),
             ephemeral: true,
         };
-        self.store.build(VOLUMES, &key, &record, |apart| self.fill(&apart.join(content_name(false)), &record, None))?;
+        self.store
+            .build(VOLUMES, &key, &record, |apart| self.fill(&apart.join(record.kind().content()), &record, None))?;
         Ok((key, record))
     }
 
@@ -169,7 +190,7 @@ impl Inner {
         }
         let targets = self.store.all::<TargetRecord>(TARGETS)?.into_values();
         let mut others = targets.filter(|other| other.key == key && other.target != target).map(|other| other.target);
-        let shown = self.shown_at(key, record.block)?;
+        let shown = self.shown_at(key, record.kind())?;
         let Some(other) = others.find(|other| shown.iter().any(|mount| mount.at == *other)) else { return Ok(()) };
         let message = format!("volume {} has one writer, at {}", request.volume, other.display());
         Err(Refusal::Precondition.error(message))
@@ -191,7 +212,7 @@ impl Inner {
             return Ok(());
         }
         let record: Option<VolumeRecord> = self.store.read(VOLUMES, &written.key)?;
-        let origins = record.map(|record| self.origins(&written.key, record.block)).transpose()?.unwrap_or_default();
+        let origins = record.map(|record| self.origins(&written.key, record.kind())).transpose()?.unwrap_or_default();
         while let Some(mount) = mounts::at(&target)? {
             // A device may be gone that the mount could be known by: then what is written down is all that is known.
             if !origins.is_empty() && !origins.iter().any(|origin| mount.shows(origin)) {
@@ -217,13 +238,13 @@ impl Inner {
 
     /// What was behind a target that is gone: a device for reading, a volume of the pod's own.
     fn end_target(&self, id: &VolumeId, name: &str) -> Result<()> {
-        let file = self.store.content(VOLUMES, id.as_str(), true);
+        let file = self.store.content(VOLUMES, id.as_str(), Kind::Block);
         if self.known_volume(id.as_str())?.is_some_and(|record| record.block) {
             let mounts = mounts::mounts()?;
             for device in devices::of(&file)?.into_iter().filter(|device| device.read_only) {
                 let origin = mounts::origin(&device.path())?;
                 if !mounts.iter().any(|mount| mount.shows(&origin)) {
-                    devices::detach(&device, &file)?;
+                    devices::detach(&self.tools, &device, &file)?;
                 }
             }
         }
@@ -246,23 +267,35 @@ impl Inner {
             return Err(Error::new(ErrorKind::Invalid, "volume_path: is required"));
         }
         let place = if gone(path)? { return Err(missing()) } else { place(path, self.store.root())? };
-        let shown = self.shown_at(&key, record.block)?;
+        let shown = self.shown_at(&key, record.kind())?;
         if shown.iter().any(|mount| mount.at == place) { Ok((key, record)) } else { Err(missing()) }
     }
 
     /// How full a volume is.
     pub(super) fn usage_of(&self, query: &UsageQuery) -> Result<VolumeUsage> {
         let (key, record) = self.at_path(&query.volume, &query.path)?;
-        let content = self.store.content(VOLUMES, &key, record.block);
+        let content = self.store.content(VOLUMES, &key, record.kind());
         let condition = Some(condition(content.exists()));
         if record.block {
             // What of a device is used only those know who wrote it.
             let bytes = Usage { total: record.capacity, used: 0, available: 0 };
             return Ok(VolumeUsage { bytes: Some(bytes), inodes: None, condition });
         }
+        let system = record.kind() == Kind::System;
+        let at = if system { &query.path } else { &content };
+        let disk = nix::sys::statvfs::statvfs(at).map_err(|error| self.store.failed("look at", &key, error.into()))?;
+        if system {
+            let (unit, [total, free]) = (disk.fragment_size(), [disk.blocks(), disk.blocks_free()]);
+            let used = total.saturating_sub(free).saturating_mul(unit);
+            let available = disk.blocks_available().saturating_mul(unit);
+            let inodes = disk.files().saturating_sub(disk.files_free());
+            return Ok(VolumeUsage {
+                bytes: Some(Usage { total: total.saturating_mul(unit), used, available }),
+                inodes: Some(Usage { total: disk.files(), used: inodes, available: disk.files_available() }),
+                condition,
+            });
+        }
         let taken = usage::of(&content)?;
-        let disk =
-            nix::sys::statvfs::statvfs(&content).map_err(|error| self.store.failed("look at", &key, error.into()))?;
         let available = record.capacity.saturating_sub(taken.bytes).min(self.disk_free()?);
         Ok(VolumeUsage {
             bytes: Some(Usage { total: record.capacity, used: taken.bytes, available }),
@@ -271,12 +304,16 @@ impl Inner {
         })
     }
 
-    /// Devices become as large as their volume.
+    /// Devices become as large as their volume, and so do file systems on them, while they are used.
     pub(super) fn expand_on_node(&self, request: &ExpandOnNode) -> Result<Option<u64>> {
         let (key, record) = self.at_path(&request.volume, &request.path)?;
-        if record.block {
-            let file = self.store.content(VOLUMES, &key, true);
-            devices::of(&file)?.iter().try_for_each(devices::resize)?;
+        if record.kind() != Kind::Folder {
+            let devices = devices::of(&self.store.content(VOLUMES, &key, record.kind()))?;
+            devices.iter().try_for_each(|device| devices::resize(&self.tools, device))?;
+            if record.kind() == Kind::System {
+                let at = place(&request.path, self.store.root())?;
+                devices.iter().try_for_each(|device| systems::grow(&self.tools, &record.fs_type, device, &at))?;
+            }
         }
         let range = request.capacity;
         if range != CapacityRange::default() && range.required.is_some_and(|required| record.capacity < required) {
@@ -285,6 +322,19 @@ impl Inner {
         }
         Ok(Some(record.capacity))
     }
+}
+
+/// Shows something at a path, unless it is there.
+fn unless_there(at: &Path, origin: &mounts::Origin, show: impl FnOnce() -> Result<()>) -> Result<()> {
+    match mounts::at(at)? {
+        Some(mount) if mount.shows(origin) => Ok(()),
+        Some(_) => Err(taken(at)),
+        None => show(),
+    }
+}
+
+fn published(id: &VolumeId, mount: &mounts::Mount) -> Error {
+    Refusal::Precondition.error(format!("volume {id} is published at {}", mount.at.display()))
 }
 
 /// The name under which a target is written down.

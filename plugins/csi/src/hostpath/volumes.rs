@@ -1,6 +1,10 @@
 //! Volumes: made, deleted, grown, attached and listed.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use nix::sys::statvfs::statvfs;
 use windlass_kernel::{
@@ -14,8 +18,8 @@ use windlass_kernel::{
 
 use super::{
     Inner, devices,
-    records::{SNAPSHOTS, SnapshotRecord, SourceRecord, VOLUMES, VolumeRecord, content_name, is_key},
-    usage,
+    records::{Kind, SNAPSHOTS, SnapshotRecord, SourceRecord, VOLUMES, VolumeRecord, is_key},
+    systems, usage,
 };
 use crate::machine::{copy::copy, mounts};
 
@@ -24,6 +28,24 @@ const USUAL: u64 = 1 << 30;
 
 /// Block devices are whole numbers of this.
 const SECTOR: u64 = 4096;
+
+/// As what volumes are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Form {
+    block: bool,
+    /// The file system; empty where none is named.
+    fs_type: String,
+}
+
+/// What a volume is to be a copy of.
+#[derive(Debug)]
+pub(super) struct Original {
+    /// The volume whose content it is; `None` for a snapshot's, which nobody writes to.
+    volume: Option<String>,
+    content: PathBuf,
+    form: Form,
+    capacity: u64,
+}
 
 impl Inner {
     /// The volume of an id.
@@ -41,16 +63,20 @@ impl Inner {
 
     /// Makes a volume, or answers the one that there is.
     pub(super) fn create(&self, key: &str, request: &CreateVolume) -> Result<Volume> {
-        let block = usable(&request.capabilities)?;
-        let size = self.size(request.capacity, block)?;
+        let mut form = usable(&request.capabilities)?;
+        systems::makeable(&form.fs_type)?;
         self.reachable(request)?;
         let source = request.source.as_ref().map(|source| match source {
             Source::Snapshot(id) => SourceRecord::Snapshot(id.to_string()),
             Source::Volume(id) => SourceRecord::Volume(id.to_string()),
         });
         if let Some(there) = self.store.read::<VolumeRecord>(VOLUMES, key)? {
+            self.size(request.capacity, &form)?;
+            // A copy for which nobody named a file system has that of what it is a copy of.
+            let alike = there.fs_type == form.fs_type || (source.is_some() && form.fs_type.is_empty());
             let same = there.name == request.name
-                && there.block == block
+                && there.block == form.block
+                && alike
                 && there.parameters == request.parameters
                 && there.source == source
                 && request.capacity.contains(there.capacity);
@@ -60,15 +86,15 @@ impl Inner {
             let message = format!("volume {} exists and is another", request.name);
             return Err(Error::new(ErrorKind::AlreadyExists, message));
         }
-        let origin = source.as_ref().map(|source| self.origin(source)).transpose()?;
-        let capacity = match &origin {
-            Some((from, was_block, held)) => {
-                if *was_block != block {
-                    let message = "a block device is no copy of a folder, nor a folder of a block device";
-                    return Err(Error::new(ErrorKind::Invalid, message));
-                }
-                self.space_for_copy(from)?;
-                self.at_least(request.capacity, size, *held)?
+        let original = source.as_ref().map(|source| self.original(source)).transpose()?;
+        if let Some(original) = &original {
+            form = original.form.copied_as(&form)?;
+        }
+        let size = self.size(request.capacity, &form)?;
+        let capacity = match &original {
+            Some(original) => {
+                self.space_for_copy(&original.content)?;
+                self.at_least(request.capacity, size, original.capacity)?
             }
             None => size,
         };
@@ -76,51 +102,93 @@ impl Inner {
         let record = VolumeRecord {
             name: request.name.clone(),
             capacity,
-            block,
+            block: form.block,
+            fs_type: form.fs_type,
             parameters: request.parameters.clone(),
             source,
             attached: Default::default(),
             ephemeral: false,
         };
         self.store.build(VOLUMES, key, &record, |apart| {
-            self.fill(&apart.join(content_name(block)), &record, origin.as_ref().map(|(from, ..)| from.as_path()))
+            self.fill(&apart.join(record.kind().content()), &record, original.as_ref())
         })?;
         Ok(self.described(key, &record))
     }
 
     /// Makes a volume's content.
-    pub(super) fn fill(&self, content: &Path, record: &VolumeRecord, from: Option<&Path>) -> Result<()> {
+    pub(super) fn fill(&self, content: &Path, record: &VolumeRecord, original: Option<&Original>) -> Result<()> {
         let failed = |error| self.store.failed("fill", &record.name, error);
-        if let Some(from) = from {
-            copy(from, content)?;
-        } else if !record.block {
-            fs::create_dir(content).map_err(failed)?;
-            // Whoever sees the folder has it mounted; who may write there is said by the pod.
-            fs::set_permissions(content, fs::Permissions::from_mode(0o777)).map_err(failed)?;
+        if let Some(Original { volume, content: from, .. }) = original {
+            match volume {
+                Some(volume) => self.still(volume, record.kind(), || copy(from, content))?,
+                None => copy(from, content)?,
+            }
         }
-        if record.block {
-            let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(content).map_err(failed)?;
-            file.set_len(record.capacity).map_err(failed)?;
+        if record.kind() == Kind::Folder {
+            if original.is_none() {
+                fs::create_dir(content).map_err(failed)?;
+                // Whoever sees the folder has it mounted; who may write there is said by the pod.
+                fs::set_permissions(content, fs::Permissions::from_mode(0o777)).map_err(failed)?;
+            }
+            return Ok(());
+        }
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(content).map_err(failed)?;
+        file.set_len(record.capacity).map_err(failed)?;
+        match original {
+            None if record.kind() == Kind::System => systems::make(&self.tools, &record.fs_type, content),
+            Some(original) if record.kind() == Kind::System && original.capacity < record.capacity => {
+                systems::stretch(&self.tools, &record.fs_type, content)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Does work while nobody writes to a volume that has a file system. Of others there is nobody who could be kept waiting.
+    pub(super) fn still<T>(&self, key: &str, kind: Kind, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let shown = if kind == Kind::System { self.shown_at(key, kind)? } else { Vec::new() };
+        // One that is mounted nowhere is still by itself.
+        let held = shown.first().map(|mount| systems::Still::hold(&self.tools, &mount.at)).transpose()?;
+        let done = work();
+        drop(held);
+        done
+    }
+
+    /// Lets go on what a killed driver held still. Records that cannot be read are told of by the calls that need them.
+    pub(super) fn release(&self) -> Result<()> {
+        let Ok(all) = self.store.all::<VolumeRecord>(VOLUMES) else { return Ok(()) };
+        for (key, record) in all.iter().filter(|(_, record)| record.kind() == Kind::System) {
+            if let Some(mount) = self.shown_at(key, record.kind())?.first() {
+                systems::release(&self.tools, &mount.at);
+            }
         }
         Ok(())
     }
 
-    /// Where a source's content is, whether it is a block device, and how large.
-    fn origin(&self, source: &SourceRecord) -> Result<(std::path::PathBuf, bool, u64)> {
-        let (folder, key, block, capacity) = match source {
+    /// Where a source's content is, as what, and how large.
+    fn original(&self, source: &SourceRecord) -> Result<Original> {
+        match source {
             SourceRecord::Volume(id) => {
                 let record = self.volume(&id.as_str().into())?;
-                (VOLUMES, id, record.block, record.capacity)
+                Ok(Original {
+                    volume: Some(id.clone()),
+                    content: self.store.content(VOLUMES, id, record.kind()),
+                    form: Form { block: record.block, fs_type: record.fs_type },
+                    capacity: record.capacity,
+                })
             }
             SourceRecord::Snapshot(id) => {
                 let record: Option<SnapshotRecord> =
                     if is_key('s', id) { self.store.read(SNAPSHOTS, id)? } else { None };
                 let record =
                     record.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no snapshot {id}")))?;
-                (SNAPSHOTS, id, record.block, record.capacity)
+                Ok(Original {
+                    volume: None,
+                    content: self.store.content(SNAPSHOTS, id, record.kind()),
+                    form: Form { block: record.block, fs_type: record.fs_type },
+                    capacity: record.capacity,
+                })
             }
-        };
-        Ok((self.store.content(folder, key, block), block, capacity))
+        }
     }
 
     /// What the orchestrator is told of a volume.
@@ -147,36 +215,37 @@ impl Inner {
         if let Some(node) = record.attached.keys().next() {
             return Err(Refusal::Precondition.error(format!("volume {id} is attached to node {node}")));
         }
-        if let Some(mount) = self.shown_at(id.as_str(), record.block)?.first() {
+        if let Some(mount) = self.shown_at(id.as_str(), record.kind())?.first() {
             let message = format!("volume {id} is in use at {}", mount.at.display());
             return Err(Refusal::Precondition.error(message));
         }
-        self.drop_volume(id.as_str(), record.block)
+        self.drop_volume(id.as_str(), record.kind())
     }
 
     /// Takes a volume's devices and content away.
-    pub(super) fn drop_volume(&self, key: &str, block: bool) -> Result<()> {
-        if block {
-            let file = self.store.content(VOLUMES, key, true);
+    pub(super) fn drop_volume(&self, key: &str, kind: Kind) -> Result<()> {
+        if kind != Kind::Folder {
+            let file = self.store.content(VOLUMES, key, kind);
             for device in devices::of(&file)? {
-                devices::detach(&device, &file)?;
+                devices::detach(&self.tools, &device, &file)?;
             }
         }
         self.store.discard(VOLUMES, key)
     }
 
-    /// What mounts of a volume show: its folder, or its devices.
-    pub(super) fn origins(&self, key: &str, block: bool) -> Result<Vec<mounts::Origin>> {
-        let content = self.store.content(VOLUMES, key, block);
-        if !block {
-            return Ok(vec![mounts::origin(&content)?]);
+    /// What mounts of a volume show: its folder, its devices, or the file system on them.
+    pub(super) fn origins(&self, key: &str, kind: Kind) -> Result<Vec<mounts::Origin>> {
+        let content = self.store.content(VOLUMES, key, kind);
+        match kind {
+            Kind::Folder => Ok(vec![mounts::origin(&content)?]),
+            Kind::Block => devices::of(&content)?.iter().map(|device| mounts::origin(&device.path())).collect(),
+            Kind::System => Ok(devices::of(&content)?.iter().filter_map(devices::Device::system).collect()),
         }
-        devices::of(&content)?.iter().map(|device| mounts::origin(&device.path())).collect()
     }
 
     /// The mounts that show a volume.
-    pub(super) fn shown_at(&self, key: &str, block: bool) -> Result<Vec<mounts::Mount>> {
-        let origins = self.origins(key, block)?;
+    pub(super) fn shown_at(&self, key: &str, kind: Kind) -> Result<Vec<mounts::Mount>> {
+        let origins = self.origins(key, kind)?;
         let mounts = mounts::mounts()?.into_iter();
         Ok(mounts.filter(|mount| origins.iter().any(|origin| mount.shows(origin))).collect())
     }
@@ -189,20 +258,21 @@ impl Inner {
             return Err(Error::new(ErrorKind::Invalid, "capacity_range: is required"));
         }
         if let Some(capability) = &request.capability {
-            matches_kind(capability, record.block)?;
+            matches(capability, &record)?;
         }
-        let wanted = self.at_least(range, self.size(range, record.block)?, record.capacity)?;
+        let form = Form { block: record.block, fs_type: record.fs_type.clone() };
+        let wanted = self.at_least(range, self.size(range, &form)?, record.capacity)?;
         if wanted > record.capacity {
             self.space(wanted - record.capacity)?;
-            if record.block {
-                let file = self.store.content(VOLUMES, id.as_str(), true);
+            if record.kind() != Kind::Folder {
+                let file = self.store.content(VOLUMES, id.as_str(), record.kind());
                 let grown = fs::OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(wanted));
                 grown.map_err(|error| self.store.failed("expand", id.as_str(), error))?;
             }
             record.capacity = wanted;
             self.store.update(VOLUMES, id.as_str(), &record)?;
         }
-        Ok(Expanded { capacity: record.capacity, node_expansion: record.block })
+        Ok(Expanded { capacity: record.capacity, node_expansion: record.kind() != Kind::Folder })
     }
 
     /// Writes down that a node has a volume.
@@ -215,7 +285,7 @@ impl Inner {
         if node != self.settings.node {
             return Err(Error::new(ErrorKind::NotFound, format!("this driver knows no node {node}")));
         }
-        matches_kind(&request.capability, record.block)?;
+        matches(&request.capability, &record)?;
         match record.attached.insert(node.into(), request.read_only) {
             Some(read_only) if read_only == request.read_only => Ok(()),
             Some(_) => {
@@ -244,7 +314,7 @@ impl Inner {
         }
         let record = self.volume(&request.volume)?;
         let refused = usable(&request.capabilities)
-            .and_then(|_| request.capabilities.iter().try_for_each(|one| matches_kind(one, record.block)));
+            .and_then(|_| request.capabilities.iter().try_for_each(|one| matches(one, &record)));
         if let Err(error) = refused {
             return Ok(Validated::Refused(error.message().into()));
         }
@@ -253,7 +323,7 @@ impl Inner {
 
     /// A volume as it is.
     pub(super) fn state(&self, key: &str, record: &VolumeRecord) -> VolumeState {
-        let there = self.store.content(VOLUMES, key, record.block).exists();
+        let there = self.store.content(VOLUMES, key, record.kind()).exists();
         VolumeState {
             volume: self.described(key, record),
             nodes: record.attached.keys().map(|node| node.as_str().into()).collect(),
@@ -272,11 +342,11 @@ impl Inner {
     /// How much there is.
     pub(super) fn available(&self, query: &CapacityQuery) -> Result<AvailableCapacity> {
         let elsewhere = query.topology.as_ref().is_some_and(|place| !self.is_in(place));
-        if elsewhere || (!query.capabilities.is_empty() && usable(&query.capabilities).is_err()) {
-            return Ok(AvailableCapacity::default());
-        }
+        let made = |form: Form| systems::makeable(&form.fs_type).map(|()| systems::least(&form.fs_type).max(1));
+        let least = if query.capabilities.is_empty() { Ok(1) } else { usable(&query.capabilities).and_then(made) };
+        let (false, Ok(least)) = (elsewhere, least) else { return Ok(AvailableCapacity::default()) };
         let available = self.free()?;
-        Ok(AvailableCapacity { available, maximum: Some(available), minimum: Some(1) })
+        Ok(AvailableCapacity { available, maximum: Some(available), minimum: Some(least) })
     }
 
     /// Bytes that can still be given.
@@ -312,9 +382,10 @@ impl Inner {
     }
 
     /// The size for a range.
-    fn size(&self, range: CapacityRange, block: bool) -> Result<u64> {
+    fn size(&self, range: CapacityRange, form: &Form) -> Result<u64> {
         let wanted = range.required.unwrap_or_else(|| USUAL.min(range.limit.unwrap_or(USUAL)));
-        let whole = if block { wanted.div_ceil(SECTOR).saturating_mul(SECTOR) } else { wanted };
+        let wanted = wanted.max(systems::least(&form.fs_type));
+        let whole = if form.kind() != Kind::Folder { wanted.div_ceil(SECTOR).saturating_mul(SECTOR) } else { wanted };
         if range.contains(whole) && i64::try_from(whole).is_ok() {
             return Ok(whole);
         }
@@ -351,29 +422,66 @@ fn missing(id: &VolumeId) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no volume {id}"))
 }
 
-/// Whether a volume of such capabilities is a block device. Volumes of one node cannot be shared by several.
-pub(super) fn usable(capabilities: &[VolumeCapability]) -> Result<bool> {
+impl Form {
+    fn kind(&self) -> Kind {
+        Kind::of(self.block, &self.fs_type)
+    }
+
+    /// As what a copy of this can be had that is asked for as another.
+    fn copied_as(&self, asked: &Self) -> Result<Self> {
+        if asked.block != self.block {
+            let message = "a block device is no copy of a folder, nor a folder of a block device";
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        if !asked.fs_type.is_empty() && asked.fs_type != self.fs_type {
+            let has = if self.fs_type.is_empty() { "no file system of its own" } else { self.fs_type.as_str() };
+            let message = format!("fs_type: {} is no copy of what has {has}", asked.fs_type);
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        Ok(self.clone())
+    }
+}
+
+/// As what a volume of such capabilities is asked for. Volumes of one node cannot be shared by several.
+pub(super) fn usable(capabilities: &[VolumeCapability]) -> Result<Form> {
     let refused = |why: &str| Err(Error::new(ErrorKind::Invalid, format!("volume_capabilities: {why}")));
-    let Some(first) = capabilities.first() else { return refused("is required") };
-    let block = first.access == Access::Block;
+    let form = |capability: &VolumeCapability| match &capability.access {
+        Access::Block => Form { block: true, fs_type: String::new() },
+        Access::Mount { fs_type, .. } => Form { block: false, fs_type: fs_type.clone() },
+    };
+    let Some(first) = capabilities.first().map(form) else { return refused("is required") };
     for capability in capabilities {
         if capability.mode.many_nodes() {
             return refused("volumes of this driver are of one node");
         }
-        if (capability.access == Access::Block) != block {
+        let other = form(capability);
+        if other.block != first.block {
             return refused("a volume is a folder or a block device, and not both");
         }
+        if other != first {
+            return refused("fs_type: a volume has one file system");
+        }
     }
-    Ok(block)
+    Ok(first)
 }
 
 /// Whether a volume can be used so.
-pub(super) fn matches_kind(capability: &VolumeCapability, block: bool) -> Result<()> {
-    usable(std::slice::from_ref(capability)).and_then(|asked| {
-        let kind = if block { "a block device" } else { "a folder" };
-        let message = format!("volume_capability: the volume is {kind}");
-        if asked == block { Ok(()) } else { Err(Error::new(ErrorKind::Invalid, message)) }
-    })
+pub(super) fn matches(capability: &VolumeCapability, record: &VolumeRecord) -> Result<()> {
+    let asked = usable(std::slice::from_ref(capability))?;
+    let refused = |message: String| Err(Error::new(ErrorKind::Invalid, format!("volume_capability: {message}")));
+    if asked.block != record.block {
+        let kind = if record.block { "a block device" } else { "a folder" };
+        return refused(format!("the volume is {kind}"));
+    }
+    if asked.fs_type.is_empty() || asked.fs_type == record.fs_type {
+        return Ok(());
+    }
+    match record.kind() {
+        Kind::System => refused(format!("fs_type: the volume has {}, not {}", record.fs_type, asked.fs_type)),
+        _ => {
+            refused(format!("fs_type: the volume is a folder without a file system of its own, not {}", asked.fs_type))
+        }
+    }
 }
 
 /// What has a key each.

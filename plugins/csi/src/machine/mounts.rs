@@ -32,6 +32,13 @@ impl Mount {
     }
 }
 
+impl Origin {
+    /// All of a file system, by its number.
+    pub(crate) fn whole(system: &str) -> Self {
+        Self { system: system.into(), path: "/".into() }
+    }
+}
+
 /// Where a path without links is in its file system. It need not exist.
 pub(crate) fn origin(path: &Path) -> Result<Origin> {
     origin_in(&mounts()?, path)

@@ -52,6 +52,11 @@ fn named(id: &VolumeId) -> Result<()> {
     if id.as_str().is_empty() { Err(Error::new(ErrorKind::Invalid, "volume_id: is required")) } else { Ok(()) }
 }
 
+fn set_mode(target: &Path, mode: u32) -> Result<()> {
+    let set = fs::set_permissions(target, fs::Permissions::from_mode(mode));
+    set.map_err(|error| failed("set the mode of", target, error))
+}
+
 fn key_of(target: &Path) -> String {
     key(&target.to_string_lossy())
 }
@@ -85,12 +90,17 @@ impl Inner {
         }
         let wanted = Target { volume: request.volume.to_string(), export, read_only };
         let name = key_of(&target);
+        let mode = parameters.mode.filter(|_| !read_only);
         if mounts::at(&target)?.is_some() {
             let written: Option<Target> = self.targets.read(&name)?;
-            return if written.as_ref() == Some(&wanted) { Ok(()) } else { Err(taken(&target)) };
+            if written.as_ref() != Some(&wanted) {
+                return Err(taken(&target));
+            }
+            // Whoever mounted it may have been killed before it had its mode.
+            return mode.map_or(Ok(()), |mode| set_mode(&target, mode));
         }
         self.targets.write(&name, &wanted)?;
-        let shown = self.show(&wanted.export, &target, &options, parameters.mode.filter(|_| !read_only));
+        let shown = self.show(&wanted.export, &target, &options, mode);
         if let Err(error) = shown {
             // Whoever asked may never ask for the opposite.
             let _ = fs::remove_dir(&target);
@@ -107,15 +117,11 @@ impl Inner {
         made(fs::create_dir(target), target)?;
         self.mounter.mount(export, target, options)?;
         let Some(mode) = mode else { return Ok(()) };
-        let set = fs::set_permissions(target, fs::Permissions::from_mode(mode));
-        set.map_err(|error| {
-            let failed = failed("set the mode of", target, error);
-            match self.mounter.unmount(target) {
-                Ok(()) => failed,
-                Err(left) => {
-                    tracing::warn!(target = %target.display(), error = %left, "an export stays mounted");
-                    failed.maybe_applied()
-                }
+        set_mode(target, mode).map_err(|failed| match self.mounter.unmount(target) {
+            Ok(()) => failed,
+            Err(left) => {
+                tracing::warn!(target = %target.display(), error = %left, "an export stays mounted");
+                failed.maybe_applied()
             }
         })
     }

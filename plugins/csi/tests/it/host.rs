@@ -118,8 +118,16 @@ fn bare(kit: &Kit) {
     assert!(driver.controller().is_none() && driver.node().is_none());
     let error: Error = kit.runtime.block_on(driver.ready()).unwrap_err();
     assert_eq!(Refusal::of(&error), Some(Refusal::Precondition), "{error}");
-    let called = kit.runtime.block_on(driver.raw("/csi.v1.Controller/CreateVolume", Default::default())).unwrap();
-    assert_eq!(called.code, 12, "{called:?}");
+    for method in [
+        "/csi.v1.Controller/CreateVolume",
+        // What is in the specification and not here.
+        "/csi.v1.Controller/GetSnapshot",
+        "/csi.v1.GroupController/CreateVolumeGroupSnapshot",
+        "/csi.v1.SnapshotMetadata/GetMetadataAllocated",
+    ] {
+        let called = kit.runtime.block_on(driver.raw(method, Default::default())).unwrap();
+        assert_eq!(called.code, 12, "{method}: {called:?}");
+    }
 }
 
 fn taken(kit: &Kit) {

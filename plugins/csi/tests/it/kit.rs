@@ -16,7 +16,7 @@ use nix::{
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use windlass_conformance::volume::{Check, Fixture, Offers};
+use windlass_conformance::volume::{Fixture, Offers};
 use windlass_csi::{
     host::RemoteDriver,
     hostpath::{HostPath, Settings},
@@ -131,12 +131,6 @@ impl Kit {
         Setup { clock: Arc::clone(&self.rim.clock), spawn: Arc::clone(&self.rim.spawn) }
     }
 
-    /// Runs a check on a driver of its own.
-    pub(crate) fn check(&self, kind: Kind, check: &Check) {
-        let (fixture, _place) = self.fixture(kind);
-        self.runtime.block_on(check.run(fixture));
-    }
-
     /// The driver of this crate, with the folders of a place.
     pub(crate) fn hostpath(&self, place: &Place) -> HostPath {
         HostPath::open(Settings::at(place.root(), "n1"), self.setup()).expect("a driver")
@@ -164,22 +158,32 @@ impl Kit {
             Kind::Direct => self.around(&place, Arc::new(self.hostpath(&place))),
             Kind::Hosted => self.remote(&place, self.served(Arc::new(self.hostpath(&place)), &place)),
             Kind::Process => {
-                let (root, socket, child) = (place.root(), place.socket(), Arc::clone(&place.child));
-                spawn(&root, &socket, &child);
-                let remote = self.runtime.block_on(self.connect(&socket));
-                let again = remote.clone();
-                let mut fixture = self.remote(&place, remote);
-                fixture.restart = Some(Arc::new(move || {
-                    end(&child);
-                    spawn(&root, &socket, &child);
-                    let driver = again.clone();
-                    // A connection that was cut is noticed by the first call on it.
-                    async move { while driver.info().await.is_err() {} }.boxed()
-                }));
-                fixture
+                let root = place.root();
+                self.process(&place, move || {
+                    let mut command = Command::new(env!("CARGO_BIN_EXE_windlass-hostpath"));
+                    command.arg(&root).arg("n1");
+                    command
+                })
             }
         };
         (fixture, place)
+    }
+
+    /// A driver in a process of its own, which can be killed.
+    pub(crate) fn process(&self, place: &Place, command: impl Fn() -> Command + Send + Sync + 'static) -> Fixture {
+        let (socket, child) = (place.socket(), Arc::clone(&place.child));
+        spawn(command(), &socket, &child);
+        let remote = self.runtime.block_on(self.connect(&socket));
+        let again = remote.clone();
+        let mut fixture = self.remote(place, remote);
+        fixture.restart = Some(Arc::new(move || {
+            end(&child);
+            spawn(command(), &socket, &child);
+            let driver = again.clone();
+            // A connection that was cut is noticed by the first call on it.
+            async move { while driver.info().await.is_err() {} }.boxed()
+        }));
+        fixture
     }
 
     pub(crate) fn remote(&self, place: &Place, driver: RemoteDriver) -> Fixture {
@@ -202,6 +206,7 @@ impl Kit {
             parameters: [("kind".to_owned(), "fast".to_owned())].into(),
             secrets: Secrets([("key".to_owned(), "hidden".to_owned())].into()),
             size: SIZE,
+            fs_type: String::new(),
             offers: Offers { folders: true, blocks: true, ephemeral: true },
             restart: None,
             raw: None,
@@ -209,11 +214,9 @@ impl Kit {
     }
 }
 
-/// Starts the program of this crate, and waits until it answers.
-fn spawn(root: &Path, socket: &Path, child: &Mutex<Option<Child>>) {
-    let mut started = Command::new(env!("CARGO_BIN_EXE_windlass-hostpath"))
-        .arg(root)
-        .arg("n1")
+/// Starts a driver, and waits until it answers.
+fn spawn(mut command: Command, socket: &Path, child: &Mutex<Option<Child>>) {
+    let mut started = command
         .env("CSI_ENDPOINT", format!("unix://{}", socket.display()))
         .stdout(Stdio::piped())
         .spawn()

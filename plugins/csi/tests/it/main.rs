@@ -1,24 +1,32 @@
-//! The volume suite on the hostpath driver: directly, behind its own server in this process, and as a process that is killed;
-//! and on the NFS driver, directly and behind a server, with exports that a local folder stands in for.
+//! The volume suite on the hostpath driver and on the NFS driver, with exports that a local folder stands in for: directly,
+//! behind a server in this process, and as a process that is killed. Of hostpath, also with each file system that it makes.
 //!
 //! All of it happens in a mount namespace of this process's own. Where the machine cannot do that, the tests are listed as
-//! ignored with the reason.
+//! ignored with the reason. What cannot be checked of a driver that is called directly, such as its end by SIGKILL, is checked of
+//! the process, and not listed twice; what a driver does not do is listed once, as ignored.
 
 mod host;
 mod hostpath;
 mod kit;
 mod nfs;
+mod systems;
 
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use libtest_mimic::{Arguments, Trial};
-use windlass_conformance::volume::checks;
+use windlass_conformance::volume::{Fixture, checks};
 
-use self::kit::{Kind, Kit};
+use self::kit::{Kind, Kit, Place};
 
 type Test = fn(&Kit);
 
-fn main() {
+/// Makes a driver, and what is around it.
+type Fresh = fn(&Kit) -> (Fixture, Place);
+
+fn main() -> ExitCode {
+    if let Some(folder) = std::env::var_os(nfs::SERVES) {
+        return nfs::serve(folder.into());
+    }
     let mut arguments = Arguments::from_args();
     // A process that is started holds for a moment what others have open, and then nothing of it can be unmounted.
     arguments.test_threads = Some(1);
@@ -34,22 +42,39 @@ fn main() {
         };
         Trial::test(name, run).with_kind(reason.unwrap_or_else(|| kind.to_owned())).with_ignored_flag(ignored)
     };
-    for kind in [Kind::Direct, Kind::Hosted, Kind::Process] {
-        let sample = missing.is_none().then(|| kit.fixture(kind));
+    let mut suite = |name: String, missing: Option<String>, once: bool, fresh: Fresh| {
+        let sample = missing.is_none().then(|| fresh(&kit));
         for check in checks() {
             let lacks = sample.as_ref().and_then(|(fixture, _)| check.lacks(fixture)).map(Into::into);
-            let run = move |kit: &Kit| kit.check(kind, &check);
-            trials.push(real(check.name, kind.name(), missing.clone().or(lacks), Box::new(run)));
+            if lacks.is_some() && !once {
+                continue;
+            }
+            let lacks = lacks.or_else(|| systems::lacks_growth(&name, check.name));
+            let run = move |kit: &Kit| {
+                let (fixture, _place) = fresh(kit);
+                kit.runtime.block_on(check.run(fixture));
+            };
+            trials.push(real(check.name, &name, missing.clone().or(lacks), Box::new(run)));
         }
+    };
+    for (kind, hostpath, nfs) in [
+        (
+            Kind::Direct,
+            (|kit: &Kit| kit.fixture(Kind::Direct)) as Fresh,
+            (|kit| nfs::fixture(kit, Kind::Direct)) as Fresh,
+        ),
+        (Kind::Hosted, |kit| kit.fixture(Kind::Hosted), |kit| nfs::fixture(kit, Kind::Hosted)),
+        (Kind::Process, |kit| kit.fixture(Kind::Process), |kit| nfs::fixture(kit, Kind::Process)),
+    ] {
+        let once = kind == Kind::Process;
+        suite(kind.name().to_owned(), missing.clone(), once, hostpath);
+        suite(format!("nfs, {}", kind.name()), missing.clone(), once, nfs);
     }
-    for kind in [Kind::Direct, Kind::Hosted] {
-        let sample = missing.is_none().then(|| nfs::fixture(&kit, kind));
-        for check in checks() {
-            let lacks = sample.as_ref().and_then(|(fixture, _)| check.lacks(fixture)).map(Into::into);
-            let run = move |kit: &Kit| nfs::check(kit, kind, &check);
-            let kind = format!("nfs, {}", kind.name());
-            trials.push(real(check.name, &kind, missing.clone().or(lacks), Box::new(run)));
-        }
+    for (name, fresh) in systems::FIXTURES {
+        suite((*name).to_owned(), missing.clone().or_else(|| systems::lacks(name)), false, *fresh);
+    }
+    for &(kind, name, test) in systems::TESTS {
+        trials.push(real(name, kind, missing.clone().or_else(|| systems::lacks(kind)), Box::new(test)));
     }
     for &(name, test) in nfs::TESTS {
         trials.push(real(name, "nfs", missing.clone(), Box::new(test)));
@@ -60,5 +85,5 @@ fn main() {
     for &(name, test) in host::TESTS {
         trials.push(real(name, "host", None, Box::new(test)));
     }
-    libtest_mimic::run(&arguments, trials).exit();
+    libtest_mimic::run(&arguments, trials).exit()
 }

@@ -6,6 +6,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
+    process::{Command, ExitCode},
     sync::Arc,
     time::Duration,
 };
@@ -14,10 +15,10 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use nix::mount::{MntFlags, MsFlags, mount, umount, umount2};
 use parking_lot::{Condvar, Mutex};
-use windlass_conformance::volume::{Check, Fixture, Offers};
+use windlass_conformance::volume::{Fixture, Offers};
 use windlass_csi::{
     nfs::{Export, KernelMounter, Mounter, Nfs, Settings},
-    skel::Setup,
+    skel::{self, Setup},
 };
 use windlass_kernel::{
     Clock, Error, ErrorKind, Result, Stop, VolumeDriver,
@@ -53,6 +54,22 @@ struct StandIn {
     waited: Stop,
 }
 
+/// The variable with which this program is a driver: its stand-in's folder. The driver's own is the first argument.
+pub(crate) const SERVES: &str = "WINDLASS_TEST_NFS";
+
+/// Is a driver, at the socket that `CSI_ENDPOINT` names, until it is killed.
+pub(crate) fn serve(folder: PathBuf) -> ExitCode {
+    let root = std::env::args_os().nth(1).expect("the driver's folder");
+    let mounter = Arc::new(StandIn::new(folder));
+    skel::main(|setup| Ok(Arc::new(Nfs::open(Settings::at(root, "n1"), mounter, setup)?)))
+}
+
+impl StandIn {
+    fn new(folder: PathBuf) -> Self {
+        Self { folder, noted: Mutex::default(), away: Mutex::default(), back: Condvar::new(), waited: Stop::new() }
+    }
+}
+
 impl Mounter for StandIn {
     fn mount(&self, export: &Export, at: &Path, options: &[String]) -> Result<()> {
         self.noted.lock().push((export.to_string(), options.to_vec()));
@@ -61,11 +78,18 @@ impl Mounter for StandIn {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no {export}")));
         }
         let none = None::<&str>;
-        mount(Some(&from), at, none, MsFlags::MS_BIND, none).expect("a folder is bound");
-        if export.path.ends_with("/sealed") || options.iter().any(|option| option == "ro") {
-            let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-            mount(none, at, none, flags, none).expect("a folder is bound again");
+        if !export.path.ends_with("/sealed") && !options.iter().any(|option| option == "ro") {
+            mount(Some(&from), at, none, MsFlags::MS_BIND, none).expect("a folder is bound");
+            return Ok(());
         }
+        // An export comes with its options by one call. So does this, lest it be writable where a driver is killed between.
+        let apart = tempfile::Builder::new().prefix("apart").tempdir_in(self.folder.parent().expect("a folder"));
+        let apart = apart.expect("a folder").keep();
+        mount(Some(&from), &apart, none, MsFlags::MS_BIND, none).expect("a folder is bound");
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        mount(none, &apart, none, flags, none).expect("a folder is bound again");
+        mount(Some(&apart), at, none, MsFlags::MS_MOVE, none).expect("a mount is moved");
+        fs::remove_dir(&apart).expect("an empty folder goes");
         Ok(())
     }
 
@@ -108,21 +132,20 @@ impl Clock for Hasty {
     }
 }
 
-/// A driver and the folder that stands in for the export `/srv`. It is a file system of its own, as exports are.
-fn driver(kit: &Kit, place: &Place) -> (Nfs, Arc<StandIn>, PathBuf) {
+/// What stands in for a server, and the folder in it that stands in for the export `/srv`. It is a file system of its own, as
+/// exports are.
+fn server(place: &Place) -> (PathBuf, PathBuf) {
     let folder = place.folder.path().join("server");
     let srv = folder.join("srv");
     fs::create_dir_all(&srv).unwrap();
     mount(Some("srv"), &srv, Some("tmpfs"), MsFlags::empty(), Some("size=64m")).expect("a file system in memory");
-    let mounter = Arc::new(StandIn {
-        folder,
-        noted: Mutex::default(),
-        away: Mutex::default(),
-        back: Condvar::new(),
-        waited: Stop::new(),
-    });
+    (folder, srv)
+}
+
+fn driver(kit: &Kit, place: &Place, folder: PathBuf) -> (Nfs, Arc<StandIn>) {
+    let mounter = Arc::new(StandIn::new(folder));
     let settings = Settings::at(place.root(), "n1");
-    (Nfs::open(settings, Arc::clone(&mounter) as _, kit.setup()).unwrap(), mounter, srv)
+    (Nfs::open(settings, Arc::clone(&mounter) as _, kit.setup()).unwrap(), mounter)
 }
 
 fn words(words: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -131,10 +154,18 @@ fn words(words: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 pub(crate) fn fixture(kit: &Kit, kind: Kind) -> (Fixture, Place) {
     let place = Place::new();
-    let (driver, _, srv) = driver(kit, &place);
+    let (folder, srv) = server(&place);
     let around = match kind {
-        Kind::Hosted => kit.remote(&place, kit.served(Arc::new(driver), &place)),
-        Kind::Direct | Kind::Process => kit.around(&place, Arc::new(driver)),
+        Kind::Direct => kit.around(&place, Arc::new(driver(kit, &place, folder).0)),
+        Kind::Hosted => kit.remote(&place, kit.served(Arc::new(driver(kit, &place, folder).0), &place)),
+        Kind::Process => {
+            let root = place.root();
+            kit.process(&place, move || {
+                let mut command = Command::new(std::env::current_exe().expect("this program"));
+                command.arg(&root).env(SERVES, &folder);
+                command
+            })
+        }
     };
     let fixture = Fixture {
         state: Some(srv),
@@ -143,11 +174,6 @@ pub(crate) fn fixture(kit: &Kit, kind: Kind) -> (Fixture, Place) {
         ..around
     };
     (fixture, place)
-}
-
-pub(crate) fn check(kit: &Kit, kind: Kind, check: &Check) {
-    let (fixture, _place) = fixture(kit, kind);
-    kit.runtime.block_on(check.run(fixture));
 }
 
 /// A driver, and calls on it that wait.
@@ -166,7 +192,8 @@ fn folder() -> VolumeCapability {
 impl<'a> Tried<'a> {
     fn new(kit: &'a Kit) -> Self {
         let place = Place::new();
-        let (driver, mounter, srv) = driver(kit, &place);
+        let (folder, srv) = server(&place);
+        let (driver, mounter) = driver(kit, &place, folder);
         Self { kit, driver, mounter, srv, place }
     }
 
@@ -323,7 +350,8 @@ fn own_links(kit: &Kit) {
 
 fn away(kit: &Kit) {
     let place = Place::new();
-    let (_, mounter, _srv) = driver(kit, &place);
+    let (folder, _srv) = server(&place);
+    let mounter = Arc::new(StandIn::new(folder));
     let usual = kit.setup();
     let setup =
         Setup { clock: Arc::new(Hasty { clock: usual.clock, waited: mounter.waited.clone() }), spawn: usual.spawn };

@@ -47,7 +47,10 @@ pub trait Source: Debug + Send + Sync + 'static {
 
 /// Several sources, in turn.
 #[derive(Debug)]
-pub struct Sources(Vec<(Box<dyn Source>, Mutex<Option<Vec<Described>>>)>);
+pub struct Sources(Vec<(Box<dyn Source>, Last)>);
+
+/// What a source had the last time.
+type Last = Mutex<Option<Vec<Described>>>;
 
 impl Sources {
     /// These.

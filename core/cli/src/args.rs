@@ -4,6 +4,7 @@ mod client;
 mod conform;
 mod eviction;
 mod later;
+mod node;
 pub(crate) mod serving;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -16,6 +17,7 @@ pub(crate) use self::{
         Conform, ConformApi, ConformCni, ConformCri, ConformCsi, ConformNode, ConformUpstream, Kind, Lacking, Reports,
     },
     eviction::Eviction,
+    node::Node,
     serving::Serving,
 };
 
@@ -31,7 +33,10 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Start a cluster and stay in the foreground. Ctrl-C ends the control plane; pods go on running.
     Up(Box<Up>),
-    /// End the cluster and its pods, and remove every rule, namespace, mount and cgroup of theirs.
+    /// Run the pods of this machine for a cluster elsewhere, and stay in the foreground. Ctrl-C ends the node's agent; pods go on
+    /// running.
+    Node(Box<Node>),
+    /// End the cluster or the node and its pods, and remove every rule, namespace, mount and cgroup of theirs.
     Down(Down),
     /// Say how the cluster is.
     Status(Status),

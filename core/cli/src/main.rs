@@ -3,9 +3,12 @@
 mod args;
 mod client;
 mod conform;
+mod containers;
 mod data;
 mod down;
 mod exit;
+mod foreground;
+mod node;
 mod texts;
 mod up;
 
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let done = match args.command {
         Command::Up(up) => up::run(&up, started).map(|()| ExitCode::SUCCESS),
+        Command::Node(node) => node::run(&node).map(|()| ExitCode::SUCCESS),
         Command::Down(down) => down::run(&down).map(|()| ExitCode::SUCCESS),
         Command::Status(status) => client::status(&status),
         Command::Get(get) => client::get(&get),

@@ -4,12 +4,13 @@ mod client;
 mod conform;
 mod eviction;
 mod later;
+mod node;
+mod of_node;
 pub(crate) mod serving;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args as Arguments, Parser, Subcommand};
-use windlass::real::Mirror;
 
 pub(crate) use self::{
     client::{Apply, Delete, Exec, Explain, Get, Logs, Output, Reach, Scope, Status, Told},
@@ -17,6 +18,8 @@ pub(crate) use self::{
         Conform, ConformApi, ConformCni, ConformCri, ConformCsi, ConformNode, ConformUpstream, Kind, Lacking, Reports,
     },
     eviction::Eviction,
+    node::Node,
+    of_node::OfNode,
     serving::Serving,
 };
 
@@ -32,7 +35,10 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Start a cluster and stay in the foreground. Ctrl-C ends the control plane; pods go on running.
     Up(Box<Up>),
-    /// End the cluster and its pods, and remove every rule, namespace, mount and cgroup of theirs.
+    /// Run the pods of this machine for a cluster elsewhere, and stay in the foreground. Ctrl-C ends the node's agent; pods go on
+    /// running.
+    Node(Box<Node>),
+    /// End the cluster or the node and its pods, and remove every rule, namespace, mount and cgroup of theirs.
     Down(Down),
     /// Say how the cluster is.
     Status(Status),
@@ -93,16 +99,8 @@ pub(crate) struct Up {
     pub(crate) serving: Serving,
     #[command(flatten)]
     pub(crate) eviction: Eviction,
-    /// A folder whose files describe static pods, one each in YAML or JSON, which the node runs and the API only shows.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) pod_manifest_path: Option<PathBuf>,
-    /// An address, http://…, that answers with static pods, too: one, or a list.
-    #[arg(long, value_name = "URL")]
-    pub(crate) manifest_url: Option<String>,
-    /// Ask this mirror for a registry's images, such as docker.io=https://mirror.example.com, before the registry itself; several in
-    /// their order. A runtime at a CRI socket has mirrors of its own.
-    #[arg(long, value_name = "REGISTRY=URL")]
-    pub(crate) registry_mirror: Vec<RegistryMirror>,
+    #[command(flatten)]
+    pub(crate) of_node: OfNode,
     /// Also write an administrator's kubeconfig there (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
@@ -118,23 +116,6 @@ pub(crate) struct Down {
     /// Remove the data directory too.
     #[arg(long)]
     pub(crate) purge: bool,
-}
-
-/// A registry and who is asked before it.
-#[derive(Clone, Debug)]
-pub(crate) struct RegistryMirror {
-    pub(crate) registry: String,
-    pub(crate) mirror: Mirror,
-}
-
-impl std::str::FromStr for RegistryMirror {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (registry, url) = text.split_once('=').ok_or("expected REGISTRY=URL")?;
-        let mirror = Mirror::at(url).map_err(|error| error.to_string())?;
-        Ok(Self { registry: registry.to_owned(), mirror })
-    }
 }
 
 /// What runs containers.
@@ -184,20 +165,6 @@ mod tests {
         check("containerd:/run/x.sock", Some(&Runtime::Containerd(Some("/run/x.sock".into()))));
         check("containerd:", None);
         check("docker", None);
-    }
-
-    #[test]
-    fn a_mirror_is_a_registry_and_a_url() {
-        for (text, expect) in [
-            ("docker.io=https://mirror.local", Some("docker.io https://mirror.local")),
-            ("a:5000=http://127.0.0.1:5001/", Some("a:5000 http://127.0.0.1:5001")),
-            ("https://mirror.local", None),
-            ("docker.io=mirror.local", None),
-        ] {
-            let read = text.parse::<RegistryMirror>().ok();
-            let read = read.map(|read| format!("{} {}", read.registry, read.mirror.url()));
-            assert_eq!(read.as_deref(), expect, "{text}");
-        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use windlass::kernel::{Error, ErrorKind};
 
 use crate::args::Place;
 
@@ -31,6 +32,33 @@ impl DataDir {
         let mut made = made;
         std::os::unix::fs::DirBuilderExt::mode(&mut made, 0o700);
         made.recursive(true).create(&self.0).with_context(|| format!("cannot create {}", self.0.display()))
+    }
+
+    /// Takes the directory's node for this process, until the file is closed: one agent at a time runs pods from here.
+    pub(crate) fn take_node(&self) -> Result<fs::File> {
+        let path = self.node_lock();
+        let unusable = || format!("cannot open {}", path.display());
+        let mut options = fs::OpenOptions::new();
+        let mut file =
+            options.read(true).write(true).create(true).truncate(false).open(&path).with_context(unusable)?;
+        if file.try_lock().is_err() {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            let message = format!("{} runs the node of {} already", holder.trim(), self.0.display());
+            return Err(Error::new(ErrorKind::Unavailable, message).into());
+        }
+        let written = file.set_len(0).and_then(|()| writeln!(file, "process {}", std::process::id()));
+        written.with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(file)
+    }
+
+    /// Names the process that runs pods from here.
+    pub(crate) fn node_lock(&self) -> PathBuf {
+        self.0.join("node.lock")
+    }
+
+    /// Names the process that has the state open.
+    pub(crate) fn store_lock(&self) -> PathBuf {
+        self.store().join("LOCK")
     }
 
     pub(crate) fn store(&self) -> PathBuf {

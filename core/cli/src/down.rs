@@ -1,4 +1,4 @@
-//! `windlass down`: ends the control plane where it runs, removes what its nodes left on the machine, and with `--purge`
+//! `windlass down`: ends the control plane or the node where it runs, removes what its nodes left on the machine, and with `--purge`
 //! the data directory.
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
@@ -14,7 +14,7 @@ use windlass::{
     rim::{SystemClock, TokioSpawn},
 };
 
-use crate::{args::Down, data::DataDir, up::carrier};
+use crate::{args::Down, containers::carrier, data::DataDir};
 
 /// So long a control plane may take to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,11 +30,12 @@ pub(crate) fn run(down: &Down) -> Result<()> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     runtime.block_on(end(&data))?;
     runtime.block_on(clear(&data, down.purge))?;
+    let (what, command) = if data.store().exists() { ("cluster", "up") } else { ("node", "node") };
     if down.purge {
         purge(&data)?;
-        println!("the cluster in {} is gone", data.path().display());
+        println!("the {what} in {} is gone", data.path().display());
     } else {
-        println!("the cluster in {} is down; `windlass up` starts it again", data.path().display());
+        println!("the {what} in {} is down; `windlass {command}` starts it again", data.path().display());
     }
     Ok(())
 }
@@ -54,12 +55,12 @@ async fn clear(data: &DataDir, purge: bool) -> Result<()> {
     Ok(())
 }
 
-/// Tells the process that holds the store to end, and waits until it lets go.
+/// Tells the process that holds the store or the node to end, and waits until it lets go.
 async fn end(data: &DataDir) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let end = clock.uptime() + PATIENCE;
     let mut told = None;
-    while let Some(holder) = holder(&data.store())? {
+    while let Some(holder) = holder(&data.store_lock())?.or(holder(&data.node_lock())?) {
         if told != Some(holder) {
             println!("process {holder} runs the cluster: told to end");
             kill(Pid::from_raw(holder), Signal::SIGTERM).map_err(|error| {
@@ -77,10 +78,9 @@ async fn end(data: &DataDir) -> Result<()> {
     Ok(())
 }
 
-/// Which process has the store open.
-fn holder(store: &Path) -> Result<Option<i32>> {
-    let path = store.join("LOCK");
-    let file = match fs::OpenOptions::new().read(true).write(true).open(&path) {
+/// Which process has the lock.
+fn holder(path: &Path) -> Result<Option<i32>> {
+    let file = match fs::OpenOptions::new().read(true).write(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
@@ -91,7 +91,7 @@ fn holder(store: &Path) -> Result<Option<i32>> {
     if file.try_lock().is_ok() {
         return Ok(None);
     }
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let pid = text.trim().strip_prefix("process ").and_then(|pid| pid.parse().ok());
     let unknown = || Error::new(ErrorKind::Unavailable, format!("another process holds {}: end it", path.display()));
     Ok(Some(pid.ok_or_else(unknown)?))
@@ -99,8 +99,8 @@ fn holder(store: &Path) -> Result<Option<i32>> {
 
 /// Removes a data directory, which must look like one: not any folder that a typing error names.
 fn purge(data: &DataDir) -> Result<()> {
-    if !data.store().join("LOCK").exists() {
-        let message = format!("{} holds no cluster: nothing was removed", data.path().display());
+    if !(data.store_lock().exists() || data.node_lock().exists()) {
+        let message = format!("{} holds no cluster and no node: nothing was removed", data.path().display());
         return Err(Error::new(ErrorKind::Invalid, message).into());
     }
     // A volume that is still mounted in there is not deleted with it.

@@ -3,9 +3,12 @@
 mod args;
 mod client;
 mod conform;
+mod containers;
 mod data;
 mod down;
 mod exit;
+mod foreground;
+mod node;
 mod texts;
 mod up;
 
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let done = match args.command {
         Command::Up(up) => up::run(&up, started).map(|()| ExitCode::SUCCESS),
+        Command::Node(node) => node::run(&node).map(|()| ExitCode::SUCCESS),
         Command::Down(down) => down::run(&down).map(|()| ExitCode::SUCCESS),
         Command::Status(status) => client::status(&status),
         Command::Get(get) => client::get(&get),
@@ -43,6 +47,10 @@ fn main() -> ExitCode {
 }
 
 /// Carries a container's streams, which only a build with the runtime that asks for it can.
+#[cfg_attr(
+    not(feature = "containerd"),
+    allow(clippy::needless_pass_by_value, reason = "the build that carries them takes them")
+)]
 fn carry(words: Vec<String>) -> anyhow::Result<ExitCode> {
     #[cfg(feature = "containerd")]
     return Ok(windlass::cri::containerd::carry(words));

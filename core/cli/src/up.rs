@@ -3,7 +3,6 @@
 mod manifests;
 
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,7 +10,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use tokio::signal::unix::{SignalKind, signal};
 use windlass::{
     Cluster,
     api::features::Gates,
@@ -19,9 +17,7 @@ use windlass::{
     csi::hostpath,
     kernel::{Authenticator, Clock, Error, ErrorKind, Spawn, SpawnExt},
     node::EvictionLimits,
-    real::{
-        ContainerNode, Mirror, Services, announce_volumes, native_note, open_volumes, primary_address, socket_note,
-    },
+    real::{ContainerNode, Services, announce_volumes, open_volumes, primary_address},
     rim::{SystemClock, TokioSpawn, trusted_certificates},
     scheduler,
     serve::{self, Https, Pki, RequestSigner},
@@ -30,35 +26,33 @@ use windlass::{
 };
 
 use crate::{
-    args::{RegistryMirror, Runtime, Up},
+    args::{Runtime, Up},
+    containers,
     data::{DataDir, write_private},
+    foreground,
     texts::Published,
 };
 
 /// Runs until a signal ends it.
 pub(crate) fn run(up: &Up, started: Instant) -> Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("WINDLASS_LOG").unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start a runtime")?;
-    runtime.block_on(serve(up, started))
+    foreground::run(serve(up, started))
 }
 
 async fn serve(up: &Up, started: Instant) -> Result<()> {
     let wishes = Wishes::read(up)?;
     let mut ground = Ground::lay(up).await?;
     let address = primary_address();
-    let mut node = match &up.runtime {
+    let mut node = match up.runtime {
         Runtime::Fake => None,
-        Runtime::Auto => Some(container_node(up, &ground.data, address, None)?),
-        Runtime::Cri(socket) => Some(container_node(up, &ground.data, address, Some(socket.clone()))?),
-        Runtime::Containerd(socket) => {
-            let node = container_node(up, &ground.data, address, socket.clone())?;
-            Some(ContainerNode { carrier: Some(carrier()?), ..node })
-        }
+        _ => Some(containers::node(&ground.data, &up.runtime)?),
     };
     if let Some(node) = &mut node {
+        node.address = address;
+        node.api = (address.to_string(), up.listen.port());
         node.eviction = wishes.eviction.clone();
+        up.of_node.tell(node);
     }
+    let _held = node.is_some().then(|| ground.data.take_node()).transpose()?;
     let listener = tokio::net::TcpListener::bind(up.listen).await.map_err(|error| {
         Error::new(ErrorKind::Unavailable, format!("cannot listen on {}", up.listen)).with_source(error)
     })?;
@@ -89,7 +83,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     println!("windlass is up at https://{} after {millis} ms", reachable(bound));
     println!("  export KUBECONFIG={}", up.kubeconfig.clone().unwrap_or(DataDir::of(&up.place).kubeconfig()).display());
 
-    interrupted().await?;
+    foreground::interrupted().await?;
     println!("windlass ends; what runs in containers goes on, and `windlass up` finds it again");
     cluster.shut_down().await;
     store.close().await?;
@@ -135,18 +129,9 @@ impl Wishes {
                 "--eviction-hard and its like need real containers: nodes of --runtime fake run out of nothing";
             return Err(Error::new(ErrorKind::Invalid, message).into());
         }
-        if fake && (up.pod_manifest_path.is_some() || up.manifest_url.is_some()) {
-            let message = "--pod-manifest-path and --manifest-url need real containers: nodes of --runtime fake run what the API says";
-            return Err(Error::new(ErrorKind::Invalid, message).into());
-        }
-        if !up.registry_mirror.is_empty() && matches!(up.runtime, Runtime::Fake | Runtime::Cri(_)) {
-            let message =
-                "--registry-mirror needs --runtime auto or containerd: others have mirrors of their own, or no images";
-            return Err(Error::new(ErrorKind::Invalid, message).into());
-        }
-        if !fake && !nix::unistd::geteuid().is_root() {
-            let message = "real containers need root: use sudo, or --runtime fake";
-            return Err(Error::new(ErrorKind::Unavailable, message).into());
+        up.of_node.check(&up.runtime)?;
+        if !fake {
+            containers::need_root("use sudo, or --runtime fake")?;
         }
         Ok(wishes)
     }
@@ -229,7 +214,7 @@ async fn assemble(
         ground.pki.extra_names.push(advertised.ip().to_string());
         builder = builder.reached_at(advertised);
     }
-    if let Some(name) = hostname() {
+    if let Some(name) = containers::hostname() {
         builder = builder.hostname(name);
     }
     let cluster = builder.start().await?;
@@ -300,70 +285,7 @@ fn simulation(files: &[PathBuf]) -> Result<Simulation> {
     Ok(simulation)
 }
 
-/// What this machine calls itself.
-fn hostname() -> Option<String> {
-    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok())
-}
-
-/// A node with real containers on this machine.
-fn container_node(up: &Up, data: &DataDir, address: IpAddr, socket: Option<PathBuf>) -> Result<ContainerNode> {
-    let name = hostname();
-    let path = std::path::absolute(data.path()).context("cannot tell where the data directory is")?;
-    // `windlass down` has to find what runs there, or in a containerd of our own.
-    let note = socket_note(&path);
-    let noted = match &socket {
-        Some(socket) => std::fs::write(&note, socket.as_os_str().as_encoded_bytes()),
-        None if note.exists() => std::fs::remove_file(&note),
-        None => Ok(()),
-    };
-    noted.with_context(|| format!("cannot change {}", note.display()))?;
-    let native = native_note(&path);
-    let noted = match &up.runtime {
-        Runtime::Containerd(_) => std::fs::write(&native, ""),
-        _ if native.exists() => std::fs::remove_file(&native),
-        _ => Ok(()),
-    };
-    noted.with_context(|| format!("cannot change {}", native.display()))?;
-    Ok(ContainerNode {
-        name: name.map_or_else(|| "node-1".into(), |name| name.to_lowercase()),
-        address,
-        images: path.join("images"),
-        data_dir: path,
-        socket,
-        carrier: None,
-        mirrors: mirrors(up),
-        drivers: Vec::new(),
-        api_port: up.listen.port(),
-        eviction: EvictionLimits::default(),
-        static_pods: up.pod_manifest_path.clone(),
-        static_pods_url: up.manifest_url.clone(),
-    })
-}
-
-/// Who is asked before registries are.
-fn mirrors(up: &Up) -> BTreeMap<String, Vec<Mirror>> {
-    let mut mirrors = BTreeMap::<String, Vec<Mirror>>::new();
-    for RegistryMirror { registry, mirror } in up.registry_mirror.iter().cloned() {
-        mirrors.entry(registry).or_default().push(mirror);
-    }
-    mirrors
-}
-
-/// What carries the streams of containers, where the runtime does not: this program.
-pub(crate) fn carrier() -> Result<Vec<String>> {
-    let this = std::env::current_exe().context("cannot tell which program this is")?;
-    Ok(vec![this.display().to_string(), "carry".into()])
-}
-
 /// Where clients on this machine reach a server that listens at `bound`.
 fn reachable(bound: SocketAddr) -> SocketAddr {
     if bound.ip().is_unspecified() { ([127, 0, 0, 1], bound.port()).into() } else { bound }
-}
-
-/// Waits for Ctrl-C or a request to terminate.
-async fn interrupted() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    futures::future::select(Box::pin(terminate.recv()), Box::pin(interrupt.recv())).await;
-    Ok(())
 }

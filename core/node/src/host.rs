@@ -11,7 +11,7 @@ mod statuses;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{StreamExt, channel::oneshot};
 use windlass_api::core::v1::Pod;
 use windlass_client::{Backoff, Cache, Client, Informers, Select};
 use windlass_kernel::{Clock, ClockExt, Identity, NodeAgent, Result, Stop, node::NodeContext};
@@ -69,6 +69,8 @@ pub struct Host {
     informers: Informers,
     agent: Arc<dyn NodeAgent>,
     drivers: Option<Drivers>,
+    /// Told once the node is registered.
+    registered: Option<oneshot::Sender<()>>,
 }
 
 impl Host {
@@ -85,6 +87,7 @@ impl Host {
             registration,
             agent,
             drivers: None,
+            registered: None,
         }
     }
 
@@ -92,6 +95,13 @@ impl Host {
     #[must_use]
     pub fn with_drivers(mut self, drivers: Drivers) -> Self {
         self.drivers = Some(drivers);
+        self
+    }
+
+    /// Says by `told` that the node is registered, once it is.
+    #[must_use]
+    pub fn telling(mut self, told: oneshot::Sender<()>) -> Self {
+        self.registered = Some(told);
         self
     }
 
@@ -106,7 +116,8 @@ impl Host {
         stop.race(self.work()).await;
     }
 
-    async fn work(&self) {
+    async fn work(mut self) {
+        let registered = self.registered.take();
         let parts = self.informers.parts();
         let heartbeat =
             Heartbeat::new(&self.registration, &self.client, &self.clock, &self.agent, self.drivers.as_ref());
@@ -116,6 +127,10 @@ impl Host {
             self.clock.sleep(backoff.next(&*parts.entropy)).await;
         }
         tracing::info!(node = self.registration.name, "node registered");
+        if let Some(told) = registered {
+            // Whoever asked may have stopped waiting.
+            let _ = told.send(());
+        }
         let statuses = Statuses::new(self.client.clone(), self.pods.clone(), parts.clone());
         futures::join!(
             heartbeat.run(),

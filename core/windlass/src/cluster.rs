@@ -14,7 +14,7 @@ use windlass_kernel::{Api, Clock, Dial, Entropy, Identity, Result, Spawn, Stop, 
 
 pub use self::{
     builder::Builder,
-    node::{NodeParts, NodeSource},
+    node::{Hosted, NodeParts, NodeSource, host_node},
 };
 use crate::agents::Agents;
 

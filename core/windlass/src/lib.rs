@@ -19,7 +19,7 @@ pub mod testing;
 
 pub use self::{
     agents::Agents,
-    cluster::{Builder, Cluster, NodeParts, NodeSource},
+    cluster::{Builder, Cluster, Hosted, NodeParts, NodeSource, host_node},
 };
 pub use windlass_api as api;
 pub use windlass_apiserver as apiserver;

@@ -68,8 +68,8 @@ pub struct ContainerNode {
     /// Drivers of this process that bring volumes to the node. Others register themselves in
     /// [`plugins`](ContainerNode::plugins).
     pub drivers: Vec<Arc<dyn VolumeDriver>>,
-    /// The port at which pods reach the API at [`address`](Self::address), before the service `kubernetes` leads there.
-    pub api_port: u16,
+    /// The host and the port at which pods reach the API, before the service `kubernetes` leads there.
+    pub api: (String, u16),
     /// When the node makes room, and ends pods for it.
     pub eviction: EvictionLimits,
     /// The folder whose files describe static pods, if there is one.
@@ -199,7 +199,7 @@ impl NodeSource for ContainerNode {
         let config = Config {
             addresses: vec![self.address],
             dns: ClusterDns { servers: vec![DNS_ADDRESS.to_string()], domain: "cluster.local".into() },
-            api: Some((self.address.to_string(), self.api_port)),
+            api: Some(self.api.clone()),
             images: ImageLimits { keep: held, ..ImageLimits::default() },
             drivers: parts.drivers,
             eviction: self.eviction.clone(),

@@ -10,6 +10,7 @@ mod conform_upstream;
 mod durable;
 mod guestbook;
 mod kubectl;
+mod node;
 mod own;
 mod real;
 mod snapshots;
@@ -38,6 +39,7 @@ fn main() {
         (guestbook::WITH_KUBECTL, guestbook::missing().or_else(kubectl::missing)),
         (volumes::TESTS, volumes::missing()),
         (snapshots::TESTS, real::missing(&[])),
+        (node::TESTS, real::missing(&[])),
         (conform::TESTS, conform::missing()),
         (conform_api::TESTS, None),
         (conform_cri::TESTS, conform_cri::missing()),

@@ -1,14 +1,15 @@
-//! Nodes of this process: where an agent comes from, and the host that runs it.
+//! Nodes of this process, of a cluster in it or elsewhere: where an agent comes from, and the host that runs it.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::{
     FutureExt,
+    channel::oneshot,
     future::{BoxFuture, join3, pending},
 };
 use windlass_client::{Informers, informer::Parts};
-use windlass_kernel::{Clock, Entropy, NodeAgent, Result, Spawn, SpawnExt, Task, node::NodeContext};
+use windlass_kernel::{Clock, Entropy, NodeAgent, Result, Spawn, SpawnExt, Stop, Task, node::NodeContext};
 use windlass_node::{
     Drivers, Host, Kubelet,
     host::Registration,
@@ -79,8 +80,35 @@ pub(crate) async fn run_on(cluster: &Cluster, source: &dyn NodeSource, rim: Rim)
     let (clock, spawn, entropy) = rim;
     let registration = source.registration();
     let client = cluster.client_as(registration.identity()).with_user_agent("kubelet");
-    let parts = Parts { client, spawn: Arc::clone(&spawn), clock: Arc::clone(&clock), entropy: Arc::clone(&entropy) };
-    let informers = Informers::new(parts);
+    let Hosted { agent, kubelet, task, .. } =
+        host_node(source, Parts { client, spawn, clock, entropy }, &cluster.stop).await?;
+    let local = LocalNode { agent, kubelet, addressed: source.addressed() };
+    cluster.agents.insert(registration.name, local);
+    Ok(task)
+}
+
+/// A node that runs in this process.
+#[derive(Debug)]
+pub struct Hosted {
+    /// Runs the node's pods.
+    pub agent: Arc<dyn NodeAgent>,
+    /// Serves the node's own API.
+    pub kubelet: Arc<Kubelet>,
+    /// Answers once the node is registered; an error where it was stopped before.
+    pub registered: oneshot::Receiver<()>,
+    /// Keeps the node in touch with its cluster, and ends when it is told to. Pods go on running then.
+    pub task: Task,
+}
+
+/// Starts a node of the cluster that the client of `parts` leads to, wherever that is. The client acts as the node.
+///
+/// # Errors
+///
+/// Those of the node's source, such as a runtime that does not answer. A cluster that does not answer is waited for.
+pub async fn host_node(source: &dyn NodeSource, parts: Parts, stop: &Stop) -> Result<Hosted> {
+    let registration = source.registration();
+    let informers = Informers::new(parts.clone());
+    let Parts { spawn, clock, entropy, .. } = parts;
     let context = Host::context(&informers, &registration.name);
     let drivers = Drivers::default();
     let parts = NodeParts { clock, spawn: Arc::clone(&spawn), entropy, context, drivers: drivers.clone() };
@@ -93,13 +121,13 @@ pub(crate) async fn run_on(cluster: &Cluster, source: &dyn NodeSource, rim: Rim)
         agent = Arc::new(statics.clone());
     }
     let kubelet = Arc::new(Kubelet::new(&registration.name, &informers, Arc::clone(&agent)));
-    let local = LocalNode { agent: Arc::clone(&agent), kubelet, addressed: source.addressed() };
-    cluster.agents.insert(&registration.name, local);
-    let (mut host, stop) = (Host::new(registration, &informers, agent), cluster.stop.clone());
+    let (told, registered) = oneshot::channel();
+    let mut host = Host::new(registration, &informers, Arc::clone(&agent)).telling(told);
     if finding.is_some() {
         host = host.with_drivers(drivers);
     }
-    Ok(spawn.spawn("node.host", async move {
+    let stop = stop.clone();
+    let task = spawn.spawn("node.host", async move {
         let finding = stop.race(finding.unwrap_or_else(|| pending().boxed()));
         let statics = async {
             if let Some(statics) = statics {
@@ -107,7 +135,8 @@ pub(crate) async fn run_on(cluster: &Cluster, source: &dyn NodeSource, rim: Rim)
             }
         };
         join3(host.run(stop.clone()), finding, statics).await;
-    }))
+    });
+    Ok(Hosted { agent, kubelet, registered, task })
 }
 
 #[cfg(feature = "fake")]

@@ -1,0 +1,196 @@
+//! `windlass node` over a real containerd, beside a control plane in another process.
+#![allow(clippy::disallowed_methods, reason = "the tests look at other processes, on the machine's clock")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use serde_json::Value;
+use windlass::serve::{self, Pki};
+
+use crate::{
+    Test,
+    cluster::{Cluster, WINDLASS, now, until, until_so},
+    real::{Ended, Network, build_images},
+};
+
+pub(crate) const TESTS: &[Test] = &[(
+    "a_node_of_its_own_process_runs_pods_and_leaves_nothing",
+    a_node_of_its_own_process_runs_pods_and_leaves_nothing,
+)];
+
+const NAME: &str = "worker";
+
+/// A node in a process of its own, running or not, whose pods are gone when it goes.
+struct Worker<'a> {
+    cluster: &'a Cluster,
+    network: &'a Network,
+    folder: PathBuf,
+    child: Option<Child>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(cluster: &'a Cluster, network: &'a Network) -> Self {
+        let folder = cluster.file("worker.yaml", &kubeconfig(cluster, network)).with_file_name("worker");
+        Self { cluster, network, folder, child: None }
+    }
+
+    fn data(&self) -> String {
+        self.folder.to_str().expect("a path").to_owned()
+    }
+
+    /// Starts the process and waits until the node is registered.
+    fn start(&mut self) {
+        let [ready, log] = ["worker.ready", "worker.log"].map(|name| self.folder.with_file_name(name));
+        let _ = fs::remove_file(&ready);
+        let written = fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.network.name)).args([WINDLASS, "node", "--name", NAME]);
+        command.arg("--kubeconfig").arg(self.folder.with_file_name("worker.yaml"));
+        command.arg("--data-dir").arg(&self.folder).arg("--ready-file").arg(&ready);
+        // How full this machine is must not decide what tests find.
+        command.arg("--eviction-hard=").stdin(Stdio::null()).stdout(Stdio::null()).stderr(written);
+        let mut child = command.spawn().expect("windlass starts");
+        let said = until("the node is registered", || {
+            if let Some(status) = child.try_wait().expect("a child has a state") {
+                panic!("windlass node ended with {status}: {}", fs::read_to_string(&log).unwrap_or_default());
+            }
+            fs::read_to_string(&ready).ok().filter(|text| text.ends_with('\n'))
+        });
+        self.child = Some(child);
+        assert_eq!(said.as_deref(), Some("worker\n"));
+    }
+
+    /// Ends the process by surprise.
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("a child can be killed");
+            child.wait().expect("a child ends");
+        }
+    }
+}
+
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let log = fs::read_to_string(self.folder.with_file_name("worker.log")).unwrap_or_default();
+            eprintln!("what windlass node logged:\n{log}");
+        }
+        let said = self.cluster.windlass(&["down", "--purge", "--data-dir", &self.data()]);
+        self.kill();
+        if !thread::panicking() {
+            said.ok();
+            assert!(!self.folder.exists());
+        }
+    }
+}
+
+/// A kubeconfig of the node itself, signed by the cluster's authority.
+fn kubeconfig(cluster: &Cluster, network: &Network) -> String {
+    let pki = Pki::open(&cluster.data().join("pki"), now()).expect("the cluster's keys");
+    let user = format!("system:node:{NAME}");
+    let own = pki.authority.client(&user, &["system:nodes"], now()).expect("a certificate");
+    serve::kubeconfig(&format!("https://{}:6443", network.host), &pki.authority.pem().certificate, &user, &own)
+}
+
+fn a_node_of_its_own_process_runs_pods_and_leaves_nothing() {
+    let network = Network::new();
+    let listen = format!("{}:6443", network.host);
+    let mut cluster = Cluster::prepare(&["--runtime", "fake", "--listen", &listen], Some(&network.name));
+    cluster.up();
+    let cluster = Ended(cluster);
+    let cluster = &cluster.0;
+    let mut worker = Worker::new(cluster, &network);
+    build_images(&worker.folder.join("images"), &["busybox"]);
+    worker.start();
+    let node = get(cluster, "node", NAME);
+    let addresses = node["status"]["addresses"].as_array().expect("addresses");
+    assert!(addresses.iter().any(|one| one["type"] == "InternalIP" && one["address"] == *network.host), "{node}");
+    until_so("the node is ready", || ready(&get(cluster, "node", NAME)));
+    a_second_process_is_refused(&worker);
+
+    run(cluster, "first", "1000077");
+    let pod = get(cluster, "pod", "first");
+    assert_eq!(pod["status"]["hostIP"], *network.host);
+    assert!(pod["status"]["podIP"].as_str().is_some_and(|address| address.starts_with("10.88.0.")), "{pod}");
+    let (id, running) = (container(&pod), processes("1000077"));
+    assert_eq!((id.starts_with("containerd://"), running.len()), (true, 1), "{pod}");
+
+    worker.kill();
+    assert_eq!(processes("1000077"), running);
+    worker.start();
+    // Once this one runs, the new agent has looked at the other, too.
+    run(cluster, "second", "1000078");
+    let pod = get(cluster, "pod", "first");
+    assert_eq!((container(&pod), processes("1000077")), (id, running));
+    assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0);
+
+    cluster.windlass(&["delete", "pod", "first"]).ok();
+    until_so("the container has ended", || processes("1000077").is_empty());
+    the_agent_ends_politely_and_its_pods_stay(&mut worker);
+    drop(worker);
+    assert_eq!(processes("1000078"), BTreeSet::new());
+    let links = network.ask(&["ip", "-o", "link"]);
+    assert!(links.contains("eth0") && !links.contains("windlass0"), "{links}");
+}
+
+fn a_second_process_is_refused(worker: &Worker<'_>) {
+    let kubeconfig = worker.folder.with_file_name("worker.yaml");
+    let words = ["node", "--kubeconfig", kubeconfig.to_str().expect("a path"), "--data-dir", &worker.data()];
+    let said = worker.cluster.windlass(&words).failed(3);
+    assert!(said.contains("runs the node of") && said.lines().count() == 1, "{said}");
+    let elsewhere = worker.folder.with_file_name("elsewhere");
+    let elsewhere = elsewhere.to_str().expect("a path");
+    let fake = ["node", "--kubeconfig", words[2], "--data-dir", elsewhere, "--runtime", "fake"];
+    assert!(worker.cluster.windlass(&fake).failed(2).contains("windlass up"));
+}
+
+fn the_agent_ends_politely_and_its_pods_stay(worker: &mut Worker<'_>) {
+    let before = processes("1000078");
+    let mut child = worker.child.take().expect("the node runs");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("a process of ours");
+    let status = until("windlass node ends", || child.try_wait().expect("a child has a state"));
+    assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    assert_eq!((before.len(), processes("1000078")), (1, before));
+}
+
+/// Runs a pod that sleeps so long, on the node.
+fn run(cluster: &Cluster, name: &str, seconds: &str) {
+    let text = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  nodeName: {NAME}\n  \
+         terminationGracePeriodSeconds: 0\n  containers:\n  - name: c\n    image: registry.local/busybox:1.35\n    \
+         command: [sh, -c, 'echo {name} speaks; exec sleep {seconds}']\n"
+    );
+    let file = cluster.file("pod.yaml", &text);
+    cluster.windlass(&["apply", "-f", file.to_str().expect("a path")]).ok();
+    until_so("the pod runs", || {
+        let pod = get(cluster, "pod", name);
+        pod["status"]["phase"] == "Running" && ready(&pod)
+    });
+}
+
+fn ready(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.into_iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
+}
+
+fn container(pod: &Value) -> String {
+    pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The processes that sleep for so long.
+fn processes(seconds: &str) -> BTreeSet<String> {
+    let wanted = format!("sleep\0{seconds}\0");
+    let all = fs::read_dir("/proc").expect("the processes").flatten();
+    let found = all.filter(|one| fs::read(one.path().join("cmdline")).is_ok_and(|line| line == wanted.as_bytes()));
+    found.map(|one| one.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn get(cluster: &Cluster, kind: &str, name: &str) -> Value {
+    serde_json::from_str(&cluster.windlass(&["get", kind, name, "-o", "json"]).ok()).expect("JSON")
+}

@@ -1,11 +1,13 @@
 //! What nodes with real containers are told of pods that the API does not describe, and of where images come from.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use clap::Args as Arguments;
 use windlass::{
     kernel::{Error, ErrorKind, Result},
+    node::statics::Url,
     real::{ContainerNode, Mirror},
+    rim::SystemDial,
 };
 
 use super::Runtime;
@@ -32,6 +34,10 @@ impl OfNode {
             return refuse(
                 "--pod-manifest-path and --manifest-url need real containers: fake nodes run what the API says",
             );
+        }
+        if let Some(url) = &self.manifest_url {
+            // What is wrong with it is told before anything starts.
+            Url::new(url, Arc::new(SystemDial))?;
         }
         if !self.registry_mirror.is_empty() && matches!(runtime, Runtime::Fake | Runtime::Cri(_)) {
             return refuse(

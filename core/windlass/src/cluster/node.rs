@@ -107,6 +107,7 @@ pub struct Hosted {
 /// Those of the node's source, such as a runtime that does not answer. A cluster that does not answer is waited for.
 pub async fn host_node(source: &dyn NodeSource, parts: Parts, stop: &Stop) -> Result<Hosted> {
     let registration = source.registration();
+    let described = source.static_pods()?;
     let informers = Informers::new(parts.clone());
     let Parts { spawn, clock, entropy, .. } = parts;
     let context = Host::context(&informers, &registration.name);
@@ -114,9 +115,8 @@ pub async fn host_node(source: &dyn NodeSource, parts: Parts, stop: &Stop) -> Re
     let parts = NodeParts { clock, spawn: Arc::clone(&spawn), entropy, context, drivers: drivers.clone() };
     let finding = source.find_drivers(&parts);
     let mut agent = source.agent(parts).await?;
-    let statics = source
-        .static_pods()?
-        .map(|described| StaticPods::new(&registration.name, &informers, Arc::clone(&agent), described));
+    let statics =
+        described.map(|described| StaticPods::new(&registration.name, &informers, Arc::clone(&agent), described));
     if let Some(statics) = &statics {
         agent = Arc::new(statics.clone());
     }

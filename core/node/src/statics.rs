@@ -71,6 +71,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     ready: bool,
+    /// Whether the agent has not been handed what runs.
+    stale: bool,
     /// What runs, by name.
     running: BTreeMap<ObjectKey, Arc<Pod>>,
     /// The last word of the agent on each of them.
@@ -86,6 +88,9 @@ struct Wanted {
     pod: Pod,
     place: String,
 }
+
+/// The descriptions that the API refused, by their hashes, and until when they are left alone.
+type Refused = BTreeMap<ObjectKey, (String, Duration)>;
 
 /// What became of a description.
 enum Outcome {
@@ -117,42 +122,70 @@ impl Inner {
         let owner = self.owner().await;
         let changed = self.pods.subscribe();
         let mut wanted = BTreeMap::new();
-        let mut refused: BTreeMap<ObjectKey, (String, Duration)> = BTreeMap::new();
+        let mut refused = Refused::new();
+        let mut due = true;
         loop {
-            while changed.take().is_some() {}
+            while let Some(key) = changed.take() {
+                due |= self.concerns(&key, &wanted);
+            }
             if let Some(described) = self.source.read(&self.parts).await {
                 wanted = self.wanted(described, &wanted);
+                due = true;
             }
-            let mut whole = true;
-            for (key, Wanted { pod, .. }) in &wanted {
-                let now = self.parts.clock.uptime();
-                let hash = hash_of(&pod.metadata).unwrap_or_default();
-                if refused.get(key).is_some_and(|(of, until)| of == hash && now < *until) {
-                    continue;
-                }
-                match self.mirror(key, pod, &owner).await {
-                    Ok(Outcome::Runs(pod)) => self.adopt(key, &pod),
-                    Ok(Outcome::Waits) => whole = false,
-                    Err(error) if error.is(ErrorKind::Unavailable) || error.is(ErrorKind::Timeout) => whole = false,
-                    Err(error) => {
-                        tracing::warn!(pod = %key, %error, "a static pod cannot run: its mirror is refused");
-                        refused.insert(key.clone(), (hash.to_owned(), now + REFUSED));
-                    }
-                }
-            }
-            refused.retain(|key, _| wanted.contains_key(key));
-            let kept = self.of_unknown_places();
-            for (key, mirror) in kept.iter().filter(|(key, _)| !wanted.contains_key(key)) {
-                self.adopt(key, mirror);
-            }
-            self.forget_others(&|key| wanted.contains_key(key) || kept.contains_key(key)).await;
-            if whole || self.state.lock().ready {
-                self.hand_over(whole).await;
+            let now = self.parts.clock.uptime();
+            due |= refused.values().any(|(_, until)| now >= *until);
+            if due {
+                due = !self.settle(&wanted, &mut refused, &owner).await;
             }
             let (next, tick) = (changed.next(), self.parts.clock.sleep(PERIOD));
             pin_mut!(next, tick);
-            if let Either::Left(_) = select(next, tick).await {}
+            if let Either::Left((key, _)) = select(next, tick).await {
+                due |= self.concerns(&key, &wanted);
+            }
         }
+    }
+
+    /// Whether a change of the pod may be one of a mirror.
+    fn concerns(&self, key: &ObjectKey, wanted: &BTreeMap<ObjectKey, Wanted>) -> bool {
+        wanted.contains_key(key)
+            || self.state.lock().running.contains_key(key)
+            || self.pods.get(key).is_some_and(|pod| pod.metadata.annotations.contains_key(MIRROR))
+    }
+
+    /// Makes mirrors and what runs those that are wanted. Whether nothing is left to do.
+    async fn settle(
+        &self,
+        wanted: &BTreeMap<ObjectKey, Wanted>,
+        refused: &mut Refused,
+        owner: &OwnerReference,
+    ) -> bool {
+        let mut whole = true;
+        for (key, Wanted { pod, .. }) in wanted {
+            let now = self.parts.clock.uptime();
+            let hash = hash_of(&pod.metadata).unwrap_or_default();
+            if refused.get(key).is_some_and(|(of, until)| of == hash && now < *until) {
+                continue;
+            }
+            refused.remove(key);
+            match self.mirror(key, pod, owner).await {
+                Ok(Outcome::Runs(pod)) => self.adopt(key, &pod),
+                Ok(Outcome::Waits) => whole = false,
+                Err(error) if error.is(ErrorKind::Unavailable) || error.is(ErrorKind::Timeout) => whole = false,
+                Err(error) => {
+                    tracing::warn!(pod = %key, %error, "a static pod cannot run: its mirror is refused");
+                    refused.insert(key.clone(), (hash.to_owned(), now + REFUSED));
+                }
+            }
+        }
+        refused.retain(|key, _| wanted.contains_key(key));
+        let kept = self.of_unknown_places();
+        for (key, mirror) in kept.iter().filter(|(key, _)| !wanted.contains_key(key)) {
+            self.adopt(key, mirror);
+        }
+        let gone = self.forget_others(&|key| wanted.contains_key(key) || kept.contains_key(key)).await;
+        let ready = whole || self.state.lock().ready;
+        let handed = ready && self.hand_over().await;
+        whole && gone && handed
     }
 
     /// The node, as the owner of mirrors; waits until it is registered.
@@ -221,7 +254,15 @@ impl Inner {
                 let mut pod = pod.clone();
                 pod.metadata.annotations.insert(MIRROR.into(), hash.unwrap_or_default().into());
                 pod.metadata.owner_references = vec![owner.clone()];
-                self.parts.client.create(&pod).await.map(Outcome::Runs)
+                match self.parts.client.create(&pod).await {
+                    // The cache may not show yet what was made a moment ago.
+                    Err(error) if error.is(ErrorKind::AlreadyExists) => {
+                        let shown = self.parts.client.get::<Pod>(&key.namespace, &key.name).await?;
+                        let own = shown.metadata.annotations.get(MIRROR).map(String::as_str) == hash;
+                        if own { Ok(Outcome::Runs(shown)) } else { Err(error) }
+                    }
+                    made => made.map(Outcome::Runs),
+                }
             }
         }
     }
@@ -238,6 +279,7 @@ impl Inner {
             pod.metadata.resource_version = None;
             pod.status = Default::default();
             state.running.insert(key.clone(), Arc::new(pod));
+            state.stale = true;
             state.latest.remove(key);
         }
         let uid = mirror.metadata.uid.clone().unwrap_or_default();
@@ -262,20 +304,24 @@ impl Inner {
         self.pods.list().into_iter().filter(|(_, pod)| of(pod)).collect()
     }
 
-    /// Ends what is described no more, and removes its mirrors.
-    async fn forget_others(&self, kept: &(dyn Fn(&ObjectKey) -> bool + Sync)) {
+    /// Ends what is described no more, and removes its mirrors. Whether all could be removed.
+    async fn forget_others(&self, kept: &(dyn Fn(&ObjectKey) -> bool + Sync)) -> bool {
         {
-            let State { running, latest, told, .. } = &mut *self.state.lock();
+            let State { running, latest, told, stale, .. } = &mut *self.state.lock();
+            *stale |= running.keys().any(|key| !kept(key));
             running.retain(|key, _| kept(key));
             latest.retain(|key, _| kept(key));
             told.retain(|key, _| kept(key));
         }
         let mirrors = self.pods.list().into_iter().filter(|(_, pod)| pod.metadata.annotations.contains_key(MIRROR));
+        let mut all = true;
         for (key, pod) in mirrors.filter(|(key, _)| !kept(key)) {
             if let Err(error) = self.remove(&key, &pod.metadata).await {
                 tracing::warn!(pod = %key, %error, "cannot remove the mirror of a static pod yet");
+                all = false;
             }
         }
+        all
     }
 
     async fn remove(&self, key: &ObjectKey, meta: &ObjectMeta) -> Result<()> {
@@ -287,17 +333,28 @@ impl Inner {
         crate::host::gone(self.parts.client.delete_with::<Pod>(&key.namespace, &key.name, options).await)
     }
 
-    /// Hands the agent what runs now, where that is not what it has.
-    async fn hand_over(&self, whole: bool) {
-        if whole {
-            self.state.lock().ready = true;
-            self.ready.notify(usize::MAX);
-        }
+    /// Hands the agent what runs now, where that is not what it has. Whether it has it, or will with the host's next set.
+    async fn hand_over(&self) -> bool {
+        self.state.lock().ready = true;
+        self.ready.notify(usize::MAX);
         let handed = self.handed.lock().await;
-        let Some(pods) = &*handed else { return };
-        if let Err(error) = self.agent.sync(self.with_own(pods)).await {
+        let Some(pods) = &*handed else { return true };
+        if !self.state.lock().stale {
+            return true;
+        }
+        let done = self.hand(pods).await;
+        if let Err(error) = &done {
             tracing::warn!(node = self.node, %error, "the agent did not take its static pods yet");
         }
+        done.is_ok()
+    }
+
+    /// Hands the agent the pods of the API with the static ones.
+    async fn hand(&self, pods: &[Arc<Pod>]) -> Result<()> {
+        self.state.lock().stale = false;
+        let done = self.agent.sync(self.with_own(pods)).await;
+        self.state.lock().stale |= done.is_err();
+        done
     }
 
     /// The pods of the API that are no mirrors, and the static ones.
@@ -359,9 +416,7 @@ impl NodeAgent for StaticPods {
     async fn sync(&self, pods: Vec<Arc<Pod>>) -> Result<()> {
         self.0.ready().await;
         let mut handed = self.0.handed.lock().await;
-        let all = self.0.with_own(&pods);
-        *handed = Some(pods);
-        self.0.agent.sync(all).await
+        self.0.hand(handed.insert(pods)).await
     }
 
     fn reports(&self) -> BoxStream<'static, Report> {

@@ -7,5 +7,8 @@ mod usage;
 pub use self::{
     agent::{About, LogRequest, NodeAgent, NodeAgents, NodeContext, Notice, Report, Token, Versions},
     session::{Exit, Ports, Process, Session, SessionRequest, Streams, TermSize},
-    usage::{Amounts, Measured, Metering, PodUsage, PodVolume, Usage, VolumeMetering},
+    usage::{
+        Amounts, ContainerDetails, DetailMetering, Details, Disk, Measured, Metering, PodDetails, PodUsage, PodVolume,
+        Space, Usage, VolumeMetering,
+    },
 };

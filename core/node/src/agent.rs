@@ -4,6 +4,7 @@
 
 pub mod borrowed;
 mod describe;
+mod details;
 mod end;
 mod evicted;
 mod fill;
@@ -38,8 +39,8 @@ use windlass_kernel::{
     Clock, ContainerRuntime, Dial, Entropy, Error, ErrorKind, ImageStore, NodeAgent, Result, Spawn, SpawnExt, Task,
     api::Chunks,
     node::{
-        About, LogRequest, Metering, NodeContext, Notice, PodVolume, Report, Session, SessionRequest, Usage,
-        VolumeMetering,
+        About, DetailMetering, Details, LogRequest, Metering, NodeContext, Notice, PodVolume, Report, Session,
+        SessionRequest, Usage, VolumeMetering,
     },
     runtime::{RuntimeEvent, SandboxFilter},
 };
@@ -143,6 +144,7 @@ pub(crate) struct Inner {
     pub(crate) pressures: Pressures,
     meter: Meter,
     fill: Fill,
+    detailed: details::Kept,
     state: Mutex<State>,
 }
 
@@ -233,6 +235,7 @@ impl PodAgent {
             pressures: Pressures::default(),
             meter: Meter::default(),
             fill: Fill::default(),
+            detailed: details::Kept::default(),
             state,
         });
         let events = inner.needs.spawn.spawn("node.events", follow(Arc::downgrade(&inner)));
@@ -463,11 +466,22 @@ impl Metering for PodAgent {
     fn volumes(&self) -> Option<&dyn VolumeMetering> {
         Some(self)
     }
+
+    fn details(&self) -> Option<&dyn DetailMetering> {
+        Some(self)
+    }
 }
 
 #[async_trait]
 impl VolumeMetering for PodAgent {
     async fn volumes(&self) -> Result<Vec<PodVolume>> {
         Ok(self.0.fill().await)
+    }
+}
+
+#[async_trait]
+impl DetailMetering for PodAgent {
+    async fn details(&self) -> Result<Details> {
+        self.0.details().await
     }
 }

@@ -17,7 +17,12 @@ use parking_lot::Mutex;
 use windlass_api::core::v1::{NodeCondition, Pod};
 
 pub use self::limits::{EvictionLimits, Statements};
-pub(crate) use self::{act::act, admit::refusal};
+pub(crate) use self::{
+    act::act,
+    admit::refusal,
+    measure::Asked,
+    rank::{ContainerUse, Measured},
+};
 
 /// Why pods end that had to make room, and why pods are not let in.
 pub(crate) const EVICTED: &str = "Evicted";

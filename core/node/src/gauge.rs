@@ -3,6 +3,7 @@
 use std::{fmt::Debug, fs, io, path::Path};
 
 use nix::sys::{stat::stat, statvfs::statvfs};
+use windlass_kernel::volume::Usage;
 
 /// What is left of something that there is only so much of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,6 +12,14 @@ pub struct Level {
     pub available: u64,
     /// All that there is, in the same unit.
     pub capacity: u64,
+}
+
+impl Level {
+    /// The same, told by what is used.
+    pub(crate) fn share(self) -> Usage {
+        let Self { available, capacity } = self;
+        Usage { total: capacity, used: capacity.saturating_sub(available), available }
+    }
 }
 
 /// What is left of a file system.

@@ -20,7 +20,7 @@ use windlass_kernel::{
     Error, ErrorKind, NodeAgent, Result, Spawn, SpawnExt,
     controller::ObjectKey,
     dial::ByteStream,
-    node::{LogRequest, PodVolume},
+    node::{Details, LogRequest, PodVolume},
 };
 
 /// The port of upstream's kubelet.
@@ -103,8 +103,9 @@ impl Kubelet {
         let usage = self.agent.metering().ok_or_else(missing)?.usage().await?;
         let without = form_urlencoded::parse(query.as_bytes())
             .any(|(key, value)| key == "only_cpu_and_memory" && matches!(&*value, "true" | "1"));
-        let volumes = if without { Vec::new() } else { self.volumes().await? };
-        Ok(as_json(&figures::summary(&self.name, &usage, &volumes, &self.pods.values())))
+        let (volumes, details) =
+            if without { (Vec::new(), None) } else { (self.volumes().await?, self.details().await?) };
+        Ok(as_json(&figures::summary(&self.name, &usage, &volumes, details.as_ref(), &self.pods.values())))
     }
 
     /// The volumes that the agent measures.
@@ -112,6 +113,14 @@ impl Kubelet {
         match self.agent.metering().and_then(|metering| metering.volumes()) {
             Some(measured) => measured.volumes().await,
             None => Ok(Vec::new()),
+        }
+    }
+
+    /// What is measured beside CPU, where the agent does.
+    async fn details(&self) -> Result<Option<Details>> {
+        match self.agent.metering().and_then(|metering| metering.details()) {
+            Some(measured) => measured.details().await.map(Some),
+            None => Ok(None),
         }
     }
 

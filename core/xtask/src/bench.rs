@@ -4,6 +4,8 @@
 //! with what it measures, and goes on there.
 
 #[cfg(feature = "bench")]
+mod agent;
+#[cfg(feature = "bench")]
 mod client;
 #[cfg(feature = "bench")]
 mod cni;
@@ -129,6 +131,8 @@ enum Figure {
     Pod,
     /// Packet rules of many services.
     Rules,
+    /// A node's agent in a process of its own, with 50 pods on containerd.
+    Agent,
 }
 
 /// Measures; where this build cannot, one that can.

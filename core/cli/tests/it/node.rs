@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -18,10 +19,10 @@ use crate::{
     real::{Ended, Network, build_images},
 };
 
-pub(crate) const TESTS: &[Test] = &[(
-    "a_node_of_its_own_process_runs_pods_and_leaves_nothing",
-    a_node_of_its_own_process_runs_pods_and_leaves_nothing,
-)];
+pub(crate) const TESTS: &[Test] = &[
+    ("a_node_of_its_own_process_runs_pods_and_leaves_nothing", a_node_of_its_own_process_runs_pods_and_leaves_nothing),
+    ("what_an_agent_takes_with_fifty_pods_is_told", what_an_agent_takes_with_fifty_pods_is_told),
+];
 
 const NAME: &str = "worker";
 
@@ -30,13 +31,14 @@ struct Worker<'a> {
     cluster: &'a Cluster,
     network: &'a Network,
     folder: PathBuf,
+    program: String,
     child: Option<Child>,
 }
 
 impl<'a> Worker<'a> {
     fn new(cluster: &'a Cluster, network: &'a Network) -> Self {
         let folder = cluster.file("worker.yaml", &kubeconfig(cluster, network)).with_file_name("worker");
-        Self { cluster, network, folder, child: None }
+        Self { cluster, network, folder, program: WINDLASS.into(), child: None }
     }
 
     fn data(&self) -> String {
@@ -49,7 +51,7 @@ impl<'a> Worker<'a> {
         let _ = fs::remove_file(&ready);
         let written = fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}", self.network.name)).args([WINDLASS, "node", "--name", NAME]);
+        command.arg(format!("--net=/run/netns/{}", self.network.name)).args([&self.program, "node", "--name", NAME]);
         command.arg("--kubeconfig").arg(self.folder.with_file_name("worker.yaml"));
         command.arg("--data-dir").arg(&self.folder).arg("--ready-file").arg(&ready);
         // How full this machine is must not decide what tests find.
@@ -97,12 +99,17 @@ fn kubeconfig(cluster: &Cluster, network: &Network) -> String {
     serve::kubeconfig(&format!("https://{}:6443", network.host), &pki.authority.pem().certificate, &user, &own)
 }
 
-fn a_node_of_its_own_process_runs_pods_and_leaves_nothing() {
-    let network = Network::new();
+/// A cluster without containers in the network.
+fn control_plane(network: &Network) -> Ended {
     let listen = format!("{}:6443", network.host);
     let mut cluster = Cluster::prepare(&["--runtime", "fake", "--listen", &listen], Some(&network.name));
     cluster.up();
-    let cluster = Ended(cluster);
+    Ended(cluster)
+}
+
+fn a_node_of_its_own_process_runs_pods_and_leaves_nothing() {
+    let network = Network::new();
+    let cluster = control_plane(&network);
     let cluster = &cluster.0;
     let mut worker = Worker::new(cluster, &network);
     build_images(&worker.folder.join("images"), &["busybox"]);
@@ -138,6 +145,51 @@ fn a_node_of_its_own_process_runs_pods_and_leaves_nothing() {
     assert!(links.contains("eth0") && !links.contains("windlass0"), "{links}");
 }
 
+/// Told, not judged: `cargo xtask bench` reads what is printed, and says which program it is about.
+fn what_an_agent_takes_with_fifty_pods_is_told() {
+    const PODS: usize = 50;
+    const REST: Duration = Duration::from_secs(10);
+    let network = Network::new();
+    let cluster = control_plane(&network);
+    let cluster = &cluster.0;
+    let mut worker = Worker::new(cluster, &network);
+    if let Ok(program) = std::env::var("WINDLASS_MEASURED") {
+        worker.program = program;
+    }
+    build_images(&worker.folder.join("images"), &["busybox"]);
+    worker.start();
+    until_so("the node is ready", || ready(&get(cluster, "node", NAME)));
+    let pods: Vec<_> = (0..PODS).map(|at| manifest(&format!("p{at}"), "1000079")).collect();
+    let file = cluster.file("pods.yaml", &pods.join("---\n"));
+    cluster.windlass(&["apply", "-f", file.to_str().expect("a path")]).ok();
+    until_so("the pods run", || {
+        let list: Value = serde_json::from_str(&cluster.windlass(&["get", "pods", "-o", "json"]).ok()).expect("JSON");
+        let pods = list["items"].as_array().expect("pods");
+        pods.iter().filter(|pod| pod["status"]["phase"] == "Running" && ready(pod)).count() == PODS
+    });
+    // The last reports are still written, and leases renewed, while it rests.
+    thread::sleep(REST);
+    let pid = worker.child.as_ref().expect("the node runs").id();
+    let before = ticks(pid);
+    thread::sleep(REST);
+    let used = Duration::from_millis(10 * (ticks(pid) - before));
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
+    let kilobytes = |name: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a size");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    };
+    let (own, whole) = (kilobytes("RssAnon:"), kilobytes("VmRSS:"));
+    assert!(own > 0 && whole > own, "{status}");
+    println!("agent: {own} kB of its own, {whole} kB resident with {PODS} pods; {used:?} of CPU in {REST:?}");
+}
+
+/// The CPU time of a process so far, in hundredths of a second.
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is there");
+    let (_, fields) = stat.rsplit_once(") ").expect("a name in parentheses");
+    fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("a number")).sum()
+}
+
 fn a_second_process_is_refused(worker: &Worker<'_>) {
     let kubeconfig = worker.folder.with_file_name("worker.yaml");
     let words = ["node", "--kubeconfig", kubeconfig.to_str().expect("a path"), "--data-dir", &worker.data()];
@@ -159,14 +211,18 @@ fn the_agent_ends_politely_and_its_pods_stay(worker: &mut Worker<'_>) {
     assert_eq!((before.len(), processes("1000078")), (1, before));
 }
 
-/// Runs a pod that sleeps so long, on the node.
-fn run(cluster: &Cluster, name: &str, seconds: &str) {
-    let text = format!(
+/// A pod that sleeps so long, on the node.
+fn manifest(name: &str, seconds: &str) -> String {
+    format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  nodeName: {NAME}\n  \
          terminationGracePeriodSeconds: 0\n  containers:\n  - name: c\n    image: registry.local/busybox:1.35\n    \
          command: [sh, -c, 'echo {name} speaks; exec sleep {seconds}']\n"
-    );
-    let file = cluster.file("pod.yaml", &text);
+    )
+}
+
+/// Runs a pod that sleeps so long, on the node.
+fn run(cluster: &Cluster, name: &str, seconds: &str) {
+    let file = cluster.file("pod.yaml", &manifest(name, seconds));
     cluster.windlass(&["apply", "-f", file.to_str().expect("a path")]).ok();
     until_so("the pod runs", || {
         let pod = get(cluster, "pod", name);

@@ -10,18 +10,18 @@ use windlass_kernel::{
     ClockExt, SpawnExt,
     controller::ObjectKey,
     node::{About, Notice, PodVolume},
-    volume::{Condition, Usage, UsageQuery, VolumeUsage},
+    volume::{Condition, UsageQuery, VolumeUsage},
 };
 
 use super::Inner;
 use crate::{
-    gauge::{Gauge, Level},
+    gauge::Gauge,
     pod,
     volume::{self, Kind, stored},
 };
 
 /// An answer so young is given again (upstream's `volumeStatsAggPeriod`).
-const FRESH: Duration = Duration::from_secs(60);
+pub(super) const FRESH: Duration = Duration::from_secs(60);
 /// How long a driver may take to say how full one volume is.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// So many volumes are measured at once: each may walk a disk.
@@ -140,12 +140,7 @@ impl Inner {
 /// What is used of a folder. One that is `alone` in its file system is as full as that; else what is in it is counted. Blocks.
 fn counted(gauge: &dyn Gauge, path: &Path, alone: bool) -> io::Result<VolumeUsage> {
     let disk = gauge.disk(path)?;
-    let usage = |level: Level| Usage {
-        total: level.capacity,
-        used: level.capacity.saturating_sub(level.available),
-        available: level.available,
-    };
-    let (mut bytes, mut inodes) = (usage(disk.bytes), usage(disk.inodes));
+    let (mut bytes, mut inodes) = (disk.bytes.share(), disk.inodes.share());
     if !alone {
         let taken = volume::usage(path)?;
         (bytes.used, inodes.used) = (taken.bytes, taken.inodes);

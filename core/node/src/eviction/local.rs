@@ -69,11 +69,9 @@ fn bytes(count: u64) -> Amount {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use windlass_kernel::node::Space;
 
-    use super::{
-        super::rank::{ContainerUse, Space},
-        *,
-    };
+    use super::{super::rank::ContainerUse, *};
 
     /// `volumes` and `limits` as `name=amount`, what is used as `name=bytes`: of volumes, layers and logs.
     fn check(volumes: &str, limits: &str, used: [&str; 3], apart: bool, expect: &str) {

@@ -1,16 +1,17 @@
 //! Measures what is left of the node, and what its pods use.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use windlass_api::core::v1::Pod;
 use windlass_kernel::{
     Error, ErrorKind, Result, SpawnExt,
-    runtime::{ContainerFilter, ContainerStats, SandboxFilter},
+    node::Space,
+    runtime::{ContainerFilter, ContainerStats, SandboxFilter, SandboxStats},
 };
 
 use super::{
     limits::Signal,
-    rank::{ContainerUse, Measured, PodUse, Space},
+    rank::{ContainerUse, Measured, PodUse},
     watch::Levels,
 };
 use crate::{
@@ -39,6 +40,14 @@ pub(super) struct Figures {
     pub(super) apart: bool,
 }
 
+/// What a runtime said of all containers and sandboxes.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) containers: Vec<ContainerStats>,
+    /// None where the runtime does not measure sandboxes.
+    pub(crate) sandboxes: Vec<SandboxStats>,
+}
+
 impl Inner {
     /// What is left. What cannot be measured is left out, and said.
     pub(super) async fn figures(&self, places: Places) -> Result<Figures> {
@@ -47,19 +56,27 @@ impl Inner {
         look.ok_or_else(|| Error::new(ErrorKind::Internal, "cannot measure what is left of the node"))
     }
 
-    /// What pods use. The runtime is asked once for all.
+    /// What pods use.
     pub(super) async fn measure(&self, pods: Vec<Arc<Pod>>) -> Result<Vec<Measured>> {
+        let asked = self.asked().await?;
+        self.measured(pods, &Arc::new(asked)).await
+    }
+
+    /// What the runtime has figures of. It is asked once for all pods.
+    pub(crate) async fn asked(&self) -> Result<Asked> {
         let runtime = &self.needs.runtime;
-        let stats = runtime.stats(&ContainerFilter::default()).await?;
-        let mut processes = BTreeMap::<String, u64>::new();
-        if let Some(metering) = runtime.metering() {
-            for own in metering.sandbox_stats(&SandboxFilter::default()).await? {
-                let uid = own.labels.get(labels::UID).cloned().unwrap_or_default();
-                *processes.entry(uid).or_default() += own.processes.unwrap_or(0);
-            }
-        }
-        let layout = self.layout.clone();
-        let walk = move || pods.into_iter().map(|pod| measured(&layout, pod, &stats, &processes)).collect();
+        let containers = runtime.stats(&ContainerFilter::default()).await?;
+        let sandboxes = match runtime.metering() {
+            Some(metering) => metering.sandbox_stats(&SandboxFilter::default()).await?,
+            None => Vec::new(),
+        };
+        Ok(Asked { containers, sandboxes })
+    }
+
+    /// What pods use: what the runtime said, and what they have on disk.
+    pub(crate) async fn measured(&self, pods: Vec<Arc<Pod>>, asked: &Arc<Asked>) -> Result<Vec<Measured>> {
+        let (layout, asked) = (self.layout.clone(), Arc::clone(asked));
+        let walk = move || pods.into_iter().map(|pod| measured(&layout, pod, &asked)).collect();
         let walked = self.needs.spawn.run_blocking("node.usage", walk).await;
         walked.ok_or_else(|| Error::new(ErrorKind::Internal, "cannot measure what pods use"))
     }
@@ -110,10 +127,11 @@ fn figures(gauge: &dyn Gauge, data: &Path, places: &Places) -> Figures {
     figures
 }
 
-fn measured(layout: &Layout, pod: Arc<Pod>, stats: &[ContainerStats], processes: &BTreeMap<String, u64>) -> Measured {
+fn measured(layout: &Layout, pod: Arc<Pod>, asked: &Asked) -> Measured {
     let uid = pod::uid(&pod);
-    let mut usage = PodUse { processes: processes.get(&uid).copied().unwrap_or(0), ..PodUse::default() };
-    for own in stats.iter().filter(|own| own.labels.get(labels::UID) == Some(&uid)) {
+    let sandboxes = asked.sandboxes.iter().filter(|own| own.labels.get(labels::UID) == Some(&uid));
+    let mut usage = PodUse { processes: sandboxes.filter_map(|own| own.processes).sum(), ..PodUse::default() };
+    for own in asked.containers.iter().filter(|own| own.labels.get(labels::UID) == Some(&uid)) {
         let name = own.labels.get(labels::CONTAINER).unwrap_or(&own.key.name).clone();
         let layer =
             own.layer.as_ref().map_or_else(Space::default, |own| Space { bytes: own.bytes, inodes: own.inodes });
@@ -143,7 +161,7 @@ fn measured(layout: &Layout, pod: Arc<Pod>, stats: &[ContainerStats], processes:
 /// What a folder takes. One that is not there, or cannot be looked at, takes nothing.
 fn space(folder: &Path) -> Space {
     match volume::usage(folder) {
-        Ok(taken) => Space { bytes: taken.bytes, inodes: taken.inodes },
+        Ok(taken) => taken,
         Err(error) => {
             tracing::debug!(folder = %folder.display(), %error, "not counted");
             Space::default()

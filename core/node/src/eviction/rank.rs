@@ -3,48 +3,34 @@
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use windlass_api::core::v1::Pod;
+use windlass_kernel::node::Space;
 
 use super::{critical, limits::Signal};
 use crate::{make::resources, pod};
 
-/// Space on disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Space {
-    /// In bytes, as the file system counts them.
-    pub(super) bytes: u64,
-    pub(super) inodes: u64,
-}
-
-impl std::ops::AddAssign for Space {
-    fn add_assign(&mut self, other: Self) {
-        self.bytes = self.bytes.saturating_add(other.bytes);
-        self.inodes = self.inodes.saturating_add(other.inodes);
-    }
-}
-
 /// What a container uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct ContainerUse {
+pub(crate) struct ContainerUse {
     /// Memory in bytes that cannot be given back; `None` where the runtime does not say.
-    pub(super) memory: Option<u64>,
+    pub(crate) memory: Option<u64>,
     /// What it wrote into its own layer.
-    pub(super) layer: Space,
+    pub(crate) layer: Space,
     /// Its logs.
-    pub(super) logs: Space,
+    pub(crate) logs: Space,
 }
 
 /// What a pod uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct PodUse {
+pub(crate) struct PodUse {
     /// Whether the runtime has figures of it.
     pub(super) known: bool,
     /// By name.
-    pub(super) containers: BTreeMap<String, ContainerUse>,
+    pub(crate) containers: BTreeMap<String, ContainerUse>,
     /// Volumes that live and die with the pod, by name.
     pub(super) volumes: BTreeMap<String, Space>,
     /// Those of them that are in memory. Only their own limits count.
     pub(super) in_memory: BTreeMap<String, Space>,
-    pub(super) processes: u64,
+    pub(crate) processes: u64,
 }
 
 impl PodUse {
@@ -71,16 +57,16 @@ impl PodUse {
     }
 
     /// Everything that it has on disks.
-    pub(super) fn local(&self) -> Space {
+    pub(crate) fn local(&self) -> Space {
         self.disk(Signal::NodeBytes, false)
     }
 }
 
 /// A pod with what it uses.
 #[derive(Clone, Debug)]
-pub(super) struct Measured {
-    pub(super) pod: Arc<Pod>,
-    pub(super) usage: PodUse,
+pub(crate) struct Measured {
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) usage: PodUse,
 }
 
 /// The pods that may end for a signal, those first that end first: such of which nothing is known, those above what they asked

@@ -2,21 +2,15 @@
 
 use std::{collections::BTreeSet, fs, io, os::unix::fs::MetadataExt, path::Path};
 
-/// What a folder takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Taken {
-    /// Bytes on the disk.
-    pub(crate) bytes: u64,
-    pub(crate) inodes: u64,
-}
+use windlass_kernel::node::Space;
 
 /// What a folder takes with all that is in it, itself included, as kubelets count. Blocks.
 ///
 /// Other file systems below it are left out, what goes meanwhile does not count, and what has several names counts once. Fails
 /// where the folder itself cannot be looked at; what cannot be looked at below it is left out.
-pub(crate) fn usage(path: &Path) -> io::Result<Taken> {
+pub(crate) fn usage(path: &Path) -> io::Result<Space> {
     let top = fs::symlink_metadata(path)?;
-    let mut taken = Taken { bytes: top.blocks() * 512, inodes: 1 };
+    let mut taken = Space { bytes: top.blocks() * 512, inodes: 1 };
     let (mut folders, mut linked) = (vec![path.to_owned()], BTreeSet::new());
     if !top.is_dir() {
         return Ok(taken);

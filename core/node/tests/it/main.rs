@@ -7,6 +7,7 @@ mod away;
 mod bench;
 mod cluster;
 mod context;
+mod crowd;
 mod debug;
 mod eviction;
 mod images;
@@ -19,6 +20,7 @@ mod statics;
 mod stored;
 mod suite;
 mod timed;
+mod usage;
 mod volumes;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,10 +56,19 @@ fn main() {
             lab.tokio.block_on(run).map_err(|not_run| not_run.to_string().into())
         }));
     }
-    for &(name, test) in
-        [pods::TESTS, images::TESTS, debug::TESTS, away::TESTS, resize::TESTS, volumes::TESTS, eviction::REAL]
-            .concat()
-            .iter()
+    for &(name, test) in [
+        pods::TESTS,
+        crowd::TESTS,
+        images::TESTS,
+        debug::TESTS,
+        away::TESTS,
+        resize::TESTS,
+        usage::TESTS,
+        volumes::TESTS,
+        eviction::REAL,
+    ]
+    .concat()
+    .iter()
     {
         let lab = Arc::clone(&lab);
         real.push(Trial::test(name, move || {

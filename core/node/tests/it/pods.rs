@@ -15,7 +15,7 @@ use windlass_lab::Lab;
 use crate::{
     Test,
     bench::{Bench, WAIT, reason, shell},
-    timed::Timed,
+    timed::timed,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -271,17 +271,6 @@ async fn follows(lab: &Lab) {
     let rest = chunks.filter_map(async |chunk| chunk.ok()).collect::<Vec<_>>().await.concat();
     assert!(rest.ends_with(b"last\n"), "the end was not heard: {rest:?}");
     bench.delete(&pod, 0).await;
-}
-
-/// An agent whose calls of the runtime are noted.
-async fn timed(lab: &Lab, name: &'static str) -> (Bench, Arc<Timed>) {
-    let mut timed = None;
-    let bench = Bench::with(lab, name, |_, needs| {
-        let one = Arc::new(Timed::new(Arc::clone(&needs.runtime), needs.clock.clone()));
-        needs.runtime = one.clone();
-        timed = Some(one);
-    });
-    (bench.await, timed.expect("it was made"))
 }
 
 async fn speed(lab: &Lab) {

@@ -13,17 +13,26 @@ use windlass_kernel::{
         SandboxConfig, SandboxFilter, SandboxId, SandboxMetering, SandboxStatus,
     },
 };
+use windlass_lab::Lab;
+
+use crate::bench::Bench;
 
 #[derive(Debug)]
 pub(crate) struct Timed {
     inner: Arc<dyn ContainerRuntime>,
     clock: Arc<dyn Clock>,
     calls: Mutex<Vec<(&'static str, Duration, Duration)>>,
+    made: Mutex<Vec<(SandboxConfig, ContainerConfig)>>,
 }
 
 impl Timed {
     pub(crate) fn new(inner: Arc<dyn ContainerRuntime>, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, clock, calls: Mutex::default() }
+        Self { inner, clock, calls: Mutex::default(), made: Mutex::default() }
+    }
+
+    /// What containers were made of, each with its sandbox.
+    pub(crate) fn made(&self) -> Vec<(SandboxConfig, ContainerConfig)> {
+        self.made.lock().clone()
     }
 
     /// How long at least one call was under way between the two moments.
@@ -51,6 +60,17 @@ impl Timed {
     }
 }
 
+/// An agent whose calls of the runtime are noted.
+pub(crate) async fn timed(lab: &Lab, name: &'static str) -> (Bench, Arc<Timed>) {
+    let mut timed = None;
+    let bench = Bench::with(lab, name, |_, needs| {
+        let one = Arc::new(Timed::new(Arc::clone(&needs.runtime), needs.clock.clone()));
+        needs.runtime = one.clone();
+        timed = Some(one);
+    });
+    (bench.await, timed.expect("it was made"))
+}
+
 macro_rules! timed {
     ($($name:ident($($arg:ident: $kind:ty),*) -> $out:ty;)*) => {
         #[async_trait]
@@ -58,6 +78,15 @@ macro_rules! timed {
             $(async fn $name(&self, $($arg: $kind),*) -> Result<$out> {
                 self.note(stringify!($name), self.inner.$name($($arg),*)).await
             })*
+            async fn create_container(
+                &self,
+                sandbox: &SandboxId,
+                config: &ContainerConfig,
+                of: &SandboxConfig,
+            ) -> Result<ContainerId> {
+                self.made.lock().push((of.clone(), config.clone()));
+                self.note("create_container", self.inner.create_container(sandbox, config, of)).await
+            }
             fn events(&self) -> RuntimeEvents { self.inner.events() }
             fn metering(&self) -> Option<&dyn SandboxMetering> { self.inner.metering() }
             fn checkpoints(&self) -> Option<&dyn Checkpoints> { self.inner.checkpoints() }
@@ -74,7 +103,6 @@ timed! {
     remove_sandbox(id: &SandboxId) -> ();
     sandbox(id: &SandboxId) -> Option<SandboxStatus>;
     sandboxes(filter: &SandboxFilter) -> Vec<Sandbox>;
-    create_container(sandbox: &SandboxId, config: &ContainerConfig, of: &SandboxConfig) -> ContainerId;
     start_container(id: &ContainerId) -> ();
     stop_container(id: &ContainerId, grace: Duration) -> ();
     remove_container(id: &ContainerId) -> ();

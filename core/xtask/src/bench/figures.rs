@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 
 use super::{
-    Bench, Figure,
+    Bench, Figure, agent,
     client::{Protocol, Target},
     cni, disk, etcd,
     list::{self, Plain},
@@ -79,27 +79,15 @@ impl Run<'_> {
             self.peer(&Target::read(kubeconfig)?).await?;
         }
         if self.wants(Figure::Pod) {
-            self.pod_start();
+            pod::run(&mut self.table);
         }
         if self.wants(Figure::Rules) {
             rules::run(&mut self.table);
         }
-        Ok(())
-    }
-
-    fn pod_start(&mut self) {
-        let (figure, limit) = ("pod start: our time on top of the sum of the CRI calls", Under(20.0));
-        match pod::own_time() {
-            Ok(Some((median, worst))) => {
-                let beside = format!("median; worst {worst:.1}; debug build");
-                self.table.add(figure, limit, median, "ms", &beside);
-            }
-            Ok(None) => {
-                self.table.absent(figure, &limit.text("ms"), "not measured: this machine cannot run containers")
-            }
-            // The other figures are worth showing all the same.
-            Err(error) => self.table.absent(figure, &limit.text("ms"), &format!("not measured: {error}")),
+        if self.wants(Figure::Agent) {
+            agent::run(self.windlass, &mut self.table);
         }
+        Ok(())
     }
 
     fn wants(&self, figure: Figure) -> bool {

@@ -1,7 +1,5 @@
 //! What the packet rules of many services cost, as a test in a network namespace tells it.
 
-use anyhow::Result;
-
 use super::{
     table::{Figures, Limit::Under},
     told::{self, millis},

@@ -1,12 +1,25 @@
 //! Figures that tests tell, because they need what only tests set up.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, bail};
 
 /// What a test of a package's suite prints. One that is ignored here prints nothing.
 pub(super) fn by(package: &str, test: &str) -> Result<String> {
+    run(Command::new("cargo"), package, test)
+}
+
+/// As [`by`], of a test that measures that program.
+pub(super) fn of(program: &Path, package: &str, test: &str) -> Result<String> {
     let mut command = Command::new("cargo");
+    command.env("WINDLASS_MEASURED", program);
+    run(command, package, test)
+}
+
+fn run(mut command: Command, package: &str, test: &str) -> Result<String> {
     command.args(["test", "--package", package, "--test=it", "--", "--nocapture", "--exact", test]);
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot run the test {test}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -38,13 +38,16 @@ async fn serve(node: &Node) -> Result<()> {
         name: node.name.clone().unwrap_or_else(|| usual.name.clone()),
         address: node.node_ip.unwrap_or(usual.address),
         api,
+        api_port: node.api.port,
         eviction,
         ..usual
     };
     node.of_node.tell(&mut source);
+    let own = node.api.listen(&source.name, source.address, &access).await?;
 
-    let stop = Stop::new();
-    let hosted = host_node(&source, parts(&access)?, &stop).await.context("cannot start the node")?;
+    let (stop, parts) = (Stop::new(), parts(&access)?);
+    let hosted = host_node(&source, parts.clone(), &stop).await.context("cannot start the node")?;
+    let serving = own.map(|own| own.serve(&hosted.kubelet, &parts, &stop)).transpose()?;
     let (name, server) = (&source.name, &access.server);
     let announced = async {
         // Without an answer the host has ended, which it does when it is told to.
@@ -62,6 +65,9 @@ async fn serve(node: &Node) -> Result<()> {
     println!("node {name} ends; what runs in containers goes on, and `windlass node` finds it again");
     stop.stop();
     hosted.task.ended().await;
+    if let Some(serving) = serving {
+        serving.ended().await;
+    }
     Ok(())
 }
 

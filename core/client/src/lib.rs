@@ -4,6 +4,7 @@
 
 mod backoff;
 mod client;
+pub mod delegated;
 mod dynamic;
 pub mod events;
 #[cfg(feature = "https")]
@@ -18,6 +19,8 @@ pub mod queue;
 pub mod runner;
 mod select;
 pub mod services;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use backoff::Backoff;
 pub use client::{Client, Force};

@@ -3,6 +3,8 @@
 //! [`carry`] is the middle, whatever frames the client's end; over SPDY both ends are here. The HTTP upgrade before it, and
 //! WebSockets, are the servers' business.
 
+mod agree;
+mod client;
 mod exec;
 mod ports;
 mod process;
@@ -10,6 +12,8 @@ mod process;
 use std::sync::Arc;
 
 pub use self::{
+    agree::{Agreement, PORTS_PROTOCOLS, PROCESS_PROTOCOLS},
+    client::{PORTS_PROTOCOL, PROCESS_PROTOCOL, ports_from_spdy, process_from_spdy},
     exec::exec_over_spdy,
     ports::{forward, ports_over_spdy},
     process::{Input, Output, Remote, Telling, carry, drain, pump},

@@ -33,6 +33,8 @@ pub struct Registration {
     pub labels: BTreeMap<String, String>,
     /// Taints that the node starts with (`key`, `value`, `effect`).
     pub taints: Vec<(String, String, String)>,
+    /// The port of the node's own API (`status.daemonEndpoints.kubeletEndpoint`); 0 where nothing listens.
+    pub port: u16,
     /// How often the lease is renewed (upstream: 10 s).
     pub renewal: Duration,
     /// How long the lease is good for without renewal (upstream: 40 s).
@@ -47,6 +49,7 @@ impl Registration {
             name: name.into(),
             labels: BTreeMap::new(),
             taints: Vec::new(),
+            port: 0,
             renewal: Duration::from_secs(10),
             lease: Duration::from_secs(40),
         }

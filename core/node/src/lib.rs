@@ -30,7 +30,7 @@ pub use self::{
     gauge::{DiskLevel, Gauge, Level, SystemGauge},
     host::Host,
     image::ImageLimits,
-    kubelet::Kubelet,
+    kubelet::{Gates, Kubelet},
     leftovers::{leftover_pods, remove_folder, remove_leftovers, take_volumes},
     make::dns::ClusterDns,
     registry::{Greeting, Registry},

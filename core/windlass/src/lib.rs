@@ -9,6 +9,8 @@ mod guide;
 mod reach;
 #[cfg(feature = "containers")]
 pub mod real;
+#[cfg(feature = "http")]
+mod remote;
 pub mod rim;
 #[cfg(feature = "http")]
 pub mod serve;

@@ -70,6 +70,8 @@ pub struct ContainerNode {
     pub drivers: Vec<Arc<dyn VolumeDriver>>,
     /// The host and the port at which pods reach the API, before the service `kubernetes` leads there.
     pub api: (String, u16),
+    /// The port at which the node's own API is served ([`NodeApi`](crate::serve::NodeApi)); 0 where nobody serves it.
+    pub api_port: u16,
     /// When the node makes room, and ends pods for it.
     pub eviction: EvictionLimits,
     /// The folder whose files describe static pods, if there is one.
@@ -167,7 +169,7 @@ impl ContainerNode {
 #[async_trait]
 impl NodeSource for ContainerNode {
     fn registration(&self) -> Registration {
-        Registration::named(&self.name)
+        Registration { port: self.api_port, ..Registration::named(&self.name) }
     }
 
     fn addressed(&self) -> bool {

@@ -7,13 +7,14 @@ use hyper::{
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use windlass_kernel::{
     Result,
+    carry::{Agreement, PORTS_PROTOCOLS, PROCESS_PROTOCOLS},
     error::{Error, ErrorKind},
     spdy,
 };
 
 use crate::http::{Body, empty};
 
-const PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
+const PROTOCOL: HeaderName = HeaderName::from_static(Agreement::HEADER);
 
 /// Protocols of exec and attach over WebSockets. Without a name it is the oldest.
 const EXEC_SOCKET: &[&str] = &[
@@ -24,13 +25,9 @@ const EXEC_SOCKET: &[&str] = &[
     "base64.channel.k8s.io",
     "",
 ];
-/// Protocols of exec and attach over SPDY. Without a name it is the oldest.
-const EXEC_SPDY: &[&str] =
-    &["v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io", ""];
 /// SPDY in the messages of a WebSocket.
 pub(super) const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 const PORTS_SOCKET: &[&str] = &[TUNNEL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io"];
-const PORTS_SPDY: &[&str] = &["portforward.k8s.io", ""];
 const LOGS_SOCKET: &[&str] = &["binary.k8s.io", "base64.binary.k8s.io", ""];
 
 /// What a client and the server agreed on.
@@ -61,8 +58,8 @@ fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 /// Finds what both sides speak: the first that the client names.
 pub(super) fn agree(headers: &HeaderMap, subresource: &str) -> Result<Agreed> {
     let (socket, spdy) = match subresource {
-        "exec" | "attach" => (EXEC_SOCKET, EXEC_SPDY),
-        "portforward" => (PORTS_SOCKET, PORTS_SPDY),
+        "exec" | "attach" => (EXEC_SOCKET, PROCESS_PROTOCOLS),
+        "portforward" => (PORTS_SOCKET, PORTS_PROTOCOLS),
         _ => (LOGS_SOCKET, &[][..]),
     };
     if wants_socket(headers) {

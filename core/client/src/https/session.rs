@@ -2,11 +2,16 @@
 //!
 //! Every message begins with the number of its channel. Proxying is not supported.
 
-use std::sync::Arc;
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{
-    FutureExt, SinkExt, StreamExt,
+    AsyncRead, AsyncWrite, FutureExt, SinkExt, StreamExt,
     channel::{mpsc, oneshot},
     future::{BoxFuture, pending},
     pin_mut, select_biased,
@@ -15,7 +20,7 @@ use futures::{
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
-use tokio_util::compat::TokioAsyncReadCompatExt;
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 use windlass_kernel::{
     Result, Spawn, SpawnExt,
     api::Request,
@@ -205,18 +210,53 @@ impl Ports for RemotePorts {
         Box::pin(async move {
             let socket = server.upgrade(&message, "v4.channel.k8s.io").await?;
             let (near, far) = duplex(BUFFER);
+            let (tell, told) = oneshot::channel();
             // Ends with either side of the connection.
-            spawn.start("client.port", Box::pin(forward(socket, far)));
-            Ok(Box::new(near.compat()) as ByteStream)
+            spawn.start("client.port", Box::pin(forward(socket, far, tell)));
+            Ok(Box::new(Forwarded { data: near.compat(), told: Some(told) }) as ByteStream)
         })
     }
 }
 
-async fn forward(socket: Socket, far: DuplexStream) {
+/// A connection to a port. What goes wrong at its other end is an error of reading, where the data would end.
+struct Forwarded {
+    data: Compat<DuplexStream>,
+    told: Option<oneshot::Receiver<String>>,
+}
+
+impl AsyncRead for Forwarded {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let read = ready!(Pin::new(&mut self.data).poll_read(cx, buffer))?;
+        if read > 0 || buffer.is_empty() {
+            return Poll::Ready(Ok(read));
+        }
+        let Some(told) = &mut self.told else { return Poll::Ready(Ok(0)) };
+        let why = ready!(told.poll_unpin(cx));
+        self.told = None;
+        // Where nothing is told the connection ended well.
+        Poll::Ready(why.map_or(Ok(0), |why| Err(io::Error::other(why))))
+    }
+}
+
+impl AsyncWrite for Forwarded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.data).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.data).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.data).poll_close(cx)
+    }
+}
+
+async fn forward(socket: Socket, far: DuplexStream, tell: oneshot::Sender<String>) {
     let (sink, mut stream) = socket.split();
     let (reader, writer) = tokio::io::split(far);
     let sent = upload(sink, reader).fuse();
-    let received = async {
+    let received = async move {
         let (mut writer, mut greeted) = (writer, false);
         while let Some(Ok(message)) = stream.next().await {
             let Message::Binary(data) = message else { continue };
@@ -226,7 +266,8 @@ async fn forward(socket: Socket, far: DuplexStream) {
                 Some((&PORT_DATA, data)) if writer.write_all(data).await.is_ok() => {}
                 Some((&PORT_DATA, _)) => return,
                 Some((_, error)) if error.len() > 2 => {
-                    tracing::warn!(error = %String::from_utf8_lossy(error), "a forwarded port failed");
+                    // Whoever asked may have gone.
+                    let _ = tell.send(String::from_utf8_lossy(error).into_owned());
                     return;
                 }
                 Some(_) | None => {}

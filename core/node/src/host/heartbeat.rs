@@ -137,7 +137,10 @@ impl<'a> Heartbeat<'a> {
     }
 
     /// Writes the status where it differs from what is known; times of unchanged conditions are kept.
-    async fn report(&self, status: NodeStatus) -> Result<()> {
+    async fn report(&self, mut status: NodeStatus) -> Result<()> {
+        if self.registration.port > 0 {
+            status.daemon_endpoints.kubelet_endpoint.port = i32::from(self.registration.port);
+        }
         let now = Time(self.clock.now());
         let next = |kept: &NodeStatus| {
             let mut next = NodeStatus {

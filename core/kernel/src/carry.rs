@@ -1,11 +1,13 @@
 //! Carries sessions between whoever runs them and a client: what servers of exec, attach and port-forward have in common.
 //!
-//! [`carry`] is the middle, whatever frames the client's end; over SPDY both ends are here. The HTTP upgrade before it, and
-//! WebSockets, are the servers' business.
+//! [`carry`] is the middle, whatever frames the client's end; over SPDY both ends are here. With the feature `upgrade`, [`upgrade`]
+//! has the HTTP upgrade before it, and WebSockets.
 
 mod exec;
 mod ports;
 mod process;
+#[cfg(feature = "upgrade")]
+pub mod upgrade;
 
 use std::sync::Arc;
 

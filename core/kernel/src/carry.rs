@@ -1,19 +1,19 @@
 //! Carries sessions between whoever runs them and a client: what servers of exec, attach and port-forward have in common.
 //!
-//! [`carry`] is the middle, whatever frames the client's end; over SPDY both ends are here. The HTTP upgrade before it, and
-//! WebSockets, are the servers' business.
+//! [`carry`] is the middle, whatever frames the client's end; over SPDY both ends are here. With the feature `upgrade`, [`upgrade`]
+//! has the HTTP upgrade before it, and WebSockets.
 
-mod agree;
 mod client;
 mod exec;
 mod ports;
 mod process;
+#[cfg(feature = "upgrade")]
+pub mod upgrade;
 
 use std::sync::Arc;
 
 pub use self::{
-    agree::{Agreement, PORTS_PROTOCOLS, PROCESS_PROTOCOLS},
-    client::{PORTS_PROTOCOL, PROCESS_PROTOCOL, ports_from_spdy, process_from_spdy},
+    client::{PORTS_PROTOCOL, PROCESS_PROTOCOL, PROTOCOL_HEADER, ports_from_spdy, process_from_spdy},
     exec::exec_over_spdy,
     ports::{forward, ports_over_spdy},
     process::{Input, Output, Remote, Telling, carry, drain, pump},

@@ -36,8 +36,8 @@ type Body = UnsyncBoxBody<Bytes, Error>;
 /// Serves a node's API: `/healthz`, `/pods`, `/runningpods`, `/containerLogs`, `/exec`, `/attach`, `/portForward`, `/run`, and of
 /// what is measured `/stats/summary`, `/metrics` and `/metrics/resource`.
 ///
-/// Sessions are SPDY/3.1. What upstream's kubelet serves beside these is not found here, but for what it lets people turn off:
-/// `/logs` and `/debug` say so.
+/// Sessions are SPDY/3.1 or WebSockets. What upstream's kubelet serves beside these is not found here, but for what it lets people
+/// turn off: `/logs` and `/debug` say so.
 #[derive(Clone, Debug)]
 pub struct Kubelet {
     name: String,

@@ -19,7 +19,7 @@ use windlass_client::{
 use windlass_kernel::{
     Clock, ClockExt, Dial, Error, ErrorKind, NodeAgent, Result, Spawn,
     api::Chunks,
-    carry::{Agreement, PORTS_PROTOCOL, PROCESS_PROTOCOL, ports_from_spdy, process_from_spdy},
+    carry::{PORTS_PROTOCOL, PROCESS_PROTOCOL, PROTOCOL_HEADER, ports_from_spdy, process_from_spdy},
     controller::ObjectKey,
     dial::{ByteStream, Target},
     node::{Amounts, LogRequest, Measured, Metering, PodUsage, Report, Session, SessionRequest, Streams, Usage},
@@ -158,7 +158,7 @@ impl RemoteNode {
     }
 
     async fn upgrade(&self, target: String, protocol: &str) -> Result<ByteStream> {
-        let headers = [("connection", "Upgrade"), ("upgrade", spdy::UPGRADE), (Agreement::HEADER, protocol)];
+        let headers = [("connection", "Upgrade"), ("upgrade", spdy::UPGRADE), (PROTOCOL_HEADER, protocol)];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let request = RawRequest { method: "POST".into(), target, headers, ..RawRequest::default() };
         self.api().await?.upgrade(request).await.map_err(|error| self.refusal(error))

@@ -20,6 +20,8 @@ use crate::{
     spdy::{Connection, Headers, Role, Stream},
 };
 
+/// The header that names protocols of sessions over SPDY: those that a client speaks, then the one that is spoken.
+pub const PROTOCOL_HEADER: &str = "x-stream-protocol-version";
 /// The protocol of exec and attach whose exit is a Status in JSON, which [`process_from_spdy`] speaks.
 pub const PROCESS_PROTOCOL: &str = "v4.channel.k8s.io";
 /// The protocol of port-forward, which [`ports_from_spdy`] speaks.

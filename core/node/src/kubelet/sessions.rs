@@ -1,17 +1,17 @@
-//! Sessions into pods of the node: `/exec`, `/attach` and `/portForward` over SPDY/3.1, and `/run`, which answers with what a command
-//! wrote.
+//! Sessions into pods of the node: `/exec`, `/attach` and `/portForward`, and `/run`, which answers with what a command wrote.
 
 use futures::{AsyncReadExt, FutureExt, future, select_biased};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode};
 use hyper::{body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio_util::compat::TokioAsyncReadCompatExt;
 use windlass_kernel::{
     Error, ErrorKind, Result, SpawnExt,
-    carry::{Agreement, Keeping, PORTS_PROTOCOLS, PROCESS_PROTOCOLS, exec_over_spdy, ports_over_spdy},
+    carry::{
+        Keeping,
+        upgrade::{self, Agreed, Forwarded, Protocols},
+    },
     controller::ObjectKey,
     node::{Exit, Process, Session, SessionRequest, Streams},
-    spdy,
 };
 
 use super::{Body, Kubelet, Query, text};
@@ -46,7 +46,7 @@ impl Kubelet {
         let query = Query::read(request.uri().query().unwrap_or_default());
         let streams = streams(&query);
         let (asked, known) = if kind == "portForward" {
-            (SessionRequest::PortForward { pod, uid }, PORTS_PROTOCOLS)
+            (SessionRequest::PortForward { pod, uid }, Protocols::PORTS)
         } else {
             if !(streams.stdin || streams.stdout || streams.stderr) {
                 return Err(bad("you must specify at least 1 of stdin, stdout, stderr"));
@@ -61,31 +61,30 @@ impl Kubelet {
                 }
                 SessionRequest::Exec { pod, uid, container, command, streams }
             };
-            (asked, PROCESS_PROTOCOLS)
+            (asked, Protocols::PROCESS)
         };
-        let protocol = agree(request.headers(), known)?;
+        let agreed = upgrade::agree(request.headers(), &known)?;
+        let ports = match agreed.needs_ports_named() && kind == "portForward" {
+            true => upgrade::named_ports("port", query.all("port"))?,
+            false => Vec::new(),
+        };
         // Opened before the answer: so it can say why not.
         let session = self.agent.open(asked).await?;
-        let upgrade = hyper::upgrade::on(&mut request);
+        let upgrading = hyper::upgrade::on(&mut request);
+        let mut out = text(StatusCode::SWITCHING_PROTOCOLS, "");
+        *out.headers_mut() = agreed.headers();
+        let wanted = Wanted { agreed, streams, ports, of };
         let carried = async move {
             let upgraded = select_biased! {
-                upgraded = upgrade.fuse() => upgraded,
+                upgraded = upgrading.fuse() => upgraded,
                 () = keeping.stop.wait().fuse() => return,
             };
             match upgraded {
-                Ok(upgraded) => carry(upgraded, session, (protocol, streams), &of, &keeping).await,
+                Ok(upgraded) => carry(upgraded, session, &wanted, &keeping).await,
                 Err(error) => tracing::debug!(%error, "a session's client left before it began"),
             }
         };
         self.spawn.spawn("node.session", carried).detach();
-        let mut out = text(StatusCode::SWITCHING_PROTOCOLS, "");
-        let headers = out.headers_mut();
-        headers.remove(header::CONTENT_TYPE);
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static(spdy::UPGRADE));
-        if !protocol.is_empty() {
-            headers.insert(Agreement::HEADER, HeaderValue::from_static(protocol));
-        }
         Ok(out)
     }
 
@@ -134,17 +133,22 @@ impl Kubelet {
     }
 }
 
-async fn carry(
-    upgraded: Upgraded,
-    session: Session,
-    (protocol, streams): (&str, Streams),
-    pod: &str,
-    keeping: &Keeping,
-) {
-    let io = TokioIo::new(upgraded).compat();
+/// What was agreed on.
+struct Wanted {
+    agreed: Agreed,
+    streams: Streams,
+    ports: Vec<u16>,
+    of: String,
+}
+
+async fn carry(upgraded: Upgraded, session: Session, wanted: &Wanted, keeping: &Keeping) {
+    let Wanted { agreed, streams, ports: asked, of } = wanted;
+    let io = TokioIo::new(upgraded);
     match session {
-        Session::Process(process) => exec_over_spdy(io, protocol, process, streams, keeping).await,
-        Session::Ports(ports) => ports_over_spdy(io, &*ports, pod, keeping).await,
+        Session::Process(process) => upgrade::carry_process(io, agreed, process, *streams, keeping).await,
+        Session::Ports(ports) => {
+            upgrade::carry_ports(io, agreed, Forwarded { ports: &*ports, pod: of, asked }, keeping).await;
+        }
     }
 }
 
@@ -153,14 +157,6 @@ fn streams(query: &Query) -> Streams {
     let tty = query.flag("tty");
     // A terminal has one output.
     Streams { stdin: query.flag("input"), stdout: query.flag("output"), stderr: query.flag("error") && !tty, tty }
-}
-
-/// The protocol of a session: the first of the client's that is known.
-fn agree(headers: &HeaderMap, known: &'static [&'static str]) -> Result<&'static str> {
-    let texts =
-        |name: &str| -> Vec<&str> { headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect() };
-    let (connection, upgrade, offered) = (texts("connection"), texts("upgrade"), texts(Agreement::HEADER));
-    Agreement { connection: &connection, upgrade: &upgrade, offered: &offered }.on(known)
 }
 
 fn bad(message: &str) -> Error {

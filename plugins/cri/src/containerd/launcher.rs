@@ -159,6 +159,7 @@ impl Launcher {
     fn find(&self) -> Result<(i32, bool)> {
         match self.pid() {
             Some(pid) => {
+                self.write_network()?;
                 self.write_registries()?;
                 Ok((pid, true))
             }
@@ -221,6 +222,17 @@ impl Launcher {
         let config = self.layout.config();
         let ours = command.split(|byte| *byte == 0).any(|argument| argument == config.as_os_str().as_encoded_bytes());
         ours.then_some(pid)
+    }
+
+    /// Says anew what the pods' network is, where that is not what was said: containerd sees it when it is written.
+    fn write_network(&self) -> Result<()> {
+        let (path, text) = self.layout.network_file(&self.settings);
+        if !self.settings.cri || fs::read_to_string(&path).is_ok_and(|before| before == text) {
+            return Ok(());
+        }
+        fs::write(&path, text).map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("cannot write {}", path.display())).with_source(error)
+        })
     }
 
     /// Says anew where images come from: containerd reads it at every pull.

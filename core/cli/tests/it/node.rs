@@ -4,6 +4,8 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{Read, Write},
+    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -227,6 +229,7 @@ fn pods_of_two_nodes_reach_each_other_by_address_and_service() {
         assert_eq!(heard, Some(own), "{name}: {said}");
         assert!(said.contains("nameserver 10.96.0.11") && said.contains("svc.example.internal"), "{said}");
     }
+    what_is_outside_sees_the_node(cluster, &network);
     for worker in [&left, &right] {
         let other = if worker.name == "left" { "10.66.0.2" } else { "10.66.0.1" };
         assert!(worker.ask(&["ip", "route", "show", "proto", "87"]).contains(other));
@@ -234,6 +237,27 @@ fn pods_of_two_nodes_reach_each_other_by_address_and_service() {
     let unreached = get(cluster, "node", "right")["status"]["conditions"].clone();
     let unreached = unreached.as_array().expect("conditions").iter().find(|one| one["type"] == "NetworkUnavailable");
     assert_eq!(unreached.map(|one| &one["status"]), Some(&"False".into()));
+}
+
+/// Nobody outside knows the way to a pod.
+fn what_is_outside_sees_the_node(cluster: &Cluster, network: &Network) {
+    let gateway = network.ask(&["ip", "route", "show", "default"]);
+    let gateway = gateway.split_whitespace().nth(2).expect("a gateway");
+    let listener = TcpListener::bind((gateway, 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let outside = thread::spawn(move || {
+        let (mut stream, peer) = listener.accept().expect("a connection");
+        // What it says does not matter, but that it does.
+        stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("an answer");
+        let _ = stream.read_to_end(&mut Vec::new());
+        peer.ip().to_string()
+    });
+    apply(
+        cluster,
+        &pod_of("outside", "left", &format!("exec wget -q -O /dev/termination-log http://{gateway}:{port}/")),
+    );
+    until_so("the pod was answered", || get(cluster, "pod", "outside")["status"]["phase"] == "Succeeded");
+    assert_eq!(outside.join().expect("it was asked"), network.host);
 }
 
 /// A pod that does this on the node, once.

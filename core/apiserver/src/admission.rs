@@ -30,6 +30,7 @@ use windlass_kernel::{
 
 pub use self::{
     configuration::{AdmissionConfiguration, Manifest, ReadFiles},
+    node::may_label,
     plugins::Plugins,
 };
 use crate::object;

@@ -41,7 +41,7 @@ mod webhook;
 mod write;
 
 pub use self::{
-    admission::{AdmissionConfiguration, Manifest, Plugins, ReadFiles},
+    admission::{AdmissionConfiguration, Manifest, Plugins, ReadFiles, may_label},
     advertised::advertisable,
     alloc::Ranges,
     builder::Builder,

@@ -3,9 +3,12 @@
 mod client;
 mod conform;
 mod eviction;
+mod joining;
 mod later;
 mod node;
 mod of_node;
+mod pod_network;
+mod range;
 pub(crate) mod serving;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -18,8 +21,11 @@ pub(crate) use self::{
         Conform, ConformApi, ConformCni, ConformCri, ConformCsi, ConformNode, ConformUpstream, Kind, Lacking, Reports,
     },
     eviction::Eviction,
-    node::Node,
+    joining::Joining,
+    node::{Node, Switch},
     of_node::OfNode,
+    pod_network::PodNetwork,
+    range::Range,
     serving::Serving,
 };
 
@@ -101,6 +107,12 @@ pub(crate) struct Up {
     pub(crate) eviction: Eviction,
     #[command(flatten)]
     pub(crate) of_node: OfNode,
+    #[command(flatten)]
+    pub(crate) pod_network: PodNetwork,
+    /// How long the prefix of a node's part of --cluster-cidr is. With --runtime fake, nodes get parts only where --cluster-cidr is
+    /// given.
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    pub(crate) node_cidr_mask_size: u8,
     /// Also write an administrator's kubeconfig there (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use windlass::{
     kernel::{Error, ErrorKind},
     node::EvictionLimits,
-    real::{ContainerNode, native_note, primary_address, socket_note},
+    real::{CLUSTER_RANGE, ClusterDns, ContainerNode, DNS_ADDRESS, native_note, primary_address, socket_note},
 };
 
 use crate::{args::Runtime, data::DataDir};
@@ -42,6 +42,15 @@ pub(crate) fn node(data: &DataDir, runtime: &Runtime) -> Result<ContainerNode> {
         mirrors: BTreeMap::new(),
         static_pods: None,
         static_pods_url: None,
+        static_pods_headers: Vec::new(),
+        labels: BTreeMap::new(),
+        taints: Vec::new(),
+        register: true,
+        max_pods: 110,
+        dns: ClusterDns { servers: vec![DNS_ADDRESS.to_string()], domain: "cluster.local".into() },
+        pod_range: None,
+        cluster_range: CLUSTER_RANGE,
+        routing: None,
     })
 }
 

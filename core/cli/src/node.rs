@@ -1,23 +1,29 @@
 //! `windlass node`: a node's agent alone, for a cluster that a kubeconfig leads to.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
+use futures::future::Either;
 use hyper::Uri;
 use windlass::{
     client::informer::Parts,
     host_node,
     kernel::{Clock, Error, ErrorKind, Identity, Spawn, Stop},
-    real::ContainerNode,
+    real::{ContainerNode, Routes, Rules},
     rim::{SystemClock, SystemDial, SystemEntropy, TokioSpawn},
 };
 use windlass_client::{
     Client,
     https::{HttpsApi, Means},
-    kubeconfig::{Access, Kubeconfig},
+    kubeconfig::Access,
 };
 
-use crate::{args::Node, containers, data::DataDir, foreground};
+use crate::{
+    args::{Node, Switch},
+    containers,
+    data::DataDir,
+    foreground,
+};
 
 /// Runs until a signal ends it.
 pub(crate) fn run(node: &Node) -> Result<()> {
@@ -27,8 +33,12 @@ pub(crate) fn run(node: &Node) -> Result<()> {
 async fn serve(node: &Node) -> Result<()> {
     let eviction = node.eviction.limits()?;
     node.of_node.check(&node.runtime)?;
-    let access = Kubeconfig::read(&node.kubeconfig)?.access(&node.context)?;
+    node.joining.check()?;
+    let rim = Rim::real();
+    let (parts, access) = rim.parts(&node.kubeconfig, &node.context, "kubelet")?;
     let api = server(&access)?;
+    let proxy = node.proxy_kubeconfig.as_ref().map(|file| rim.parts(file, "", "kube-proxy")).transpose()?;
+    let proxy = proxy.map_or_else(|| Rim::as_agent(&parts, "kube-proxy"), |(parts, _)| parts);
     containers::need_root("use sudo")?;
     let data = DataDir::of(&node.place);
     data.create()?;
@@ -42,44 +52,81 @@ async fn serve(node: &Node) -> Result<()> {
         eviction,
         ..usual
     };
-    node.of_node.tell(&mut source);
+    node.tell(&mut source)?;
     let own = node.api.listen(&source.name, source.address, &access).await?;
 
-    let (stop, parts) = (Stop::new(), parts(&access)?);
-    let hosted = host_node(&source, parts.clone(), &stop).await.context("cannot start the node")?;
-    let serving = own.map(|own| own.serve(&hosted.kubelet, &parts, &stop)).transpose()?;
-    let (name, server) = (&source.name, &access.server);
-    let announced = async {
-        // Without an answer the host has ended, which it does when it is told to.
-        if hosted.registered.await.is_ok() {
-            if let Some(file) = &node.ready_file {
-                std::fs::write(file, format!("{name}\n"))
-                    .with_context(|| format!("cannot write {}", file.display()))?;
-            }
-            println!("node {name} is registered at {server}");
+    let stop = Stop::new();
+    let running = async {
+        let mut tasks = Vec::new();
+        if node.service_rules == Switch::On {
+            tasks.push(Rules { node: source.name.clone() }.start(&proxy, &stop));
         }
-        std::future::pending::<Result<()>>().await
+        // The cluster gives the node its range and its address before there is anything to lead there.
+        tasks.extend(Routes::of(&source).map(|routes| routes.start_with(&proxy, &parts, &stop)));
+        // It may wait for the cluster as long as it likes, but not for longer than it is wanted.
+        if let Some(hosted) = stop.race(host_node(&source, parts.clone(), &stop)).await {
+            let hosted = hosted.context("cannot start the node")?;
+            tasks.extend(own.map(|own| own.serve(&hosted.kubelet, &parts, &stop)).transpose()?);
+            tasks.push(hosted.task);
+            // Without an answer the host has ended, which it does when it is told to.
+            if hosted.registered.await.is_ok() {
+                announce(node, &source.name, &access.server)?;
+            }
+        }
+        for task in &tasks {
+            task.ended().await;
+        }
+        Ok(())
     };
-    let told = futures::future::select(Box::pin(announced), Box::pin(foreground::interrupted())).await;
-    told.factor_first().0?;
-    println!("node {name} ends; what runs in containers goes on, and `windlass node` finds it again");
-    stop.stop();
-    hosted.task.ended().await;
-    if let Some(serving) = serving {
-        serving.ended().await;
+    let interrupted = async {
+        let told = foreground::interrupted().await;
+        println!("node {} ends; what runs in containers goes on, and `windlass node` finds it again", source.name);
+        stop.stop();
+        told
+    };
+    match futures::future::select(Box::pin(running), Box::pin(interrupted)).await {
+        Either::Left((ended, _)) => ended,
+        Either::Right((told, running)) => {
+            told?;
+            running.await
+        }
     }
+}
+
+/// Says that the node is registered.
+fn announce(node: &Node, name: &str, server: &str) -> Result<()> {
+    if let Some(file) = &node.ready_file {
+        std::fs::write(file, format!("{name}\n")).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    println!("node {name} is registered at {server}");
     Ok(())
 }
 
-/// What the node's host runs on, with a client that the kubeconfig makes.
-fn parts(access: &Access) -> Result<Parts> {
-    let (clock, spawn): (Arc<dyn Clock>, Arc<dyn Spawn>) =
-        (Arc::new(SystemClock::new()), Arc::new(TokioSpawn::current()));
-    let means = Means { dial: Arc::new(SystemDial), spawn: Arc::clone(&spawn), clock: Arc::clone(&clock) };
-    let api = Arc::new(HttpsApi::new(access, means)?);
-    // The server knows who asks by the credential.
-    let client = Client::new(api, Arc::new(Identity::anonymous())).with_user_agent("kubelet");
-    Ok(Parts { client, spawn, clock, entropy: Arc::new(SystemEntropy) })
+/// What clients run on.
+struct Rim {
+    clock: Arc<dyn Clock>,
+    spawn: Arc<dyn Spawn>,
+}
+
+impl Rim {
+    fn real() -> Self {
+        Self { clock: Arc::new(SystemClock::new()), spawn: Arc::new(TokioSpawn::current()) }
+    }
+
+    /// A client that a kubeconfig makes, and that follows it, and how the server is reached now.
+    fn parts(&self, kubeconfig: &Path, context: &str, agent: &str) -> Result<(Parts, Access)> {
+        let (clock, spawn) = (Arc::clone(&self.clock), Arc::clone(&self.spawn));
+        let means = Means { dial: Arc::new(SystemDial), spawn: Arc::clone(&spawn), clock: Arc::clone(&clock) };
+        let (api, access) = HttpsApi::following(kubeconfig, context, means)?;
+        // The server knows who asks by the credential.
+        let client = Client::new(Arc::new(api), Arc::new(Identity::anonymous())).with_user_agent(agent);
+        Ok((Parts { client, spawn, clock, entropy: Arc::new(SystemEntropy) }, access))
+    }
+
+    /// The same client under another name.
+    fn as_agent(parts: &Parts, agent: &str) -> Parts {
+        Parts { client: parts.client.clone().with_user_agent(agent), ..parts.clone() }
+    }
 }
 
 /// The host and the port of the API server, which pods are told of.

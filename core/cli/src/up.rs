@@ -17,7 +17,10 @@ use windlass::{
     csi::hostpath,
     kernel::{Authenticator, Clock, Error, ErrorKind, Spawn, SpawnExt},
     node::EvictionLimits,
-    real::{ContainerNode, Services, announce_volumes, open_volumes, primary_address},
+    real::{
+        CLUSTER_RANGE, ContainerNode, PodRanges, Routes, Services, announce_volumes, let_nodes_follow_services,
+        open_volumes, pod_ranges, primary_address,
+    },
     rim::{SystemClock, TokioSpawn, trusted_certificates},
     scheduler,
     serve::{self, Https, Pki, RequestSigner},
@@ -26,7 +29,7 @@ use windlass::{
 };
 
 use crate::{
-    args::{Runtime, Up},
+    args::{Range, Runtime, Up},
     containers,
     data::{DataDir, write_private},
     foreground,
@@ -50,7 +53,8 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
         node.address = address;
         node.api = (address.to_string(), up.listen.port());
         node.eviction = wishes.eviction.clone();
-        up.of_node.tell(node);
+        up.of_node.tell(node)?;
+        up.pod_network.tell(node);
     }
     let _held = node.is_some().then(|| ground.data.take_node()).transpose()?;
     let listener = tokio::net::TcpListener::bind(up.listen).await.map_err(|error| {
@@ -59,6 +63,7 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     let bound = listener.local_addr().context("cannot tell where the API listens")?;
     let simulation = wishes.simulation.clone();
     let mut cluster = assemble(wishes, &mut ground, node.as_mut(), bound, address).await?;
+    let_nodes_follow_services(&cluster.client().with_field_manager("windlass")).await?;
     follow_files(up, &ground, &mut cluster)?;
     if node.is_none() {
         for task in simulation.start(&cluster, up.nodes).await? {
@@ -76,6 +81,10 @@ async fn serve(up: &Up, started: Instant) -> Result<()> {
     if let Some(node) = node {
         let services = Services { node: node.name.clone(), address };
         for task in services.start(&cluster).await? {
+            cluster.keep(task);
+        }
+        if let Some(routes) = Routes::of(&node) {
+            let task = routes.start(&cluster);
             cluster.keep(task);
         }
         cluster.add_node(node).await.context("cannot start the node; --runtime fake needs no containers")?;
@@ -100,6 +109,8 @@ struct Wishes {
     simulation: Simulation,
     scheduling: scheduler::Config,
     eviction: EvictionLimits,
+    /// What nodes are given parts of for their pods.
+    pod_ranges: Option<PodRanges>,
 }
 
 impl Wishes {
@@ -122,6 +133,7 @@ impl Wishes {
             simulation: simulation(&up.simulate)?,
             scheduling: scheduling(up.scheduler_config.as_deref())?,
             eviction: up.eviction.limits()?,
+            pod_ranges: pod_ranges_of(up)?,
         };
         wishes.simulation.nodes(up.nodes)?;
         if fake && wishes.eviction != EvictionLimits::default() {
@@ -201,14 +213,14 @@ async fn assemble(
         .trusted_certificates(trusted_certificates())
         .authenticator(Arc::clone(&ground.authenticator))
         .scheduling(wishes.scheduling);
+    if let Some(ranges) = wishes.pod_ranges {
+        builder = builder.pod_ranges(ranges);
+    }
     if let Some(node) = node {
         let (clock, spawn) = (Arc::clone(&ground.clock), Arc::clone(&ground.spawn));
         let volumes = open_volumes(&node.data_dir, &node.name, clock, spawn)?;
         builder = builder.volume_driver(hostpath::NAME, volumes.clone());
         node.drivers.push(Arc::new(volumes));
-        if let Some(ranges) = node.pod_ranges()? {
-            builder = builder.pod_ranges(ranges);
-        }
     }
     if let Some(advertised) = advertised(wishes.advertised, bound, real, address) {
         ground.pki.extra_names.push(advertised.ip().to_string());
@@ -266,6 +278,16 @@ fn advertised(named: Option<IpAddr>, bound: SocketAddr, real: bool, primary: IpA
         None => usable(bound.ip()),
     };
     chosen.map(|address| SocketAddr::new(address, bound.port()))
+}
+
+/// What nodes are given parts of. Fake ones have no use of it, and pods of another's runtime have addresses as that says.
+fn pod_ranges_of(up: &Up) -> Result<Option<PodRanges>> {
+    let usual = match up.runtime {
+        Runtime::Auto | Runtime::Containerd(_) => Some(CLUSTER_RANGE),
+        Runtime::Cri(_) | Runtime::Fake => None,
+    };
+    let range = up.pod_network.cluster_cidr.map(|Range(range)| range).or(usual);
+    Ok(range.map(|range| pod_ranges(range, up.node_cidr_mask_size)).transpose()?)
 }
 
 /// How pods are scheduled, as a file says, or as usual.

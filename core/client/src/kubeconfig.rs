@@ -245,6 +245,26 @@ impl Kubeconfig {
         Ok(Access { server: cluster.server.clone(), server_name, authority, insecure, credential, namespace })
     }
 
+    /// The files beside this one that a context is read from: certificates and keys. A token's file is none of them, since it
+    /// is read when the token is used.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](ErrorKind::Invalid) where the context, its cluster or its user is not there.
+    pub fn files(&self, context: &str) -> Result<Vec<PathBuf>> {
+        let context = if context.is_empty() { self.current() } else { context };
+        let found = self.find(&self.content.contexts, "contexts", context)?;
+        let cluster = self.find(&self.content.clusters, "clusters", &found.cluster)?;
+        let mut named = vec![(&cluster.certificate_authority_data, &cluster.certificate_authority)];
+        if !found.user.is_empty() {
+            let user = self.find(&self.content.users, "users", &found.user)?;
+            named.push((&user.client_certificate_data, &user.client_certificate));
+            named.push((&user.client_key_data, &user.client_key));
+        }
+        let read = named.into_iter().filter(|(inline, path)| inline.is_empty() && !path.is_empty());
+        Ok(read.map(|(_, path)| self.path(path)).collect())
+    }
+
     fn credential(&self, name: &str) -> Result<Credential> {
         if name.is_empty() {
             return Ok(Credential::Anonymous);
@@ -369,6 +389,17 @@ users:
         assert_eq!(robot.namespace, "apps");
         assert!(matches!(robot.credential, Credential::Token(token) if token == "abc"));
         assert!(matches!(access("nobody").unwrap().credential, Credential::Anonymous));
+    }
+
+    #[test]
+    fn the_files_of_a_context_are_those_that_nothing_stands_for() {
+        let text = "clusters: [{name: c, cluster: {server: 'https://a', certificate-authority: ca.crt}}]\n\
+                    contexts: [{name: m, context: {cluster: c, user: u}}]\n\
+                    users: [{name: u, user: {client-certificate: /pki/a.crt, client-key: a.key, client-key-data: S0VZ}}]\n";
+        let config = Kubeconfig::parse(text, "/etc/kube/config").unwrap();
+        let files = config.files("m").unwrap();
+        assert_eq!(files, [Path::new("/etc/kube/ca.crt"), Path::new("/pki/a.crt")]);
+        assert!(config.files("n").unwrap_err().is(ErrorKind::Invalid));
     }
 
     #[test]

@@ -7,18 +7,22 @@ mod csi_node;
 mod follow;
 mod heartbeat;
 mod merge;
+mod ranges;
 mod statuses;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, channel::oneshot};
-use windlass_api::core::v1::Pod;
+use windlass_api::{
+    core::v1::{Node, Pod, Taint},
+    meta::v1::ObjectMeta,
+};
 use windlass_client::{Backoff, Cache, Client, Informers, Select};
 use windlass_kernel::{Clock, ClockExt, Identity, NodeAgent, Result, Stop, node::NodeContext};
 
 use crate::drivers::Drivers;
 
-pub use self::context::ClusterContext;
+pub use self::{context::ClusterContext, ranges::pod_ranges};
 use self::{heartbeat::Heartbeat, statuses::Statuses};
 
 /// Delays after a failed call.
@@ -35,6 +39,8 @@ pub struct Registration {
     pub taints: Vec<(String, String, String)>,
     /// The port of the node's own API (`status.daemonEndpoints.kubeletEndpoint`); 0 where nothing listens.
     pub port: u16,
+    /// Whether the node makes its object itself; else somebody else has to (kubelet's `--register-node`).
+    pub register: bool,
     /// How often the lease is renewed (upstream: 10 s).
     pub renewal: Duration,
     /// How long the lease is good for without renewal (upstream: 40 s).
@@ -50,9 +56,30 @@ impl Registration {
             labels: BTreeMap::new(),
             taints: Vec::new(),
             port: 0,
+            register: true,
             renewal: Duration::from_secs(10),
             lease: Duration::from_secs(40),
         }
+    }
+
+    /// The node's object as it is made, with its ranges of pod addresses where they are known.
+    fn node(&self, ranges: &[String]) -> Node {
+        let mut labels = BTreeMap::from([("kubernetes.io/hostname".to_owned(), self.name.clone())]);
+        labels.extend(self.labels.clone());
+        let taints = self.taints.iter().map(|(key, value, effect)| Taint {
+            key: key.clone(),
+            value: Some(value.clone()).filter(|value| !value.is_empty()),
+            effect: effect.clone(),
+            ..Taint::default()
+        });
+        let mut node = Node {
+            metadata: ObjectMeta { name: Some(self.name.clone()), labels, ..ObjectMeta::default() },
+            ..Node::default()
+        };
+        node.spec.taints = taints.collect();
+        node.spec.pod_cidr = ranges.first().cloned();
+        node.spec.pod_cidrs = ranges.to_vec();
+        node
     }
 
     /// The identity of the node's agent (`system:node:<name>`, group `system:nodes`).

@@ -90,7 +90,7 @@ impl Router {
         }
         loop {
             while self.changed.take().is_some() {}
-            // Without a range of its own, nothing of a node's pods could be led anywhere.
+            // Without a range of its own and an address, nothing of a node's pods could be led anywhere.
             let Some(own) = self.nodes.get(&ObjectKey::new("", &*self.node)) else {
                 self.changed.next().await;
                 continue;
@@ -244,7 +244,7 @@ enum Next {
     Disturbed,
 }
 
-/// A node as routes see it; `None` for one without ranges.
+/// A node as routes see it; `None` for one without ranges, and for one that has not said yet where it is.
 fn routed(node: &Node) -> Option<RoutedNode> {
     let ranges: Vec<_> = node.spec.pod_cidrs.iter().chain(&node.spec.pod_cidr).collect();
     let mut ranges: Vec<ipnet::IpNet> = ranges.into_iter().filter_map(|text| text.parse().ok()).collect();
@@ -252,7 +252,7 @@ fn routed(node: &Node) -> Option<RoutedNode> {
     let mut seen = BTreeSet::new();
     ranges.retain(|range| seen.insert(*range));
     let addresses = node.status.addresses.iter().filter(|address| address.type_ == "InternalIP");
-    let addresses = addresses.filter_map(|address| address.address.parse().ok()).collect();
+    let addresses: Vec<_> = addresses.filter_map(|address| address.address.parse().ok()).collect();
     let name = node.metadata.name.clone().unwrap_or_default();
-    (!ranges.is_empty()).then_some(RoutedNode { name, addresses, ranges })
+    (!ranges.is_empty() && !addresses.is_empty()).then_some(RoutedNode { name, addresses, ranges })
 }

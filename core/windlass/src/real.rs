@@ -5,13 +5,14 @@ mod leftovers;
 mod machine;
 mod native;
 mod network;
+mod ranges;
 #[cfg(feature = "cni")]
 mod routes;
 #[cfg(feature = "csi")]
 mod storage;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -20,7 +21,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
-use windlass_controllers::node_ipam::PodRanges;
+use ipnet::IpNet;
 use windlass_cri::{
     containerd::{Launcher, Mirrors, Settings, oci},
     host::{RemoteRuntime, Rim},
@@ -28,13 +29,14 @@ use windlass_cri::{
 };
 use windlass_kernel::{Dial, Error, ErrorKind, NodeAgent, Result, VolumeDriver};
 use windlass_node::{
-    ClusterDns, Config, EvictionLimits, ImageLimits, Needs, PodAgent,
+    Config, EvictionLimits, ImageLimits, Needs, PodAgent,
     host::Registration,
     statics::{Folder, Source, Sources, Url},
 };
 
+pub use windlass_controllers::node_ipam::PodRanges;
 pub use windlass_cri::containerd::Mirror;
-pub use windlass_node::remove_folder;
+pub use windlass_node::{ClusterDns, remove_folder};
 
 #[cfg(feature = "cni")]
 pub use self::routes::Routes;
@@ -43,9 +45,13 @@ pub use self::storage::{CLASS, announce_volumes, open_volumes};
 pub use self::{
     leftovers::{Leftovers, native_note, socket_note},
     machine::primary_address,
-    network::{DNS_ADDRESS, Services},
+    network::{DNS_ADDRESS, Rules, Services, let_nodes_follow_services},
+    ranges::{CLUSTER_RANGE, Routing, pod_ranges},
 };
-use crate::{NodeParts, NodeSource, rim::SystemDial};
+use crate::{
+    NodeParts, NodeSource,
+    rim::{SystemDial, trusted_certificates},
+};
 
 /// A node over a container runtime on this machine.
 #[derive(Clone, Debug)]
@@ -76,8 +82,28 @@ pub struct ContainerNode {
     pub eviction: EvictionLimits,
     /// The folder whose files describe static pods, if there is one.
     pub static_pods: Option<PathBuf>,
-    /// The address that static pods are described at, if there is one: it begins with `http://`.
+    /// The address that static pods are described at, if there is one: `http://…`, or `https://…` of a server that the machine
+    /// trusts.
     pub static_pods_url: Option<String>,
+    /// Headers that are sent to that address.
+    pub static_pods_headers: Vec<(String, String)>,
+    /// Labels of the node beside the well-known ones.
+    pub labels: BTreeMap<String, String>,
+    /// Taints that the node starts with (`key`, `value`, `effect`).
+    pub taints: Vec<(String, String, String)>,
+    /// Whether the node makes its object itself; else somebody else has to.
+    pub register: bool,
+    /// How many pods fit.
+    pub max_pods: u32,
+    /// Where pods ask for names, and the domain of services.
+    pub dns: ClusterDns,
+    /// The range that the node's pods have addresses of. Without it, that which the cluster gives the node. Neither matters
+    /// where that is the business of a runtime that runs already.
+    pub pod_range: Option<IpNet>,
+    /// The range of which all nodes of the cluster have theirs.
+    pub cluster_range: IpNet,
+    /// How pods of other nodes are reached; `None` where they are not, or somebody else sees to it.
+    pub routing: Option<Routing>,
 }
 
 impl ContainerNode {
@@ -99,26 +125,14 @@ impl ContainerNode {
         self.data_dir.join("node/plugins_registry")
     }
 
-    /// The range that the node's pods have addresses of, which the node gets whole; `None` where that is the business of a
-    /// runtime that runs already.
-    ///
-    /// # Errors
-    ///
-    /// [`Invalid`](ErrorKind::Invalid) where the setting is no range.
-    pub fn pod_ranges(&self) -> Result<Option<PodRanges>> {
-        if self.socket.is_some() && self.carrier.is_none() {
-            return Ok(None);
-        }
-        let text = Self::settings(&self.data_dir).pod_range;
-        let (Ok(range), Some(Ok(mask))) = (text.parse(), text.split('/').nth(1).map(str::parse)) else {
-            return Err(Error::new(ErrorKind::Invalid, format!("{text} is no range of addresses")));
-        };
-        PodRanges::new(vec![range], (mask, mask)).map(Some)
+    /// Whether the addresses and the network of the node's pods are its own business, and not that of a runtime that runs already.
+    #[must_use]
+    pub fn has_own_network(&self) -> bool {
+        self.socket.is_none() || self.carrier.is_some()
     }
 
     /// Starts a containerd and imports what it is to hold. Those images are told: no registry could give them back.
-    async fn own_runtime(&self, rim: Rim) -> Result<(RemoteRuntime, BTreeSet<String>)> {
-        let settings = Settings { mirrors: self.mirrors.clone(), ..Self::settings(&self.data_dir) };
+    async fn own_runtime(&self, settings: Settings, rim: Rim) -> Result<(RemoteRuntime, BTreeSet<String>)> {
         let pause = settings.sandbox_image.clone();
         let launcher = Launcher::new(settings, rim)?;
         let running = launcher.start().await?;
@@ -146,6 +160,7 @@ impl ContainerNode {
 
     /// The runtime, and the names of images that are never removed.
     async fn runtime(&self, parts: &NodeParts, dial: &Arc<dyn Dial>) -> Result<(Parts, BTreeSet<String>)> {
+        let settings = self.network(parts).await?;
         let setup = Setup {
             dial: Arc::clone(dial),
             clock: Arc::clone(&parts.clock),
@@ -153,14 +168,13 @@ impl ContainerNode {
             entropy: Arc::clone(&parts.entropy),
         };
         if let Some(carrier) = &self.carrier {
-            let (data_dir, socket) = (&*self.data_dir, self.socket.as_deref());
-            let native = native::Place { data_dir, socket, carrier, mirrors: self.mirrors.clone(), setup };
+            let native = native::Place { settings, socket: self.socket.as_deref(), carrier, setup };
             return native.start(self).await;
         }
         let rim = Rim { dial: setup.dial, clock: setup.clock, spawn: setup.spawn };
         let (runtime, held) = match &self.socket {
             Some(socket) => (RemoteRuntime::connect(socket.to_string_lossy(), rim).await?, BTreeSet::new()),
-            None => self.own_runtime(rim).await?,
+            None => self.own_runtime(settings, rim).await?,
         };
         Ok((Parts::of(runtime), held))
     }
@@ -169,7 +183,8 @@ impl ContainerNode {
 #[async_trait]
 impl NodeSource for ContainerNode {
     fn registration(&self) -> Registration {
-        Registration { port: self.api_port, ..Registration::named(&self.name) }
+        let (labels, taints) = (self.labels.clone(), self.taints.clone());
+        Registration { labels, taints, register: self.register, port: self.api_port, ..Registration::named(&self.name) }
     }
 
     fn addressed(&self) -> bool {
@@ -182,7 +197,8 @@ impl NodeSource for ContainerNode {
             sources.push(Box::new(Folder::at(path)));
         }
         if let Some(url) = &self.static_pods_url {
-            sources.push(Box::new(Url::new(url, Arc::new(SystemDial))?));
+            let url = Url::new(url, &trusted_certificates(), Arc::new(SystemDial))?;
+            sources.push(Box::new(url.with_headers(self.static_pods_headers.clone())?));
         }
         Ok((!sources.is_empty()).then(|| Arc::new(Sources::of(sources)) as _))
     }
@@ -200,7 +216,8 @@ impl NodeSource for ContainerNode {
         let (runtime, held) = self.runtime(&parts, &dial).await?;
         let config = Config {
             addresses: vec![self.address],
-            dns: ClusterDns { servers: vec![DNS_ADDRESS.to_string()], domain: "cluster.local".into() },
+            dns: self.dns.clone(),
+            max_pods: self.max_pods,
             api: Some(self.api.clone()),
             images: ImageLimits { keep: held, ..ImageLimits::default() },
             drivers: parts.drivers,

@@ -3,10 +3,10 @@
 //!
 //! Everything else receives these as kernel traits; nothing else names tokio's clock, tasks or sockets.
 
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "containers"))]
 mod trust;
 
 pub use windlass_machine::{SystemClock, SystemDial, SystemEntropy, TokioSpawn};
 
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "containers"))]
 pub use self::trust::trusted_certificates;

@@ -246,8 +246,9 @@ fn node_written(node: &str, old: Option<&Value>, new: Option<&Value>) -> Said {
     Ok(())
 }
 
-/// Whether a node may change this label of its own.
-fn may_label(label: &str) -> bool {
+/// Whether a node may give itself this label, as far as Kubernetes' own names are concerned (`NodeRestriction`).
+#[must_use]
+pub fn may_label(label: &str) -> bool {
     let Some((domain, _)) = label.split_once('/') else { return true };
     let below = |parent: &str| domain == parent || domain.ends_with(&format!(".{parent}"));
     if below(RESTRICTED) {

@@ -4,6 +4,8 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{Read, Write},
+    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -35,6 +37,10 @@ use crate::{
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_node_of_its_own_process_runs_pods_and_leaves_nothing", a_node_of_its_own_process_runs_pods_and_leaves_nothing),
+    (
+        "pods_of_two_nodes_reach_each_other_by_address_and_service",
+        pods_of_two_nodes_reach_each_other_by_address_and_service,
+    ),
     ("what_an_agent_takes_with_fifty_pods_is_told", what_an_agent_takes_with_fifty_pods_is_told),
 ];
 
@@ -43,33 +49,61 @@ const NAME: &str = "worker";
 /// A node in a process of its own, running or not, whose pods are gone when it goes.
 struct Worker<'a> {
     cluster: &'a Cluster,
-    network: &'a Network,
+    name: &'static str,
+    /// The network namespace that it is in.
+    space: String,
     folder: PathBuf,
     program: String,
+    /// Further arguments.
+    more: Vec<String>,
     child: Option<Child>,
 }
 
 impl<'a> Worker<'a> {
-    fn new(cluster: &'a Cluster, network: &'a Network) -> Self {
-        let folder = cluster.file("worker.yaml", &kubeconfig(cluster, network)).with_file_name("worker");
-        Self { cluster, network, folder, program: WINDLASS.into(), child: None }
+    fn new(cluster: &'a Cluster, network: &Network) -> Self {
+        Self::named(NAME, cluster, network, &network.name, &[])
+    }
+
+    /// A node of that name in a namespace from which the network's host is reached.
+    fn named(name: &'static str, cluster: &'a Cluster, network: &Network, space: &str, more: &[&str]) -> Self {
+        let config = cluster.file(&format!("{name}.yaml"), &kubeconfig(name, cluster, network));
+        let more = more.iter().map(|&word| word.into()).collect();
+        let (folder, space) = (config.with_file_name(name), space.into());
+        Self { cluster, name, space, folder, program: WINDLASS.into(), more, child: None }
     }
 
     fn data(&self) -> String {
         self.folder.to_str().expect("a path").to_owned()
     }
 
+    fn beside(&self, extension: &str) -> PathBuf {
+        self.folder.with_file_name(format!("{}.{extension}", self.name))
+    }
+
+    /// A program where the node is.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.space)).arg(program).env_remove("KUBECONFIG");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// What a command prints where the node is.
+    fn ask(&self, words: &[&str]) -> String {
+        let output = self.command(words[0]).args(&words[1..]).output().expect("nsenter runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Starts the process and waits until the node is registered.
     fn start(&mut self) {
-        let [ready, log] = ["worker.ready", "worker.log"].map(|name| self.folder.with_file_name(name));
+        let [ready, log] = ["ready", "log"].map(|extension| self.beside(extension));
         let _ = fs::remove_file(&ready);
         let written = fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}", self.network.name)).args([&self.program, "node", "--name", NAME]);
-        command.arg("--kubeconfig").arg(self.folder.with_file_name("worker.yaml"));
-        command.arg("--data-dir").arg(&self.folder).arg("--ready-file").arg(&ready);
+        let mut command = self.command(&self.program);
+        command.args(["node", "--name", self.name]).arg("--kubeconfig").arg(self.beside("yaml"));
+        command.arg("--data-dir").arg(&self.folder).arg("--ready-file").arg(&ready).args(&self.more);
         // How full this machine is must not decide what tests find.
-        command.arg("--eviction-hard=").stdin(Stdio::null()).stdout(Stdio::null()).stderr(written);
+        command.arg("--eviction-hard=").stdout(Stdio::null()).stderr(written);
         let mut child = command.spawn().expect("windlass starts");
         let said = until("the node is registered", || {
             if let Some(status) = child.try_wait().expect("a child has a state") {
@@ -78,7 +112,7 @@ impl<'a> Worker<'a> {
             fs::read_to_string(&ready).ok().filter(|text| text.ends_with('\n'))
         });
         self.child = Some(child);
-        assert_eq!(said.as_deref(), Some("worker\n"));
+        assert_eq!(said.as_deref().map(str::trim), Some(self.name));
     }
 
     /// Ends the process by surprise.
@@ -93,32 +127,167 @@ impl<'a> Worker<'a> {
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            let log = fs::read_to_string(self.folder.with_file_name("worker.log")).unwrap_or_default();
+            let log = fs::read_to_string(self.beside("log")).unwrap_or_default();
             eprintln!("what windlass node logged:\n{log}");
         }
-        let said = self.cluster.windlass(&["down", "--purge", "--data-dir", &self.data()]);
+        let said = self.command(WINDLASS).args(["down", "--purge", "--data-dir", &self.data()]).output();
         self.kill();
         if !thread::panicking() {
-            said.ok();
+            let said = said.expect("windlass runs");
+            assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
             assert!(!self.folder.exists());
+            let (links, rules) = (self.ask(&["ip", "-o", "link"]), self.ask(&["nft", "list", "tables"]));
+            assert!(links.contains("eth0") && !links.contains("windlass0"), "{links}");
+            assert!(!rules.contains("windlass"), "{rules}");
+            assert_eq!(self.ask(&["ip", "route", "show", "proto", "87"]), "");
         }
     }
 }
 
 /// A kubeconfig of the node itself, signed by the cluster's authority.
-fn kubeconfig(cluster: &Cluster, network: &Network) -> String {
+fn kubeconfig(name: &str, cluster: &Cluster, network: &Network) -> String {
     let pki = Pki::open(&cluster.data().join("pki"), now()).expect("the cluster's keys");
-    let user = format!("system:node:{NAME}");
+    let user = format!("system:node:{name}");
     let own = pki.authority.client(&user, &["system:nodes"], now()).expect("a certificate");
     serve::kubeconfig(&format!("https://{}:6443", network.host), &pki.authority.pem().certificate, &user, &own)
 }
 
-/// A cluster without containers in the network.
+/// A cluster without containers in the network, whose nodes get ranges.
 fn control_plane(network: &Network) -> Ended {
     let listen = format!("{}:6443", network.host);
-    let mut cluster = Cluster::prepare(&["--runtime", "fake", "--listen", &listen], Some(&network.name));
+    let arguments = ["--runtime", "fake", "--listen", &listen, "--cluster-cidr", "10.88.0.0/16"];
+    let mut cluster = Cluster::prepare(&arguments, Some(&network.name));
     cluster.up();
     Ended(cluster)
+}
+
+/// A second namespace, in one subnet with that of a network: the first machine there is `10.66.0.1`, this one `10.66.0.2`.
+struct Beside(String);
+
+impl Beside {
+    fn new(network: &Network) -> Self {
+        let (first, second) = (&*network.name, format!("{}b", network.name));
+        let [here, there] = [first, &second].map(|space| format!("--net=/run/netns/{space}"));
+        for words in [
+            &["ip", "netns", "add", &second] as &[&str],
+            &["ip", "link", "add", "eth1", "netns", first, "type", "veth", "peer", "name", "eth0", "netns", &second],
+            &["nsenter", &here, "ip", "address", "add", "10.66.0.1/24", "dev", "eth1"],
+            &["nsenter", &here, "ip", "link", "set", "eth1", "up"],
+            &["nsenter", &there, "ip", "address", "add", "10.66.0.2/24", "dev", "eth0"],
+            &["nsenter", &there, "ip", "link", "set", "lo", "up"],
+            &["nsenter", &there, "ip", "link", "set", "eth0", "up"],
+            &["nsenter", &there, "ip", "route", "add", "default", "via", "10.66.0.1"],
+        ] {
+            assert!(Command::new(words[0]).args(&words[1..]).status().expect("ip runs").success(), "{words:?}");
+        }
+        Self(second)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "delete", &self.0]).status();
+    }
+}
+
+fn pods_of_two_nodes_reach_each_other_by_address_and_service() {
+    let network = Network::new();
+    let beside = Beside::new(&network);
+    let cluster = control_plane(&network);
+    let cluster = &cluster.0;
+    let words = "--node-ip 10.66.0.1 --node-labels disk=fast --register-with-taints gpu=a:NoSchedule --max-pods 7 \
+                 --cluster-dns 10.96.0.11 --cluster-domain example.internal";
+    let words: Vec<_> = words.split_whitespace().collect();
+    let mut left = Worker::named("left", cluster, &network, &network.name, &words);
+    let mut right = Worker::named("right", cluster, &network, &beside.0, &["--node-ip", "10.66.0.2"]);
+    for worker in [&mut left, &mut right] {
+        build_images(&worker.folder.join("images"), &["busybox"]);
+        worker.start();
+    }
+    let of = |name: &str| get(cluster, "node", name)["spec"]["podCIDR"].as_str().expect("a range").to_owned();
+    let ranges: BTreeSet<_> = ["node-1", "left", "right"].map(of).into();
+    assert!(ranges.len() == 3 && ranges.iter().all(|range| range.starts_with("10.88.")), "{ranges:?}");
+    let node = get(cluster, "node", "left");
+    assert_eq!(
+        (&node["metadata"]["labels"]["disk"], &node["status"]["capacity"]["pods"]),
+        (&"fast".into(), &"7".into())
+    );
+    let taints = node["spec"]["taints"].as_array().expect("taints");
+    assert!(taints.iter().any(|taint| taint["key"] == "gpu" && taint["value"] == "a"), "{node}");
+
+    // Whoever asks the one on the right is told from which address it asks.
+    let serves = "mkdir -p /tmp/w/cgi-bin; printf '#!/bin/sh\\necho\\necho $REMOTE_ADDR\\n' > /tmp/w/cgi-bin/who; \
+                  chmod +x /tmp/w/cgi-bin/who; exec httpd -f -p 8080 -h /tmp/w";
+    apply(cluster, &pod_of("web", "right", serves));
+    apply(
+        cluster,
+        &json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+            "spec": {"clusterIP": "10.96.0.77", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+        }),
+    );
+    until_so("the server runs", || ready(&get(cluster, "pod", "web")));
+    let address = get(cluster, "pod", "web")["status"]["podIP"].as_str().expect("an address").to_owned();
+    for (name, host) in [("by-address", format!("{address}:8080")), ("by-service", "10.96.0.77".into())] {
+        let asks = format!(
+            "until timeout 3 wget -q -O /tmp/said http://{host}/cgi-bin/who; do sleep 1; done; \
+             cat /tmp/said /etc/resolv.conf > /dev/termination-log"
+        );
+        apply(cluster, &pod_of(name, "left", &asks));
+        until_so("the pod was answered", || get(cluster, "pod", name)["status"]["phase"] == "Succeeded");
+        let status = &get(cluster, "pod", name)["status"];
+        let said = status["containerStatuses"][0]["state"]["terminated"]["message"].as_str().expect("last words");
+        let own = status["podIP"].as_str().expect("an address");
+        // It listens on both families.
+        let heard = said.lines().next().map(|line| line.trim_matches(['[', ']']).trim_start_matches("::ffff:"));
+        assert_eq!(heard, Some(own), "{name}: {said}");
+        assert!(said.contains("nameserver 10.96.0.11") && said.contains("svc.example.internal"), "{said}");
+    }
+    what_is_outside_sees_the_node(cluster, &network);
+    for worker in [&left, &right] {
+        let other = if worker.name == "left" { "10.66.0.2" } else { "10.66.0.1" };
+        assert!(worker.ask(&["ip", "route", "show", "proto", "87"]).contains(other));
+    }
+    let unreached = get(cluster, "node", "right")["status"]["conditions"].clone();
+    let unreached = unreached.as_array().expect("conditions").iter().find(|one| one["type"] == "NetworkUnavailable");
+    assert_eq!(unreached.map(|one| &one["status"]), Some(&"False".into()));
+}
+
+/// Nobody outside knows the way to a pod.
+fn what_is_outside_sees_the_node(cluster: &Cluster, network: &Network) {
+    let gateway = network.ask(&["ip", "route", "show", "default"]);
+    let gateway = gateway.split_whitespace().nth(2).expect("a gateway");
+    let listener = TcpListener::bind((gateway, 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let outside = thread::spawn(move || {
+        let (mut stream, peer) = listener.accept().expect("a connection");
+        // What it says does not matter, but that it does.
+        stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("an answer");
+        let _ = stream.read_to_end(&mut Vec::new());
+        peer.ip().to_string()
+    });
+    apply(
+        cluster,
+        &pod_of("outside", "left", &format!("exec wget -q -O /dev/termination-log http://{gateway}:{port}/")),
+    );
+    until_so("the pod was answered", || get(cluster, "pod", "outside")["status"]["phase"] == "Succeeded");
+    assert_eq!(outside.join().expect("it was asked"), network.host);
+}
+
+/// A pod that does this on the node, once.
+fn pod_of(name: &str, node: &str, script: &str) -> Value {
+    let container = json!({"name": "c", "image": "registry.local/busybox:1.35", "command": ["sh", "-c", script]});
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {
+            "nodeName": node, "restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "containers": [container],
+        },
+    })
+}
+
+fn apply(cluster: &Cluster, object: &Value) {
+    let file = cluster.file("object.json", &object.to_string());
+    cluster.windlass(&["apply", "-f", file.to_str().expect("a path")]).ok();
 }
 
 fn a_node_of_its_own_process_runs_pods_and_leaves_nothing() {
@@ -137,7 +306,8 @@ fn a_node_of_its_own_process_runs_pods_and_leaves_nothing() {
     run(cluster, "first", "1000077");
     let pod = get(cluster, "pod", "first");
     assert_eq!(pod["status"]["hostIP"], *network.host);
-    assert!(pod["status"]["podIP"].as_str().is_some_and(|address| address.starts_with("10.88.0.")), "{pod}");
+    let range = node["spec"]["podCIDR"].as_str().and_then(|range| range.strip_suffix("0/24")).expect("a range");
+    assert!(pod["status"]["podIP"].as_str().is_some_and(|address| address.starts_with(range)), "{pod}");
     let (id, running) = (container(&pod), processes("1000077"));
     assert_eq!((id.starts_with("containerd://"), running.len()), (true, 1), "{pod}");
 
@@ -160,8 +330,6 @@ fn a_node_of_its_own_process_runs_pods_and_leaves_nothing() {
     the_agent_ends_politely_and_its_pods_stay(&mut worker);
     drop(worker);
     assert_eq!(processes("1000078"), BTreeSet::new());
-    let links = network.ask(&["ip", "-o", "link"]);
-    assert!(links.contains("eth0") && !links.contains("windlass0"), "{links}");
 }
 
 /// Told, not judged: `cargo xtask bench` reads what is printed, and says which program it is about.
@@ -366,6 +534,12 @@ fn a_second_process_is_refused(worker: &Worker<'_>) {
     let elsewhere = elsewhere.to_str().expect("a path");
     let fake = ["node", "--kubeconfig", words[2], "--data-dir", elsewhere, "--runtime", "fake"];
     assert!(worker.cluster.windlass(&fake).failed(2).contains("windlass up"));
+    let label =
+        ["node", "--kubeconfig", words[2], "--data-dir", elsewhere, "--node-labels", "node-role.kubernetes.io/a="];
+    assert!(worker.cluster.windlass(&label).failed(2).contains("let an administrator set it"));
+    let header = ["node", "--kubeconfig", words[2], "--manifest-url", "http://h/", "--manifest-url-header", "secret"];
+    let said = worker.cluster.windlass(&header).failed(2);
+    assert!(said.contains("expected NAME:VALUE") && !said.contains("secret"), "{said}");
 }
 
 fn the_agent_ends_politely_and_its_pods_stay(worker: &mut Worker<'_>) {

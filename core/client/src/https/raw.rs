@@ -5,7 +5,7 @@ use futures::StreamExt;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 use windlass_kernel::{ClockExt, Error, ErrorKind, Result, api::Chunks, dial::ByteStream};
 
-use super::{ANSWER, HttpsApi, answer, frames, url::Message};
+use super::{ANSWER, Face, HttpsApi, answer, frames, url::Message};
 
 /// So many bytes of a refusal are read.
 const REFUSAL: usize = 64 << 10;
@@ -58,9 +58,10 @@ impl HttpsApi {
     /// [`Invalid`](windlass_kernel::ErrorKind::Invalid) where the method or the target cannot be sent; those of the
     /// connection.
     pub async fn raw(&self, request: RawRequest) -> Result<RawReply> {
-        let message = self.worded(request)?;
-        let sent = self.clock.timeout(ANSWER, self.server.send(&message)).await;
-        let (head, body) = sent.inspect_err(|_| self.server.forget())??.into_parts();
+        let face = self.face();
+        let message = self.worded(&face, request)?;
+        let sent = self.clock.timeout(ANSWER, face.server.send(&message)).await;
+        let (head, body) = sent.inspect_err(|_| face.server.forget())??.into_parts();
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
         Ok(RawReply { code: head.status.as_u16(), headers, body: frames::chunks(body) })
@@ -73,19 +74,20 @@ impl HttpsApi {
     ///
     /// As [`raw`](Self::raw); what the server says where it does not agree.
     pub async fn upgrade(&self, request: RawRequest) -> Result<ByteStream> {
-        let message = self.worded(request)?;
-        self.clock.timeout(ANSWER, self.server.switch(&message)).await?
+        let face = self.face();
+        let message = self.worded(&face, request)?;
+        self.clock.timeout(ANSWER, face.server.switch(&message)).await?
     }
 
-    fn worded(&self, request: RawRequest) -> Result<Message> {
+    fn worded(&self, face: &Face, request: RawRequest) -> Result<Message> {
         let RawRequest { method, target, headers, body } = request;
         let invalid = |what: &str| Error::new(ErrorKind::Invalid, format!("cannot send the {what}"));
         let method = method.parse().map_err(|error| invalid("method").with_source(error))?;
-        let target = format!("{}{target}", self.server.endpoint.base);
+        let target = format!("{}{target}", face.server.endpoint.base);
         target.parse::<http::Uri>().map_err(|error| invalid("target").with_source(error))?;
         let own = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let mut headers: Vec<_> = headers.into_iter().map(|(name, value)| (name.into(), value)).collect();
-        if let Some(value) = self.authorization()?.filter(|_| !own) {
+        if let Some(value) = face.authorization(self.clock.uptime())?.filter(|_| !own) {
             headers.push(("authorization".into(), value));
         }
         Ok(Message { method, target, headers, body })
@@ -99,7 +101,7 @@ impl HttpsApi {
     /// [`NotSupported`](windlass_kernel::ErrorKind::NotSupported) where the server does not speak HTTP/2; those of the
     /// connection.
     pub async fn connection(&self, two: bool) -> Result<ByteStream> {
-        let stream = self.server.plain(two).await?;
+        let stream = self.face().server.plain(two).await?;
         Ok(Box::new(stream.compat()))
     }
 
@@ -109,6 +111,6 @@ impl HttpsApi {
     ///
     /// Those of the connection.
     pub async fn bare_connection(&self) -> Result<ByteStream> {
-        self.server.bare().await
+        self.face().server.bare().await
     }
 }

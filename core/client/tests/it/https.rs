@@ -1,8 +1,15 @@
 //! The same parts over TLS and HTTP, on connections in memory: the shelf behind a small HTTP front.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::{AsyncReadExt, AsyncWriteExt, SinkExt, StreamExt, TryStreamExt, future::BoxFuture};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -12,6 +19,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     RootCertStore, ServerConfig, crypto::ring, pki_types::PrivateKeyDer, server::WebPkiClientVerifier,
@@ -32,7 +40,7 @@ use windlass_client::{
     kubeconfig::{Access, Credential},
 };
 use windlass_kernel::{
-    Api, Clock, Dial, Error, ErrorKind, Identity, Result, Spawn,
+    Api, Clock, ClockExt, Dial, Error, ErrorKind, Identity, Result, Spawn,
     api::{Answer, GroupVersionResource, PatchType, Request, Verb, WatchEvent},
     dial::{ByteStream, Target},
     node::{Exit, Session, TermSize},
@@ -50,6 +58,10 @@ struct Front {
     sim: Arc<Handle>,
     tls: Arc<ServerConfig>,
     two: bool,
+    /// The certificates that clients have shown, a connection each.
+    shown: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// Another certificate of a client, as PEM and as it is shown, and its key.
+    renewed: (String, Vec<u8>, String),
 }
 
 impl std::fmt::Debug for Front {
@@ -78,6 +90,8 @@ impl Dial for Front {
             Box::pin(async move {
                 // A client that is refused by TLS is the client's business.
                 let Ok(stream) = TlsAcceptor::from(Arc::clone(&front.tls)).accept(far).await else { return };
+                let own = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                front.shown.lock().extend(own.map(|own| own.to_vec()));
                 let (stream, tasks) = (TokioIo::new(stream), Tasks(Arc::clone(&front.sim)));
                 let two = front.two;
                 let service = service_fn(move |request| front.clone().serve(request));
@@ -197,6 +211,8 @@ fn front(executor: &Executor, two: bool, certificate: bool) -> (Front, Access) {
     };
     let (server, server_key) = issue("api.test");
     let (client, client_key) = issue("client");
+    let (second, second_key) = issue("client");
+    let renewed = (second.pem(), second.der().to_vec(), second_key.serialize_pem());
     let provider = Arc::new(ring::default_provider());
     let now = Arc::new(Now(executor.clock()));
     let builder = ServerConfig::builder_with_details(Arc::clone(&provider), now).with_safe_default_protocol_versions();
@@ -221,7 +237,8 @@ fn front(executor: &Executor, two: bool, certificate: bool) -> (Front, Access) {
         credential,
         namespace: "default".into(),
     };
-    (Front { shelf: Shelf::new(executor), sim: executor.handle(), tls: Arc::new(tls), two }, access)
+    let (shelf, sim, shown) = (Shelf::new(executor), executor.handle(), Arc::default());
+    (Front { shelf, sim, tls: Arc::new(tls), two, shown, renewed }, access)
 }
 
 fn connect(executor: &Executor, front: &Front, access: &Access) -> Parts {
@@ -271,6 +288,84 @@ fn logs_come_as_bytes_and_warnings_are_heard() {
         let list = client.request(Verb::List, GroupVersionResource::of("", "v1", "configmaps"));
         assert_eq!(client.call(list).await.unwrap().warnings, ["be warned"]);
     });
+}
+
+/// Writes a kubeconfig of that user in place of the one that is there, if any.
+fn write_config(folder: &Path, authority: &[u8], user: &Value) -> PathBuf {
+    let cluster = json!({
+        "server": "https://api.test:6443/base", "certificate-authority-data": STANDARD.encode(authority),
+    });
+    let config = json!({
+        "current-context": "x", "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": cluster}], "users": [{"name": "u", "user": user}],
+    });
+    replace(&folder.join("config"), &config.to_string())
+}
+
+/// Writes a file, whole at any moment, as tools that renew certificates do.
+fn replace(path: &Path, text: &str) -> PathBuf {
+    let fresh = path.with_extension("fresh");
+    fs::write(&fresh, text).unwrap();
+    fs::rename(fresh, path).unwrap();
+    path.to_owned()
+}
+
+#[test]
+fn a_kubeconfig_is_read_again_when_it_changes() {
+    let executor = Executor::new(9);
+    let (front, access) = front(&executor, true, false);
+    let folder = tempfile::tempdir().unwrap();
+    let write = |token: &str| write_config(folder.path(), &access.authority, &json!({"token": token}));
+    let file = write("t0");
+    let means = Means { dial: Arc::new(front.clone()), spawn: executor.spawn(), clock: executor.clock() };
+    let (api, read) = HttpsApi::following(&file, "", means).unwrap();
+    assert_eq!(read.server, "https://api.test:6443/base");
+    let client = Client::new(Arc::new(api), Arc::default());
+    let asked_as = || {
+        executor.run_until(async {
+            executor.clock().sleep(Duration::from_secs(10)).await;
+            client.get_opt::<ConfigMap>("default", "a").await.unwrap();
+        });
+        front.shelf.log.lines().last().unwrap().split(" Get ").next().unwrap().to_owned()
+    };
+    assert_eq!(asked_as(), "Bearer t0");
+    write("t1");
+    assert_eq!(asked_as(), "Bearer t1");
+    replace(&file, "clusters: [");
+    assert_eq!(asked_as(), "Bearer t1");
+    write("t2");
+    assert_eq!(asked_as(), "Bearer t2");
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_by_new_connections() {
+    let executor = Executor::new(10);
+    let (front, access) = front(&executor, true, true);
+    let Credential::Certificate { chain, key } = &access.credential else { panic!("no certificate") };
+    let folder = tempfile::tempdir().unwrap();
+    let [certificate_file, key_file] = ["own.crt", "own.key"].map(|name| folder.path().join(name));
+    replace(&certificate_file, std::str::from_utf8(chain).unwrap());
+    replace(&key_file, std::str::from_utf8(key).unwrap());
+    let user = json!({"client-certificate": "own.crt", "client-key": "own.key"});
+    let file = write_config(folder.path(), &access.authority, &user);
+    let means = Means { dial: Arc::new(front.clone()), spawn: executor.spawn(), clock: executor.clock() };
+    let (api, _) = HttpsApi::following(&file, "x", means).unwrap();
+    let client = Client::new(Arc::new(api), Arc::default());
+    let connections = || {
+        executor.run_until(async {
+            executor.clock().sleep(Duration::from_secs(10)).await;
+            client.get_opt::<ConfigMap>("default", "a").await.unwrap();
+        });
+        front.shown.lock().len()
+    };
+    assert_eq!((connections(), connections()), (1, 1));
+    let (pem, shown, renewed_key) = &front.renewed;
+    replace(&certificate_file, pem);
+    // The key of another certificate is no key: as before, until both are there.
+    assert_eq!(connections(), 1);
+    replace(&key_file, renewed_key);
+    assert_eq!((connections(), connections()), (2, 2));
+    assert_eq!(front.shown.lock().last(), Some(shown));
 }
 
 #[test]

@@ -1,17 +1,17 @@
 //! The node object: created once, renewed by a lease, and written again only when it changed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use futures::future::{pending, select};
 use parking_lot::Mutex;
 use windlass_api::{
     coordination::v1::{Lease, LeaseSpec},
-    core::v1::{Node, NodeCondition, NodeStatus, Taint},
+    core::v1::{Node, NodeCondition, NodeStatus},
     meta::v1::{ObjectMeta, OwnerReference},
     types::{MicroTime, Time},
 };
 use windlass_client::Client;
-use windlass_kernel::{Clock, ClockExt, ErrorKind, NodeAgent, Result};
+use windlass_kernel::{Clock, ClockExt, Error, ErrorKind, NodeAgent, Result};
 
 use super::Registration;
 use crate::drivers::Drivers;
@@ -28,6 +28,8 @@ pub(super) struct Heartbeat<'a> {
     drivers: Option<&'a Drivers>,
     /// The lease as it was last written.
     lease: Mutex<Option<Arc<Lease>>>,
+    /// The ranges of pod addresses that the node was last seen with. A node that is made anew keeps them, since its pods do.
+    ranges: Mutex<Vec<String>>,
 }
 
 impl<'a> Heartbeat<'a> {
@@ -38,21 +40,27 @@ impl<'a> Heartbeat<'a> {
         agent: &'a Arc<dyn NodeAgent>,
         drivers: Option<&'a Drivers>,
     ) -> Self {
-        Self { registration, client, clock, agent, drivers, lease: Mutex::default() }
+        Self { registration, client, clock, agent, drivers, lease: Mutex::default(), ranges: Mutex::default() }
     }
 
-    /// Creates the node where there is none, and writes its status.
+    /// Creates the node where there is none and nobody else is to, and writes its status.
     pub(super) async fn register(&self) -> Result<()> {
         let status = self.agent.describe().await?;
-        let node = self.node(&status);
-        match self.client.create(&node).await {
-            Ok(_) => {}
-            Err(error) if error.is(ErrorKind::AlreadyExists) => {
-                let wanted = &node.metadata.labels;
-                let relabel = |node: &mut Node| node.metadata.labels.extend(wanted.clone());
-                self.client.modify::<Node>("", &self.registration.name, relabel).await?;
+        let name = &self.registration.name;
+        if self.registration.register {
+            let node = self.node(&status);
+            match self.client.create(&node).await {
+                Ok(_) => {}
+                Err(error) if error.is(ErrorKind::AlreadyExists) => {
+                    let wanted = &node.metadata.labels;
+                    let relabel = |node: &mut Node| node.metadata.labels.extend(wanted.clone());
+                    self.client.modify::<Node>("", name, relabel).await?;
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
+        } else if self.client.get_opt::<Node>("", name).await?.is_none() {
+            let message = format!("there is no node {name:?}, which somebody else is to make: create it");
+            return Err(Error::new(ErrorKind::NotFound, message));
         }
         self.renew().await?;
         self.report(status).await
@@ -159,6 +167,9 @@ impl<'a> Heartbeat<'a> {
         };
         let name = &self.registration.name;
         let known = self.client.get::<Node>("", name).await?;
+        if !known.spec.pod_cidrs.is_empty() {
+            self.ranges.lock().clone_from(&known.spec.pod_cidrs);
+        }
         if next(&known.status) == known.status {
             return Ok(());
         }
@@ -167,25 +178,10 @@ impl<'a> Heartbeat<'a> {
 
     fn node(&self, status: &NodeStatus) -> Node {
         let info = &status.node_info;
-        let known = [
-            ("kubernetes.io/hostname", &self.registration.name),
-            ("kubernetes.io/arch", &info.architecture),
-            ("kubernetes.io/os", &info.operating_system),
-        ];
-        let mut labels: BTreeMap<String, String> =
-            known.map(|(key, value)| (key.to_owned(), value.clone())).into_iter().collect();
-        labels.extend(self.registration.labels.clone());
-        let taints = self.registration.taints.iter().map(|(key, value, effect)| Taint {
-            key: key.clone(),
-            value: Some(value.clone()).filter(|value| !value.is_empty()),
-            effect: effect.clone(),
-            ..Taint::default()
-        });
-        let mut node = Node {
-            metadata: ObjectMeta { name: Some(self.registration.name.clone()), labels, ..ObjectMeta::default() },
-            ..Node::default()
-        };
-        node.spec.taints = taints.collect();
+        let mut node = self.registration.node(&self.ranges.lock());
+        for (key, value) in [("kubernetes.io/arch", &info.architecture), ("kubernetes.io/os", &info.operating_system)] {
+            node.metadata.labels.entry(key.to_owned()).or_insert_with(|| value.clone());
+        }
         node
     }
 }

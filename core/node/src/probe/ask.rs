@@ -105,6 +105,7 @@ impl Ask {
             let slash = if path.starts_with('/') { "" } else { "/" };
             return Self::Http(http::Get {
                 secure: http.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")),
+                trusted: None,
                 host: http.host.clone().unwrap_or_default(),
                 port,
                 path: format!("{slash}{path}"),

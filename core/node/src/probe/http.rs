@@ -1,8 +1,11 @@
 //! Asks over HTTP, with or without TLS.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 use windlass_kernel::{SpawnExt, dial::Target as Address};
 
@@ -15,6 +18,8 @@ use super::{
 #[derive(Clone, Debug)]
 pub(crate) struct Get {
     pub(crate) secure: bool,
+    /// Whose certificates are good, over TLS; without it everybody's, as probes have it.
+    pub(crate) trusted: Option<Arc<RootCertStore>>,
     /// Empty for the pod's own address.
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -46,7 +51,7 @@ pub(crate) async fn exchange(
     let address = Address::Host { host: host.to_owned(), port: get.port };
     let mut stream = means.dial.dial(&address).await.map_err(|error| failed(&whole(&error)))?;
     if get.secure {
-        stream = tls::wrap(stream, host, &means.clock).await.map_err(|error| failed(&error))?;
+        stream = tls::wrap(stream, host, get.trusted.clone(), &means.clock).await.map_err(|error| failed(&error))?;
     }
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream.compat())).await;
     let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;

@@ -1,10 +1,12 @@
-//! TLS towards whatever a probe asks. Nobody's certificate is checked, as HTTPGetAction.scheme has it: a probe asks whether
-//! a server answers, not who it is. That the server holds the key of its certificate is part of the handshake and is.
+//! TLS towards whatever a probe asks, and towards servers that describe pods.
+//!
+//! A probe checks nobody's certificate, as HTTPGetAction.scheme has it: it asks whether a server answers, not who it is. That
+//! the server holds the key of its certificate is part of the handshake and is checked.
 
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig,
+    ClientConfig, RootCertStore,
     client::Resumption,
     crypto::ring,
     pki_types::{ServerName, UnixTime},
@@ -15,12 +17,21 @@ use tokio_util::compat::{FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 use windlass_client::tls::Anyone;
 use windlass_kernel::{Clock, dial::ByteStream};
 
-/// Speaks TLS over a stream to a host.
-pub(super) async fn wrap(stream: ByteStream, host: &str, clock: &Arc<dyn Clock>) -> Result<ByteStream, String> {
+/// Speaks TLS over a stream to a host whose certificate comes from a trusted authority, or from anyone.
+pub(super) async fn wrap(
+    stream: ByteStream,
+    host: &str,
+    trusted: Option<Arc<RootCertStore>>,
+    clock: &Arc<dyn Clock>,
+) -> Result<ByteStream, String> {
     let builder =
         ClientConfig::builder_with_details(Arc::new(ring::default_provider()), Arc::new(Now(Arc::clone(clock))));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-    let mut config = builder.dangerous().with_custom_certificate_verifier(Anyone::verifier()).with_no_client_auth();
+    let builder = match trusted {
+        Some(trusted) => builder.with_root_certificates(trusted),
+        None => builder.dangerous().with_custom_certificate_verifier(Anyone::verifier()),
+    };
+    let mut config = builder.with_no_client_auth();
     // The next probe begins anew, so that it sees what a new client would see.
     config.resumption = Resumption::disabled();
     let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;

@@ -1,9 +1,13 @@
 //! Static pods that a web server describes.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use windlass_api::manifests;
 use windlass_client::informer::Parts;
 use windlass_kernel::{ClockExt, Dial, Error, ErrorKind, Result};
@@ -21,12 +25,18 @@ const MOST: usize = 10 << 20;
 
 /// An address that answers with a pod, or a `v1` list of pods, in YAML or JSON (kubelet's `--manifest-url`). It is asked every
 /// twenty seconds; while it does not answer, what it described before goes on.
-#[derive(Debug)]
 pub struct Url {
     text: String,
     get: Get,
     dial: Arc<dyn Dial>,
     state: Mutex<Last>,
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers may hold secrets.
+        f.debug_struct("Url").field("text", &self.text).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -37,32 +47,61 @@ struct Last {
 }
 
 impl Url {
-    /// The address `text`, reached through `dial`.
+    /// The address `text`, `http://…` or `https://…`, reached through `dial`. The authorities that a server's certificate may
+    /// come from are `trusted`, in PEM; whatever else is in there is passed over.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](ErrorKind::Invalid) for what is no URL, [`NotSupported`](ErrorKind::NotSupported) for any scheme but `http`.
-    pub fn new(text: &str, dial: Arc<dyn Dial>) -> Result<Self> {
+    /// [`Invalid`](ErrorKind::Invalid) for what is no URL, and for `https` where nobody is trusted;
+    /// [`NotSupported`](ErrorKind::NotSupported) for other schemes.
+    pub fn new(text: &str, trusted: &str, dial: Arc<dyn Dial>) -> Result<Self> {
         let invalid =
             |why: &str| Error::new(ErrorKind::Invalid, format!("{text:?} is no address of static pods: {why}"));
         let uri: http::Uri = text.parse().map_err(|error| invalid(&format!("{error}")))?;
-        match uri.scheme_str() {
-            Some("http") => {}
+        let secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
             Some(scheme) => {
-                let message = format!("static pods over {scheme} are not supported: use http://, or a folder");
+                let message =
+                    format!("static pods over {scheme} are not supported: use http://, https://, or a folder");
                 return Err(Error::new(ErrorKind::NotSupported, message));
             }
-            None => return Err(invalid("it has to begin with http://")),
-        }
+            None => return Err(invalid("it has to begin with http:// or https://")),
+        };
         let host = uri.host().ok_or_else(|| invalid("it names no host"))?;
         let get = Get {
-            secure: false,
+            secure,
+            trusted: secure
+                .then(|| {
+                    authorities(trusted).ok_or_else(|| {
+                        invalid("no authority is trusted for https; let SSL_CERT_FILE name a file of certificates")
+                    })
+                })
+                .transpose()?,
             host: host.trim_matches(['[', ']']).to_owned(),
-            port: uri.port_u16().unwrap_or(80),
+            port: uri.port_u16().unwrap_or(if secure { 443 } else { 80 }),
             path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
             headers: Vec::new(),
         };
         Ok(Self { text: text.to_owned(), get, dial, state: Mutex::default() })
+    }
+
+    /// Sends these headers along, names and values; several of one name in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](ErrorKind::Invalid) naming the header that cannot be sent.
+    pub fn with_headers(mut self, headers: Vec<(String, String)>) -> Result<Self> {
+        for (name, value) in &headers {
+            if http::HeaderName::from_bytes(name.as_bytes()).is_err() || http::HeaderValue::from_str(value).is_err() {
+                // Its value may be a secret.
+                let message =
+                    format!("a header {name:?} of static pods cannot be sent: its name or value has odd characters");
+                return Err(Error::new(ErrorKind::Invalid, message));
+            }
+        }
+        self.get.headers = headers;
+        Ok(self)
     }
 
     async fn ask(&self, parts: &Parts) -> std::result::Result<String, String> {
@@ -113,6 +152,13 @@ impl Source for Url {
     }
 }
 
+/// The authorities of a PEM text; `None` where there are none.
+fn authorities(text: &str) -> Option<Arc<RootCertStore>> {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(CertificateDer::pem_slice_iter(text.as_bytes()).flatten());
+    (!store.is_empty()).then(|| Arc::new(store))
+}
+
 /// One description for each pod of a list.
 fn split(url: &str, answer: &str) -> Vec<Described> {
     let one = |place: String, text: String| Described { place, source: HTTP, text: Ok(text) };
@@ -139,6 +185,30 @@ fn split(url: &str, answer: &str) -> Vec<Described> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug)]
+    struct Nowhere;
+
+    #[async_trait]
+    impl Dial for Nowhere {
+        async fn dial(&self, _: &windlass_kernel::dial::Target) -> Result<windlass_kernel::dial::ByteStream> {
+            Err(Error::new(ErrorKind::Unavailable, "there is nobody"))
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_refused_by_name() {
+        let check = |text: &str, kind: ErrorKind, part: &str| {
+            let error = Url::new(text, "", Arc::new(Nowhere)).unwrap_err();
+            assert!(error.is(kind) && error.message().contains(part), "{error}");
+        };
+        check("pods.yaml", ErrorKind::Invalid, "it has to begin with http");
+        check("ftp://h/p", ErrorKind::NotSupported, "static pods over ftp");
+        check("https://h/p", ErrorKind::Invalid, "SSL_CERT_FILE");
+        let url = Url::new("http://h/p", "", Arc::new(Nowhere)).unwrap();
+        let error = url.with_headers(vec![("auth".into(), "to\nken".into())]).unwrap_err();
+        assert!(error.message().contains("\"auth\"") && !error.message().contains("ken"), "{error}");
+    }
 
     #[test]
     fn a_list_describes_each_of_its_pods() {

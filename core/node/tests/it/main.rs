@@ -13,6 +13,7 @@ mod eviction;
 mod images;
 mod pods;
 mod probes;
+mod ranges;
 mod registry;
 mod replaced;
 mod resize;
@@ -47,6 +48,7 @@ fn main() {
     trials.extend(stored::trials());
     trials.extend(registry::trials());
     trials.extend(statics::trials());
+    trials.extend(ranges::trials());
     let mut real = Vec::new();
     for (number, check) in windlass_conformance::node::checks().into_iter().enumerate() {
         let lab = Arc::clone(&lab);

@@ -1,22 +1,40 @@
 //! Static pods over a runtime in memory and the real API server, in virtual time.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use http_body_util::Full;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
 use libtest_mimic::Trial;
 use parking_lot::Mutex;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
-use windlass_api::core::v1::Pod;
+use tokio_rustls::{TlsAcceptor, rustls};
+use tokio_util::compat::TokioAsyncReadCompatExt;
+use windlass_api::core::v1::{NodeStatus, Pod};
 use windlass_client::{Select, informer::Parts};
 use windlass_kernel::{
-    ClockExt, NodeAgent, SpawnExt, Stop, Task,
-    node::LogRequest,
+    ClockExt, Dial, NodeAgent, Result, Spawn, SpawnExt, Stop, Task,
+    api::Chunks,
+    dial::{ByteStream, Target},
+    node::{LogRequest, Report, Session, SessionRequest},
     runtime::{ContainerFilter, ContainerRuntime, ContainerState},
 };
 use windlass_node::{
     Config, EvictionLimits, Host, Needs, PodAgent,
     host::Registration,
-    statics::{Described, Source, StaticPods},
+    statics::{Described, Source, StaticPods, Url},
 };
 use windlass_testkit::FakeRuntime;
 
@@ -33,6 +51,8 @@ const TESTS: &[Test] = &[
     ("a_description_that_cannot_be_read_ends_nothing", unreadable),
     ("what_cannot_be_read_after_a_restart_ends_nothing", away),
     ("a_pod_that_the_api_refuses_is_in_nobodys_way", refused),
+    ("at_rest_nothing_is_handed_over_and_nothing_written", at_rest),
+    ("pods_are_described_over_https_by_servers_that_are_trusted", over_https),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -85,6 +105,38 @@ struct Node {
     runtime: FakeRuntime,
     written: Written,
     folder: PathBuf,
+    handed: Arc<AtomicUsize>,
+}
+
+/// An agent that counts how often it is handed pods.
+#[derive(Debug)]
+struct Counting {
+    agent: Arc<dyn NodeAgent>,
+    handed: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl NodeAgent for Counting {
+    async fn describe(&self) -> Result<NodeStatus> {
+        self.agent.describe().await
+    }
+
+    async fn sync(&self, pods: Vec<Arc<Pod>>) -> Result<()> {
+        self.handed.fetch_add(1, Ordering::Relaxed);
+        self.agent.sync(pods).await
+    }
+
+    fn reports(&self) -> BoxStream<'static, Report> {
+        self.agent.reports()
+    }
+
+    async fn logs(&self, request: LogRequest) -> Result<Chunks> {
+        self.agent.logs(request).await
+    }
+
+    async fn open(&self, request: SessionRequest) -> Result<Session> {
+        self.agent.open(request).await
+    }
 }
 
 impl Node {
@@ -95,7 +147,7 @@ impl Node {
             runtime.add_image(image);
         }
         let folder = std::env::temp_dir().join(format!("windlass-statics-{}-{name}", std::process::id()));
-        Self { cluster, runtime, written: Written::default(), folder }
+        Self { cluster, runtime, written: Written::default(), folder, handed: Arc::default() }
     }
 
     /// Begins an agent; it ends with its tasks.
@@ -117,6 +169,7 @@ impl Node {
             ..Config::new("n1", &self.folder)
         };
         let agent: Arc<dyn NodeAgent> = Arc::new(PodAgent::start(config, needs).await.expect("an agent starts"));
+        let agent = Arc::new(Counting { agent, handed: Arc::clone(&self.handed) });
         let statics = StaticPods::new("n1", &self.cluster.informers, agent, Arc::new(self.written.clone()));
         self.written.0.lock().changed = true;
         let host = Host::new(Registration::named("n1"), &self.cluster.informers, Arc::new(statics.clone()));
@@ -271,5 +324,99 @@ fn refused() {
         let shown = node.shown().await;
         assert_eq!(shown.len(), 1);
         assert_eq!(shown[0].status.phase.as_deref(), Some("Running"));
+    });
+}
+
+fn at_rest() {
+    test("at-rest", async |node| {
+        node.written.write(&[("/m/web.yaml", text("app:1"))]);
+        let (_statics, _tasks) = node.begin().await;
+        node.rest().await;
+        let (handed, shown) = (node.handed.load(Ordering::Relaxed), node.shown().await);
+        assert!(handed > 0 && shown.len() == 1);
+        // In an hour the descriptions are looked at thousands of times, and hundreds of leases are renewed.
+        node.cluster.executor.clock().sleep(Duration::from_secs(3600)).await;
+        assert_eq!(node.handed.load(Ordering::Relaxed), handed);
+        assert_eq!(node.shown().await[0].metadata.resource_version, shown[0].metadata.resource_version);
+        node.written.write(&[("/m/web.yaml", text("app:2"))]);
+        node.rest().await;
+        assert!(node.handed.load(Ordering::Relaxed) > handed);
+    });
+}
+
+/// A web server that describes a pod on every connection.
+#[derive(Clone, Debug)]
+struct Web {
+    tls: Acceptor,
+    spawn: Arc<dyn Spawn>,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+#[derive(Clone)]
+struct Acceptor(TlsAcceptor);
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsAcceptor")
+    }
+}
+
+#[async_trait]
+impl Dial for Web {
+    async fn dial(&self, target: &Target) -> Result<ByteStream> {
+        assert_eq!(*target, Target::Host { host: "pods.test".into(), port: 443 });
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (acceptor, heard) = (self.tls.0.clone(), Arc::clone(&self.heard));
+        let serving = async move {
+            // Whoever does not trust the server goes.
+            let Ok(stream) = acceptor.accept(far).await else { return };
+            let answer = service_fn(move |request: hyper::Request<Incoming>| {
+                let said = |name: &str| {
+                    let all = request.headers().get_all(name).iter().map(|value| value.to_str().expect("text"));
+                    all.collect::<Vec<_>>().join(" ")
+                };
+                heard.lock().push(format!("{} {} | {}", request.uri(), said("a"), said("b")));
+                async { Ok::<_, Infallible>(hyper::Response::new(Full::new(Bytes::from(text("app:1"))))) }
+            });
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+        };
+        self.spawn.spawn("web", serving).detach();
+        Ok(Box::new(near.compat()))
+    }
+}
+
+/// An authority's certificate in PEM, and a server that it vouches for.
+fn vouched() -> (String, TlsAcceptor) {
+    let mut params = CertificateParams::new(Vec::<String>::new()).expect("names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
+    let key = KeyPair::generate().expect("a key");
+    let own = CertificateParams::new(vec!["pods.test".to_owned()]).expect("names");
+    let own = own.signed_by(&key, &issuer).expect("a certificate");
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.expect("protocols").with_no_client_auth();
+    (issuer.pem(), Arc::new(builder.with_single_cert(vec![own.der().clone()], key).expect("a key")).into())
+}
+
+fn over_https() {
+    test("over-https", async |node| {
+        let (authority, acceptor) = vouched();
+        let web = Web { tls: Acceptor(acceptor), spawn: node.cluster.executor.spawn(), heard: Arc::default() };
+        let at =
+            |trusted: &str| Url::new("https://pods.test/all?of=n1", trusted, Arc::new(web.clone())).expect("a URL");
+        let headers = [("a", "hello"), ("b", "again"), ("b", "beautiful")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let parts = node.cluster.informers.parts();
+        let url = at(&authority).with_headers(headers).expect("headers");
+        let described = url.read(parts).await.expect("an answer");
+        assert_eq!(described.len(), 1);
+        assert_eq!((described[0].source, described[0].text.as_deref()), ("http", Ok(&*text("app:1"))));
+        assert_eq!(*web.heard.lock(), ["/all?of=n1 hello | again beautiful"]);
+        // Another's word is not taken, and nobody knows then what is described there.
+        let other = at(&vouched().0);
+        assert!(other.read(parts).await.is_none());
+        assert_eq!((other.unknown(), web.heard.lock().len()), (vec!["http"], 1));
     });
 }

@@ -30,6 +30,8 @@ pub struct NodeParts {
     pub entropy: Arc<dyn Entropy>,
     /// What the agent may ask of the cluster.
     pub context: Arc<dyn NodeContext>,
+    /// The cluster, asked as the node.
+    pub informers: Informers,
     /// The node's volume drivers, as its [source](NodeSource::find_drivers) finds them.
     pub drivers: Drivers,
 }
@@ -112,7 +114,14 @@ pub async fn host_node(source: &dyn NodeSource, parts: Parts, stop: &Stop) -> Re
     let Parts { spawn, clock, entropy, .. } = parts;
     let context = Host::context(&informers, &registration.name);
     let drivers = Drivers::default();
-    let parts = NodeParts { clock, spawn: Arc::clone(&spawn), entropy, context, drivers: drivers.clone() };
+    let parts = NodeParts {
+        clock,
+        spawn: Arc::clone(&spawn),
+        entropy,
+        context,
+        informers: informers.clone(),
+        drivers: drivers.clone(),
+    };
     let finding = source.find_drivers(&parts);
     let mut agent = source.agent(parts).await?;
     let statics =

@@ -3,12 +3,11 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     sync::Arc,
 };
 
 use windlass_cri::{
-    containerd::{Launcher, Mirrors},
+    containerd::Launcher,
     host::{RemoteRuntime, Rim},
     skel::Setup,
 };
@@ -49,13 +48,14 @@ impl Leftovers {
     /// The first thing that could not be removed.
     pub async fn remove(&self, purge: bool) -> Result<()> {
         let pods = self.pods().await?;
+        // They are noted where a runtime of our own keeps what goes with it.
+        #[cfg(feature = "cni")]
+        super::routes::remove(&ContainerNode::node_file(&self.data_dir), &self.spawn).await?;
         let rim = Rim { dial: Arc::new(SystemDial), clock: Arc::clone(&self.clock), spawn: Arc::clone(&self.spawn) };
         if let Some(carrier) = &self.carrier {
-            let (data_dir, socket) = (self.data_dir.as_path(), self.socket.as_deref());
+            let (settings, socket) = (ContainerNode::settings(&self.data_dir), self.socket.as_deref());
             let setup = Setup { dial: rim.dial, clock: rim.clock, spawn: rim.spawn, entropy: Arc::new(SystemEntropy) };
-            super::native::Place { data_dir, socket, carrier, mirrors: Mirrors::new(), setup }
-                .remove(purge, &pods)
-                .await?;
+            super::native::Place { settings, socket, carrier, setup }.remove(purge, &pods).await?;
             return self.remove_rest().await;
         }
         match &self.socket {
@@ -76,8 +76,12 @@ impl Leftovers {
     async fn remove_rest(&self) -> Result<()> {
         #[cfg(feature = "csi")]
         self.take_volumes().await?;
-        let agents = self.agents();
-        let rest = move || windlass_node::remove_leftovers(&agents, "/kubepods").and_then(|()| remove_rules());
+        let (agents, data_dir) = (self.agents(), self.data_dir.clone());
+        let rest = move || {
+            windlass_node::remove_leftovers(&agents, "/kubepods")?;
+            super::ranges::forget(&data_dir)?;
+            super::ranges::remove_table("inet windlass")
+        };
         let done = self.spawn.run_blocking("leftovers.remove", rest).await;
         done.unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, "the removal was interrupted")))
     }
@@ -106,20 +110,6 @@ pub(super) async fn empty(runtime: &dyn ContainerRuntime, pods: Option<&BTreeSet
         if pods.is_none_or(ours) {
             runtime.remove_sandbox(&sandbox.id).await?;
         }
-    }
-    Ok(())
-}
-
-/// Removes the table of service rules. Blocks.
-fn remove_rules() -> Result<()> {
-    let nft = |words: &[&str]| {
-        let mut command = Command::new("nft");
-        command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status()
-    };
-    let there = nft(&["list", "table", "inet", "windlass"]).is_ok_and(|status| status.success());
-    if there && !nft(&["delete", "table", "inet", "windlass"]).is_ok_and(|status| status.success()) {
-        return Err(Error::new(ErrorKind::Internal, "cannot delete the nftables table inet windlass"));
     }
     Ok(())
 }

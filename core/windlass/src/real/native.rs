@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use windlass_cri::{
-    containerd::Mirrors,
+    containerd::Settings,
     skel::{Plugin, Setup},
 };
 use windlass_kernel::Result;
@@ -13,10 +13,9 @@ use super::ContainerNode;
 /// Where containerd is, and what it is spoken to with.
 #[cfg_attr(not(feature = "containerd"), expect(dead_code, reason = "a build without it refuses before it looks"))]
 pub(super) struct Place<'a> {
-    pub(super) data_dir: &'a Path,
+    pub(super) settings: Settings,
     pub(super) socket: Option<&'a Path>,
     pub(super) carrier: &'a [String],
-    pub(super) mirrors: Mirrors,
     pub(super) setup: Setup,
 }
 
@@ -49,19 +48,19 @@ mod with {
     use serde_json::json;
     use windlass_cni::{bridge::Bridge, skel, wire::PluginConfig};
     use windlass_cri::{
-        containerd::{Containerd, Launcher, Native, Settings},
+        containerd::{Containerd, Launcher, Native},
         host::Rim,
     };
     use windlass_kernel::{Error, ErrorKind, PodNetwork};
 
-    use super::{super::leftovers::empty, BTreeSet, ContainerNode, Place, Plugin, Result, Setup};
+    use super::{super::leftovers::empty, BTreeSet, ContainerNode, Place, Plugin, Result, Settings, Setup};
 
     /// The namespace of a containerd that others use, too.
     const NAMESPACE: &str = "windlass";
 
     impl Place<'_> {
         fn settings(&self) -> Settings {
-            Settings { cri: false, mirrors: self.mirrors.clone(), ..ContainerNode::settings(self.data_dir) }
+            Settings { cri: false, ..self.settings.clone() }
         }
 
         fn launcher(&self) -> Result<Launcher> {
@@ -100,7 +99,7 @@ mod with {
         fn shared(&self, socket: &std::path::Path) -> Native {
             let state = self.settings().state_dir.join("native");
             let native = Native::new(socket, state, self.carrier.to_vec());
-            Native { namespace: NAMESPACE.into(), mirrors: self.mirrors.clone(), ..native }
+            Native { namespace: NAMESPACE.into(), mirrors: self.settings.mirrors.clone(), ..native }
         }
 
         pub(in super::super) async fn start(&self, node: &ContainerNode) -> Result<(Plugin, BTreeSet<String>)> {

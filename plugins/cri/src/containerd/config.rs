@@ -117,10 +117,12 @@ impl Layout {
     /// Every file but those of registries, with its content, folders implied. CNI's comes before containerd is started: it only sees what is
     /// written in place.
     pub(super) fn files(&self, settings: &Settings, plugins: &Path, runc: &Path) -> Vec<(PathBuf, String)> {
-        vec![
-            (self.config(), self.toml(settings, plugins, runc)),
-            (self.networks().join("10-pods.conflist"), self.network(settings)),
-        ]
+        vec![(self.config(), self.toml(settings, plugins, runc)), self.network_file(settings)]
+    }
+
+    /// What containerd's CNI plugins are told.
+    pub(super) fn network_file(&self, settings: &Settings) -> (PathBuf, String) {
+        (self.networks().join("10-pods.conflist"), self.network(settings))
     }
 
     /// Where images come from, by registry.

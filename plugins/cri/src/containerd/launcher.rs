@@ -63,6 +63,14 @@ pub struct Bare {
     pub found: bool,
 }
 
+/// What the plugins of pods are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Network {
+    AsSettingsSay,
+    /// What made the network of a pod is what takes it away.
+    AsItIs,
+}
+
 #[derive(Clone, Debug)]
 struct Programs {
     containerd: PathBuf,
@@ -121,7 +129,11 @@ impl Launcher {
     ///
     /// [`Timeout`](ErrorKind::Timeout) when it does not answer in time; its log says why.
     pub async fn start(&self) -> Result<Running> {
-        let (pid, found) = self.find()?;
+        self.start_with(Network::AsSettingsSay).await
+    }
+
+    async fn start_with(&self, network: Network) -> Result<Running> {
+        let (pid, found) = self.find(network)?;
         let runtime = self.answered(|| self.ask_cri().boxed()).await?;
         Ok(Running { runtime, socket: self.layout.socket(), pid, found })
     }
@@ -132,7 +144,7 @@ impl Launcher {
     ///
     /// As [`start`](Self::start).
     pub async fn start_bare(&self) -> Result<Bare> {
-        let (pid, found) = self.find()?;
+        let (pid, found) = self.find(Network::AsSettingsSay)?;
         self.answered(|| self.ask_version().boxed()).await?;
         Ok(Bare { socket: self.layout.socket(), pid, found })
     }
@@ -156,13 +168,16 @@ impl Launcher {
     }
 
     /// The one that runs, or a new one, and whether it ran before.
-    fn find(&self) -> Result<(i32, bool)> {
+    fn find(&self, network: Network) -> Result<(i32, bool)> {
         match self.pid() {
             Some(pid) => {
+                if network == Network::AsSettingsSay {
+                    self.write_network()?;
+                }
                 self.write_registries()?;
                 Ok((pid, true))
             }
-            None => Ok((self.spawn()?, false)),
+            None => Ok((self.spawn(network)?, false)),
         }
     }
 
@@ -223,6 +238,17 @@ impl Launcher {
         ours.then_some(pid)
     }
 
+    /// Says anew what the pods' network is, where that is not what was said: containerd sees it when it is written.
+    fn write_network(&self) -> Result<()> {
+        let (path, text) = self.layout.network_file(&self.settings);
+        if !self.settings.cri || fs::read_to_string(&path).is_ok_and(|before| before == text) {
+            return Ok(());
+        }
+        fs::write(&path, text).map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("cannot write {}", path.display())).with_source(error)
+        })
+    }
+
     /// Says anew where images come from: containerd reads it at every pull.
     fn write_registries(&self) -> Result<()> {
         let folder = self.layout.registries();
@@ -242,7 +268,7 @@ impl Launcher {
     }
 
     /// Writes the configuration and starts the process in a group of its own: a terminal's signals do not reach it.
-    fn spawn(&self) -> Result<i32> {
+    fn spawn(&self, network: Network) -> Result<i32> {
         let failed = |what: String| move |error: io::Error| Error::new(ErrorKind::Internal, what).with_source(error);
         for folder in [&self.layout.data, &self.layout.state] {
             // Others may pass through, as processes in containers with other users do, but not look. A folder that is there
@@ -250,7 +276,11 @@ impl Launcher {
             let made = fs::DirBuilder::new().recursive(true).mode(0o711).create(folder);
             made.map_err(failed(format!("cannot make {}", folder.display())))?;
         }
+        let (there, _) = self.layout.network_file(&self.settings);
         for (path, text) in self.layout.files(&self.settings, &self.programs.plugins, &self.programs.runc) {
+            if network == Network::AsItIs && path == there && path.exists() {
+                continue;
+            }
             let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text));
             written.map_err(failed(format!("cannot write {}", path.display())))?;
         }
@@ -337,7 +367,7 @@ impl Launcher {
 
     /// Only a containerd that runs can remove what it holds: it is started for that if need be.
     async fn remove_sandboxes(&self) -> Result<()> {
-        let running = self.start().await?;
+        let running = self.start_with(Network::AsItIs).await?;
         for sandbox in running.runtime.sandboxes(&SandboxFilter::default()).await? {
             running.runtime.remove_sandbox(&sandbox.id).await?;
         }

@@ -14,7 +14,7 @@ use windlass_client::Client;
 use windlass_kernel::{Clock, ClockExt, ErrorKind, NodeAgent, Result};
 
 use super::Registration;
-use crate::drivers::Drivers;
+use crate::{devices::Devices, drivers::Drivers};
 
 /// Where nodes' leases are kept (KEP-589).
 const LEASES: &str = "kube-node-lease";
@@ -26,6 +26,7 @@ pub(super) struct Heartbeat<'a> {
     clock: &'a Arc<dyn Clock>,
     agent: &'a Arc<dyn NodeAgent>,
     drivers: Option<&'a Drivers>,
+    devices: Option<&'a Devices>,
     /// The lease as it was last written.
     lease: Mutex<Option<Arc<Lease>>>,
 }
@@ -36,9 +37,9 @@ impl<'a> Heartbeat<'a> {
         client: &'a Client,
         clock: &'a Arc<dyn Clock>,
         agent: &'a Arc<dyn NodeAgent>,
-        drivers: Option<&'a Drivers>,
+        (drivers, devices): (Option<&'a Drivers>, Option<&'a Devices>),
     ) -> Self {
-        Self { registration, client, clock, agent, drivers, lease: Mutex::default() }
+        Self { registration, client, clock, agent, drivers, devices, lease: Mutex::default() }
     }
 
     /// Creates the node where there is none, and writes its status.
@@ -58,9 +59,10 @@ impl<'a> Heartbeat<'a> {
         self.report(status).await
     }
 
-    /// Renews the lease in time, and looks whether the node changed; at once where other volumes are in use.
+    /// Renews the lease in time, and looks whether the node changed; at once where other volumes are in use, or there are other
+    /// devices.
     pub(super) async fn run(&self) {
-        let mut version = 0;
+        let (mut version, mut seen) = (0, 0);
         loop {
             let used = async {
                 match self.drivers {
@@ -68,7 +70,14 @@ impl<'a> Heartbeat<'a> {
                     None => pending().await,
                 }
             };
-            drop(select(self.clock.sleep(self.registration.renewal), Box::pin(used)).await);
+            let others = async {
+                match self.devices {
+                    Some(devices) => seen = devices.changed_since(seen).await,
+                    None => pending().await,
+                }
+            };
+            let news = select(Box::pin(used), Box::pin(others));
+            drop(select(self.clock.sleep(self.registration.renewal), news).await);
             let beat = async {
                 self.renew().await?;
                 self.report(self.agent.describe().await?).await

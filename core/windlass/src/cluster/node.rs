@@ -11,7 +11,7 @@ use futures::{
 use windlass_client::{Informers, informer::Parts};
 use windlass_kernel::{Clock, Entropy, NodeAgent, Result, Spawn, SpawnExt, Stop, Task, node::NodeContext};
 use windlass_node::{
-    Drivers, Host, Kubelet,
+    Devices, Drivers, Host, Kubelet,
     host::Registration,
     statics::{self, StaticPods},
 };
@@ -32,6 +32,8 @@ pub struct NodeParts {
     pub context: Arc<dyn NodeContext>,
     /// The node's volume drivers, as its [source](NodeSource::find_drivers) finds them.
     pub drivers: Drivers,
+    /// The devices that plugins bring, which the source [finds](NodeSource::find_drivers) as well.
+    pub devices: Devices,
 }
 
 /// Makes a node: how it registers, and the agent that runs its pods.
@@ -46,7 +48,7 @@ pub trait NodeSource: Send + Sync {
         false
     }
 
-    /// Adds the node's volume drivers as they come and removes them as they go, as long as the node runs. `None` where pods of
+    /// Adds the node's volume drivers and device plugins as they come and removes them as they go, as long as the node runs. `None` where pods of
     /// the node have no volumes of drivers.
     fn find_drivers(&self, parts: &NodeParts) -> Option<BoxFuture<'static, ()>> {
         let _ = parts;
@@ -111,8 +113,10 @@ pub async fn host_node(source: &dyn NodeSource, parts: Parts, stop: &Stop) -> Re
     let informers = Informers::new(parts.clone());
     let Parts { spawn, clock, entropy, .. } = parts;
     let context = Host::context(&informers, &registration.name);
-    let drivers = Drivers::default();
-    let parts = NodeParts { clock, spawn: Arc::clone(&spawn), entropy, context, drivers: drivers.clone() };
+    let (drivers, devices) = (Drivers::default(), Devices::default());
+    let (own_drivers, own_devices) = (drivers.clone(), devices.clone());
+    let parts =
+        NodeParts { clock, spawn: Arc::clone(&spawn), entropy, context, drivers: own_drivers, devices: own_devices };
     let finding = source.find_drivers(&parts);
     let mut agent = source.agent(parts).await?;
     let statics =
@@ -124,7 +128,7 @@ pub async fn host_node(source: &dyn NodeSource, parts: Parts, stop: &Stop) -> Re
     let (told, registered) = oneshot::channel();
     let mut host = Host::new(registration, &informers, Arc::clone(&agent)).telling(told);
     if finding.is_some() {
-        host = host.with_drivers(drivers);
+        host = host.with_drivers(drivers).with_devices(devices);
     }
     let stop = stop.clone();
     let task = spawn.spawn("node.host", async move {

@@ -46,6 +46,8 @@ struct State {
     /// Whether what runtimes know of devices has to be read: nothing was written down, or it is damaged.
     lost: bool,
     resources: BTreeMap<String, Resource>,
+    /// The resources that are written down.
+    recorded: BTreeSet<String>,
     /// By uid.
     pods: BTreeMap<String, PodDevices>,
     /// How often what the node has changed.
@@ -146,7 +148,7 @@ impl Devices {
         resource: &str,
         plugin: Arc<dyn DevicePlugin>,
         clock: &Arc<dyn Clock>,
-        spawn: &dyn Spawn,
+        spawn: &Arc<dyn Spawn>,
     ) -> Result<()> {
         self.add(resource, plugin, clock, spawn).map(drop)
     }
@@ -156,7 +158,7 @@ impl Devices {
         resource: &str,
         plugin: Arc<dyn DevicePlugin>,
         clock: &Arc<dyn Clock>,
-        spawn: &dyn Spawn,
+        spawn: &Arc<dyn Spawn>,
     ) -> Result<Registered> {
         if !is_extended_resource(resource) {
             return Err(Error::new(ErrorKind::Invalid, format!("the ResourceName {resource:?} is invalid")));
@@ -164,8 +166,9 @@ impl Devices {
         let mut state = self.0.state.lock();
         state.registered += 1;
         let registered = Registered { resource: resource.to_owned(), number: state.registered };
-        let task =
-            spawn.spawn("node.devices", follow(Arc::downgrade(&self.0), Arc::clone(&plugin), registered.clone()));
+        let following =
+            Following { plugin: Arc::clone(&plugin), registered: registered.clone(), spawn: Arc::clone(spawn) };
+        let task = spawn.spawn("node.devices", following.run(Arc::downgrade(&self.0)));
         let known = state.resources.entry(resource.to_owned()).or_default();
         let new = Plugin { plugin, clock: Arc::clone(clock), number: registered.number, _task: task };
         let old = known.plugin.replace(new);
@@ -230,25 +233,52 @@ impl Shared {
     }
 }
 
-/// Takes over what a plugin says of its devices, until it says no more.
-async fn follow(shared: Weak<Shared>, plugin: Arc<dyn DevicePlugin>, registered: Registered) {
-    let resource = &registered.resource;
-    let mut lists = plugin.devices();
-    loop {
-        let list = lists.next().await;
-        let Some(shared) = shared.upgrade() else { return };
-        match list {
-            Some(Ok(list)) => {
-                let of = |device: PluginDevice| (device.id, device.health);
-                let devices: BTreeMap<_, _> = list.into_iter().map(of).collect();
-                tracing::debug!(resource, count = devices.len(), "a plugin said which devices there are");
-                shared.change(&registered, |known| known.devices = devices);
+/// A plugin that is listened to.
+#[derive(Debug)]
+struct Following {
+    plugin: Arc<dyn DevicePlugin>,
+    registered: Registered,
+    spawn: Arc<dyn Spawn>,
+}
+
+impl Following {
+    /// Takes over what the plugin says of its devices, until it says no more.
+    async fn run(self, shared: Weak<Shared>) {
+        let resource = &self.registered.resource;
+        let mut lists = self.plugin.devices();
+        loop {
+            let list = lists.next().await;
+            let Some(shared) = shared.upgrade() else { return };
+            match list {
+                Some(Ok(list)) => {
+                    let of = |device: PluginDevice| (device.id, device.health);
+                    let devices: BTreeMap<_, _> = list.into_iter().map(of).collect();
+                    tracing::debug!(resource, count = devices.len(), "a plugin said which devices there are");
+                    shared.change(&self.registered, |known| known.devices = devices);
+                    self.note(Devices(shared)).await;
+                }
+                ended => {
+                    let error = ended.and_then(Result::err).map(|error| crate::agent::whole(&error));
+                    let error = error.unwrap_or_default();
+                    tracing::warn!(
+                        resource,
+                        error,
+                        "a device plugin is gone; its devices are unhealthy until it is back"
+                    );
+                    return shared.lose(&self.registered);
+                }
             }
-            ended => {
-                let error = ended.and_then(Result::err).map(|error| crate::agent::whole(&error)).unwrap_or_default();
-                tracing::warn!(resource, error, "a device plugin is gone; its devices are unhealthy until it is back");
-                return shared.lose(&registered);
-            }
+        }
+    }
+
+    /// Has the resource written down, so that no agent takes it for nobody's before the plugin is back.
+    async fn note(&self, devices: Devices) {
+        let resource = &self.registered.resource;
+        if devices.0.state.lock().recorded.contains(resource) {
+            return;
+        }
+        if let Err(error) = devices.write(&*self.spawn).await {
+            tracing::warn!(resource, error, "a resource of a device plugin is not written down");
         }
     }
 }

@@ -147,7 +147,7 @@ impl Registry {
         let added = match found {
             Ok(Found::Driver(driver)) => self.drivers.add(driver, &*self.clock).await.map(Added::Driver),
             Ok(Found::Devices(resource, plugin)) => {
-                self.devices.add(&resource, plugin, &self.clock, &*self.spawn).map(Added::Devices)
+                self.devices.add(&resource, plugin, &self.clock, &self.spawn).map(Added::Devices)
             }
             Err(error) => Err(error),
         };

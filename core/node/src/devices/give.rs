@@ -74,6 +74,8 @@ impl Devices {
         state.file = Some(file);
         match read {
             Ok(Some(saved)) => {
+                state.lost = saved.lost;
+                state.recorded.clone_from(&saved.resources);
                 for name in saved.resources {
                     let known = state.resources.entry(name).or_default();
                     // Nobody has brought it yet.
@@ -316,19 +318,29 @@ impl Devices {
     }
 
     /// Writes down whose devices are.
-    async fn write(&self, spawn: &dyn Spawn) -> Result<(), String> {
+    pub(super) async fn write(&self, spawn: &dyn Spawn) -> Result<(), String> {
         use windlass_kernel::SpawnExt;
         let _turn = self.0.writing.lock().await;
         let (file, saved) = {
             let state = self.0.state.lock();
             let Some(file) = state.file.clone() else { return Ok(()) };
-            (file, record::Saved { resources: state.resources.keys().cloned().collect(), pods: state.pods.clone() })
+            (
+                file,
+                record::Saved {
+                    lost: state.lost,
+                    resources: state.resources.keys().cloned().collect(),
+                    pods: state.pods.clone(),
+                },
+            )
         };
-        let path = file.clone();
+        let (path, recorded) = (file.clone(), saved.resources.clone());
         let written = spawn.run_blocking("node.devices", move || record::write(&path, &saved)).await;
         let failed = |why: String| format!("failed to write the devices of pods to {}: {why}", file.display());
         match written {
-            Some(Ok(())) => Ok(()),
+            Some(Ok(())) => {
+                self.0.state.lock().recorded = recorded;
+                Ok(())
+            }
             Some(Err(error)) => Err(failed(error.to_string())),
             None => Err(failed("interrupted".into())),
         }

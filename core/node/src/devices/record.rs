@@ -21,6 +21,8 @@ use super::{Given, PodDevices};
 /// What is written down.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Saved {
+    /// Whether pods may have devices that are not in here, and that their containers tell of.
+    pub(super) lost: bool,
     /// The resources that plugins brought.
     pub(super) resources: BTreeSet<String>,
     pub(super) pods: BTreeMap<String, PodDevices>,
@@ -36,6 +38,7 @@ struct File {
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 struct State {
+    lost: bool,
     resources: BTreeSet<String>,
     pods: BTreeMap<String, Pod>,
 }
@@ -135,7 +138,7 @@ fn sum(text: &str) -> String {
 
 /// Writes it, whole or not at all. Plugins may say secrets: nobody else reads it.
 pub(super) fn write(path: &Path, saved: &Saved) -> io::Result<()> {
-    let state = State { resources: saved.resources.clone(), pods: each(saved.pods.clone()) };
+    let state = State { lost: saved.lost, resources: saved.resources.clone(), pods: each(saved.pods.clone()) };
     let state = serde_json::value::to_raw_value(&state)?;
     let text = serde_json::to_vec(&File { sha256: sum(state.get()), state })?;
     let folder = path.parent().unwrap_or(Path::new("/"));
@@ -177,7 +180,7 @@ fn parse(text: &[u8]) -> Result<Saved, String> {
         return Err("the sum is another".into());
     }
     let state: State = serde_json::from_str(file.state.get()).map_err(|error| error.to_string())?;
-    Ok(Saved { resources: state.resources, pods: each(state.pods) })
+    Ok(Saved { lost: state.lost, resources: state.resources, pods: each(state.pods) })
 }
 
 #[cfg(test)]
@@ -201,7 +204,7 @@ mod tests {
         let given = Given { devices: ["one".into()].into(), prepared: true, answer: Some(answer) };
         let containers = [("c".to_owned(), [("x/y".to_owned(), given)].into())].into();
         let pod = PodDevices { namespace: "n".into(), name: "p".into(), containers };
-        let saved = Saved { resources: ["x/y".to_owned()].into(), pods: [("uid".to_owned(), pod)].into() };
+        let saved = Saved { lost: true, resources: ["x/y".to_owned()].into(), pods: [("uid".to_owned(), pod)].into() };
         write(&path, &saved).unwrap();
         assert_eq!(read(&path), Ok(Some(saved.clone())));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

@@ -39,6 +39,7 @@ const TESTS: &[Test] = &[
     ("init_containers_leave_their_devices_and_sidecars_keep_theirs", reused),
     ("a_plugin_is_asked_which_devices_it_would_rather_hand_out", preferred),
     ("a_restarted_agent_knows_whose_devices_are", restarted),
+    ("a_pod_is_not_run_without_its_devices_before_the_plugin_is_back", remembered),
     ("what_is_lost_or_damaged_is_read_from_the_containers", damaged),
     ("devices_of_a_pod_that_went_while_nobody_looked_are_free", forgotten),
     ("a_plugin_that_refuses_fails_the_pod_and_keeps_its_device", refusing),
@@ -116,8 +117,8 @@ impl Rig {
     }
 
     async fn register(&self, node: &Lone) {
-        let (clock, spawn) = (self.executor.clock() as _, self.executor.spawn());
-        node.devices.register(RESOURCE, Arc::new(self.plugin.clone()), &clock, &*spawn).expect("it registers");
+        let (clock, spawn) = (self.executor.clock() as _, self.executor.spawn() as _);
+        node.devices.register(RESOURCE, Arc::new(self.plugin.clone()), &clock, &spawn).expect("it registers");
         let count = self.plugin.count().to_string();
         self.amounts(node, "known", |amounts| amounts.is_some_and(|[all, _]| *all == count)).await;
     }
@@ -256,13 +257,13 @@ fn counted() {
         // One that takes its place is believed, and the end of the first is nobody's any more.
         let second = Scripted::default();
         second.has(&[("z", Healthy)]);
-        let (clock, spawn) = (rig.executor.clock() as _, rig.executor.spawn());
-        node.devices.register(RESOURCE, Arc::new(second), &clock, &*spawn).expect("it registers");
+        let (clock, spawn) = (rig.executor.clock() as _, rig.executor.spawn() as _);
+        node.devices.register(RESOURCE, Arc::new(second), &clock, &spawn).expect("it registers");
         rig.has(&node, "1", "1").await;
         rig.plugin.leave();
         clock.sleep(Duration::from_secs(10)).await;
         rig.has(&node, "1", "1").await;
-        let refused = node.devices.register("cpu", Arc::new(rig.plugin.clone()), &clock, &*spawn).unwrap_err();
+        let refused = node.devices.register("cpu", Arc::new(rig.plugin.clone()), &clock, &spawn).unwrap_err();
         assert!(refused.is(ErrorKind::Invalid) && refused.message().contains("\"cpu\""), "{refused}");
     });
 }
@@ -308,8 +309,8 @@ fn told() {
             clock.sleep(Duration::from_millis(100)).await;
         };
         until("", "").await;
-        let clock = clock.clone() as _;
-        devices.register(RESOURCE, Arc::new(rig.plugin.clone()), &clock, &*spawn).expect("it registers");
+        let (clock, spawn) = (clock.clone() as _, spawn.clone() as _);
+        devices.register(RESOURCE, Arc::new(rig.plugin.clone()), &clock, &spawn).expect("it registers");
         until("2", "2").await;
         rig.plugin.has(&[("a", Unhealthy), ("b", Healthy)]);
         until("2", "1").await;
@@ -473,6 +474,19 @@ fn restarted() {
     });
 }
 
+fn remembered() {
+    let rig = Rig::new("remembered", "a");
+    rig.executor.run_until(async {
+        drop(rig.node().await);
+        let node = rig.bare().await;
+        let pod = pod("p", 1);
+        sync(&node, &[&pod]).await;
+        let (reason, message) = rig.failed(&node, &pod).await;
+        assert_eq!(reason, "UnexpectedAdmissionError");
+        assert!(message.contains("no healthy devices present"), "{message}");
+    });
+}
+
 fn damaged() {
     for damage in ["half of", "gone"] {
         let rig = Rig::new("damaged", "a b");
@@ -488,6 +502,8 @@ fn damaged() {
                 let text = fs::read_to_string(rig.record()).expect("it was written down");
                 fs::write(rig.record(), &text[..text.len() / 2]).expect("it is damaged");
             }
+            // One that is killed before it has looked leaves as much to the next.
+            drop(rig.node().await);
             let node = rig.node().await;
             let notices = rig.objects.notices("the node").join("\n");
             assert_eq!(notices.contains("DamagedDeviceRecord"), damage != "gone", "{notices}");

@@ -52,6 +52,6 @@ struct Desk {
 #[async_trait]
 impl Registrar for Desk {
     async fn register(&self, resource: &str, plugin: Arc<dyn DevicePlugin>) -> Result<()> {
-        self.devices.register(resource, plugin, &self.clock, &*self.spawn)
+        self.devices.register(resource, plugin, &self.clock, &self.spawn)
     }
 }

@@ -7,7 +7,7 @@ mod choose;
 mod give;
 mod record;
 
-pub(crate) use self::give::{Outfit, Rim, Seen, may_ask};
+pub(crate) use self::give::{Outfit, Refusal, Rim, Seen, may_ask};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,6 +37,8 @@ struct Shared {
     /// Held by whoever writes the state down: what is written last is the latest.
     writing: futures::lock::Mutex<()>,
     changed: Event,
+    /// A pod has its devices no more.
+    freed: Event,
 }
 
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use windlass_kernel::{
 
 use super::{Inner, worker::Round};
 use crate::{
-    devices::{Outfit, Rim, Seen, may_ask},
+    devices::{Outfit, Refusal, Rim, Seen, may_ask},
     make::labels,
     pod::{self, Observed},
 };
@@ -21,6 +21,28 @@ const UNEXPECTED: &str = "UnexpectedAdmissionError";
 impl Inner {
     pub(crate) fn devices_rim(&self) -> Rim<'_> {
         Rim { clock: &*self.needs.clock, spawn: &*self.needs.spawn }
+    }
+
+    /// Hands a pod its devices. Those of pods that end are waited for: the scheduler may know of the end before it has come.
+    async fn wait_for_devices(&self, pod: &Pod) -> Result<(), Refusal> {
+        let (devices, own) = (&self.config.devices, pod::uid(pod));
+        loop {
+            let freed = devices.freed();
+            let Err(refusal) = devices.give(pod, self.devices_rim()).await else { return Ok(()) };
+            let holders = refusal.short_of.as_deref().map(|resource| devices.holders(resource)).unwrap_or_default();
+            if !holders.iter().any(|uid| *uid != own && self.ends(uid)) {
+                return Err(refusal);
+            }
+            freed.await;
+        }
+    }
+
+    /// Whether a pod has ended, or is to end.
+    fn ends(&self, uid: &str) -> bool {
+        let Some(handle) = self.handle(uid) else { return false };
+        let said = handle.report.lock().as_ref().and_then(|report| report.status.phase.clone());
+        let ended = matches!(said.as_deref(), Some("Succeeded" | "Failed")) || pod::ended(&handle.desired().pod);
+        ended || handle.ending().is_some()
     }
 
     /// Where nothing was written down of the devices of pods, looks at what containers have, before any are handed out.
@@ -62,8 +84,7 @@ impl Round<'_> {
             return Ok(());
         }
         self.inner.find_devices().await?;
-        let given = self.inner.config.devices.give(pod, self.inner.devices_rim());
-        if let Err(why) = self.unless_it_ends(given).await? {
+        if let Err(Refusal { why, .. }) = self.unless_it_ends(self.inner.wait_for_devices(pod)).await? {
             let why = format!("Allocate failed due to {why}, which is unexpected");
             self.event(pod, None, "Warning", UNEXPECTED, &why);
             self.memo.records.failed = Some((UNEXPECTED.into(), format!("Pod was rejected: {why}")));

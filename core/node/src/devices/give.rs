@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use event_listener::EventListener;
 use windlass_api::{
     core::v1::{Container, Pod},
     quantity::Amount,
@@ -47,6 +48,21 @@ pub(crate) struct Outfit {
     pub(crate) needs: Allocation,
     /// The devices, by resource.
     pub(crate) devices: BTreeMap<String, Vec<String>>,
+}
+
+/// Why devices are not handed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// For people.
+    pub(crate) why: String,
+    /// The resource of which too few devices are free, if that is why.
+    pub(crate) short_of: Option<String>,
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self { why, short_of: None }
+    }
 }
 
 /// What a container asks for that may be devices.
@@ -128,7 +144,7 @@ impl Devices {
     /// # Errors
     ///
     /// Why it cannot have them, for people. What it was handed until then is its own until it is [freed](Devices::free).
-    pub(crate) async fn give(&self, pod: &Pod, rim: Rim<'_>) -> Result<(), String> {
+    pub(crate) async fn give(&self, pod: &Pod, rim: Rim<'_>) -> Result<(), Refusal> {
         let (mut reusable, mut given) = (BTreeMap::<String, BTreeSet<DeviceId>>::new(), false);
         for (container, init) in pod::containers(pod) {
             for (resource, count) in asked(container) {
@@ -149,7 +165,7 @@ impl Devices {
                 }
             }
         }
-        if given { self.write(rim.spawn).await } else { Ok(()) }
+        if given { Ok(self.write(rim.spawn).await?) } else { Ok(()) }
     }
 
     /// Hands a container devices of one resource; answers whether it did not have them yet.
@@ -159,8 +175,12 @@ impl Devices {
         container: &str,
         (resource, count): (&str, usize),
         reusable: &BTreeSet<DeviceId>,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, Refusal> {
         let uid = pod::uid(pod);
+        let enough = |stock: &Stock| {
+            let short_of = (!stock.healthy.is_empty()).then(|| resource.to_owned());
+            begin(resource, count, stock).map_err(|why| Refusal { why, short_of })
+        };
         let stock = |state: &super::State| {
             let known = state.resources.get(resource);
             let known = known.ok_or_else(|| format!("cannot allocate unregistered device {resource}"))?;
@@ -175,22 +195,24 @@ impl Devices {
             if let Some(given) = state.given(&uid, container, resource) {
                 let had = given.devices.len();
                 if had != count {
-                    return Err(format!(
+                    let why = format!(
                         "pod {uid:?} container {container:?} changed request for resource {resource:?} from {had} to {count}"
-                    ));
+                    );
+                    return Err(why.into());
                 }
                 let known = state.resources.get(resource).filter(|known| known.plugin.is_some());
                 // Until its plugin is back after a restart, nobody knows better.
                 if known.is_some_and(|known| !known.devices.is_empty() && !known.healthy().is_superset(&given.devices))
                 {
-                    return Err(format!(
+                    let why = format!(
                         "previously allocated devices are no longer healthy; cannot allocate unhealthy devices {resource}"
-                    ));
+                    );
+                    return Err(why.into());
                 }
                 return Ok(false);
             }
             let (plugin, stock) = stock(&state)?;
-            let begun = begin(resource, count, &stock)?;
+            let begun = enough(&stock)?;
             (plugin.ok_or_else(|| format!("unknown Device Plugin {resource}"))?, begun)
         };
         let mut preferred = vec![];
@@ -211,7 +233,7 @@ impl Devices {
             // Looked at anew: others may have been handed some meanwhile.
             let mut state = self.0.state.lock();
             let (_, stock) = stock(&state)?;
-            let chosen = fill(count, begin(resource, count, &stock)?, &preferred);
+            let chosen = fill(count, enough(&stock)?, &preferred);
             let meta = &pod.metadata;
             let (namespace, name) = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
             let own = state.pods.entry(uid.clone()).or_insert_with(|| PodDevices {
@@ -230,7 +252,7 @@ impl Devices {
                 if let Some(own) = state.pods.get_mut(&uid).and_then(|pod| pod.containers.get_mut(container)) {
                     own.remove(resource);
                 }
-                Err(why)
+                Err(why.into())
             }
         }
     }
@@ -267,7 +289,7 @@ impl Devices {
         };
         if asked(container).any(|(resource, _)| matches!(ours(resource), (true, None))) {
             // The plugin came after the pod was let in, or what was written down is lost.
-            self.give(pod, rim).await?;
+            self.give(pod, rim).await.map_err(|refusal| refusal.why)?;
         }
         let (mut outfit, mut completed) = (Outfit::default(), false);
         for (resource, _) in asked(container) {
@@ -306,11 +328,24 @@ impl Devices {
         Ok(outfit)
     }
 
+    /// The uids of the pods that have devices of a resource.
+    pub(crate) fn holders(&self, resource: &str) -> Vec<String> {
+        let state = self.0.state.lock();
+        let has = |pod: &PodDevices| pod.containers.values().any(|own| own.contains_key(resource));
+        state.pods.iter().filter(|(_, pod)| has(pod)).map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// Ends when a pod's devices are taken back from now on.
+    pub(crate) fn freed(&self) -> EventListener {
+        self.0.freed.listen()
+    }
+
     /// Takes a pod's devices back.
     pub(crate) async fn free(&self, uid: &str, spawn: &dyn Spawn) {
         if self.0.state.lock().pods.remove(uid).is_none() {
             return;
         }
+        self.0.freed.notify(usize::MAX);
         if let Err(error) = self.write(spawn).await {
             // Whoever starts next finds that the pod is gone.
             tracing::warn!(uid, error, "cannot write down that the devices of a pod are free");

@@ -36,6 +36,7 @@ const TESTS: &[Test] = &[
     ("a_container_gets_what_its_plugin_says", equipped),
     ("devices_are_made_ready_before_each_start", prepared),
     ("a_pod_that_finds_too_few_devices_fails_and_leaves_none_behind", too_few),
+    ("devices_of_pods_that_end_are_waited_for", ending),
     ("init_containers_leave_their_devices_and_sidecars_keep_theirs", reused),
     ("a_plugin_is_asked_which_devices_it_would_rather_hand_out", preferred),
     ("a_restarted_agent_knows_whose_devices_are", restarted),
@@ -396,6 +397,34 @@ fn too_few() {
         sync(&node, &[&two, &brief, &three]).await;
         rig.ready(&node, &three).await;
         assert_eq!(rig.devices_of("three"), "a,b");
+    });
+}
+
+fn ending() {
+    let rig = Rig::new("ending", "a");
+    rig.executor.run_until(async {
+        let node = rig.node().await;
+        let slow = with("slow", json!({"containers": [container("slow", 1, &["stubborn"])]}));
+        sync(&node, &[&slow]).await;
+        rig.ready(&node, &slow).await;
+        // The cluster has forgotten it, and it takes half a minute to end.
+        let mut patient = slow.clone();
+        patient.spec.termination_grace_period_seconds = Some(30);
+        sync(&node, &[&patient]).await;
+        let next =
+            with("next", json!({"restartPolicy": "Never", "containers": [container("next", 1, &["exit", "0"])]}));
+        rig.runtime.slow_down("stop_sandbox", Duration::from_secs(5));
+        sync(&node, &[&next]).await;
+        rig.until(&node, &next, |report| report.status.phase.as_deref() == Some("Succeeded")).await;
+        assert_eq!(rig.devices_of("next"), "a");
+        // It has run to its end, and is not cleaned up after yet.
+        let last = pod("last", 1);
+        sync(&node, &[&next, &last]).await;
+        rig.ready(&node, &last).await;
+        // Nobody ends any more.
+        let none = pod("none", 1);
+        sync(&node, &[&next, &last, &none]).await;
+        assert_eq!(rig.failed(&node, &none).await.0, "UnexpectedAdmissionError");
     });
 }
 

@@ -26,6 +26,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("windlass-cni", &["api", "kernel"]),
     ("windlass-cri", &["api", "grpc", "kernel"]),
     ("windlass-csi", &["api", "grpc", "kernel"]),
+    ("windlass-device", &["grpc", "kernel"]),
     ("windlass-grpc", &["kernel", "machine"]),
     ("windlass-lab", &["cri", "kernel", "machine"]),
     ("windlass-python", &[]),

@@ -133,6 +133,17 @@ async fn answered<T>(
     call.await.map(tonic::Response::into_inner).map_err(|status| from_status(what, status))
 }
 
+/// The same for what undoes something: of a volume that is gone there is nothing to undo, though a driver may say `NOT_FOUND`.
+async fn undone<T>(
+    what: &str,
+    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>> + Send,
+) -> Result<()> {
+    match answered(what, call).await {
+        Err(error) if error.is(ErrorKind::NotFound) => Ok(()),
+        done => done.map(drop),
+    }
+}
+
 /// What a call answered, as the kernel's type.
 async fn asked<T: OnWire>(
     what: &str,

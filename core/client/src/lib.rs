@@ -19,8 +19,6 @@ pub mod queue;
 pub mod runner;
 mod select;
 pub mod services;
-#[cfg(feature = "tls")]
-pub mod tls;
 
 pub use backoff::Backoff;
 pub use client::{Client, Force};

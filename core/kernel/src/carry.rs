@@ -1,14 +1,13 @@
 //! Carries sessions between whoever runs them and a client: what servers of exec, attach and port-forward have in common.
 //!
-//! [`carry`] is the middle, whatever frames the client's end; over SPDY both ends are here. With the feature `upgrade`, [`upgrade`]
-//! has the HTTP upgrade before it, and WebSockets.
+//! [`carry`] is the middle, whatever frames the client's end; over SPDY both ends are here. The HTTP upgrade before it, and
+//! WebSockets, are those of `windlass-transport`.
 
 mod client;
 mod exec;
 mod ports;
 mod process;
-#[cfg(feature = "upgrade")]
-pub mod upgrade;
+mod told;
 
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ pub use self::{
     exec::exec_over_spdy,
     ports::{forward, ports_over_spdy},
     process::{Input, Output, Remote, Telling, carry, drain, pump},
+    told::ends_as_told,
 };
 use crate::{clock::Clock, stop::Stop};
 

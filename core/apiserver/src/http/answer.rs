@@ -13,9 +13,9 @@ use windlass_kernel::{
     EntropyExt, Identity, Result,
     access::{Attributes, Decision},
     api::{self, Answer, GroupVersionResource, List, PatchType, Verb},
-    carry::upgrade::wants_socket,
     error::{Error, ErrorKind},
 };
+use windlass_transport::upgrade::wants_socket;
 
 use super::{
     body::{self, Asked, Body, full},

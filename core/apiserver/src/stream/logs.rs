@@ -2,13 +2,8 @@
 
 use futures::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use windlass_kernel::{
-    api::Chunks,
-    carry::{
-        Keeping,
-        upgrade::{Channels, Protocols, Socket},
-    },
-};
+use windlass_kernel::{api::Chunks, carry::Keeping};
+use windlass_transport::upgrade::{Channels, Protocols, Socket};
 
 /// Logs are served over WebSockets alone.
 pub(super) const PROTOCOLS: Protocols = Protocols { socket: &["binary.k8s.io", "base64.binary.k8s.io", ""], spdy: &[] };

@@ -8,12 +8,9 @@ use windlass_kernel::{
     Authorizer, Result,
     access::{Attributes, Decision},
     api::{Answer, Request, Verb},
-    carry::{
-        Keeping,
-        upgrade::{self, Agreed, Forwarded, Protocols},
-    },
-    node::{Session, Streams},
+    carry::Keeping,
 };
+use windlass_transport::upgrade::{self, Agreed, Protocols, Wanted};
 
 use super::{logs, proxy};
 use crate::{
@@ -68,13 +65,13 @@ async fn open(connecting: Connecting) -> Result<Response<Body>> {
         Err(error) => return Err(error),
     };
     let streams = sub::streams(&request.options);
-    let asked = if subresource == "portforward" && agreed.needs_ports_named() {
+    let ports = if subresource == "portforward" && agreed.needs_ports_named() {
         let named = request.options.query.iter().filter(|(key, _)| key == "ports");
         upgrade::named_ports("ports", named.map(|(_, value)| value.as_str()))?
     } else {
         Vec::new()
     };
-    let pod = request.name.clone();
+    let of = request.name.clone();
     let answer = api.call(request).await?.answer;
     let mut out = Response::new(empty());
     *out.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -86,7 +83,7 @@ async fn open(connecting: Connecting) -> Result<Response<Body>> {
             () = keeping.stop.wait().fuse() => return,
         };
         match upgraded {
-            Ok(upgraded) => carry(upgraded, answer, Wanted { agreed, streams, ports: asked, pod }, &keeping).await,
+            Ok(upgraded) => carry(upgraded, answer, Wanted { agreed, streams, ports, of }, &keeping).await,
             Err(error) => tracing::debug!(%error, "a session's client left before it began"),
         }
     };
@@ -94,23 +91,10 @@ async fn open(connecting: Connecting) -> Result<Response<Body>> {
     Ok(out)
 }
 
-struct Wanted {
-    agreed: Agreed,
-    streams: Streams,
-    ports: Vec<u16>,
-    pod: String,
-}
-
 async fn carry(upgraded: Upgraded, answer: Answer, wanted: Wanted, keeping: &Keeping) {
-    let Wanted { agreed, streams, ports: asked, pod } = wanted;
     let io = TokioIo::new(upgraded);
-    match (answer, &agreed) {
-        (Answer::Session(Session::Process(process)), _) => {
-            upgrade::carry_process(io, &agreed, process, streams, keeping).await;
-        }
-        (Answer::Session(Session::Ports(ports)), _) => {
-            upgrade::carry_ports(io, &agreed, Forwarded { ports: &*ports, pod: &pod, asked: &asked }, keeping).await;
-        }
+    match (answer, &wanted.agreed) {
+        (Answer::Session(session), _) => wanted.carry(io, session, keeping).await,
         (Answer::Stream(chunks), Agreed::Socket { protocol, .. }) => {
             logs::over_socket(upgrade::open(io).await, protocol, chunks, keeping).await;
         }

@@ -41,6 +41,7 @@ pub(crate) const TESTS: &[Test] = &[
         "pods_of_two_nodes_reach_each_other_by_address_and_service",
         pods_of_two_nodes_reach_each_other_by_address_and_service,
     ),
+    ("a_node_joins_a_cluster_that_has_one_and_follows_services_as_somebody_else", a_node_joins_a_cluster_that_has_one),
     ("what_an_agent_takes_with_fifty_pods_is_told", what_an_agent_takes_with_fifty_pods_is_told),
 ];
 
@@ -137,7 +138,7 @@ impl Drop for Worker<'_> {
             assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
             assert!(!self.folder.exists());
             let (links, rules) = (self.ask(&["ip", "-o", "link"]), self.ask(&["nft", "list", "tables"]));
-            assert!(links.contains("eth0") && !links.contains("windlass0"), "{links}");
+            assert!(links.contains("eth0") && !links.contains("windlass0") && !links.contains("wlvx"), "{links}");
             assert!(!rules.contains("windlass"), "{rules}");
             assert_eq!(self.ask(&["ip", "route", "show", "proto", "87"]), "");
         }
@@ -146,10 +147,13 @@ impl Drop for Worker<'_> {
 
 /// A kubeconfig of the node itself, signed by the cluster's authority.
 fn kubeconfig(name: &str, cluster: &Cluster, network: &Network) -> String {
+    kubeconfig_of(&format!("system:node:{name}"), &["system:nodes"], cluster, network)
+}
+
+fn kubeconfig_of(user: &str, groups: &[&str], cluster: &Cluster, network: &Network) -> String {
     let pki = Pki::open(&cluster.data().join("pki"), now()).expect("the cluster's keys");
-    let user = format!("system:node:{name}");
-    let own = pki.authority.client(&user, &["system:nodes"], now()).expect("a certificate");
-    serve::kubeconfig(&format!("https://{}:6443", network.host), &pki.authority.pem().certificate, &user, &own)
+    let own = pki.authority.client(user, groups, now()).expect("a certificate");
+    serve::kubeconfig(&format!("https://{}:6443", network.host), &pki.authority.pem().certificate, user, &own)
 }
 
 /// A cluster without containers in the network, whose nodes get ranges.
@@ -215,32 +219,10 @@ fn pods_of_two_nodes_reach_each_other_by_address_and_service() {
     let taints = node["spec"]["taints"].as_array().expect("taints");
     assert!(taints.iter().any(|taint| taint["key"] == "gpu" && taint["value"] == "a"), "{node}");
 
-    // Whoever asks the one on the right is told from which address it asks.
-    let serves = "mkdir -p /tmp/w/cgi-bin; printf '#!/bin/sh\\necho\\necho $REMOTE_ADDR\\n' > /tmp/w/cgi-bin/who; \
-                  chmod +x /tmp/w/cgi-bin/who; exec httpd -f -p 8080 -h /tmp/w";
-    apply(cluster, &pod_of("web", "right", serves));
-    apply(
-        cluster,
-        &json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
-            "spec": {"clusterIP": "10.96.0.77", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
-        }),
-    );
-    until_so("the server runs", || ready(&get(cluster, "pod", "web")));
+    serve_on(cluster, "right");
     let address = get(cluster, "pod", "web")["status"]["podIP"].as_str().expect("an address").to_owned();
-    for (name, host) in [("by-address", format!("{address}:8080")), ("by-service", "10.96.0.77".into())] {
-        let asks = format!(
-            "until timeout 3 wget -q -O /tmp/said http://{host}/cgi-bin/who; do sleep 1; done; \
-             cat /tmp/said /etc/resolv.conf > /dev/termination-log"
-        );
-        apply(cluster, &pod_of(name, "left", &asks));
-        until_so("the pod was answered", || get(cluster, "pod", name)["status"]["phase"] == "Succeeded");
-        let status = &get(cluster, "pod", name)["status"];
-        let said = status["containerStatuses"][0]["state"]["terminated"]["message"].as_str().expect("last words");
-        let own = status["podIP"].as_str().expect("an address");
-        // It listens on both families.
-        let heard = said.lines().next().map(|line| line.trim_matches(['[', ']']).trim_start_matches("::ffff:"));
-        assert_eq!(heard, Some(own), "{name}: {said}");
+    for (name, host) in [("by-address", format!("{address}:8080")), ("by-service", SERVICE.into())] {
+        let said = seen_as_itself(cluster, name, "left", &host, "true");
         assert!(said.contains("nameserver 10.96.0.11") && said.contains("svc.example.internal"), "{said}");
     }
     what_is_outside_sees_the_node(cluster, &network);
@@ -251,6 +233,78 @@ fn pods_of_two_nodes_reach_each_other_by_address_and_service() {
     let unreached = get(cluster, "node", "right")["status"]["conditions"].clone();
     let unreached = unreached.as_array().expect("conditions").iter().find(|one| one["type"] == "NetworkUnavailable");
     assert_eq!(unreached.map(|one| &one["status"]), Some(&"False".into()));
+}
+
+/// The address of the service.
+const SERVICE: &str = "10.96.0.77";
+
+/// Runs a server on a node, and a service for it: whoever asks is told from which address.
+fn serve_on(cluster: &Cluster, node: &str) {
+    let script = "mkdir -p /tmp/w/cgi-bin; printf '#!/bin/sh\\necho\\necho $REMOTE_ADDR\\n' > /tmp/w/cgi-bin/who; \
+                  chmod +x /tmp/w/cgi-bin/who; exec httpd -f -p 8080 -h /tmp/w";
+    apply(cluster, &pod_of("web", node, script));
+    let ports = json!([{"port": 80, "targetPort": 8080}]);
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"clusterIP": SERVICE, "selector": {"app": "web"}, "ports": ports},
+    });
+    apply(cluster, &service);
+    until_so("the server runs", || ready(&get(cluster, "pod", "web")));
+}
+
+/// Has a pod on a node ask the server at a host, once a condition of its own holds. The server sees the pod's own address.
+/// Returns what the pod said, and how it asks for names.
+fn seen_as_itself(cluster: &Cluster, name: &str, node: &str, host: &str, first: &str) -> String {
+    let asks = format!(
+        "until {first}; do sleep 1; done; \
+         until timeout 3 wget -q -O /tmp/said http://{host}/cgi-bin/who; do sleep 1; done; \
+         cat /tmp/said /etc/resolv.conf > /dev/termination-log"
+    );
+    apply(cluster, &pod_of(name, node, &asks));
+    until_so("the pod was answered", || get(cluster, "pod", name)["status"]["phase"] == "Succeeded");
+    let status = &get(cluster, "pod", name)["status"];
+    let said = status["containerStatuses"][0]["state"]["terminated"]["message"].as_str().expect("last words");
+    // It listens on both families.
+    let heard = said.lines().next().map(|line| line.trim_matches(['[', ']']).trim_start_matches("::ffff:"));
+    assert_eq!(heard, status["podIP"].as_str(), "{name}: {said}");
+    said.to_owned()
+}
+
+/// Their nodes are in two subnets, so that packets between pods go in packets.
+fn a_node_joins_a_cluster_that_has_one() {
+    let network = Network::new();
+    let beside = Beside::new(&network);
+    let listen = format!("{}:6443", network.host);
+    let arguments = ["--listen", &listen, "--pod-routes", "vxlan"];
+    let mut cluster = Ended(Cluster::prepare(&arguments, Some(&network.name)));
+    build_images(&cluster.0.data().join("images"), &["busybox"]);
+    cluster.0.up();
+    let cluster = &cluster.0;
+    let own = cluster.windlass(&["get", "nodes", "-o", "name"]).ok();
+    let own = own.trim().strip_prefix("node/").expect("one node");
+    // Nodes may not follow services here; somebody else may.
+    cluster.windlass(&["delete", "clusterrolebinding", "windlass:node-proxier"]).ok();
+    let proxy = cluster.file("proxy.yaml", &kubeconfig_of("system:kube-proxy", &[], cluster, &network));
+    let proxy = proxy.to_str().expect("a path");
+    let more = ["--node-ip", "10.66.0.2", "--pod-routes", "vxlan"];
+    let mut right = Worker::named("right", cluster, &network, &beside.0, &more);
+    build_images(&right.folder.join("images"), &["busybox"]);
+    right.start();
+    until_so("the node says what it lacks", || {
+        let log = fs::read_to_string(right.beside("log")).unwrap_or_default();
+        log.contains("bind the ClusterRole system:node-proxier to the group system:nodes")
+    });
+    right.kill();
+    right.more.extend(["--proxy-kubeconfig".into(), proxy.into()]);
+    right.start();
+    let of = |name: &str| get(cluster, "node", name)["spec"]["podCIDR"].as_str().expect("a range").to_owned();
+    assert_eq!([of(own), of("right")], ["10.88.0.0/24", "10.88.1.0/24"]);
+
+    serve_on(cluster, own);
+    let named = format!("nslookup web.default.svc.cluster.local | grep -q {SERVICE}");
+    seen_as_itself(cluster, "by-name", "right", SERVICE, &named);
+    assert!(right.ask(&["ip", "route", "show", "proto", "87"]).contains("10.88.0.0/24 via 10.88.0.0 dev wlvx1"));
+    drop(right);
 }
 
 /// Nobody outside knows the way to a pod.

@@ -2,16 +2,11 @@
 //!
 //! Every message begins with the number of its channel. Proxying is not supported.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{
-    AsyncRead, AsyncWrite, FutureExt, SinkExt, StreamExt,
+    FutureExt, SinkExt, StreamExt,
     channel::{mpsc, oneshot},
     future::{BoxFuture, pending},
     pin_mut, select_biased,
@@ -20,10 +15,11 @@ use futures::{
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
-use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+use tokio_util::compat::TokioAsyncReadCompatExt;
 use windlass_kernel::{
     Result, Spawn, SpawnExt,
     api::Request,
+    carry::ends_as_told,
     dial::ByteStream,
     node::{Exit, Ports, Process, Session, TermSize},
 };
@@ -213,42 +209,8 @@ impl Ports for RemotePorts {
             let (tell, told) = oneshot::channel();
             // Ends with either side of the connection.
             spawn.start("client.port", Box::pin(forward(socket, far, tell)));
-            Ok(Box::new(Forwarded { data: near.compat(), told: Some(told) }) as ByteStream)
+            Ok(ends_as_told(near.compat(), told.map(Result::ok).boxed()))
         })
-    }
-}
-
-/// A connection to a port. What goes wrong at its other end is an error of reading, where the data would end.
-struct Forwarded {
-    data: Compat<DuplexStream>,
-    told: Option<oneshot::Receiver<String>>,
-}
-
-impl AsyncRead for Forwarded {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let read = ready!(Pin::new(&mut self.data).poll_read(cx, buffer))?;
-        if read > 0 || buffer.is_empty() {
-            return Poll::Ready(Ok(read));
-        }
-        let Some(told) = &mut self.told else { return Poll::Ready(Ok(0)) };
-        let why = ready!(told.poll_unpin(cx));
-        self.told = None;
-        // Where nothing is told the connection ended well.
-        Poll::Ready(why.map_or(Ok(0), |why| Err(io::Error::other(why))))
-    }
-}
-
-impl AsyncWrite for Forwarded {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.data).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.data).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.data).poll_close(cx)
     }
 }
 

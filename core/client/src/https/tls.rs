@@ -10,11 +10,9 @@ use rustls::{
 };
 use tokio_rustls::TlsConnector;
 use windlass_kernel::{Clock, Error, ErrorKind, Result};
+use windlass_transport::tls::Anyone;
 
-use crate::{
-    kubeconfig::{Access, Credential},
-    tls::Anyone,
-};
+use crate::kubeconfig::{Access, Credential};
 
 #[derive(Debug)]
 struct Now(Arc<dyn Clock>);

@@ -12,6 +12,7 @@ use futures::{
     io::{AsyncRead, AsyncWrite},
 };
 
+use super::ends_as_told;
 use crate::{
     dial::ByteStream,
     error::{Error, ErrorKind, Result},
@@ -145,68 +146,18 @@ impl Ports for Forward {
             errors.close().await.map_err(|error| {
                 Error::new(ErrorKind::Unavailable, "cannot open a connection to a port").with_source(error)
             })?;
-            Ok(Box::new(Forwarded { data: data.ends_with_reset(), errors: Some(errors), told: Vec::new() })
-                as ByteStream)
+            Ok(ends_as_told(data.ends_with_reset(), said(errors).boxed()))
         }
         .boxed()
     }
 }
 
-/// A connection to a port. What goes wrong at its other end is told on a stream of its own, and turned into an error of
-/// reading where the data would end.
-struct Forwarded<T> {
-    data: T,
-    errors: Option<Stream>,
-    told: Vec<u8>,
-}
-
-mod forwarded {
-    //! Reading and writing of a [`Forwarded`].
-
-    use std::{
-        io,
-        pin::Pin,
-        task::{Context, Poll, ready},
-    };
-
-    use futures::io::{AsyncRead, AsyncWrite};
-
-    use super::Forwarded;
-
-    impl<T: AsyncRead + Unpin> AsyncRead for Forwarded<T> {
-        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-            let this = &mut *self;
-            let read = ready!(Pin::new(&mut this.data).poll_read(cx, buffer))?;
-            if read > 0 || buffer.is_empty() {
-                return Poll::Ready(Ok(read));
-            }
-            while let Some(errors) = &mut this.errors {
-                let mut text = [0; 512];
-                match ready!(Pin::new(errors).poll_read(cx, &mut text)) {
-                    Ok(0) | Err(_) => this.errors = None,
-                    Ok(len) => this.told.extend_from_slice(&text[..len]),
-                }
-            }
-            match this.told.is_empty() {
-                true => Poll::Ready(Ok(0)),
-                false => Poll::Ready(Err(io::Error::other(String::from_utf8_lossy(&this.told).into_owned()))),
-            }
-        }
-    }
-
-    impl<T: AsyncWrite + Unpin> AsyncWrite for Forwarded<T> {
-        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.data).poll_write(cx, bytes)
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.data).poll_flush(cx)
-        }
-
-        fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.data).poll_close(cx)
-        }
-    }
+/// What was said on the stream for errors, once the data has ended.
+async fn said(mut errors: Stream) -> Option<String> {
+    let mut text = Vec::new();
+    // What came before it broke was said.
+    let _ = (&mut errors).take(64 << 10).read_to_end(&mut text).await;
+    (!text.is_empty()).then(|| String::from_utf8_lossy(&text).into_owned())
 }
 
 #[cfg(test)]

@@ -2,17 +2,15 @@
 
 use futures::{AsyncReadExt, FutureExt, future, select_biased};
 use http::{Method, Request, Response, StatusCode};
-use hyper::{body::Incoming, upgrade::Upgraded};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use windlass_kernel::{
     Error, ErrorKind, Result, SpawnExt,
-    carry::{
-        Keeping,
-        upgrade::{self, Agreed, Forwarded, Protocols},
-    },
+    carry::Keeping,
     controller::ObjectKey,
     node::{Exit, Process, Session, SessionRequest, Streams},
 };
+use windlass_transport::upgrade::{self, Protocols, Wanted};
 
 use super::{Body, Kubelet, Query, text};
 
@@ -80,7 +78,7 @@ impl Kubelet {
                 () = keeping.stop.wait().fuse() => return,
             };
             match upgraded {
-                Ok(upgraded) => carry(upgraded, session, &wanted, &keeping).await,
+                Ok(upgraded) => wanted.carry(TokioIo::new(upgraded), session, &keeping).await,
                 Err(error) => tracing::debug!(%error, "a session's client left before it began"),
             }
         };
@@ -129,25 +127,6 @@ impl Kubelet {
                 Ok(text(StatusCode::INTERNAL_SERVER_ERROR, &said))
             }
             Exit::Failed(why) => Ok(text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{written}\n{why}\n"))),
-        }
-    }
-}
-
-/// What was agreed on.
-struct Wanted {
-    agreed: Agreed,
-    streams: Streams,
-    ports: Vec<u16>,
-    of: String,
-}
-
-async fn carry(upgraded: Upgraded, session: Session, wanted: &Wanted, keeping: &Keeping) {
-    let Wanted { agreed, streams, ports: asked, of } = wanted;
-    let io = TokioIo::new(upgraded);
-    match session {
-        Session::Process(process) => upgrade::carry_process(io, agreed, process, *streams, keeping).await,
-        Session::Ports(ports) => {
-            upgrade::carry_ports(io, agreed, Forwarded { ports: &*ports, pod: of, asked }, keeping).await;
         }
     }
 }

@@ -14,8 +14,8 @@ use rustls::{
 };
 use tokio_rustls::TlsConnector;
 use tokio_util::compat::{FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
-use windlass_client::tls::Anyone;
 use windlass_kernel::{Clock, dial::ByteStream};
+use windlass_transport::tls::Anyone;
 
 /// Speaks TLS over a stream to a host whose certificate comes from a trusted authority, or from anyone.
 pub(super) async fn wrap(

@@ -10,19 +10,15 @@ use bytes::Bytes;
 use futures::{FutureExt, select_biased};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::Upgraded};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use windlass_kernel::{
-    ClockExt, ContainerRuntime, EntropyExt, Error, ErrorKind, Result, SpawnExt,
-    carry::{
-        Keeping,
-        upgrade::{self, Agreed, Forwarded, Protocols},
-    },
-    node::{Session, Streams},
+    ClockExt, ContainerRuntime, EntropyExt, Error, ErrorKind, Result, SpawnExt, carry::Keeping, node::Streams,
     runtime::Opening,
 };
+use windlass_transport::upgrade::{self, Protocols, Wanted};
 
 use super::Setup;
 
@@ -46,14 +42,6 @@ struct Promise {
     opening: Opening,
     /// Uptime of the clock.
     until: Duration,
-}
-
-/// What a session is carried by.
-struct Wanted {
-    agreed: Agreed,
-    streams: Streams,
-    ports: Vec<u16>,
-    of: String,
 }
 
 impl Streaming {
@@ -134,23 +122,12 @@ impl Streaming {
                 () = keeping.stop.wait().fuse() => return,
             };
             match upgraded {
-                Ok(upgraded) => carry(upgraded, session, &wanted, &keeping).await,
+                Ok(upgraded) => wanted.carry(TokioIo::new(upgraded), session, &keeping).await,
                 Err(error) => tracing::debug!(%error, "a session's client left before it began"),
             }
         };
         self.setup.spawn.spawn("cri.session", carried).detach();
         answer
-    }
-}
-
-async fn carry(upgraded: Upgraded, session: Session, wanted: &Wanted, keeping: &Keeping) {
-    let Wanted { agreed, streams, ports: asked, of } = wanted;
-    let io = TokioIo::new(upgraded);
-    match session {
-        Session::Process(process) => upgrade::carry_process(io, agreed, process, *streams, keeping).await,
-        Session::Ports(ports) => {
-            upgrade::carry_ports(io, agreed, Forwarded { ports: &*ports, pod: of, asked }, keeping).await;
-        }
     }
 }
 
@@ -181,15 +158,17 @@ fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use windlass_transport::upgrade::Agreed;
+
     use super::*;
 
-    fn check(opening: Opening, target: &str, lines: &[(&'static str, &'static str)], expect: &str) {
+    fn check(opening: &Opening, target: &str, lines: &[(&'static str, &'static str)], expect: &str) {
         let mut request = Request::get(target);
         for (name, value) in lines {
             request = request.header(*name, *value);
         }
         let request = request.body(()).unwrap();
-        let said = match wanted(&request, &opening) {
+        let said = match wanted(&request, opening) {
             Ok(Wanted { agreed: Agreed::Socket { protocol, .. }, ports, .. }) => format!("socket {protocol} {ports:?}"),
             Ok(Wanted { agreed: Agreed::Spdy { protocol }, ports, .. }) => format!("spdy {protocol} {ports:?}"),
             Err(error) => format!("{:?}", error.kind()),
@@ -212,13 +191,13 @@ mod tests {
                 ("sec-websocket-protocol", protocol),
             ]
         };
-        check(attach(), "/a", &spdy("v9.channel.k8s.io, v4.channel.k8s.io"), "spdy v4.channel.k8s.io []");
-        check(attach(), "/a", &socket("v5.channel.k8s.io"), "socket v5.channel.k8s.io []");
-        check(attach(), "/a", &spdy("portforward.k8s.io"), "Forbidden");
-        check(attach(), "/a", &[], "BadRequest");
-        check(forward(), "/p", &socket("SPDY/3.1+portforward.k8s.io"), "socket SPDY/3.1+portforward.k8s.io []");
-        check(forward(), "/p?port=80&port=81", &socket("v4.channel.k8s.io"), "socket v4.channel.k8s.io [80, 81]");
-        check(forward(), "/p", &socket("v4.channel.k8s.io"), "BadRequest");
-        check(forward(), "/p", &spdy("portforward.k8s.io"), "spdy portforward.k8s.io []");
+        check(&attach(), "/a", &spdy("v9.channel.k8s.io, v4.channel.k8s.io"), "spdy v4.channel.k8s.io []");
+        check(&attach(), "/a", &socket("v5.channel.k8s.io"), "socket v5.channel.k8s.io []");
+        check(&attach(), "/a", &spdy("portforward.k8s.io"), "Forbidden");
+        check(&attach(), "/a", &[], "BadRequest");
+        check(&forward(), "/p", &socket("SPDY/3.1+portforward.k8s.io"), "socket SPDY/3.1+portforward.k8s.io []");
+        check(&forward(), "/p?port=80&port=81", &socket("v4.channel.k8s.io"), "socket v4.channel.k8s.io [80, 81]");
+        check(&forward(), "/p", &socket("v4.channel.k8s.io"), "BadRequest");
+        check(&forward(), "/p", &spdy("portforward.k8s.io"), "spdy portforward.k8s.io []");
     }
 }

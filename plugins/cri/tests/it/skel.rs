@@ -278,10 +278,8 @@ fn command_over_websocket() {
 }
 
 fn ports_over_websocket() {
-    use windlass_kernel::{
-        carry::upgrade::{Protocols, Tunnel},
-        spdy::{Connection, Headers, Role},
-    };
+    use windlass_kernel::spdy::{Connection, Headers, Role};
+    use windlass_transport::upgrade::{Protocols, Tunnel};
     let served = Served::start();
     served.tokio.block_on(async {
         container(&served.remote, &Program::Wait).await;

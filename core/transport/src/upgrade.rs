@@ -20,8 +20,10 @@ pub use self::{
     socket::{Channels, Socket, open},
     tunnel::Tunnel,
 };
-use super::{Keeping, exec_over_spdy, ports_over_spdy};
-use crate::node::{Ports, Process, Streams};
+use windlass_kernel::{
+    carry::{Keeping, exec_over_spdy, ports_over_spdy},
+    node::{Ports, Process, Session, Streams},
+};
 
 /// Carries a process over whatever was agreed on.
 pub async fn carry_process<T>(io: T, agreed: &Agreed, process: Process, streams: Streams, keeping: &Keeping)
@@ -66,5 +68,34 @@ where
             ports::over_socket(open(io).await, protocol, ports, asked, keeping).await;
         }
         Agreed::Spdy { .. } => ports_over_spdy(io.compat(), ports, pod, keeping).await,
+    }
+}
+
+/// A session as it was agreed on.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// How it is carried.
+    pub agreed: Agreed,
+    /// Which streams a process has.
+    pub streams: Streams,
+    /// Which ports the request named.
+    pub ports: Vec<u16>,
+    /// Whose ports they are, for the client to read where a connection fails.
+    pub of: String,
+}
+
+impl Wanted {
+    /// Carries the session over a connection that was upgraded, until either end or the server ends it.
+    pub async fn carry<T>(&self, io: T, session: Session, keeping: &Keeping)
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let Self { agreed, streams, ports: asked, of } = self;
+        match session {
+            Session::Process(process) => carry_process(io, agreed, process, *streams, keeping).await,
+            Session::Ports(ports) => {
+                carry_ports(io, agreed, Forwarded { ports: &*ports, pod: of, asked }, keeping).await;
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use futures::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::socket::{Channels, Socket};
-use crate::{
+use windlass_kernel::{
     carry::{Input, Keeping, Output, forward},
     dial::ByteStream,
     error::{Error, ErrorKind, Result},

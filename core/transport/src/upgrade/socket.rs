@@ -14,7 +14,7 @@ use tokio_tungstenite::{
 };
 
 use super::frames::Encoding;
-use crate::{
+use windlass_kernel::{
     carry::{Input, Keeping, Output},
     clock::ClockExt,
 };

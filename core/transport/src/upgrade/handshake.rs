@@ -6,7 +6,7 @@ use http::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::{
+use windlass_kernel::{
     carry::PROTOCOL_HEADER,
     error::{Error, ErrorKind, Result},
     spdy,

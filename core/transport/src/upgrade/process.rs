@@ -4,7 +4,7 @@ use futures::SinkExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::socket::{Channels, Socket};
-use crate::{
+use windlass_kernel::{
     carry::{Keeping, Remote, Telling, carry},
     node::{Process, Streams},
 };

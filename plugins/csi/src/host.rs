@@ -16,7 +16,7 @@ use windlass_kernel::{
     volume::{DriverInfo, VolumeController, VolumeNode},
 };
 
-pub use self::registration::{Announced, Registration};
+pub use self::registration::{Announced, KIND, Registration};
 use crate::wire::{
     self, ControllerClient, ControllerOffers, IdentityClient, NodeClient, NodeOffers, OnWire, csi, from_status,
 };

@@ -23,7 +23,7 @@ use windlass_kernel::{Error, ErrorKind, Result, Stop, VolumeDriver};
 
 pub use self::{
     program::{Setup, main},
-    registration::register,
+    registration::{announce, register},
 };
 use crate::wire::{
     controller_server::ControllerServer, identity_server::IdentityServer, node_server::NodeServer, to_status,

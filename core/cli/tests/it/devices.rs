@@ -1,10 +1,11 @@
 //! A device plugin beside `windlass up` with real containers: pods have its devices, and keep them through the end of the agent.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::Value;
 use windlass::{
+    csi::{host::Announced, skel::announce},
     device::{
         files::Files,
         skel::{self, Setup},
@@ -46,10 +47,11 @@ fn a_pod_keeps_its_devices_through_the_end_of_the_agent() {
     let things = [("one".into(), one.clone()), ("two".into(), two.clone())];
     let plugin = Arc::new(Files::new(RESOURCE, things, clock));
     let stop = Stop::new();
-    let serving = runtime.spawn({
-        let (socket, stop) = (cluster.data().join("node/device-plugins/thing.sock"), stop.clone());
-        async move { skel::serve(RESOURCE, plugin, &socket, setup, stop).await }
-    });
+    let serve = |socket: PathBuf, stop: &Stop| {
+        let (plugin, setup, stop) = (plugin.clone(), setup.clone(), stop.clone());
+        runtime.spawn(async move { skel::serve(RESOURCE, plugin, &socket, setup, stop).await })
+    };
+    let serving = serve(cluster.data().join("node/device-plugins/thing.sock"), &stop);
     until_so("the node has the devices", || amounts(cluster) == ["2", "2"]);
 
     run(cluster, "first", 2);
@@ -86,7 +88,29 @@ fn a_pod_keeps_its_devices_through_the_end_of_the_agent() {
     until_so("the plugin is gone", || amounts(cluster) == ["2", "0"]);
     runtime.block_on(serving).expect("a task").expect("it ends well");
     assert!(ready(cluster, "second"));
-    assert!(!Path::new(&cluster.data().join("node/device-plugins/thing.sock")).exists());
+    assert!(!cluster.data().join("node/device-plugins/thing.sock").exists());
+
+    // The other way: its socket is elsewhere, and another one in the folder for plugins of all kinds says so.
+    let (stop, endpoint) = (Stop::new(), folder.path().join("thing.sock"));
+    let serving = serve(endpoint.clone(), &stop);
+    let announced = Announced {
+        kind: "DevicePlugin".into(),
+        name: RESOURCE.into(),
+        endpoint: endpoint.display().to_string(),
+        versions: vec!["v1beta1".into()],
+    };
+    let (gone, socket) = (Stop::new(), cluster.data().join("node/plugins_registry/thing-reg.sock"));
+    let announcing = runtime.spawn({
+        let gone = gone.clone();
+        async move { announce(announced, &socket, gone).await }
+    });
+    until_so("the plugin is known", || amounts(cluster) == ["2", "1"]);
+    gone.stop();
+    until_so("the plugin is forgotten", || amounts(cluster) == ["2", "0"]);
+    stop.stop();
+    for task in [serving, announcing] {
+        runtime.block_on(task).expect("a task").expect("it ends well");
+    }
 }
 
 /// What the node has of the resource, and what of that can be used.

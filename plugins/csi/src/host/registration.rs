@@ -9,7 +9,7 @@ use super::{RemoteDriver, answered};
 use crate::wire::{RegistrationClient, registration};
 
 /// What volume drivers say they are.
-const KIND: &str = "CSIPlugin";
+pub const KIND: &str = "CSIPlugin";
 
 /// A socket at which a plugin says what it is. Calls have no deadline of their own.
 #[derive(Clone, Debug)]

@@ -6,14 +6,14 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response, Status, async_trait, transport::Server};
 use windlass_kernel::{Error, ErrorKind, Result, Stop};
 
-use crate::wire::{registration, registration_server};
+use crate::{
+    host::{Announced, KIND},
+    wire::{registration, registration_server},
+};
 
 /// What an agent is told.
 #[derive(Clone, Debug)]
-struct Known {
-    name: String,
-    endpoint: String,
-}
+struct Known(Announced);
 
 /// Waits at `socket`, in a folder that a node's agent watches, and says that the driver `name` serves on the socket `endpoint`.
 /// Needs a tokio runtime; ends with `stop`.
@@ -22,10 +22,24 @@ struct Known {
 ///
 /// Those of [`bind`](super::bind); [`Unavailable`](ErrorKind::Unavailable) where the socket fails.
 pub async fn register(name: &str, endpoint: &Path, socket: &Path, stop: Stop) -> Result<()> {
-    let known = Known { name: name.to_owned(), endpoint: endpoint.to_string_lossy().into_owned() };
+    let announced = Announced {
+        kind: KIND.into(),
+        name: name.to_owned(),
+        endpoint: endpoint.to_string_lossy().into_owned(),
+        versions: vec!["1.0.0".into()],
+    };
+    announce(announced, socket, stop).await
+}
+
+/// As [`register`], for a plugin of whatever kind.
+///
+/// # Errors
+///
+/// Those of [`register`].
+pub async fn announce(announced: Announced, socket: &Path, stop: Stop) -> Result<()> {
     let listener = windlass_grpc::listen(socket)?;
     let done = Server::builder()
-        .add_service(registration_server::RegistrationServer::new(known))
+        .add_service(registration_server::RegistrationServer::new(Known(announced)))
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move { stop.wait().await })
         .await;
     // Whoever starts next replaces a file that is left.
@@ -42,12 +56,8 @@ impl registration_server::Registration for Known {
         &self,
         _: Request<registration::InfoRequest>,
     ) -> Result<Response<registration::PluginInfo>, Status> {
-        Ok(Response::new(registration::PluginInfo {
-            r#type: "CSIPlugin".into(),
-            name: self.name.clone(),
-            endpoint: self.endpoint.clone(),
-            supported_versions: vec!["1.0.0".into()],
-        }))
+        let Announced { kind, name, endpoint, versions } = self.0.clone();
+        Ok(Response::new(registration::PluginInfo { r#type: kind, name, endpoint, supported_versions: versions }))
     }
 
     async fn notify_registration_status(
@@ -56,9 +66,9 @@ impl registration_server::Registration for Known {
     ) -> Result<Response<registration::RegistrationStatusResponse>, Status> {
         let status = request.into_inner();
         if status.plugin_registered {
-            tracing::info!(driver = self.name, "registered with the node's agent");
+            tracing::info!(plugin = self.0.name, "registered with the node's agent");
         } else {
-            tracing::error!(driver = self.name, error = status.error, "the node's agent refuses the driver");
+            tracing::error!(plugin = self.0.name, error = status.error, "the node's agent refuses the plugin");
         }
         Ok(Response::new(registration::RegistrationStatusResponse {}))
     }

@@ -3,7 +3,10 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args as Arguments, ValueEnum};
-use windlass::real::ContainerNode;
+use windlass::{
+    kernel::{Error, ErrorKind, Result},
+    real::ContainerNode,
+};
 
 use super::{Eviction, Joining, OfNode, Place, PodNetwork, Range, Runtime};
 
@@ -64,8 +67,20 @@ pub(crate) enum Switch {
 }
 
 impl Node {
+    /// Refuses what cannot be, before anything starts.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.of_node.check(&self.runtime)?;
+        self.joining.check()?;
+        if self.pod_cidr.is_some() && matches!(self.runtime, Runtime::Cri(_)) {
+            let message =
+                "--pod-cidr needs --runtime auto or containerd: a runtime at a CRI socket gives pods addresses itself";
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        Ok(())
+    }
+
     /// Tells a node what is said of it.
-    pub(crate) fn tell(&self, node: &mut ContainerNode) -> windlass::kernel::Result<()> {
+    pub(crate) fn tell(&self, node: &mut ContainerNode) -> Result<()> {
         self.of_node.tell(node)?;
         self.joining.tell(node)?;
         self.pod_network.tell(node);

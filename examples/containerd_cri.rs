@@ -5,14 +5,14 @@
 //! ```
 //!
 //! `CONTAINERD_ADDRESS` is containerd's socket, `STATE_DIR` a short folder for what does not outlive a reboot, `SANDBOX_IMAGE` the image
-//! of sandboxes. `containerd_cri carry …` is what this program starts beside each container.
+//! of sandboxes, `REGISTRY_MIRRORS` where images are looked for first (`registry.k8s.io=http://127.0.0.1:5000,…`). `containerd_cri carry …` is what this program starts beside each container.
 
 use std::{env, process::ExitCode, sync::Arc};
 
 use windlass::{
     cni::{bridge::Bridge, skel as cni, wire::PluginConfig},
     cri::{
-        containerd::{Containerd, Native, carry},
+        containerd::{Containerd, Mirror, Mirrors, Native, carry},
         skel::{self, Plugin},
     },
     kernel::{Error, ErrorKind, PodNetwork, Result, Spawn},
@@ -32,8 +32,19 @@ fn main() -> ExitCode {
         let network = network(&state, Arc::clone(&setup.spawn))?;
         let mut native = Native::new(socket, state, vec![this, "carry".into()]);
         native.sandbox_image = given("SANDBOX_IMAGE", native.sandbox_image.as_str()).into();
+        native.mirrors = mirrors(&given("REGISTRY_MIRRORS", ""))?;
         Ok(Plugin::of(Containerd::connect(native, network, setup).await?))
     })
+}
+
+/// Who is asked before a registry is.
+fn mirrors(text: &str) -> Result<Mirrors> {
+    let wrong = |one: &str| Error::new(ErrorKind::Invalid, format!("REGISTRY_MIRRORS has {one:?}, not REGISTRY=URL"));
+    let named = text.split(',').filter(|one| !one.is_empty()).map(|one| {
+        let (registry, url) = one.split_once('=').ok_or_else(|| wrong(one))?;
+        Ok((registry.to_owned(), vec![Mirror::at(url)?]))
+    });
+    named.collect()
 }
 
 /// The pods' bridge.

@@ -8,6 +8,7 @@
 
 pub mod api;
 mod check;
+pub mod device;
 mod need;
 pub mod network;
 pub mod node;

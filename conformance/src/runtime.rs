@@ -191,6 +191,8 @@ impl Fixture {
         ContainerConfig {
             key: ContainerKey { name: name.into(), attempt: 0 },
             image: self.image.clone(),
+            // Runtimes that verify signatures refuse containers without (CRI-O).
+            user_image: self.image.to_string(),
             command: (self.command)(program),
             labels: BTreeMap::from([("suite".into(), self.prefix.clone()), ("name".into(), name.into())]),
             annotations: BTreeMap::from([("example.com/note".into(), "kept too".into())]),

@@ -9,7 +9,7 @@ use std::{
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -32,6 +32,10 @@ struct Shelf {
     blobs: BTreeMap<String, Bytes>,
     /// What repositories ask for, as an `Authorization` header has it.
     secrets: BTreeMap<String, String>,
+    /// The same for repositories that ask for a token: what the token's giver asks for.
+    givers: BTreeMap<String, String>,
+    /// Whether clients are told that a secret is needed before they ask for a repository.
+    discreet: bool,
     /// How often the manifests of a repository were asked for by tag.
     asked: BTreeMap<String, usize>,
 }
@@ -92,6 +96,22 @@ impl Registry {
         name
     }
 
+    /// From now on nobody who asks for no repository is told that a secret is needed.
+    pub fn be_discreet(&self) {
+        self.shelf.lock().discreet = true;
+    }
+
+    /// From now on a repository that asks for a secret asks for a token instead, which is given for that secret.
+    ///
+    /// # Panics
+    ///
+    /// Where the repository asks for no secret.
+    pub fn ask_for_token(&self, repository: &str) {
+        let mut shelf = self.shelf.lock();
+        let secret = shelf.secrets.insert(repository.into(), format!("Bearer {}", token(repository)));
+        shelf.givers.insert(repository.into(), secret.expect("a repository with a secret"));
+    }
+
     /// How often a repository was asked for a tag.
     #[must_use]
     pub fn asked(&self, repository: &str) -> usize {
@@ -100,14 +120,16 @@ impl Registry {
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let mut shelf = self.shelf.lock();
-        let Some(path) = request.uri().path().strip_prefix("/v2/") else { return plain(StatusCode::NOT_FOUND, "{}") };
         let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let Some(path) = request.uri().path().strip_prefix("/v2/") else {
+            return shelf.give_token(request.uri(), given);
+        };
         if path.is_empty() {
             // Clients ask here first how to say who they are.
-            return if given.is_some() || shelf.secrets.is_empty() {
+            return if given.is_some() || shelf.discreet || shelf.secrets.is_empty() {
                 plain(StatusCode::OK, "{}")
             } else {
-                unauthorized()
+                unauthorized("Basic realm=\"lab\"")
             };
         }
         let mut words = path.rsplitn(3, '/');
@@ -116,7 +138,11 @@ impl Registry {
             return plain(StatusCode::NOT_FOUND, "{}");
         };
         if shelf.secrets.get(repository).is_some_and(|wanted| given != Some(wanted)) {
-            return unauthorized();
+            let scope = format!("service=\"lab\",scope=\"repository:{repository}:pull\"");
+            return match shelf.givers.contains_key(repository) {
+                true => unauthorized(&format!("Bearer realm=\"http://{}/token\",{scope}", self.address)),
+                false => unauthorized("Basic realm=\"lab\""),
+            };
         }
         let (digest, media) = match kind {
             "manifests" => {
@@ -147,15 +173,35 @@ impl Registry {
     }
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+impl Shelf {
+    /// A token for the repository that a query names, to whoever has its secret.
+    fn give_token(&self, asked: &Uri, given: Option<&str>) -> Response<Full<Bytes>> {
+        let query = asked.query().unwrap_or_default().replace("%3A", ":").replace("%2F", "/");
+        let scope = query.split('&').find_map(|one| one.strip_prefix("scope=repository:")?.strip_suffix(":pull"));
+        let (Some(repository), "/token") = (scope, asked.path()) else { return plain(StatusCode::NOT_FOUND, "{}") };
+        match self.givers.get(repository) {
+            Some(secret) if given == Some(secret) && query.contains("service=lab") => {
+                plain(StatusCode::OK, &format!(r#"{{"token":"{}"}}"#, token(repository)))
+            }
+            _ => unauthorized("Basic realm=\"lab\""),
+        }
+    }
+}
+
+/// What opens a repository.
+fn token(repository: &str) -> String {
+    format!("opens-{}", repository.replace('/', "-"))
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(Bytes::copy_from_slice(text.as_bytes())));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     answer
 }
 
-fn unauthorized() -> Response<Full<Bytes>> {
+fn unauthorized(asks: &str) -> Response<Full<Bytes>> {
     let mut answer = plain(StatusCode::UNAUTHORIZED, r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#);
-    answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"lab\""));
+    answer.headers_mut().insert(header::WWW_AUTHENTICATE, asks.parse().expect("a header"));
     answer
 }

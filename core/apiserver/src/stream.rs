@@ -4,15 +4,8 @@
 //! request, then one task per session carries bytes until the session, the client or the server ends. Forwarding to
 //! other servers (the `proxy` sub-resources) is not done here.
 
-mod exec;
-mod frames;
-mod handshake;
 mod logs;
-mod ports;
 mod proxy;
 mod sessions;
-mod socket;
-mod tunnel;
 
-pub(crate) use self::handshake::wants_socket;
 pub use self::sessions::Sessions;

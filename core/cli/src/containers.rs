@@ -37,6 +37,7 @@ pub(crate) fn node(data: &DataDir, runtime: &Runtime) -> Result<ContainerNode> {
         carrier: native.then(carrier).transpose()?,
         drivers: Vec::new(),
         api: (address.to_string(), 0),
+        api_port: 0,
         eviction: EvictionLimits::default(),
         mirrors: BTreeMap::new(),
         static_pods: None,

@@ -47,10 +47,12 @@ async fn serve(node: &Node) -> Result<()> {
         name: node.name.clone().unwrap_or_else(|| usual.name.clone()),
         address: node.node_ip.unwrap_or(usual.address),
         api,
+        api_port: node.api.port,
         eviction,
         ..usual
     };
     node.tell(&mut source)?;
+    let own = node.api.listen(&source.name, source.address, &access).await?;
 
     let stop = Stop::new();
     let running = async {
@@ -63,6 +65,7 @@ async fn serve(node: &Node) -> Result<()> {
         // It may wait for the cluster as long as it likes, but not for longer than it is wanted.
         if let Some(hosted) = stop.race(host_node(&source, parts.clone(), &stop)).await {
             let hosted = hosted.context("cannot start the node")?;
+            tasks.extend(own.map(|own| own.serve(&hosted.kubelet, &parts, &stop)).transpose()?);
             tasks.push(hosted.task);
             // Without an answer the host has ended, which it does when it is told to.
             if hosted.registered.await.is_ok() {

@@ -1,7 +1,6 @@
 //! Kubeconfig files: which server to talk to, whom to trust, and as whom.
 //!
-//! What would need another program or an unverified server (`exec`, `auth-provider`, `proxy-url`,
-//! `insecure-skip-tls-verify`) is refused by name.
+//! What would need another program (`exec`, `auth-provider`) or another server in between (`proxy-url`) is refused by name.
 
 use std::{
     env, fmt, fs,
@@ -29,6 +28,8 @@ pub struct Access {
     pub server_name: Option<String>,
     /// The certificates that the server's must come from, in PEM.
     pub authority: Vec<u8>,
+    /// Whether any certificate of the server will do (`insecure-skip-tls-verify`). Whoever is in between can read along then.
+    pub insecure: bool,
     /// As whom.
     pub credential: Credential,
     /// The namespace to use where none is named.
@@ -169,6 +170,7 @@ impl Access {
         let (host, port) = (variable("KUBERNETES_SERVICE_HOST")?, variable("KUBERNETES_SERVICE_PORT")?);
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         Ok(Self {
+            insecure: false,
             server: format!("https://{host}:{port}"),
             server_name: None,
             authority: file("ca.crt")?,
@@ -222,9 +224,6 @@ impl Kubeconfig {
         let found = self.find(&self.content.contexts, "contexts", context)?;
         let cluster = self.find(&self.content.clusters, "clusters", &found.cluster)?;
         let at = |field: &str| format!("clusters[{}].{field}", found.cluster);
-        if cluster.insecure_skip_tls_verify {
-            return Err(self.unsupported(&at("insecure-skip-tls-verify")));
-        }
         if !cluster.proxy_url.is_empty() {
             return Err(self.unsupported(&at("proxy-url")));
         }
@@ -236,10 +235,14 @@ impl Kubeconfig {
             &cluster.certificate_authority,
             &at("certificate-authority"),
         )?;
+        let insecure = cluster.insecure_skip_tls_verify;
+        if insecure && !authority.is_empty() {
+            return Err(self.wrong(&at("insecure-skip-tls-verify"), "cannot be set beside a certificate authority"));
+        }
         let server_name = Some(cluster.tls_server_name.clone()).filter(|name| !name.is_empty());
         let credential = self.credential(&found.user)?;
         let namespace = if found.namespace.is_empty() { "default".into() } else { found.namespace.clone() };
-        Ok(Access { server: cluster.server.clone(), server_name, authority, credential, namespace })
+        Ok(Access { server: cluster.server.clone(), server_name, authority, insecure, credential, namespace })
     }
 
     /// The files beside this one that a context is read from: certificates and keys. A token's file is none of them, since it

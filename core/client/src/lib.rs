@@ -4,6 +4,7 @@
 
 mod backoff;
 mod client;
+pub mod delegated;
 mod dynamic;
 pub mod events;
 #[cfg(feature = "https")]

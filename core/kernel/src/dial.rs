@@ -71,7 +71,9 @@ impl fmt::Display for Target {
 ///
 /// # Contract
 ///
-/// 1. **Plain.** The stream carries bytes as they are; TLS is the caller's.
+/// 1. **Plain.** The stream carries bytes as they are; TLS is the caller's. The API of a node's agent
+///    (`status.daemonEndpoints.kubeletEndpoint`) is the exception: what leads there has agreed on TLS and has said who asks, so
+///    that HTTP can be spoken at once.
 /// 2. **Unavailable, not hanging.** A target that refuses answers [`Unavailable`](crate::ErrorKind::Unavailable); a kind
 ///    of target that the implementation does not reach answers [`NotSupported`](crate::ErrorKind::NotSupported).
 /// 3. **Cancel-safe.** Dropping the future closes what was opened.

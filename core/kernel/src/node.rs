@@ -1,6 +1,7 @@
 //! The node's side: an agent that runs the pods of a node, and the sessions into them.
 
 mod agent;
+mod logs;
 mod session;
 mod usage;
 

@@ -5,6 +5,7 @@
 pub mod borrowed;
 mod describe;
 mod details;
+mod devices;
 mod end;
 mod evicted;
 mod fill;
@@ -46,9 +47,10 @@ use windlass_kernel::{
 };
 
 use self::{fill::Fill, handle::Desired, storage::Storage, usage::Meter};
-pub(crate) use self::{handle::Handle, sessions::uid_of, worker::Round};
+pub(crate) use self::{handle::Handle, prepare::whole, sessions::uid_of, worker::Round};
 use crate::{
     arrivals::Arrivals,
+    devices::Devices,
     drivers::Drivers,
     eviction::{self, EvictionLimits, Pressures},
     gauge::{Gauge, SystemGauge},
@@ -81,6 +83,8 @@ pub struct Config {
     pub images: ImageLimits,
     /// What brings volumes of drivers to the node.
     pub drivers: Drivers,
+    /// The devices that plugins bring.
+    pub devices: Devices,
     /// When the node makes room, and ends pods for it.
     pub eviction: EvictionLimits,
     /// What measures the node for that.
@@ -101,6 +105,7 @@ impl Config {
             capacity: BTreeMap::new(),
             images: ImageLimits::default(),
             drivers: Drivers::default(),
+            devices: Devices::default(),
             eviction: EvictionLimits::default(),
             gauge: Arc::new(SystemGauge),
         }
@@ -201,8 +206,10 @@ impl PodAgent {
         let layout = Layout::new(&config.data_dir, &config.cgroups);
         let (data, pods) = (config.data_dir.clone(), config.max_pods);
         let (folder, drivers, gauge) = (layout.pods(), config.drivers.clone(), Arc::clone(&config.gauge));
-        let read = move || -> std::io::Result<(Machine, Storage)> {
+        let (devices, file, now) = (config.devices.clone(), layout.devices(), needs.clock.uptime());
+        let read = move || -> std::io::Result<(Machine, Storage, Result<(), String>)> {
             std::fs::create_dir_all(&folder)?;
+            let opened = devices.open(file, now);
             let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
             let machine = Machine {
                 capacity: crate::machine::capacity(&gauge.disk(&data).unwrap_or_default(), pods),
@@ -212,12 +219,12 @@ impl PodAgent {
                 resolver: text("/etc/resolv.conf"),
                 runtime: String::new(),
             };
-            Ok((machine, Storage::open(drivers, &folder)))
+            Ok((machine, Storage::open(drivers, &folder), opened))
         };
         let broken = |what: String| Error::new(ErrorKind::Internal, what);
         let machine = needs.spawn.run_blocking("node.machine", read).await;
         let machine = machine.ok_or_else(|| broken("cannot read what the machine is".into()))?;
-        let (mut machine, storage) =
+        let (mut machine, storage, opened) =
             machine.map_err(|error| broken("cannot make the data directory".into()).with_source(error))?;
         machine.capacity.extend(config.capacity.clone());
         machine.allocatable = config.eviction.allocatable(&machine.capacity);
@@ -243,6 +250,10 @@ impl PodAgent {
         let images = inner.needs.spawn.spawn("node.images", image::collect(Arc::downgrade(&inner)));
         let room = inner.needs.spawn.spawn("node.eviction", eviction::act(Arc::downgrade(&inner)));
         inner.state.lock().tasks = vec![events, logs, images, room];
+        if let Err(why) = opened {
+            tracing::error!(node = inner.config.node, "{why}");
+            inner.tell_of_node("Warning", "DamagedDeviceRecord", why);
+        }
         Ok(Self(inner))
     }
 }
@@ -359,8 +370,8 @@ impl Inner {
                 sandbox.annotations.get(labels::GRACE).and_then(|grace| grace.parse().ok());
             self.work_on(&mut state, &uid, Desired { pod: Arc::new(pod), gone: true });
         }
-        // A pod may have had volumes and no sandbox yet.
-        for (uid, (namespace, name)) in self.storage.pods() {
+        // A pod may have had volumes or devices, and no sandbox yet.
+        for (uid, (namespace, name)) in self.storage.pods().into_iter().chain(self.config.devices.pods()) {
             if !known.contains(&uid) && !state.workers.contains_key(&uid) {
                 let pod = Arc::new(left_over(&uid, namespace, name));
                 self.work_on(&mut state, &uid, Desired { pod, gone: true });

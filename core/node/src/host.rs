@@ -20,7 +20,7 @@ use windlass_api::{
 use windlass_client::{Backoff, Cache, Client, Informers, Select};
 use windlass_kernel::{Clock, ClockExt, Identity, NodeAgent, Result, Stop, node::NodeContext};
 
-use crate::drivers::Drivers;
+use crate::{devices::Devices, drivers::Drivers};
 
 pub use self::{context::ClusterContext, ranges::pod_ranges};
 use self::{heartbeat::Heartbeat, statuses::Statuses};
@@ -37,6 +37,8 @@ pub struct Registration {
     pub labels: BTreeMap<String, String>,
     /// Taints that the node starts with (`key`, `value`, `effect`).
     pub taints: Vec<(String, String, String)>,
+    /// The port of the node's own API (`status.daemonEndpoints.kubeletEndpoint`); 0 where nothing listens.
+    pub port: u16,
     /// Whether the node makes its object itself; else somebody else has to (kubelet's `--register-node`).
     pub register: bool,
     /// How often the lease is renewed (upstream: 10 s).
@@ -53,6 +55,7 @@ impl Registration {
             name: name.into(),
             labels: BTreeMap::new(),
             taints: Vec::new(),
+            port: 0,
             register: true,
             renewal: Duration::from_secs(10),
             lease: Duration::from_secs(40),
@@ -96,6 +99,7 @@ pub struct Host {
     informers: Informers,
     agent: Arc<dyn NodeAgent>,
     drivers: Option<Drivers>,
+    devices: Option<Devices>,
     /// Told once the node is registered.
     registered: Option<oneshot::Sender<()>>,
 }
@@ -114,6 +118,7 @@ impl Host {
             registration,
             agent,
             drivers: None,
+            devices: None,
             registered: None,
         }
     }
@@ -122,6 +127,13 @@ impl Host {
     #[must_use]
     pub fn with_drivers(mut self, drivers: Drivers) -> Self {
         self.drivers = Some(drivers);
+        self
+    }
+
+    /// Tells the cluster at once when the node has other devices, as its agent says. Otherwise it is told with the next heartbeat.
+    #[must_use]
+    pub fn with_devices(mut self, devices: Devices) -> Self {
+        self.devices = Some(devices);
         self
     }
 
@@ -146,8 +158,8 @@ impl Host {
     async fn work(mut self) {
         let registered = self.registered.take();
         let parts = self.informers.parts();
-        let heartbeat =
-            Heartbeat::new(&self.registration, &self.client, &self.clock, &self.agent, self.drivers.as_ref());
+        let plugins = (self.drivers.as_ref(), self.devices.as_ref());
+        let heartbeat = Heartbeat::new(&self.registration, &self.client, &self.clock, &self.agent, plugins);
         let mut backoff = RETRY;
         while let Err(error) = heartbeat.register().await {
             tracing::warn!(node = self.registration.name, %error, "cannot register the node yet");

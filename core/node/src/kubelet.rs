@@ -1,8 +1,12 @@
-//! A node's own API: what `nodes/proxy` leads to. It answers over any agent, real or scripted.
+//! A node's own API: what upstream's kubelet serves, over any agent, real or scripted.
 //!
-//! Connections come from the cluster's dialler, which is where access was decided; nothing here listens.
+//! Those of the cluster's process are [connected](Kubelet::connect) to it, and access was decided before. Everybody else comes
+//! [over TLS](Kubelet::serve), and is asked who they are.
 
+mod access;
 mod figures;
+mod serve;
+mod sessions;
 
 use std::sync::Arc;
 
@@ -10,33 +14,36 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
-use hyper::{body::Frame, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::body::{Frame, Incoming};
 use serde_json::{Value, json};
-use tokio_util::compat::TokioAsyncReadCompatExt;
 use windlass_api::core::v1::Pod;
 use windlass_client::{Cache, Informers, Select};
 use windlass_kernel::{
-    Error, ErrorKind, NodeAgent, Result, Spawn, SpawnExt,
+    Clock, Error, ErrorKind, NodeAgent, Result, Spawn,
+    carry::Keeping,
     controller::ObjectKey,
-    dial::ByteStream,
+    error,
     node::{Details, LogRequest, PodVolume},
 };
 
+pub use self::serve::Gates;
+
 /// The port of upstream's kubelet.
 const PORT: u16 = 10_250;
-/// So much waits in a connection before its writer must.
-const BUFFER: usize = 64 * 1024;
 
 type Body = UnsyncBoxBody<Bytes, Error>;
 
-/// Serves a node's API: `/healthz`, `/pods`, `/containerLogs`, and of what is measured `/stats/summary`, `/metrics` and
-/// `/metrics/resource`.
+/// Serves a node's API: `/healthz`, `/pods`, `/runningpods`, `/containerLogs`, `/exec`, `/attach`, `/portForward`, `/run`, and of
+/// what is measured `/stats/summary`, `/metrics` and `/metrics/resource`.
+///
+/// Sessions are SPDY/3.1 or WebSockets. What upstream's kubelet serves beside these is not found here, but for what it lets people
+/// turn off: `/logs` and `/debug` say so.
 #[derive(Clone, Debug)]
 pub struct Kubelet {
     name: String,
     agent: Arc<dyn NodeAgent>,
     pods: Cache<Arc<Pod>>,
+    clock: Arc<dyn Clock>,
     spawn: Arc<dyn Spawn>,
 }
 
@@ -45,46 +52,44 @@ impl Kubelet {
     #[must_use]
     pub fn new(name: &str, informers: &Informers, agent: Arc<dyn NodeAgent>) -> Self {
         let pods = informers.typed(Select::all().fields(format!("spec.nodeName={name}")));
-        Self { name: name.into(), agent, pods, spawn: Arc::clone(&informers.parts().spawn) }
+        let parts = informers.parts();
+        let (clock, spawn) = (Arc::clone(&parts.clock), Arc::clone(&parts.spawn));
+        Self { name: name.into(), agent, pods, clock, spawn }
     }
 
-    /// The port that the node says it serves at.
+    /// The port that the node is asked at unless it says another: that of upstream's kubelet.
     #[must_use]
     pub fn port(&self) -> u16 {
         PORT
     }
 
-    /// Opens a connection. It speaks HTTP/1.1 and ends when the stream is dropped.
-    #[must_use]
-    pub fn connect(&self) -> ByteStream {
-        let (near, far) = tokio::io::duplex(BUFFER);
-        let kubelet = self.clone();
-        let serving = async move {
-            let service = service_fn(|request| {
-                let kubelet = kubelet.clone();
-                async move { Ok::<_, Error>(kubelet.answer(&request).await.unwrap_or_else(|error| refusal(&error))) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service);
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to the node's API ended");
+    async fn answer(&self, request: Request<Incoming>, keeping: Keeping) -> Result<Response<Body>> {
+        let path = request.uri().path().to_owned();
+        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        match segments[..] {
+            ["exec" | "attach" | "portForward", ..] => return self.session(&segments, request, keeping).await,
+            ["run", namespace, pod, container] => {
+                return self.run(ObjectKey::new(namespace, pod), None, container, &request).await;
             }
-        };
-        self.spawn.spawn("node.kubelet", serving).detach();
-        Box::new(near.compat())
-    }
-
-    async fn answer<B: Send>(&self, request: &Request<B>) -> Result<Response<Body>> {
-        let segments: Vec<&str> = request.uri().path().trim_matches('/').split('/').collect();
+            ["run", namespace, pod, uid, container] => {
+                return self.run(ObjectKey::new(namespace, pod), Some(uid), container, &request).await;
+            }
+            ["logs", ..] => return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "logs endpoint is disabled.\n")),
+            ["debug", ..] => return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "profiling endpoint is disabled.\n")),
+            _ => {}
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed\n"));
         }
+        let query = request.uri().query().unwrap_or_default();
         match segments[..] {
-            ["healthz"] => Ok(text(StatusCode::OK, "ok")),
-            ["pods"] => Ok(self.list()),
+            ["healthz"] | ["healthz", "ping" | "log" | "syncloop"] => Ok(text(StatusCode::OK, "ok")),
+            ["pods"] => Ok(self.list(|_| true)),
+            ["runningpods"] => Ok(self.list(|pod| pod.status.phase.as_deref() == Some("Running"))),
             ["containerLogs", namespace, pod, container] => {
-                self.logs(ObjectKey::new(namespace, pod), container, request.uri().query().unwrap_or_default()).await
+                self.logs(ObjectKey::new(namespace, pod), container, query).await
             }
-            ["stats", "summary"] => self.summary(request.uri().query().unwrap_or_default()).await,
+            ["stats", "summary"] => self.summary(query).await,
             ["metrics", "resource"] => {
                 let usage = match self.agent.metering() {
                     Some(metering) => metering.usage().await.ok(),
@@ -101,8 +106,7 @@ impl Kubelet {
     async fn summary(&self, query: &str) -> Result<Response<Body>> {
         let missing = || Error::new(ErrorKind::NotSupported, format!("nothing is measured on node {}", self.name));
         let usage = self.agent.metering().ok_or_else(missing)?.usage().await?;
-        let without = form_urlencoded::parse(query.as_bytes())
-            .any(|(key, value)| key == "only_cpu_and_memory" && matches!(&*value, "true" | "1"));
+        let without = Query::read(query).flag("only_cpu_and_memory");
         let (volumes, details) =
             if without { (Vec::new(), None) } else { (self.volumes().await?, self.details().await?) };
         Ok(as_json(&figures::summary(&self.name, &usage, &volumes, details.as_ref(), &self.pods.values())))
@@ -124,42 +128,60 @@ impl Kubelet {
         }
     }
 
-    fn list(&self) -> Response<Body> {
+    fn list(&self, wanted: impl Fn(&Pod) -> bool) -> Response<Body> {
         let mut pods = self.pods.values();
         pods.sort_by(|a, b| (&a.metadata.namespace, &a.metadata.name).cmp(&(&b.metadata.namespace, &b.metadata.name)));
-        let items: Vec<&Pod> = pods.iter().map(|pod| &**pod).collect();
+        let items: Vec<&Pod> = pods.iter().map(|pod| &**pod).filter(|pod| wanted(pod)).collect();
         let list = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items});
         as_json(&list)
     }
 
-    async fn logs(&self, pod: ObjectKey, container: &str, query: &str) -> Result<Response<Body>> {
-        let value = |name: &str| {
-            let found = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name);
-            found.map(|(_, value)| value.into_owned())
-        };
-        let flag = |name: &str| value(name).is_some_and(|text| text == "true");
+    /// The uid of a pod of the node: of that one where a uid is given.
+    fn uid(&self, pod: &ObjectKey, uid: Option<&str>) -> Result<String> {
         let known = self.pods.values().into_iter().find(|own| {
             let meta = &own.metadata;
-            meta.namespace.as_deref() == Some(&*pod.namespace) && meta.name.as_deref() == Some(&*pod.name)
+            meta.namespace.as_deref() == Some(&*pod.namespace)
+                && meta.name.as_deref() == Some(&*pod.name)
+                && uid.is_none_or(|uid| meta.uid.as_deref() == Some(uid))
         });
-        let Some(uid) = known.and_then(|known| known.metadata.uid.clone()) else {
-            return Err(Error::new(ErrorKind::NotFound, format!("pod {pod} does not run here")));
-        };
-        let request = LogRequest {
-            pod,
-            uid,
-            container: container.into(),
-            follow: flag("follow"),
-            previous: flag("previous"),
-            timestamps: flag("timestamps"),
-            tail_lines: value("tailLines").and_then(|lines| lines.parse().ok()),
-            limit_bytes: value("limitBytes").and_then(|bytes| bytes.parse().ok()),
-            ..LogRequest::default()
-        };
-        let chunks = self.agent.logs(request).await?.0.map(|chunk| chunk.map(Frame::data));
+        let missing = || Error::new(ErrorKind::NotFound, format!("pod {pod} does not exist on node {}", self.name));
+        known.and_then(|known| known.metadata.uid.clone()).ok_or_else(missing)
+    }
+
+    async fn logs(&self, pod: ObjectKey, container: &str, query: &str) -> Result<Response<Body>> {
+        let query = Query::read(query);
+        let asked = LogRequest::from_query(|name| query.first(name), self.clock.now()).map_err(|causes| {
+            let said: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+            Error::new(ErrorKind::Invalid, said.join("; "))
+                .with_details(error::Details { causes, ..error::Details::default() })
+        })?;
+        let uid = self.uid(&pod, None)?;
+        let chunks = self.agent.logs(LogRequest { pod, uid, container: container.into(), ..asked }).await?;
+        let chunks = chunks.0.map(|chunk| chunk.map(Frame::data));
         let mut out = Response::new(BodyExt::boxed_unsync(StreamBody::new(chunks)));
         out.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         Ok(out)
+    }
+}
+
+/// The parameters of a query, in their order.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn read(text: &str) -> Self {
+        Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    fn first(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.first(name).is_some_and(|value| matches!(value, "1" | "true"))
     }
 }
 

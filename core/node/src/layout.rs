@@ -79,6 +79,11 @@ impl Layout {
         self.pod(uid).join("containers").join(container).join(attempt.to_string())
     }
 
+    /// Whose devices of plugins are.
+    pub(crate) fn devices(&self) -> PathBuf {
+        self.data.join("devices.json")
+    }
+
     /// Where seccomp profiles that pods name are looked for.
     pub(crate) fn seccomp(&self) -> PathBuf {
         self.data.join("seccomp")

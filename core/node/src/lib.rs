@@ -6,6 +6,7 @@
 mod agent;
 mod arrivals;
 mod cgroup;
+mod devices;
 mod drivers;
 mod eviction;
 mod gauge;
@@ -25,13 +26,14 @@ mod volume;
 
 pub use self::{
     agent::{Config, Needs, PodAgent, borrowed},
+    devices::Devices,
     drivers::Drivers,
     eviction::{EvictionLimits, Statements},
     gauge::{DiskLevel, Gauge, Level, SystemGauge},
     host::Host,
     image::ImageLimits,
-    kubelet::Kubelet,
+    kubelet::{Gates, Kubelet},
     leftovers::{leftover_pods, remove_folder, remove_leftovers, take_volumes},
     make::dns::ClusterDns,
-    registry::{Greeting, Registry},
+    registry::{Found, Greeting, Registry},
 };

@@ -23,5 +23,7 @@ pub(crate) mod labels {
     pub(crate) const MESSAGE_POLICY: &str = "io.kubernetes.container.terminationMessagePolicy";
     /// Which node's agent made it: pods of others are let alone.
     pub(crate) const NODE: &str = "windlass.dev/node";
+    /// The devices of a container, by resource, as JSON.
+    pub(crate) const DEVICES: &str = "windlass.dev/devices";
     pub(crate) const TYPE: &str = "io.kubernetes.container.type";
 }

@@ -15,11 +15,15 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use windlass_kernel::{
-    Clock, ClockExt, Error, Result, Spawn, SpawnExt, Task, VolumeDriver,
+    Clock, ClockExt, DevicePlugin, Error, Result, Spawn, SpawnExt, Task, VolumeDriver,
     node::{About, NodeContext, Notice},
 };
 
-use crate::{arrivals::Arrivals, drivers::Drivers};
+use crate::{
+    arrivals::Arrivals,
+    devices::{Devices, Registered},
+    drivers::Drivers,
+};
 
 /// How long a socket may take to say what it is.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,25 +33,36 @@ const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_secs(10);
 
+/// What registers itself at a socket.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// A volume driver.
+    Driver(Arc<dyn VolumeDriver>),
+    /// A device plugin, and what it brings.
+    Devices(String, Arc<dyn DevicePlugin>),
+}
+
 /// Speaks with what registers itself at a socket.
 #[async_trait]
 pub trait Greeting: std::fmt::Debug + Send + Sync + 'static {
-    /// The volume driver that registers itself there.
-    async fn driver(&self, socket: &Path) -> Result<Arc<dyn VolumeDriver>>;
+    /// What registers itself there.
+    async fn found(&self, socket: &Path) -> Result<Found>;
 
     /// Tells it what came of that: nothing, or why it was refused.
     async fn answer(&self, socket: &Path, refused: Option<&str>) -> Result<()>;
 }
 
-/// Adds the drivers that register themselves in a folder, and removes those whose sockets go.
+/// Adds the plugins that register themselves in a folder, and removes those whose sockets go.
 #[derive(Clone, Debug)]
 pub struct Registry {
     /// The folder. It is made if it is missing.
     pub folder: PathBuf,
     /// Speaks with them.
     pub greeting: Arc<dyn Greeting>,
-    /// Where they are added.
+    /// Where volume drivers are added.
     pub drivers: Drivers,
+    /// Where device plugins are added.
+    pub devices: Devices,
     /// The cluster, for events.
     pub context: Arc<dyn NodeContext>,
     /// The time.
@@ -63,14 +78,24 @@ type Socket = (PathBuf, u64, i64);
 #[derive(Debug)]
 struct Plugin {
     drivers: Drivers,
-    name: Arc<Mutex<Option<String>>>,
+    devices: Devices,
+    added: Arc<Mutex<Option<Added>>>,
     _task: Task,
+}
+
+/// What was added, as it is removed.
+#[derive(Clone, Debug)]
+enum Added {
+    Driver(String),
+    Devices(Registered),
 }
 
 impl Drop for Plugin {
     fn drop(&mut self) {
-        if let Some(name) = self.name.lock().take() {
-            self.drivers.remove(&name);
+        match self.added.lock().take() {
+            Some(Added::Driver(name)) => self.drivers.remove(&name),
+            Some(Added::Devices(registered)) => self.devices.remove(&registered),
+            None => {}
         }
     }
 }
@@ -104,8 +129,8 @@ impl Registry {
 
     /// Speaks with a socket until it has been added.
     fn greet(&self, socket: &Path) -> Plugin {
-        let name = Arc::<Mutex<Option<String>>>::default();
-        let (this, socket, known) = (self.clone(), socket.to_owned(), Arc::clone(&name));
+        let added = Arc::<Mutex<Option<Added>>>::default();
+        let (this, socket, known) = (self.clone(), socket.to_owned(), Arc::clone(&added));
         let task = self.spawn.spawn("node.plugin", async move {
             let mut delay = FIRST;
             while let Err(error) = this.register(&socket, &known).await {
@@ -114,26 +139,29 @@ impl Registry {
                 delay = (delay * 2).min(LONGEST);
             }
         });
-        Plugin { drivers: self.drivers.clone(), name, _task: task }
+        Plugin { drivers: self.drivers.clone(), devices: self.devices.clone(), added, _task: task }
     }
 
-    async fn register(&self, socket: &Path, name: &Mutex<Option<String>>) -> Result<()> {
-        let driver = self.clock.timeout(PATIENCE, self.greeting.driver(socket)).await.flatten();
-        let added = match driver {
-            Ok(driver) => self.drivers.add(driver, &*self.clock).await,
+    async fn register(&self, socket: &Path, known: &Mutex<Option<Added>>) -> Result<()> {
+        let found = self.clock.timeout(PATIENCE, self.greeting.found(socket)).await.flatten();
+        let added = match found {
+            Ok(Found::Driver(driver)) => self.drivers.add(driver, &*self.clock).await.map(Added::Driver),
+            Ok(Found::Devices(resource, plugin)) => {
+                self.devices.add(&resource, plugin, &self.clock, &self.spawn).map(Added::Devices)
+            }
             Err(error) => Err(error),
         };
-        // From here to the note nothing waits: a driver that was added is always removed with its socket.
+        // From here to the note nothing waits: a plugin that was added is always removed with its socket.
         let refused = added.as_ref().err().map(ToString::to_string);
         if let Ok(added) = &added {
-            *name.lock() = Some(added.clone());
+            *known.lock() = Some(added.clone());
         }
         let answered = self.clock.timeout(PATIENCE, self.greeting.answer(socket, refused.as_deref())).await.flatten();
-        if let (Err(error), Ok(name)) = (&answered, &added) {
+        if let (Err(error), Ok(added)) = (&answered, &added) {
             // It serves all the same.
-            tracing::warn!(driver = name, %error, "a driver was not told that it is registered");
+            tracing::warn!(?added, %error, "a plugin was not told that it is registered");
         }
-        added.map(|name| tracing::info!(driver = name, socket = %socket.display(), "a volume driver registered itself"))
+        added.map(|added| tracing::info!(?added, socket = %socket.display(), "a plugin registered itself"))
     }
 
     fn tell(&self, socket: &Path, error: &Error) {

@@ -167,8 +167,8 @@ impl Cluster {
         node::run_on(self, source, rim).await
     }
 
-    /// The agents of this process's nodes.
-    #[cfg(feature = "fake")]
+    /// The agents of the cluster's nodes.
+    #[cfg(any(feature = "fake", feature = "http"))]
     pub(crate) fn agents(&self) -> &Arc<Agents> {
         &self.agents
     }

@@ -3,6 +3,10 @@
 #[doc = include_str!("../../../docs/guide/embedding.md")]
 mod embedding {}
 
+#[cfg(feature = "device")]
+#[doc = include_str!("../../../docs/guide/writing-a-device-plugin.md")]
+mod writing_a_device_plugin {}
+
 #[cfg(feature = "cni")]
 #[doc = include_str!("../../../docs/guide/writing-a-network-plugin.md")]
 mod writing_a_network_plugin {}

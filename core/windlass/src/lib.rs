@@ -9,6 +9,8 @@ mod guide;
 mod reach;
 #[cfg(feature = "containers")]
 pub mod real;
+#[cfg(feature = "http")]
+mod remote;
 pub mod rim;
 #[cfg(feature = "http")]
 pub mod serve;
@@ -30,6 +32,8 @@ pub use windlass_cni as cni;
 pub use windlass_cri as cri;
 #[cfg(feature = "csi")]
 pub use windlass_csi as csi;
+#[cfg(feature = "device")]
+pub use windlass_device as device;
 pub use windlass_kernel as kernel;
 pub use windlass_node as node;
 pub use windlass_scheduler as scheduler;

@@ -10,7 +10,7 @@ use windlass_api::Value;
 use windlass_apiserver::ApiServer;
 use windlass_kernel::{
     Api, Dial, Error, ErrorKind, Identity, Result,
-    api::{Answer, GroupVersionResource, Request, Verb},
+    api::{Answer, Destination, GroupVersionResource, Request, Verb},
     controller::ObjectKey,
     dial::{ByteStream, Target},
     node::{Session, SessionRequest},
@@ -18,28 +18,15 @@ use windlass_kernel::{
 
 use crate::agents::Agents;
 
-/// Reaches what belongs to a cluster, and hosts and socket files as the machine does.
-///
-/// A pod of a node whose pods have no addresses of their own, such as a scripted one, is reached through its agent.
-pub(crate) struct ClusterDial {
-    agents: Arc<Agents>,
-    machine: Arc<dyn Dial>,
+/// Asks the API server as itself, which is its own client upstream too.
+#[derive(Debug, Default)]
+pub(crate) struct Asking {
     /// Set once the server has started; it does not keep the server alive.
     server: OnceLock<Weak<ApiServer>>,
 }
 
-impl fmt::Debug for ClusterDial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClusterDial").field("machine", &self.machine).finish_non_exhaustive()
-    }
-}
-
-impl ClusterDial {
-    pub(crate) fn new(agents: Arc<Agents>, machine: Arc<dyn Dial>) -> Self {
-        Self { agents, machine, server: OnceLock::new() }
-    }
-
-    /// Says which cluster it is.
+impl Asking {
+    /// Says which server it is.
     pub(crate) fn of(&self, server: &Arc<ApiServer>) {
         // A second call would say the same.
         let _ = self.server.set(Arc::downgrade(server));
@@ -48,7 +35,6 @@ impl ClusterDial {
     async fn ask(&self, resource: &'static str, at: &ObjectKey, subresource: &str) -> Result<Answer> {
         let server = self.server.get().and_then(Weak::upgrade);
         let server = server.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the cluster does not run"))?;
-        // As the API server itself, which is its own client upstream too.
         let identity = Identity::new("system:apiserver", &["system:masters", "system:authenticated"]);
         let mut request = Request::new(Arc::new(identity), Verb::Get, GroupVersionResource::of("", "v1", resource));
         request.namespace.clone_from(&at.namespace);
@@ -63,8 +49,42 @@ impl ClusterDial {
         }
     }
 
+    /// Where requests for the proxy of an object go on to.
+    pub(crate) async fn destination(&self, resource: &'static str, at: &ObjectKey) -> Result<Destination> {
+        match self.ask(resource, at, "proxy").await? {
+            Answer::Destination(to) => Ok(to),
+            _ => Err(Error::new(ErrorKind::Internal, format!("{resource} {at} leads nowhere"))),
+        }
+    }
+}
+
+/// Reaches what belongs to a cluster, and hosts and socket files as the machine does.
+///
+/// A pod of a node whose pods have no addresses of their own, such as a scripted one, is reached through its agent.
+pub(crate) struct ClusterDial {
+    agents: Arc<Agents>,
+    machine: Arc<dyn Dial>,
+    asking: Asking,
+}
+
+impl fmt::Debug for ClusterDial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterDial").field("machine", &self.machine).finish_non_exhaustive()
+    }
+}
+
+impl ClusterDial {
+    pub(crate) fn new(agents: Arc<Agents>, machine: Arc<dyn Dial>) -> Self {
+        Self { agents, machine, asking: Asking::default() }
+    }
+
+    /// Says which cluster it is.
+    pub(crate) fn of(&self, server: &Arc<ApiServer>) {
+        self.asking.of(server);
+    }
+
     async fn pod(&self, key: ObjectKey, port: u16) -> Result<ByteStream> {
-        let pod = self.read("pods", &key).await?;
+        let pod = self.asking.read("pods", &key).await?;
         let node = self.agents.node(pod["spec"]["nodeName"].as_str().unwrap_or_default());
         if let Some(node) = node.filter(|node| !node.addressed) {
             let uid = pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
@@ -84,7 +104,12 @@ impl ClusterDial {
         if let Some(node) = self.agents.node(name).filter(|node| node.kubelet.port() == port) {
             return Ok(node.kubelet.connect());
         }
-        let node = self.read("nodes", &ObjectKey::new("", name)).await?;
+        if let Some(elsewhere) = self.agents.elsewhere()
+            && let Some(agent) = elsewhere.connect(name, port).await?
+        {
+            return Ok(agent);
+        }
+        let node = self.asking.read("nodes", &ObjectKey::new("", name)).await?;
         let addresses = node["status"]["addresses"].as_array().into_iter().flatten();
         let own = addresses.filter(|address| address["type"] == "InternalIP").find_map(|one| one["address"].as_str());
         let host = own.ok_or_else(|| Error::new(ErrorKind::Unavailable, format!("node {name} has no address")))?;
@@ -100,10 +125,8 @@ impl Dial for ClusterDial {
             Target::Node { name, port } => self.node(name, *port).await,
             Target::Service { namespace, name, port } => {
                 let key = ObjectKey::new(&**namespace, format!("{name}:{port}"));
-                match self.ask("services", &key, "proxy").await? {
-                    Answer::Destination(to) => self.dial(&to.target).await,
-                    _ => Err(Error::new(ErrorKind::Internal, format!("service {key} leads nowhere"))),
-                }
+                let to = self.asking.destination("services", &key).await?;
+                self.dial(&to.target).await
             }
             Target::Host { .. } | Target::Unix(_) => self.machine.dial(target).await,
         }

@@ -1,5 +1,7 @@
 //! A node that runs real containers, on this machine: a container runtime, the reference agent, service rules and DNS.
 
+#[cfg(feature = "device")]
+mod devices;
 mod drivers;
 mod leftovers;
 mod machine;
@@ -20,7 +22,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join},
+};
 use ipnet::IpNet;
 use windlass_cri::{
     containerd::{Launcher, Mirrors, Settings, oci},
@@ -76,6 +81,8 @@ pub struct ContainerNode {
     pub drivers: Vec<Arc<dyn VolumeDriver>>,
     /// The host and the port at which pods reach the API, before the service `kubernetes` leads there.
     pub api: (String, u16),
+    /// The port at which the node's own API is served ([`NodeApi`](crate::serve::NodeApi)); 0 where nobody serves it.
+    pub api_port: u16,
     /// When the node makes room, and ends pods for it.
     pub eviction: EvictionLimits,
     /// The folder whose files describe static pods, if there is one.
@@ -121,6 +128,12 @@ impl ContainerNode {
     #[must_use]
     pub fn plugins(&self) -> PathBuf {
         self.data_dir.join("node/plugins_registry")
+    }
+
+    /// The folder in which device plugins serve and register, as in a kubelet's `device-plugins`: its `kubelet.sock` is the node's.
+    #[must_use]
+    pub fn device_plugins(&self) -> PathBuf {
+        self.data_dir.join("node/device-plugins")
     }
 
     /// Whether the addresses and the network of the node's pods are its own business, and not that of a runtime that runs already.
@@ -182,7 +195,7 @@ impl ContainerNode {
 impl NodeSource for ContainerNode {
     fn registration(&self) -> Registration {
         let (labels, taints) = (self.labels.clone(), self.taints.clone());
-        Registration { labels, taints, register: self.register, ..Registration::named(&self.name) }
+        Registration { labels, taints, register: self.register, port: self.api_port, ..Registration::named(&self.name) }
     }
 
     fn addressed(&self) -> bool {
@@ -202,7 +215,12 @@ impl NodeSource for ContainerNode {
     }
 
     fn find_drivers(&self, parts: &NodeParts) -> Option<BoxFuture<'static, ()>> {
-        Some(drivers::find(&self.drivers, self.plugins(), parts).boxed())
+        let drivers = drivers::find(&self.drivers, self.plugins(), parts);
+        #[cfg(feature = "device")]
+        let devices = devices::find(self.device_plugins(), parts);
+        #[cfg(not(feature = "device"))]
+        let devices = futures::future::ready(());
+        Some(join(drivers, devices).map(drop).boxed())
     }
 
     async fn agent(&self, parts: NodeParts) -> Result<Arc<dyn NodeAgent>> {
@@ -219,6 +237,7 @@ impl NodeSource for ContainerNode {
             api: Some(self.api.clone()),
             images: ImageLimits { keep: held, ..ImageLimits::default() },
             drivers: parts.drivers,
+            devices: parts.devices,
             eviction: self.eviction.clone(),
             ..Config::new(&self.name, self.data_dir.join("node"))
         };

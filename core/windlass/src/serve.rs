@@ -2,6 +2,7 @@
 
 mod certificates;
 mod kubeconfig;
+mod node_api;
 mod pki;
 mod signer;
 
@@ -17,8 +18,13 @@ use windlass_apiserver::{
 use windlass_kernel::{Authenticator, Clock, Error, ErrorKind, Keys, Result, SpawnExt, Store};
 
 use self::certificates::Renewal;
-pub use self::{certificates::CertificateFiles, kubeconfig::kubeconfig, pki::Pki, signer::RequestSigner};
-use crate::Cluster;
+pub use self::{
+    certificates::CertificateFiles, kubeconfig::kubeconfig, node_api::NodeApi, pki::Pki, signer::RequestSigner,
+};
+use crate::{
+    Cluster,
+    remote::{Kubelets, Nodes},
+};
 
 /// Who signs service-account tokens, as tokens say it.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -63,6 +69,11 @@ impl Meter for Scheduled {
 impl Cluster {
     /// Serves the API at `address` until the cluster stops, and says where: port 0 takes any that is free.
     ///
+    /// Nodes of other processes may join a cluster that is served. From then on it asks their agents for logs, sessions and
+    /// figures, over the API that each serves ([`NodeApi`]), as `kube-apiserver-kubelet-client` with a certificate of the cluster's
+    /// authority. Which certificate an agent shows is not looked at, as upstream unless it is told an authority: agents sign their
+    /// own.
+    ///
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) where the address cannot be listened on; those of the certificates.
@@ -85,6 +96,7 @@ impl Cluster {
         };
         let bound = listener.local_addr().map_err(lost)?;
         let Https { pki, authenticator, certificate, connector, texts, keys } = https;
+        self.agents().reach(Arc::new(Nodes(Arc::new(Kubelets::new(self, pki)))));
         let keys: Arc<dyn Keys> = Arc::clone(keys) as _;
         let names =
             ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1", "10.96.0.1"];
@@ -94,6 +106,7 @@ impl Cluster {
         reached_at.extend(pki.extra_names.iter().map(String::as_str));
         let renewal = Renewal {
             pki: Arc::clone(pki),
+            name: "kube-apiserver".into(),
             names: reached_at.into_iter().map(ToOwned::to_owned).collect(),
             files: certificate.clone(),
             clock: Arc::clone(self.clock()),

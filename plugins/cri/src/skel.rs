@@ -1,7 +1,7 @@
 //! A CRI server from any `ContainerRuntime` and `ImageStore`: both services on a socket, a streaming server beside it, and a
 //! program in one line of `main`.
 //!
-//! Here are the protocol's manners: which fields must be there, which codes errors have, how sessions are framed. What a
+//! Here are the protocol's manners: which fields must be there, which codes errors have, where sessions are served. What a
 //! sandbox is, is the runtime's business.
 
 mod events;

@@ -16,7 +16,7 @@ use windlass_kernel::{
     volume::{DriverInfo, VolumeController, VolumeNode},
 };
 
-pub use self::registration::Registration;
+pub use self::registration::{Announced, Registration};
 use crate::wire::{
     self, ControllerClient, ControllerOffers, IdentityClient, NodeClient, NodeOffers, OnWire, csi, from_status,
 };
@@ -131,6 +131,17 @@ async fn answered<T>(
     call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>> + Send,
 ) -> Result<T> {
     call.await.map(tonic::Response::into_inner).map_err(|status| from_status(what, status))
+}
+
+/// The same for what undoes something: of a volume that is gone there is nothing to undo, though a driver may say `NOT_FOUND`.
+async fn undone<T>(
+    what: &str,
+    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>> + Send,
+) -> Result<()> {
+    match answered(what, call).await {
+        Err(error) if error.is(ErrorKind::NotFound) => Ok(()),
+        done => done.map(drop),
+    }
 }
 
 /// What a call answered, as the kernel's type.

@@ -15,6 +15,7 @@ use windlass_kernel::{
     api::{self, Answer, GroupVersionResource, List, PatchType, Verb},
     error::{Error, ErrorKind},
 };
+use windlass_transport::upgrade::wants_socket;
 
 use super::{
     body::{self, Asked, Body, full},
@@ -32,7 +33,6 @@ use super::{
 use crate::{
     access::forbidden,
     discovery::{Resource, Schema, api_version},
-    stream as sessions,
     table::{IncludeObject, Look},
 };
 
@@ -49,7 +49,7 @@ impl Server {
         http: Request<Asked>,
     ) -> Result<Response<Body>> {
         let mut request = read_target(identity, &target, &http)?;
-        if target.connects() || (target.subresource == "log" && sessions::wants_socket(http.headers())) {
+        if target.connects() || (target.subresource == "log" && wants_socket(http.headers())) {
             return Ok(Box::pin(self.connect(request, target, labels, http)).await);
         }
         let snapshot = self.parts().catalog.snapshot();

@@ -1,12 +1,18 @@
 //! Logs over a WebSocket: each message is what the log said next.
 
 use futures::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use windlass_kernel::{api::Chunks, carry::Keeping};
+use windlass_transport::upgrade::{Channels, Protocols, Socket};
 
-use super::socket::{Channels, Socket};
+/// Logs are served over WebSockets alone.
+pub(super) const PROTOCOLS: Protocols = Protocols { socket: &["binary.k8s.io", "base64.binary.k8s.io", ""], spdy: &[] };
 
 /// Sends a log until it ends.
-pub(super) async fn over_socket(socket: Socket, protocol: &str, chunks: Chunks, keeping: &Keeping) {
+pub(super) async fn over_socket<T>(socket: Socket<T>, protocol: &str, chunks: Chunks, keeping: &Keeping)
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin,
+{
     let channels = Channels::new(protocol);
     let (mut output, mut chunks) = (channels.whole(), chunks.0);
     let session = async move {

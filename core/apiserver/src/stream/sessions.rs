@@ -2,26 +2,20 @@
 
 use async_trait::async_trait;
 use futures::{FutureExt, select_biased};
-use hyper::{Method, Response, upgrade::Upgraded};
+use hyper::{Method, Response, StatusCode, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio_util::compat::TokioAsyncReadCompatExt;
 use windlass_kernel::{
     Authorizer, Result,
     access::{Attributes, Decision},
     api::{Answer, Request, Verb},
-    carry::{Keeping, exec_over_spdy, ports_over_spdy},
-    node::{Session, Streams},
+    carry::Keeping,
 };
+use windlass_transport::upgrade::{self, Agreed, Protocols, Wanted};
 
-use super::{
-    exec,
-    handshake::{self, Agreed, TUNNEL},
-    logs, ports, proxy, socket,
-    tunnel::Tunnel,
-};
+use super::{logs, proxy};
 use crate::{
     errors,
-    http::{Body, Connect, Connecting, status},
+    http::{Body, Connect, Connecting, empty, status},
     sub,
 };
 
@@ -55,7 +49,12 @@ async fn open(connecting: Connecting) -> Result<Response<Body>> {
         // The API asks this as well; asked here, whoever may not is told so before any other mistake.
         may(&*authorizer, &request, "create").await?;
     }
-    let agreed = match handshake::agree(http.headers(), &subresource) {
+    let protocols = match subresource.as_str() {
+        "exec" | "attach" => Protocols::PROCESS,
+        "portforward" => Protocols::PORTS,
+        _ => logs::PROTOCOLS,
+    };
+    let agreed = match upgrade::agree(http.headers(), &protocols) {
         Ok(agreed) => agreed,
         Err(error) if request.verb == Verb::Connect => {
             // As upstream, who may not open the session learns that before what is wrong with the connection.
@@ -66,23 +65,25 @@ async fn open(connecting: Connecting) -> Result<Response<Body>> {
         Err(error) => return Err(error),
     };
     let streams = sub::streams(&request.options);
-    let asked = match &agreed {
-        Agreed::Socket { protocol, .. } if subresource == "portforward" && *protocol != TUNNEL => {
-            ports::asked(&request.options)?
-        }
-        _ => Vec::new(),
+    let ports = if subresource == "portforward" && agreed.needs_ports_named() {
+        let named = request.options.query.iter().filter(|(key, _)| key == "ports");
+        upgrade::named_ports("ports", named.map(|(_, value)| value.as_str()))?
+    } else {
+        Vec::new()
     };
-    let pod = request.name.clone();
+    let of = request.name.clone();
     let answer = api.call(request).await?.answer;
-    let out = agreed.answer();
-    let (keeping, upgrade) = (Keeping { clock, stop }, hyper::upgrade::on(&mut http));
+    let mut out = Response::new(empty());
+    *out.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *out.headers_mut() = agreed.headers();
+    let (keeping, upgrading) = (Keeping { clock, stop }, hyper::upgrade::on(&mut http));
     let session = async move {
         let upgraded = select_biased! {
-            upgraded = upgrade.fuse() => upgraded,
+            upgraded = upgrading.fuse() => upgraded,
             () = keeping.stop.wait().fuse() => return,
         };
         match upgraded {
-            Ok(upgraded) => carry(upgraded, answer, Wanted { agreed, streams, ports: asked, pod }, &keeping).await,
+            Ok(upgraded) => carry(upgraded, answer, Wanted { agreed, streams, ports, of }, &keeping).await,
             Err(error) => tracing::debug!(%error, "a session's client left before it began"),
         }
     };
@@ -90,33 +91,12 @@ async fn open(connecting: Connecting) -> Result<Response<Body>> {
     Ok(out)
 }
 
-struct Wanted {
-    agreed: Agreed,
-    streams: Streams,
-    ports: Vec<u16>,
-    pod: String,
-}
-
 async fn carry(upgraded: Upgraded, answer: Answer, wanted: Wanted, keeping: &Keeping) {
-    let Wanted { agreed, streams, ports: asked, pod } = wanted;
-    match (answer, agreed) {
-        (Answer::Session(Session::Process(process)), Agreed::Socket { protocol, .. }) => {
-            exec::over_socket(socket::open(upgraded).await, protocol, process, streams, keeping).await;
-        }
-        (Answer::Session(Session::Process(process)), Agreed::Spdy { protocol }) => {
-            exec_over_spdy(TokioIo::new(upgraded).compat(), protocol, process, streams, keeping).await;
-        }
-        (Answer::Session(Session::Ports(ports)), Agreed::Socket { protocol: TUNNEL, .. }) => {
-            ports_over_spdy(Tunnel::new(socket::open(upgraded).await), &*ports, &pod, keeping).await;
-        }
-        (Answer::Session(Session::Ports(ports)), Agreed::Socket { protocol, .. }) => {
-            ports::over_socket(socket::open(upgraded).await, protocol, &*ports, &asked, keeping).await;
-        }
-        (Answer::Session(Session::Ports(ports)), Agreed::Spdy { .. }) => {
-            ports_over_spdy(TokioIo::new(upgraded).compat(), &*ports, &pod, keeping).await;
-        }
+    let io = TokioIo::new(upgraded);
+    match (answer, &wanted.agreed) {
+        (Answer::Session(session), _) => wanted.carry(io, session, keeping).await,
         (Answer::Stream(chunks), Agreed::Socket { protocol, .. }) => {
-            logs::over_socket(socket::open(upgraded).await, protocol, chunks, keeping).await;
+            logs::over_socket(upgrade::open(io).await, protocol, chunks, keeping).await;
         }
         (answer, _) => tracing::error!(?answer, "the API answered a session with something else"),
     }

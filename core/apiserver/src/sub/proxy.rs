@@ -102,7 +102,9 @@ fn node(place: &Place, node: &Value) -> Result<Destination> {
         .ok_or_else(|| {
             Error::new(ErrorKind::Unavailable, format!("no preferred addresses found for node {:?}", place.name))
         })?;
-    Ok(place.to(Target::Node { name: place.name.clone(), port }, address, port))
+    let to = place.to(Target::Node { name: place.name.clone(), port }, address, port);
+    // Whoever reaches a node's agent speaks TLS with it, and says who asks.
+    Ok(Destination { tls: to.tls && port != agent, ..to })
 }
 
 /// One of the pods behind a service, any of them; `None` where there is none.

@@ -1,12 +1,19 @@
 //! What `windlass node` is told, under the names that kubelet's users know.
 
-use std::{net::IpAddr, path::PathBuf};
-
-use clap::{Args as Arguments, ValueEnum};
-use windlass::{
-    kernel::{Error, ErrorKind, Result},
-    real::ContainerNode,
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
 };
+
+use anyhow::{Context, Result};
+use clap::{Args as Arguments, ValueEnum};
+use tokio::net::TcpListener;
+use windlass::{
+    kernel::{Error, ErrorKind},
+    real::ContainerNode,
+    serve::{CertificateFiles, NodeApi},
+};
+use windlass_client::kubeconfig::Access;
 
 use super::{Eviction, Joining, OfNode, Place, PodNetwork, Range, Runtime};
 
@@ -55,9 +62,62 @@ pub(crate) struct Node {
     pub(crate) eviction: Eviction,
     #[command(flatten)]
     pub(crate) of_node: OfNode,
+    #[command(flatten)]
+    pub(crate) api: Api,
     /// Write this file once the node is registered: it holds the node's name.
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
+}
+
+/// The API of the node itself.
+#[derive(Debug, Arguments)]
+pub(crate) struct Api {
+    /// Where the node's own API listens, over HTTPS: logs, sessions, figures.
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0")]
+    address: IpAddr,
+    /// At which port; 0 serves no API, so that the cluster has no logs, sessions or figures of this node.
+    #[arg(long, value_name = "PORT", default_value_t = 10_250)]
+    pub(crate) port: u16,
+    /// The authority (PEM) of the clients of that API [default: the authority in the kubeconfig].
+    #[arg(long, value_name = "FILE")]
+    client_ca_file: Option<PathBuf>,
+    /// The certificate (PEM) that the API shows, with those that signed it [default: one of its own making].
+    #[arg(long, value_name = "FILE", requires = "tls_private_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// The private key (PEM) of that certificate.
+    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
+    tls_private_key_file: Option<PathBuf>,
+}
+
+impl Api {
+    /// Begins to listen for the API of a node of that name and address; `None` where it is to serve none.
+    pub(crate) async fn listen(&self, name: &str, address: IpAddr, access: &Access) -> Result<Option<NodeApi>> {
+        if self.port == 0 {
+            return Ok(None);
+        }
+        let clients = match &self.client_ca_file {
+            Some(file) => std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
+            None => access.authority.clone(),
+        };
+        if clients.is_empty() {
+            let message = "the kubeconfig has no certificate authority that could vouch for clients of the node's API: name one by \
+                           --client-ca-file, or serve none by --port 0";
+            return Err(Error::new(ErrorKind::Invalid, message).into());
+        }
+        let at = SocketAddr::new(self.address, self.port);
+        let listener = TcpListener::bind(at).await.map_err(|error| {
+            let message = format!("cannot listen on {at} for the node's API: choose another --port");
+            Error::new(ErrorKind::Unavailable, message).with_source(error)
+        })?;
+        let files = self.tls_cert_file.clone().zip(self.tls_private_key_file.clone());
+        Ok(Some(NodeApi {
+            listener,
+            name: name.into(),
+            reached_at: vec![name.into(), address.to_string(), "localhost".into(), "127.0.0.1".into()],
+            certificate: files.map(|(certificate, key)| CertificateFiles { certificate, key }),
+            clients: String::from_utf8(clients).context("the authority of clients is not PEM")?,
+        }))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,13 +134,13 @@ impl Node {
         if self.pod_cidr.is_some() && matches!(self.runtime, Runtime::Cri(_)) {
             let message =
                 "--pod-cidr needs --runtime auto or containerd: a runtime at a CRI socket gives pods addresses itself";
-            return Err(Error::new(ErrorKind::Invalid, message));
+            return Err(Error::new(ErrorKind::Invalid, message).into());
         }
         Ok(())
     }
 
     /// Tells a node what is said of it.
-    pub(crate) fn tell(&self, node: &mut ContainerNode) -> Result<()> {
+    pub(crate) fn tell(&self, node: &mut ContainerNode) -> windlass::kernel::Result<()> {
         self.of_node.tell(node)?;
         self.joining.tell(node)?;
         self.pod_network.tell(node);

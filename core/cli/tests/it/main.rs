@@ -7,6 +7,7 @@ mod conform_api;
 mod conform_cri;
 mod conform_csi;
 mod conform_upstream;
+mod devices;
 mod durable;
 mod guestbook;
 mod kubectl;
@@ -40,6 +41,7 @@ fn main() {
         (volumes::TESTS, volumes::missing()),
         (snapshots::TESTS, real::missing(&[])),
         (node::TESTS, real::missing(&[])),
+        (devices::TESTS, real::missing(&[])),
         (conform::TESTS, conform::missing()),
         (conform_api::TESTS, None),
         (conform_cri::TESTS, conform_cri::missing()),

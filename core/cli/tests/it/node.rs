@@ -8,12 +8,26 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::Duration,
 };
 
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use serde_json::{Value, json};
-use windlass::serve::{self, Pki};
+use windlass::{
+    kernel::{
+        Identity,
+        node::{Exit, Session},
+    },
+    rim::{SystemClock, SystemDial, TokioSpawn},
+    serve::{self, Pki},
+};
+use windlass_client::{
+    Client,
+    https::{HttpsApi, Means, RawRequest},
+    kubeconfig::{Access, Credential},
+};
 
 use crate::{
     Test,
@@ -351,9 +365,14 @@ fn a_node_of_its_own_process_runs_pods_and_leaves_nothing() {
     let (id, running) = (container(&pod), processes("1000077"));
     assert_eq!((id.starts_with("containerd://"), running.len()), (true, 1), "{pod}");
 
+    the_cluster_reaches_into_the_node(cluster, &network);
+    the_nodes_api_is_for_those_who_may(cluster, &network);
+
     worker.kill();
     assert_eq!(processes("1000077"), running);
+    assert!(cluster.windlass(&["logs", "first"]).failed(3).contains("the agent of node worker cannot be reached"));
     worker.start();
+    assert_eq!(cluster.windlass(&["logs", "first"]).ok(), "first speaks\n");
     // Once this one runs, the new agent has looked at the other, too.
     run(cluster, "second", "1000078");
     let pod = get(cluster, "pod", "first");
@@ -412,6 +431,154 @@ fn ticks(pid: u32) -> u64 {
     fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("a number")).sum()
 }
 
+/// Logs, commands, ports and figures, which the control plane asks the other process for.
+fn the_cluster_reaches_into_the_node(cluster: &Cluster, network: &Network) {
+    assert_eq!(cluster.windlass(&["logs", "first"]).ok(), "first speaks\n");
+    let said = cluster.windlass(&["exec", "first", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]);
+    assert_eq!((said.code, said.out.as_str()), (Some(7), "out\n"), "{said:?}");
+    assert!(said.err.starts_with("err\n"), "{said:?}");
+    cluster.windlass(&["exec", "first", "-c", "other", "--", "true"]).failed(2);
+
+    talk(async |means| {
+        let api = admin(cluster, network, &means);
+        let client = Client::new(Arc::new(api), Arc::new(Identity::anonymous()));
+        let open = async |what: &str, query: &[(&str, &str)]| {
+            let query = query.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+            client.connect("default", "first", what, query).await
+        };
+        // What is written comes back by way of the process, and its end is the end of the input.
+        let Session::Process(mut cat) =
+            open("exec", &[("command", "cat"), ("stdin", "true"), ("stdout", "true")]).await.expect("a session")
+        else {
+            panic!("not a process");
+        };
+        let mut stdin = cat.stdin.take().expect("an input");
+        stdin.write_all(b"to and fro").await.expect("it takes it");
+        stdin.close().await.expect("it takes the end");
+        let mut said = String::new();
+        cat.stdout.take().expect("an output").read_to_string(&mut said).await.expect("it speaks");
+        assert_eq!((said.as_str(), cat.exit.await), ("to and fro", Exit::Code(0)));
+        drop(stdin);
+
+        let Session::Ports(ports) = open("portforward", &[("ports", "7000")]).await.expect("a session") else {
+            panic!("not ports");
+        };
+        let mut said = String::new();
+        ports.connect(7000).await.expect("a connection").read_to_string(&mut said).await.expect("it speaks");
+        assert_eq!(said, "first listens\n");
+        let refused = ports.connect(7001).await.expect("a connection").read_to_string(&mut said).await;
+        let why = refused.map_err(|error| error.to_string());
+        assert!(why.as_ref().is_err_and(|why| why.contains("7001")), "{why:?}");
+    });
+    let summary = proxied(cluster, network, "/stats/summary");
+    assert_eq!(summary["node"]["nodeName"], NAME);
+    let own = |pod: &&Value| pod["podRef"]["name"] == "first";
+    let pod = summary["pods"].as_array().and_then(|pods| pods.iter().find(own)).expect("the pod is measured").clone();
+    assert!(pod["memory"]["workingSetBytes"].as_u64().is_some_and(|bytes| bytes > 0), "{pod}");
+    let usage = ask(cluster, network, "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods/first");
+    assert_eq!(usage["containers"][0]["name"], "c", "{usage}");
+    assert_eq!(proxied(cluster, network, "/pods")["items"].as_array().map(Vec::len), Some(1));
+}
+
+/// Whoever asks the node itself says who they are, and the cluster says what they may.
+fn the_nodes_api_is_for_those_who_may(cluster: &Cluster, network: &Network) {
+    let pki = Pki::open(&cluster.data().join("pki"), now()).expect("the cluster's keys");
+    let known = |user: &str, group: &str| {
+        let own = pki.authority.client(user, &[group], now()).expect("a certificate");
+        Credential::Certificate { chain: own.certificate.into(), key: own.key.into() }
+    };
+    let token = ask_with(cluster, network, "POST", "/api/v1/namespaces/default/serviceaccounts/default/token");
+    let token = Credential::Token(token["status"]["token"].as_str().expect("a token").to_owned());
+    let forbidden = |user: &str, verb: &str, parts: &str| {
+        (403, format!("Forbidden (user={user}, verb={verb}, resource=nodes, subresource(s)=[{parts}])\n"))
+    };
+    let account = "system:serviceaccount:default:default";
+    let get = "GET";
+    for (credential, method, target, expect) in [
+        (Credential::Anonymous, get, "/healthz", (401, "Unauthorized".to_owned())),
+        (Credential::Token("nobody's".into()), get, "/healthz", (401, "Unauthorized".to_owned())),
+        (token.clone(), get, "/healthz", forbidden(account, "get", "healthz proxy")),
+        (token, "POST", "/run/default/first/c?cmd=id", forbidden(account, "create", "proxy")),
+        (known("eve", "devs"), get, "/stats/summary", forbidden("eve", "get", "stats")),
+        (known("root", "system:masters"), get, "/healthz", (200, "ok".into())),
+        (known("root", "system:masters"), "POST", "/run/default/first/c?cmd=echo+here", (200, "here\n".into())),
+        (known("root", "system:masters"), get, "/nothing", (404, "404 page not found\n".into())),
+    ] {
+        let said = talk(async |means| {
+            let access = Access {
+                server: format!("https://{}:10250", network.host),
+                server_name: None,
+                authority: Vec::new(),
+                insecure: true,
+                credential: credential.clone(),
+                namespace: String::new(),
+            };
+            let api = HttpsApi::new(&access, means).expect("a client");
+            send(&api, method, target, "").await
+        });
+        assert_eq!(said, expect, "{target}");
+    }
+}
+
+/// Runs a conversation of this process.
+fn talk<T>(run: impl AsyncFnOnce(Means) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let means = Means {
+            dial: Arc::new(SystemDial),
+            spawn: Arc::new(TokioSpawn::current()),
+            clock: Arc::new(SystemClock::new()),
+        };
+        run(means).await
+    })
+}
+
+/// The cluster's API as its administrator.
+fn admin(cluster: &Cluster, network: &Network, means: &Means) -> HttpsApi {
+    let pki = Pki::open(&cluster.data().join("pki"), now()).expect("the cluster's keys");
+    let own = pki.authority.client("admin", &["system:masters"], now()).expect("a certificate");
+    let access = Access {
+        server: format!("https://{}:6443", network.host),
+        server_name: None,
+        authority: pki.authority.pem().certificate.clone().into(),
+        insecure: false,
+        credential: Credential::Certificate { chain: own.certificate.into(), key: own.key.into() },
+        namespace: String::new(),
+    };
+    HttpsApi::new(&access, means.clone()).expect("a client")
+}
+
+async fn send(api: &HttpsApi, method: &str, target: &str, body: &str) -> (u16, String) {
+    let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    let body = body.to_owned().into();
+    let request = RawRequest { method: method.into(), target: target.into(), headers, body };
+    let mut reply = api.raw(request).await.expect("an answer");
+    let mut said = Vec::new();
+    while let Some(chunk) = reply.body.0.next().await {
+        said.extend_from_slice(&chunk.expect("a body"));
+    }
+    (reply.code, String::from_utf8(said).expect("a text"))
+}
+
+fn ask_with(cluster: &Cluster, network: &Network, method: &str, target: &str) -> Value {
+    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}).to_string();
+    let (code, said) = talk(async |means| {
+        let api = admin(cluster, network, &means);
+        send(&api, method, target, if method == "POST" { &body } else { "" }).await
+    });
+    assert!(matches!(code, 200 | 201), "{target}: {code} {said}");
+    serde_json::from_str(&said).expect("JSON")
+}
+
+fn ask(cluster: &Cluster, network: &Network, target: &str) -> Value {
+    ask_with(cluster, network, "GET", target)
+}
+
+/// What the node's API says to the control plane.
+fn proxied(cluster: &Cluster, network: &Network, target: &str) -> Value {
+    ask(cluster, network, &format!("/api/v1/nodes/{NAME}/proxy{target}"))
+}
+
 fn a_second_process_is_refused(worker: &Worker<'_>) {
     let kubeconfig = worker.folder.with_file_name("worker.yaml");
     let words = ["node", "--kubeconfig", kubeconfig.to_str().expect("a path"), "--data-dir", &worker.data()];
@@ -446,7 +613,8 @@ fn manifest(name: &str, seconds: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  nodeName: {NAME}\n  \
          terminationGracePeriodSeconds: 0\n  containers:\n  - name: c\n    image: registry.local/busybox:1.35\n    \
-         command: [sh, -c, 'echo {name} speaks; exec sleep {seconds}']\n"
+         command: [sh, -c, 'echo {name} speaks; while true; do echo {name} listens | nc -l -p 7000; done & exec sleep \
+         {seconds}']\n"
     )
 }
 

@@ -3,8 +3,8 @@
 use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderName, Request, Response, Uri, header};
-use http_body_util::Full;
+use http::{HeaderName, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1, http2},
@@ -18,7 +18,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{self, client::ClientRequestBuilder},
 };
-use tokio_util::compat::FuturesAsyncReadCompatExt;
+use tokio_util::compat::{FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 use windlass_kernel::{
     Dial, Error, ErrorKind, Result, Spawn,
     dial::{ByteStream, Target},
@@ -195,6 +195,25 @@ impl Server {
                 Err(Error::new(ErrorKind::Unavailable, "the API server opens no WebSocket").with_source(error))
             }
         }
+    }
+
+    /// A connection of its own that becomes what the message asks for.
+    pub(super) async fn switch(&self, message: &Message) -> Result<ByteStream> {
+        let stream = self.plain(false).await?;
+        let (mut one, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        self.keep(connection.with_upgrades());
+        let mut request = self.request(message, &message.target);
+        if let Ok(host) = self.endpoint.authority.parse() {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        let reply = one.send_request(request).await.map_err(|error| broken(error).maybe_applied())?;
+        if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let (head, body) = reply.into_parts();
+            let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            return Err(answer::refusal(&head, &body));
+        }
+        let switched = hyper::upgrade::on(reply).await.map_err(broken)?;
+        Ok(Box::new(TokioIo::new(switched).compat()))
     }
 
     /// A connection of its own, on which the server was asked for HTTP/2 or for HTTP/1.1 only.

@@ -19,6 +19,7 @@ use tokio_util::compat::TokioAsyncReadCompatExt;
 use windlass_kernel::{
     Result, Spawn, SpawnExt,
     api::Request,
+    carry::ends_as_told,
     dial::ByteStream,
     node::{Exit, Ports, Process, Session, TermSize},
 };
@@ -205,18 +206,19 @@ impl Ports for RemotePorts {
         Box::pin(async move {
             let socket = server.upgrade(&message, "v4.channel.k8s.io").await?;
             let (near, far) = duplex(BUFFER);
+            let (tell, told) = oneshot::channel();
             // Ends with either side of the connection.
-            spawn.start("client.port", Box::pin(forward(socket, far)));
-            Ok(Box::new(near.compat()) as ByteStream)
+            spawn.start("client.port", Box::pin(forward(socket, far, tell)));
+            Ok(ends_as_told(near.compat(), told.map(Result::ok).boxed()))
         })
     }
 }
 
-async fn forward(socket: Socket, far: DuplexStream) {
+async fn forward(socket: Socket, far: DuplexStream, tell: oneshot::Sender<String>) {
     let (sink, mut stream) = socket.split();
     let (reader, writer) = tokio::io::split(far);
     let sent = upload(sink, reader).fuse();
-    let received = async {
+    let received = async move {
         let (mut writer, mut greeted) = (writer, false);
         while let Some(Ok(message)) = stream.next().await {
             let Message::Binary(data) = message else { continue };
@@ -226,7 +228,8 @@ async fn forward(socket: Socket, far: DuplexStream) {
                 Some((&PORT_DATA, data)) if writer.write_all(data).await.is_ok() => {}
                 Some((&PORT_DATA, _)) => return,
                 Some((_, error)) if error.len() > 2 => {
-                    tracing::warn!(error = %String::from_utf8_lossy(error), "a forwarded port failed");
+                    // Whoever asked may have gone.
+                    let _ = tell.send(String::from_utf8_lossy(error).into_owned());
                     return;
                 }
                 Some(_) | None => {}

@@ -231,6 +231,7 @@ fn front(executor: &Executor, two: bool, certificate: bool) -> (Front, Access) {
     };
     let access = Access {
         server: "https://api.test:6443/base".into(),
+        insecure: false,
         server_name: None,
         authority: issuer.pem().into(),
         credential,

@@ -1,5 +1,6 @@
 //! The client's parts together, in virtual time, over a shelf of objects that stands in for an API server.
 
+mod delegated;
 mod elections;
 #[cfg(feature = "https")]
 mod https;

@@ -34,11 +34,16 @@ pub(super) async fn describe(inner: &Inner) -> NodeStatus {
     let amounts = |all: &BTreeMap<String, String>| {
         all.iter().map(|(name, amount)| (name.clone(), amount.as_str().into())).collect::<BTreeMap<_, _>>()
     };
+    let (mut capacity, mut allocatable) = (amounts(&inner.machine.capacity), amounts(&inner.machine.allocatable));
+    for (name, (all, healthy)) in inner.config.devices.amounts(needs.clock.uptime()) {
+        capacity.insert(name.clone(), all.to_string().as_str().into());
+        allocatable.insert(name, healthy.to_string().as_str().into());
+    }
     let address = |type_: &str, address: String| NodeAddress { type_: type_.into(), address };
     let addresses = inner.config.addresses.iter().map(|ip| address("InternalIP", ip.to_string()));
     NodeStatus {
-        capacity: amounts(&inner.machine.capacity),
-        allocatable: amounts(&inner.machine.allocatable),
+        capacity,
+        allocatable,
         addresses: addresses.chain([address("Hostname", inner.config.node.clone())]).collect(),
         conditions: inner.pressures.conditions().into_iter().chain([ready(&status)]).collect(),
         node_info: info,

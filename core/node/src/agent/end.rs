@@ -84,6 +84,7 @@ impl Round<'_> {
         };
         let done = self.blocking(work).await?;
         self.forget_volumes();
+        self.inner.config.devices.free(&pod::uid(pod), &*self.inner.needs.spawn).await;
         done.map_err(|error| {
             let message = format!("cannot clean up after pod {}", pod::key(pod));
             windlass_kernel::Error::new(windlass_kernel::ErrorKind::Internal, message).with_source(error)

@@ -59,7 +59,7 @@ impl Round<'_> {
 }
 
 /// An error with its causes, for people.
-pub(super) fn whole(error: &Error) -> String {
+pub(crate) fn whole(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -42,8 +42,12 @@ impl Round<'_> {
             Ok(devices) => devices,
             Err(why) => return self.refuse(pod, name, "CreateContainerConfigError", why),
         };
+        let outfit = match self.outfit(pod, container).await? {
+            Ok(outfit) => outfit,
+            Err(why) => return self.refuse(pod, name, "CreateContainerConfigError", why),
+        };
         let memory = self.inner.machine.memory;
-        let prepared = container::Prepared { image, env, mounts, devices, memory };
+        let prepared = container::Prepared { image, env, mounts, devices, outfit, memory };
         let mut config = container::container(pod, container, role, attempt, &self.inner.layout, prepared);
         if let Err(why) = join(pod, name, observed, &mut config) {
             return self.refuse(pod, name, "CreateContainerConfigError", why);

@@ -178,7 +178,7 @@ impl Round<'_> {
     }
 
     /// Waits for something that the pod needs, as long as it is not to end.
-    async fn unless_it_ends<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+    pub(super) async fn unless_it_ends<T>(&self, work: impl Future<Output = T>) -> Result<T> {
         match select(Box::pin(work), Box::pin(self.handle.sooner(None))).await {
             Either::Left((done, _)) => Ok(done),
             Either::Right(_) => Err(Error::new(ErrorKind::Unavailable, "the pod is to end")),

@@ -45,6 +45,8 @@ pub(crate) struct Memo {
     pub(super) floor: u32,
     /// Whether it was looked at whether the node lets the pod in.
     pub(super) admitted: bool,
+    /// Whether the pod has its devices, or was refused for them.
+    pub(super) given: bool,
 }
 
 /// What comes after a round.
@@ -131,6 +133,7 @@ impl Round<'_> {
             return self.release(pod, &observed, grace).await;
         }
         self.turn_away(pod, &observed);
+        self.give_devices(pod, &observed).await?;
         let over = pod::ended(pod) || self.memo.records.failed.is_some() || self.memo.swept.is_some();
         let planned = if over { None } else { Some(plan(pod, &observed, &self.memo.records, self.now())) };
         let Some(planned) = planned.filter(|planned| !planned.over) else {

@@ -14,7 +14,7 @@ use windlass_client::Client;
 use windlass_kernel::{Clock, ClockExt, Error, ErrorKind, NodeAgent, Result};
 
 use super::Registration;
-use crate::drivers::Drivers;
+use crate::{devices::Devices, drivers::Drivers};
 
 /// Where nodes' leases are kept (KEP-589).
 const LEASES: &str = "kube-node-lease";
@@ -26,6 +26,7 @@ pub(super) struct Heartbeat<'a> {
     clock: &'a Arc<dyn Clock>,
     agent: &'a Arc<dyn NodeAgent>,
     drivers: Option<&'a Drivers>,
+    devices: Option<&'a Devices>,
     /// The lease as it was last written.
     lease: Mutex<Option<Arc<Lease>>>,
     /// The ranges of pod addresses that the node was last seen with. A node that is made anew keeps them, since its pods do.
@@ -38,9 +39,10 @@ impl<'a> Heartbeat<'a> {
         client: &'a Client,
         clock: &'a Arc<dyn Clock>,
         agent: &'a Arc<dyn NodeAgent>,
-        drivers: Option<&'a Drivers>,
+        (drivers, devices): (Option<&'a Drivers>, Option<&'a Devices>),
     ) -> Self {
-        Self { registration, client, clock, agent, drivers, lease: Mutex::default(), ranges: Mutex::default() }
+        let (lease, ranges) = Default::default();
+        Self { registration, client, clock, agent, drivers, devices, lease, ranges }
     }
 
     /// Creates the node where there is none and nobody else is to, and writes its status.
@@ -66,9 +68,10 @@ impl<'a> Heartbeat<'a> {
         self.report(status).await
     }
 
-    /// Renews the lease in time, and looks whether the node changed; at once where other volumes are in use.
+    /// Renews the lease in time, and looks whether the node changed; at once where other volumes are in use, or there are other
+    /// devices.
     pub(super) async fn run(&self) {
-        let mut version = 0;
+        let (mut version, mut seen) = (0, 0);
         loop {
             let used = async {
                 match self.drivers {
@@ -76,7 +79,14 @@ impl<'a> Heartbeat<'a> {
                     None => pending().await,
                 }
             };
-            drop(select(self.clock.sleep(self.registration.renewal), Box::pin(used)).await);
+            let others = async {
+                match self.devices {
+                    Some(devices) => seen = devices.changed_since(seen).await,
+                    None => pending().await,
+                }
+            };
+            let news = select(Box::pin(used), Box::pin(others));
+            drop(select(self.clock.sleep(self.registration.renewal), news).await);
             let beat = async {
                 self.renew().await?;
                 self.report(self.agent.describe().await?).await
@@ -145,7 +155,10 @@ impl<'a> Heartbeat<'a> {
     }
 
     /// Writes the status where it differs from what is known; times of unchanged conditions are kept.
-    async fn report(&self, status: NodeStatus) -> Result<()> {
+    async fn report(&self, mut status: NodeStatus) -> Result<()> {
+        if self.registration.port > 0 {
+            status.daemon_endpoints.kubelet_endpoint.port = i32::from(self.registration.port);
+        }
         let now = Time(self.clock.now());
         let next = |kept: &NodeStatus| {
             let mut next = NodeStatus {

@@ -6,18 +6,16 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::{
-        Resumption,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    ClientConfig, RootCertStore,
+    client::Resumption,
+    crypto::ring,
+    pki_types::{ServerName, UnixTime},
     time_provider::TimeProvider,
 };
 use tokio_rustls::TlsConnector;
 use tokio_util::compat::{FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 use windlass_kernel::{Clock, dial::ByteStream};
+use windlass_transport::tls::Anyone;
 
 /// Speaks TLS over a stream to a host whose certificate comes from a trusted authority, or from anyone.
 pub(super) async fn wrap(
@@ -26,12 +24,12 @@ pub(super) async fn wrap(
     trusted: Option<Arc<RootCertStore>>,
     clock: &Arc<dyn Clock>,
 ) -> Result<ByteStream, String> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(Now(Arc::clone(clock))));
+    let builder =
+        ClientConfig::builder_with_details(Arc::new(ring::default_provider()), Arc::new(Now(Arc::clone(clock))));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
     let builder = match trusted {
         Some(trusted) => builder.with_root_certificates(trusted),
-        None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider))),
+        None => builder.dangerous().with_custom_certificate_verifier(Anyone::verifier()),
     };
     let mut config = builder.with_no_client_auth();
     // The next probe begins anew, so that it sees what a new client would see.
@@ -47,44 +45,5 @@ struct Now(Arc<dyn Clock>);
 impl TimeProvider for Now {
     fn current_time(&self) -> Option<UnixTime> {
         self.0.now().as_duration().try_into().ok().map(UnixTime::since_unix_epoch)
-    }
-}
-
-/// Takes every certificate.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -9,6 +9,7 @@ mod cluster;
 mod context;
 mod crowd;
 mod debug;
+mod devices;
 mod eviction;
 mod images;
 mod pods;
@@ -47,6 +48,7 @@ fn main() {
     trials.extend(replaced::trials());
     trials.extend(stored::trials());
     trials.extend(registry::trials());
+    trials.extend(devices::trials());
     trials.extend(statics::trials());
     trials.extend(ranges::trials());
     let mut real = Vec::new();

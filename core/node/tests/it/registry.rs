@@ -12,12 +12,13 @@ use async_trait::async_trait;
 use futures::future::pending;
 use libtest_mimic::Trial;
 use parking_lot::Mutex;
-use windlass_kernel::{ClockExt, Error, ErrorKind, Result, SpawnExt, VolumeDriver, node::NodeContext};
+use windlass_kernel::{ClockExt, Error, ErrorKind, Result, SpawnExt, node::NodeContext};
 use windlass_lab::{Rim, rim};
-use windlass_node::{Drivers, Greeting, Registry};
+use windlass_node::{Devices, Drivers, Found, Greeting, Registry};
 
 use crate::{
     context::Objects,
+    devices::{RESOURCE, Scripted as Plugin},
     stored::scripted::{NAME, Scripted},
 };
 
@@ -28,6 +29,7 @@ type Test = fn(&Rig);
 
 const TESTS: &[(&str, Test)] = &[
     ("a_driver_is_known_as_long_as_its_socket_is_there", comes_and_goes),
+    ("a_device_plugin_is_known_as_long_as_its_socket_is_there", devices),
     ("a_socket_that_hangs_keeps_no_other_waiting", hangs),
     ("a_plugin_that_is_refused_is_told_why_and_so_is_the_node", refused),
 ];
@@ -42,6 +44,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             folder: folder.clone(),
             greeting: Arc::default(),
             drivers: Drivers::default(),
+            devices: Devices::default(),
             objects: Objects::default(),
         };
         test(&rig);
@@ -57,6 +60,7 @@ struct Rig {
     folder: PathBuf,
     greeting: Arc<Scripts>,
     drivers: Drivers,
+    devices: Devices,
     objects: Objects,
 }
 
@@ -66,9 +70,11 @@ struct Scripts(Mutex<Vec<String>>);
 
 #[async_trait]
 impl Greeting for Scripts {
-    async fn driver(&self, socket: &Path) -> Result<Arc<dyn VolumeDriver>> {
+    async fn found(&self, socket: &Path) -> Result<Found> {
         match socket.file_stem().and_then(|name| name.to_str()) {
-            Some("good") => Ok(Arc::new(Scripted::default())),
+            Some("good") => Ok(Found::Driver(Arc::new(Scripted::default()))),
+            Some("devices") => Ok(Found::Devices(RESOURCE.into(), Arc::new(Plugin::default()))),
+            Some("unnamed") => Ok(Found::Devices("cpu".into(), Arc::new(Plugin::default()))),
             Some("hangs") => pending().await,
             _ => Err(Error::new(ErrorKind::NotSupported, "it is none")),
         }
@@ -87,6 +93,7 @@ impl Rig {
             folder: self.folder.clone(),
             greeting: self.greeting.clone(),
             drivers: self.drivers.clone(),
+            devices: self.devices.clone(),
             context: Arc::new(self.objects.clone()) as Arc<dyn NodeContext>,
             clock: self.rim.clock.clone(),
             spawn: self.rim.spawn.clone(),
@@ -128,6 +135,16 @@ fn comes_and_goes(rig: &Rig) {
     rig.comes("it is known again", || rig.known());
     drop(registry);
     rig.comes("it is forgotten with who looks", || !rig.known());
+}
+
+fn devices(rig: &Rig) {
+    let _registry = rig.registry();
+    let _plugin = rig.socket("devices");
+    rig.comes("it is known", || rig.devices.resources() == [RESOURCE] && rig.answers("devices: registered"));
+    let _unnamed = rig.socket("unnamed");
+    rig.comes("what cannot be is refused", || rig.answers("unnamed: the ResourceName \"cpu\" is invalid"));
+    fs::remove_file(rig.folder.join("devices.sock")).expect("it goes");
+    rig.comes("it is forgotten", || rig.devices.resources().is_empty());
 }
 
 fn hangs(rig: &Rig) {

@@ -11,7 +11,7 @@ use futures::{
 use windlass_client::{Informers, informer::Parts};
 use windlass_kernel::{Clock, Entropy, NodeAgent, Result, Spawn, SpawnExt, Stop, Task, node::NodeContext};
 use windlass_node::{
-    Drivers, Host, Kubelet,
+    Devices, Drivers, Host, Kubelet,
     host::Registration,
     statics::{self, StaticPods},
 };
@@ -34,6 +34,8 @@ pub struct NodeParts {
     pub informers: Informers,
     /// The node's volume drivers, as its [source](NodeSource::find_drivers) finds them.
     pub drivers: Drivers,
+    /// The devices that plugins bring, which the source [finds](NodeSource::find_drivers) as well.
+    pub devices: Devices,
 }
 
 /// Makes a node: how it registers, and the agent that runs its pods.
@@ -48,7 +50,7 @@ pub trait NodeSource: Send + Sync {
         false
     }
 
-    /// Adds the node's volume drivers as they come and removes them as they go, as long as the node runs. `None` where pods of
+    /// Adds the node's volume drivers and device plugins as they come and removes them as they go, as long as the node runs. `None` where pods of
     /// the node have no volumes of drivers.
     fn find_drivers(&self, parts: &NodeParts) -> Option<BoxFuture<'static, ()>> {
         let _ = parts;
@@ -113,7 +115,7 @@ pub async fn host_node(source: &dyn NodeSource, parts: Parts, stop: &Stop) -> Re
     let informers = Informers::new(parts.clone());
     let Parts { spawn, clock, entropy, .. } = parts;
     let context = Host::context(&informers, &registration.name);
-    let drivers = Drivers::default();
+    let (drivers, devices) = (Drivers::default(), Devices::default());
     let parts = NodeParts {
         clock,
         spawn: Arc::clone(&spawn),
@@ -121,6 +123,7 @@ pub async fn host_node(source: &dyn NodeSource, parts: Parts, stop: &Stop) -> Re
         context,
         informers: informers.clone(),
         drivers: drivers.clone(),
+        devices: devices.clone(),
     };
     let finding = source.find_drivers(&parts);
     let mut agent = source.agent(parts).await?;
@@ -133,7 +136,7 @@ pub async fn host_node(source: &dyn NodeSource, parts: Parts, stop: &Stop) -> Re
     let (told, registered) = oneshot::channel();
     let mut host = Host::new(registration, &informers, Arc::clone(&agent)).telling(told);
     if finding.is_some() {
-        host = host.with_drivers(drivers);
+        host = host.with_drivers(drivers).with_devices(devices);
     }
     let stop = stop.clone();
     let task = spawn.spawn("node.host", async move {

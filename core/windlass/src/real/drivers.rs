@@ -1,4 +1,4 @@
-//! The volume drivers of a node: those of this process, and those that register themselves.
+//! The volume drivers of a node: those of this process, and the plugins that register themselves in a folder.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -41,8 +41,13 @@ fn add(driver: Arc<dyn VolumeDriver>, parts: &NodeParts) -> impl Future<Output =
 fn registered(folder: PathBuf, parts: &NodeParts) -> impl Future<Output = ()> + Send + 'static {
     windlass_node::Registry {
         folder,
-        greeting: Arc::new(plugins::Sockets(Arc::new(crate::rim::SystemDial))),
+        greeting: Arc::new(plugins::Sockets {
+            dial: Arc::new(crate::rim::SystemDial),
+            #[cfg(feature = "device")]
+            clock: Arc::clone(&parts.clock),
+        }),
         drivers: parts.drivers.clone(),
+        devices: parts.devices.clone(),
         context: Arc::clone(&parts.context),
         clock: Arc::clone(&parts.clock),
         spawn: Arc::clone(&parts.spawn),
@@ -61,23 +66,37 @@ mod plugins {
 
     use async_trait::async_trait;
     use windlass_csi::host::Registration;
-    use windlass_kernel::{Dial, Result, VolumeDriver};
-    use windlass_node::Greeting;
+    use windlass_kernel::{Dial, Result};
+    use windlass_node::{Found, Greeting};
 
     /// Speaks with plugins over their sockets.
     #[derive(Debug)]
-    pub(super) struct Sockets(pub(super) Arc<dyn Dial>);
+    pub(super) struct Sockets {
+        pub(super) dial: Arc<dyn Dial>,
+        #[cfg(feature = "device")]
+        pub(super) clock: Arc<dyn windlass_kernel::Clock>,
+    }
 
     impl Sockets {
         fn at(&self, socket: &Path) -> Registration {
-            Registration::at(socket.to_string_lossy().into_owned(), Arc::clone(&self.0))
+            Registration::at(socket.to_string_lossy().into_owned(), Arc::clone(&self.dial))
         }
     }
 
     #[async_trait]
     impl Greeting for Sockets {
-        async fn driver(&self, socket: &Path) -> Result<Arc<dyn VolumeDriver>> {
-            Ok(Arc::new(self.at(socket).driver().await?))
+        async fn found(&self, socket: &Path) -> Result<Found> {
+            let at = self.at(socket);
+            let announced = at.announced().await?;
+            #[cfg(feature = "device")]
+            if announced.kind == windlass_device::host::KIND {
+                use windlass_device::host::{RemotePlugin, Rim, speaks};
+                speaks(&announced.name, &announced.versions)?;
+                let rim = Rim { dial: Arc::clone(&self.dial), clock: Arc::clone(&self.clock) };
+                let plugin = RemotePlugin::connect(announced.endpoint, rim).await?;
+                return Ok(Found::Devices(announced.name, Arc::new(plugin)));
+            }
+            Ok(Found::Driver(Arc::new(at.driver_of(announced).await?)))
         }
 
         async fn answer(&self, socket: &Path, refused: Option<&str>) -> Result<()> {

@@ -35,6 +35,8 @@ type Stamp = (u64, Option<SystemTime>);
 /// Keeps a server's certificates fresh.
 pub(super) struct Renewal {
     pub(super) pki: Arc<Pki>,
+    /// What the server calls itself.
+    pub(super) name: String,
     /// The names and addresses of the server's own certificate.
     pub(super) names: Vec<String>,
     pub(super) files: Option<CertificateFiles>,
@@ -89,7 +91,7 @@ impl Renewal {
 
     fn own(&self) -> Result<KeyAndCertificate> {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        self.pki.authority.server("kube-apiserver", &names, self.clock.now())
+        self.pki.authority.server(&self.name, &names, self.clock.now())
     }
 
     fn due(&self) -> Timestamp {

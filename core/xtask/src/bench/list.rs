@@ -87,6 +87,7 @@ impl Plain {
         }
         let access = Access {
             server: format!("https://{}", address.trim()),
+            insecure: false,
             server_name: None,
             authority: authority.into_bytes(),
             credential: Credential::Anonymous,

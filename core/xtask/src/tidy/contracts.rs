@@ -13,6 +13,7 @@ const SUITES: &[(&str, &str, &str)] = &[
     ("node", "core/kernel/src/node/agent.rs", "NodeAgent"),
     ("network", "core/kernel/src/network.rs", "PodNetwork"),
     ("volume", "core/kernel/src/volume.rs", "VolumeDriver"),
+    ("device", "core/kernel/src/device.rs", "DevicePlugin"),
 ];
 
 pub(super) fn check(root: &Path) -> Result<Vec<Problem>> {

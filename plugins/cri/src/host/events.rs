@@ -62,7 +62,7 @@ impl RemoteRuntime {
         match source {
             Source::Cri => {
                 let stream = self.client().get_container_events(cri::GetEventsRequest {}).await?.into_inner();
-                Ok(stream.map(|event| event.map(|event| Some(wire::event(event)))).boxed())
+                Ok(after_a_relist(stream.map(|event| event.map(|event| Some(wire::event(event)))).boxed()))
             }
             Source::Containerd => {
                 let request = events::SubscribeRequest { filters: wire::containerd_filters(NAMESPACE) };
@@ -105,6 +105,15 @@ impl RemoteRuntime {
         };
         RuntimeEvent::Changed { subject, what: Change::Exited }
     }
+}
+
+/// Events whose first one comes after a `Relist`: what a server kept while nobody listened (containerd 2 does) may not be all.
+fn after_a_relist(events: Events) -> Events {
+    let told = |(at, event): (usize, Result<_, _>)| {
+        let relist = (at == 0 && event.is_ok()).then_some(Ok(Some(RuntimeEvent::Relist)));
+        futures::stream::iter(relist.into_iter().chain([event]))
+    };
+    events.enumerate().flat_map(told).boxed()
 }
 
 struct Pump {
@@ -171,5 +180,27 @@ impl Pump {
     fn tell(&self, event: RuntimeEvent) {
         // Without a listener the task is about to be dropped.
         let _ = self.give.unbounded_send(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(events: Vec<Result<Option<RuntimeEvent>, tonic::Status>>, expect: &[Option<RuntimeEvent>]) {
+        let told = after_a_relist(futures::stream::iter(events).boxed()).map(Result::ok);
+        let told: Vec<_> = told.map(Option::flatten).collect().now_or_never().expect("all is there");
+        assert_eq!(told, expect);
+    }
+
+    #[test]
+    fn what_was_kept_for_a_listener_comes_after_a_relist() {
+        let kept = |id: &str| {
+            let subject = Subject::Sandbox(id.into());
+            Some(RuntimeEvent::Changed { subject, what: Change::Removed })
+        };
+        check(vec![Ok(kept("a")), Ok(kept("b"))], &[Some(RuntimeEvent::Relist), kept("a"), kept("b")]);
+        check(vec![Err(tonic::Status::unimplemented("no events"))], &[None]);
+        check(vec![], &[]);
     }
 }

@@ -154,12 +154,18 @@ impl ContainerRuntime for RemoteRuntime {
             linux: Some(wire::resources(resources)),
             annotations: Default::default(),
         };
-        call!(self, update_container_resources(request), "change a container's limits").map(drop)
+        match call!(self, update_container_resources(request), "change a container's limits") {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.because_gone(id, error).await?),
+        }
     }
 
     async fn reopen_log(&self, id: &ContainerId) -> Result<()> {
         let request = cri::ReopenContainerLogRequest { container_id: id.to_string() };
-        call!(self, reopen_container_log(request), "reopen a container's log").map(drop)
+        match call!(self, reopen_container_log(request), "reopen a container's log") {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.because_gone(id, error).await?),
+        }
     }
 
     async fn exec(&self, id: &ContainerId, command: &[String], timeout: Option<Duration>) -> Result<ExecOutput> {
@@ -237,6 +243,11 @@ impl ContainerRuntime for RemoteRuntime {
 }
 
 impl RemoteRuntime {
+    /// What `failed` means if there is no such container: not every runtime has a code of its own for that.
+    async fn because_gone(&self, id: &ContainerId, failed: Error) -> Result<Error> {
+        Ok(if self.container(id).await?.is_none() { gone(id, failed) } else { failed })
+    }
+
     /// What `failed` means if the container does not run.
     pub(super) async fn because_not_running(&self, id: &ContainerId, failed: Error) -> Result<Error> {
         Ok(match self.container(id).await? {

@@ -1,37 +1,26 @@
-//! The streaming server: sessions that were promised by a URL, over SPDY/3.1.
+//! The streaming server: sessions that were promised by a URL, over SPDY/3.1 and WebSockets.
 //!
 //! A URL is good for one session and a minute. It is served on the loopback address without TLS, as containerd does: whoever
-//! serves it to others (the kubelet) stands between. WebSockets are refused: clients fall back to SPDY, or begin with it.
+//! serves it to others (the kubelet) stands between. WebSockets that forward by channels name their ports in the URL's query
+//! (`?port=80&port=81`), as the kubelet's clients do.
 
 use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{FutureExt, select_biased};
-use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode,
-    header::{self, HeaderName},
-};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::Upgraded};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio_util::compat::TokioAsyncReadCompatExt;
 use windlass_kernel::{
-    ClockExt, ContainerRuntime, EntropyExt, Error, ErrorKind, Result, SpawnExt,
-    carry::{Keeping, exec_over_spdy, ports_over_spdy},
-    node::{Session, Streams},
+    ClockExt, ContainerRuntime, EntropyExt, Error, ErrorKind, Result, SpawnExt, carry::Keeping, node::Streams,
     runtime::Opening,
-    spdy,
 };
+use windlass_transport::upgrade::{self, Protocols, Wanted};
 
 use super::Setup;
-
-const PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
-/// Protocols of exec and attach. Without a name it is the oldest.
-const PROCESS: &[&str] =
-    &["v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io", ""];
-const FORWARD: &[&str] = &["portforward.k8s.io", ""];
 
 /// How long a URL is good.
 const PROMISED: Duration = Duration::from_secs(60);
@@ -53,13 +42,6 @@ struct Promise {
     opening: Opening,
     /// Uptime of the clock.
     until: Duration,
-}
-
-/// What was agreed on.
-struct Agreed {
-    protocol: &'static str,
-    streams: Streams,
-    of: String,
 }
 
 impl Streaming {
@@ -120,32 +102,27 @@ impl Streaming {
         let Some(opening) = self.take(request.uri().path()) else {
             return text(StatusCode::NOT_FOUND, "no session was promised here, or it was had already");
         };
-        let agreed = match agree(request.headers(), &opening) {
-            Ok(agreed) => agreed,
-            Err((status, why)) => return text(status, why),
+        let wanted = match wanted(&request, &opening) {
+            Ok(wanted) => wanted,
+            Err(error) if error.is(ErrorKind::Forbidden) => return text(StatusCode::FORBIDDEN, &error.to_string()),
+            Err(error) => return text(StatusCode::BAD_REQUEST, &error.to_string()),
         };
         // Opened before the answer: so it can say why not.
         let session = match self.runtime.session(opening).await {
             Ok(session) => session,
             Err(error) => return text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         };
-        let upgrade = hyper::upgrade::on(&mut request);
+        let upgrading = hyper::upgrade::on(&mut request);
         let mut answer = text(StatusCode::SWITCHING_PROTOCOLS, "");
-        let headers = answer.headers_mut();
-        headers.remove(header::CONTENT_TYPE);
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static(spdy::UPGRADE));
-        if !agreed.protocol.is_empty() {
-            headers.insert(PROTOCOL, HeaderValue::from_static(agreed.protocol));
-        }
+        *answer.headers_mut() = wanted.agreed.headers();
         let keeping = self.keeping.clone();
         let carried = async move {
             let upgraded = select_biased! {
-                upgraded = upgrade.fuse() => upgraded,
+                upgraded = upgrading.fuse() => upgraded,
                 () = keeping.stop.wait().fuse() => return,
             };
             match upgraded {
-                Ok(upgraded) => carry(upgraded, session, &agreed, &keeping).await,
+                Ok(upgraded) => wanted.carry(TokioIo::new(upgraded), session, &keeping).await,
                 Err(error) => tracing::debug!(%error, "a session's client left before it began"),
             }
         };
@@ -154,37 +131,22 @@ impl Streaming {
     }
 }
 
-async fn carry(upgraded: Upgraded, session: Session, agreed: &Agreed, keeping: &Keeping) {
-    let io = TokioIo::new(upgraded).compat();
-    match session {
-        Session::Process(process) => exec_over_spdy(io, agreed.protocol, process, agreed.streams, keeping).await,
-        Session::Ports(ports) => ports_over_spdy(io, &*ports, &agreed.of, keeping).await,
-    }
-}
-
-/// Finds what both sides speak: the first that the client names.
-fn agree(headers: &HeaderMap, opening: &Opening) -> Result<Agreed, (StatusCode, &'static str)> {
-    let words = |name: &HeaderName| {
-        let texts = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        texts.flat_map(|text| text.split(',').map(str::trim)).filter(|word| !word.is_empty()).collect::<Vec<_>>()
-    };
-    let upgrades = words(&header::CONNECTION).iter().any(|word| word.eq_ignore_ascii_case("upgrade"));
-    if !upgrades || !words(&header::UPGRADE).iter().any(|word| word.eq_ignore_ascii_case(spdy::UPGRADE)) {
-        return Err((StatusCode::BAD_REQUEST, "an upgrade to SPDY/3.1 is required; WebSockets are not served"));
-    }
+/// Agrees with a client on how a session is carried.
+fn wanted<B>(request: &Request<B>, opening: &Opening) -> Result<Wanted> {
     let (known, streams, of) = match opening {
         Opening::Exec { container, streams, .. } | Opening::Attach { container, streams } => {
-            (PROCESS, *streams, container.to_string())
+            (Protocols::PROCESS, *streams, container.to_string())
         }
-        Opening::PortForward { sandbox } => (FORWARD, Streams::default(), sandbox.to_string()),
+        Opening::PortForward { sandbox } => (Protocols::PORTS, Streams::default(), sandbox.to_string()),
     };
-    let offered = words(&PROTOCOL);
-    let protocol = match offered.is_empty() {
-        true => Some(""),
-        false => offered.iter().find_map(|name| known.iter().find(|own| *own == name).copied()),
+    let agreed = upgrade::agree(request.headers(), &known)?;
+    let ports = if matches!(opening, Opening::PortForward { .. }) && agreed.needs_ports_named() {
+        let parameters = request.uri().query().unwrap_or_default().split('&');
+        upgrade::named_ports("port", parameters.filter_map(|parameter| parameter.strip_prefix("port=")))?
+    } else {
+        Vec::new()
     };
-    let protocol = protocol.ok_or((StatusCode::FORBIDDEN, "none of the protocols offered is served"))?;
-    Ok(Agreed { protocol, streams, of })
+    Ok(Wanted { agreed, streams, ports, of })
 }
 
 fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
@@ -196,26 +158,46 @@ fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use windlass_transport::upgrade::Agreed;
+
     use super::*;
 
-    fn check(lines: &[(&'static str, &'static str)], expect: Result<&str, StatusCode>) {
-        let header = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
+    fn check(opening: &Opening, target: &str, lines: &[(&'static str, &'static str)], expect: &str) {
+        let mut request = Request::get(target);
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).unwrap();
+        let said = match wanted(&request, opening) {
+            Ok(Wanted { agreed: Agreed::Socket { protocol, .. }, ports, .. }) => format!("socket {protocol} {ports:?}"),
+            Ok(Wanted { agreed: Agreed::Spdy { protocol }, ports, .. }) => format!("spdy {protocol} {ports:?}"),
+            Err(error) => format!("{:?}", error.kind()),
         };
-        let headers: HeaderMap = lines.iter().map(header).collect();
-        let streams = Streams { stdout: true, ..Streams::default() };
-        let agreed = agree(&headers, &Opening::Attach { container: "c".into(), streams });
-        assert_eq!(agreed.map(|agreed| agreed.protocol).map_err(|(status, _)| status), expect, "{lines:?}");
+        assert_eq!(said, expect, "{target} {lines:?}");
     }
 
     #[test]
-    fn the_first_protocol_of_the_client_that_is_known_is_taken() {
-        let spdy = [("connection", "Upgrade"), ("upgrade", "SPDY/3.1")];
-        let with = |protocol| [spdy[0], spdy[1], ("x-stream-protocol-version", protocol)];
-        check(&with("v9.channel.k8s.io, v4.channel.k8s.io"), Ok("v4.channel.k8s.io"));
-        check(&spdy, Ok(""));
-        check(&with("portforward.k8s.io"), Err(StatusCode::FORBIDDEN));
-        check(&[("connection", "upgrade"), ("upgrade", "websocket")], Err(StatusCode::BAD_REQUEST));
-        check(&[], Err(StatusCode::BAD_REQUEST));
+    fn a_client_says_how_its_session_is_carried() {
+        let attach = || Opening::Attach { container: "c".into(), streams: Streams::default() };
+        let forward = || Opening::PortForward { sandbox: "s".into() };
+        let spdy =
+            |protocol| [("connection", "Upgrade"), ("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", protocol)];
+        let socket = |protocol| {
+            [
+                ("connection", "Upgrade"),
+                ("upgrade", "websocket"),
+                ("sec-websocket-version", "13"),
+                ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+                ("sec-websocket-protocol", protocol),
+            ]
+        };
+        check(&attach(), "/a", &spdy("v9.channel.k8s.io, v4.channel.k8s.io"), "spdy v4.channel.k8s.io []");
+        check(&attach(), "/a", &socket("v5.channel.k8s.io"), "socket v5.channel.k8s.io []");
+        check(&attach(), "/a", &spdy("portforward.k8s.io"), "Forbidden");
+        check(&attach(), "/a", &[], "BadRequest");
+        check(&forward(), "/p", &socket("SPDY/3.1+portforward.k8s.io"), "socket SPDY/3.1+portforward.k8s.io []");
+        check(&forward(), "/p?port=80&port=81", &socket("v4.channel.k8s.io"), "socket v4.channel.k8s.io [80, 81]");
+        check(&forward(), "/p", &socket("v4.channel.k8s.io"), "BadRequest");
+        check(&forward(), "/p", &spdy("portforward.k8s.io"), "spdy portforward.k8s.io []");
     }
 }

@@ -244,6 +244,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("a_carrier_that_ends_at_once_is_not_waited_for", no_carrier),
     ("a_sandbox_is_nobody_that_nobody_named", pause),
     ("mirrors_are_asked_in_their_order_and_then_the_registry", mirrors),
+    ("what_is_asked_for_at_a_repository_alone_is_answered", discreet),
 ];
 
 impl Reference {
@@ -932,5 +933,33 @@ fn mirrors(_: &Reference) {
         assert_eq!(asked("kept"), [true, false, true]);
         pull("named", Some(auth(full.address()))).await.unwrap();
         assert_eq!(asked("named"), [true, true, false]);
+    });
+}
+
+/// A registry that asks for a secret at a repository alone, in both ways.
+fn discreet(_: &Reference) {
+    Reference::apart("crnd", async |reference, runtime| {
+        let registry = &reference.lab.registry;
+        registry.be_discreet();
+        let basic = registry.publish("kept/basic", "1", Some(("suite", "hidden")));
+        let token = registry.publish("kept/token", "1", Some(("suite", "hidden")));
+        registry.ask_for_token("kept/token");
+        for image in [&basic, &token] {
+            let pull = async |auth: Option<(&str, &str)>| {
+                let auth = auth.map(|(user, password)| RegistryAuth {
+                    username: user.into(),
+                    password: password.into(),
+                    ..RegistryAuth::default()
+                });
+                runtime.pull(&Pull { image: image.as_str().into(), auth, ..Pull::default() }).await
+            };
+            for auth in [None, Some(("suite", "guessed"))] {
+                let error = pull(auth).await.unwrap_err();
+                assert!(error.is(ErrorKind::Unauthorized), "{image}: {error}");
+                assert!(!error.to_string().contains("guessed"), "a secret is shown: {error}");
+            }
+            pull(Some(("suite", "hidden"))).await.unwrap();
+            assert!(runtime.image(&image.as_str().into()).await.unwrap().is_some(), "{image}");
+        }
     });
 }

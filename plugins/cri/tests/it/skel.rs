@@ -6,9 +6,14 @@ use std::{
     time::Duration,
 };
 
-use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, SinkExt, StreamExt};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{ClientRequestBuilder, Message},
+};
+use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use windlass_conformance::{
     report::Trace,
     runtime::{Fixture, Offers, Program, RawAnswer},
@@ -19,7 +24,7 @@ use windlass_cri::{
 };
 use windlass_kernel::{
     ContainerRuntime, Error, ErrorKind, ImageStore, SpawnExt, Stop,
-    dial::Target,
+    dial::{ByteStream, Target},
     runtime::{InfoOf, Pull, RegistryAuth, SandboxFilter},
 };
 use windlass_machine::Machine;
@@ -32,6 +37,8 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_socket_that_somebody_serves_is_not_taken", taken),
     ("a_socket_that_nobody_serves_any_more_is_replaced", replaced),
     ("a_session_is_had_once", once),
+    ("a_command_is_had_over_a_websocket_with_the_end_of_its_input", command_over_websocket),
+    ("ports_are_had_over_a_websocket_by_channels_and_through_a_tunnel", ports_over_websocket),
     ("a_runtime_that_panics_answers_and_serves_on", panics),
     ("a_server_that_stops_ends_its_sessions", stops),
     ("info_is_in_verbose_answers_only", verbose),
@@ -175,17 +182,23 @@ async fn container(runtime: &RemoteRuntime, command: &Program) -> String {
     id.to_string()
 }
 
+/// A field with a text in a message.
+fn text(field: u8, text: &str) -> Vec<u8> {
+    let mut bytes = vec![field << 3 | 2, u8::try_from(text.len()).expect("a short text")];
+    bytes.extend(text.as_bytes());
+    bytes
+}
+
 /// The URL of an exec that says something.
 async fn url(served: &Served, id: &str) -> String {
-    // An ExecRequest by hand: the container, three words, and its output.
-    let mut message = vec![0x0a, u8::try_from(id.len()).expect("a short id")];
-    message.extend(id.as_bytes());
-    for word in ["say", "out", "err", "0"] {
-        message.extend([0x12, u8::try_from(word.len()).expect("a short word")]);
-        message.extend(word.as_bytes());
-    }
-    message.extend([0x28, 1]);
-    let answer = served.remote.raw("/runtime.v1.RuntimeService/Exec", message.into(), None).await;
+    // An ExecRequest by hand: the container, the words, and its output.
+    let words = ["say", "out", "err", "0"].map(|word| text(2, word)).concat();
+    promised(served, "Exec", [text(1, id), words, vec![0x28, 1]].concat()).await
+}
+
+/// The URL that a call answers.
+async fn promised(served: &Served, call: &str, message: Vec<u8>) -> String {
+    let answer = served.remote.raw(&format!("/runtime.v1.RuntimeService/{call}"), message.into(), None).await;
     let answer = answer.expect("the server answers");
     assert_eq!(answer.code, 0, "{}", answer.message);
     String::from_utf8_lossy(&answer.body[2..]).into_owned()
@@ -221,6 +234,75 @@ fn once() {
         assert_eq!(status_line(&served, &url).await, "HTTP/1.1 404 Not Found");
         let guessed = format!("{}x", &url[..url.len() - 1]);
         assert_eq!(status_line(&served, &guessed).await, "HTTP/1.1 404 Not Found");
+    });
+}
+
+/// A WebSocket at a URL.
+async fn socket(served: &Served, url: &str, protocol: &str) -> WebSocketStream<Compat<ByteStream>> {
+    use windlass_kernel::Dial;
+    let address = url.strip_prefix("http://").and_then(|rest| rest.split('/').next()).expect("a URL");
+    let (host, port) = address.rsplit_once(':').expect("a port");
+    let target = Target::Host { host: host.into(), port: port.parse().expect("a port") };
+    let stream = served.machine.dial(&target).await.expect("the streaming server is there");
+    let uri = url.replacen("http", "ws", 1).parse().expect("a URL");
+    let request = ClientRequestBuilder::new(uri).with_sub_protocol(protocol);
+    tokio_tungstenite::client_async(request, stream.compat()).await.expect("a WebSocket").0
+}
+
+/// What comes on each channel until the end.
+async fn heard(mut socket: WebSocketStream<Compat<ByteStream>>) -> Vec<Vec<u8>> {
+    let mut heard = vec![Vec::new(); 5];
+    while let Some(Ok(message)) = socket.next().await {
+        if let Message::Binary(data) = message {
+            heard[usize::from(data[0])].extend_from_slice(&data[1..]);
+        }
+    }
+    heard
+}
+
+fn command_over_websocket() {
+    let served = Served::start();
+    served.tokio.block_on(async {
+        let id = container(&served.remote, &Program::Wait).await;
+        let words = Program::Copy.words().iter().map(|word| text(2, word)).collect::<Vec<_>>().concat();
+        // With input and output.
+        let url = promised(&served, "Exec", [text(1, &id), words, vec![0x20, 1, 0x28, 1]].concat()).await;
+        let mut socket = socket(&served, &url, "v5.channel.k8s.io").await;
+        for message in [&b"\x00one "[..], b"\x00two", b"\xff\x00"] {
+            socket.send(Message::Binary(message.to_vec().into())).await.expect("the input is taken");
+        }
+        let heard = heard(socket).await;
+        assert_eq!(heard[1], b"one two");
+        assert_eq!(heard[3], br#"{"metadata":{},"status":"Success"}"#);
+    });
+}
+
+fn ports_over_websocket() {
+    use windlass_kernel::spdy::{Connection, Headers, Role};
+    use windlass_transport::upgrade::{Protocols, Tunnel};
+    let served = Served::start();
+    served.tokio.block_on(async {
+        container(&served.remote, &Program::Wait).await;
+        let sandboxes = served.remote.sandboxes(&SandboxFilter::default()).await.expect("a list");
+        let promise = || promised(&served, "PortForward", text(1, sandboxes[0].id.as_str()));
+        let url = format!("{}?port=8080&port=81", promise().await);
+        let heard = heard(socket(&served, &url, "v4.channel.k8s.io").await).await;
+        // Each channel begins with its port, the smaller byte first.
+        assert_eq!(heard[0], [&8080u16.to_le_bytes()[..], Program::GREETING.as_bytes()].concat());
+        assert_eq!(heard[1], 8080u16.to_le_bytes());
+        let why = String::from_utf8_lossy(&heard[3][2..]).into_owned();
+        assert!(why.starts_with("error forwarding port 81: ") && why.contains("nothing is at port 81"), "{why}");
+
+        let tunnel = Protocols::PORTS.socket[0];
+        let socket = socket(&served, &promise().await, tunnel).await;
+        let (connection, driver) = Connection::new(Tunnel::new(socket), Role::Client);
+        served.machine.spawn("tunnel", driver.map(drop)).detach();
+        let headers = |kind| Headers::of(&[("streamtype", kind), ("port", "8080"), ("requestid", "0")]);
+        let _errors = connection.open(&headers("error")).await.expect("a stream");
+        let mut data = connection.open(&headers("data")).await.expect("a stream");
+        let mut said = vec![0; Program::GREETING.len()];
+        data.read_exact(&mut said).await.expect("the greeting");
+        assert_eq!(String::from_utf8_lossy(&said), Program::GREETING);
     });
 }
 

@@ -13,7 +13,7 @@ use windlass_kernel::{
     },
 };
 
-use super::{RemoteDriver, answered, asked, broken};
+use super::{RemoteDriver, answered, asked, broken, undone};
 use crate::wire::{self, ControllerOffers, OnWire, csi, within};
 
 impl RemoteDriver {
@@ -79,7 +79,7 @@ impl Attaching for RemoteDriver {
             secrets: secrets.0.clone(),
         };
         let what = format!("detach volume {volume}");
-        answered(&what, self.controller_client().controller_unpublish_volume(request)).await.map(drop)
+        undone(&what, self.controller_client().controller_unpublish_volume(request)).await
     }
 }
 

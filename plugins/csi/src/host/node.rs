@@ -11,7 +11,7 @@ use windlass_kernel::{
     },
 };
 
-use super::{RemoteDriver, answered, asked, broken};
+use super::{RemoteDriver, answered, asked, broken, undone};
 use crate::wire::{NodeOffers, OnWire, bytes, csi};
 
 impl RemoteDriver {
@@ -42,7 +42,7 @@ impl VolumeNode for RemoteDriver {
     async fn unpublish(&self, volume: &VolumeId, target: &Path) -> Result<()> {
         let request = csi::NodeUnpublishVolumeRequest { volume_id: volume.to_string(), target_path: text(target) };
         let what = format!("unpublish volume {volume} at {}", target.display());
-        answered(&what, self.node_client().node_unpublish_volume(request)).await.map(drop)
+        undone(&what, self.node_client().node_unpublish_volume(request)).await
     }
 
     fn staging(&self) -> Option<&dyn Staging> {
@@ -69,7 +69,7 @@ impl Staging for RemoteDriver {
         let request =
             csi::NodeUnstageVolumeRequest { volume_id: volume.to_string(), staging_target_path: text(staging) };
         let what = format!("unstage volume {volume} at {}", staging.display());
-        answered(&what, self.node_client().node_unstage_volume(request)).await.map(drop)
+        undone(&what, self.node_client().node_unstage_volume(request)).await
     }
 }
 

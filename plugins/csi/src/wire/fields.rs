@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use windlass_kernel::Result;
+use windlass_kernel::{Error, ErrorKind, Result};
 
 use super::refused;
 
@@ -62,6 +62,14 @@ pub(crate) fn path(name: &str, text: String) -> Result<PathBuf> {
         return Err(refused(name, format!("{} is not an absolute path", path.display())));
     }
     Ok(path)
+}
+
+/// Where a volume is said to be already: nothing is at a path that is not absolute, which is what csi-sanity asks for.
+pub(super) fn place(name: &str, text: String) -> Result<PathBuf> {
+    if !text.is_empty() && !text.starts_with('/') {
+        return Err(Error::new(ErrorKind::NotFound, format!("{name}: no volume is at {text}, which is not absolute")));
+    }
+    path(name, text)
 }
 
 /// An absolute path that may be missing.

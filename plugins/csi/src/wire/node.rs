@@ -9,7 +9,7 @@ use super::{
     OnWire, bytes,
     controller::{condition, condition_to_wire, secrets},
     csi,
-    fields::{number, optional_path, path_to_wire},
+    fields::{number, optional_path, path_to_wire, place},
     path, required, within, words,
 };
 
@@ -83,7 +83,7 @@ impl OnWire for UsageQuery {
     fn from_wire(message: Self::Message) -> Result<Self> {
         Ok(Self {
             volume: required("volume_id", message.volume_id)?.into(),
-            path: path("volume_path", message.volume_path)?,
+            path: place("volume_path", message.volume_path)?,
             staging: optional_path("staging_target_path", message.staging_target_path)?,
         })
     }
@@ -144,7 +144,7 @@ impl OnWire for ExpandOnNode {
     fn from_wire(message: Self::Message) -> Result<Self> {
         Ok(Self {
             volume: required("volume_id", message.volume_id)?.into(),
-            path: path("volume_path", message.volume_path)?,
+            path: place("volume_path", message.volume_path)?,
             staging: optional_path("staging_target_path", message.staging_target_path)?,
             capacity: CapacityRange::from_wire(message.capacity_range)?,
             capability: message.volume_capability.map(OnWire::from_wire).transpose()?,

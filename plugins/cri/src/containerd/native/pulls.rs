@@ -1,11 +1,13 @@
 //! Pulls: from a registry into containerd's content store, then unpacked and named. Half a pull leaves nothing that lasts.
 
+mod challenge;
+
 use std::{fs, path::Path};
 
 use containerd_client::{services::v1 as api, types::Descriptor};
 use futures::{SinkExt, StreamExt, TryStreamExt, channel::mpsc, future::join, stream::BoxStream};
 use oci_client::{
-    Client, Reference,
+    Client, Reference, RegistryOperation,
     client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol},
     errors::{OciDistributionError, OciErrorCode},
     manifest::OciDescriptor,
@@ -43,9 +45,16 @@ const KEPT: i64 = 7 * 24 * 3600;
 struct Pulling<'a> {
     runtime: &'a Containerd,
     calls: Calls,
-    client: Client,
+    registry: Registry,
     secret: Secret,
     reference: Reference,
+}
+
+/// A registry, by the client that pulls and the one that answers its questions.
+struct Registry {
+    client: Client,
+    http: reqwest::Client,
+    plain: bool,
 }
 
 /// Holds what was fetched and unpacked until an image does.
@@ -84,8 +93,8 @@ impl Containerd {
         let target = match self.fetch_from_mirrors(&reference, pull.auth.as_ref(), &calls).await {
             Some(target) => target,
             None => {
-                let client = self.registry_client(reference.resolve_registry(), None).await?;
-                Pulling { runtime: self, calls: calls.clone(), client, secret: own, reference }.fetch_all().await?
+                let registry = self.registry(reference.resolve_registry(), None).await?;
+                Pulling { runtime: self, calls: calls.clone(), registry, secret: own, reference }.fetch_all().await?
             }
         };
         // The image has to be whole before anybody finds it.
@@ -121,11 +130,11 @@ impl Containerd {
             let auth = auth.filter(|auth| !auth.server.is_empty());
             let fetched = async {
                 let secret = secret(auth, mirror.host())?;
-                let client = self.registry_client(mirror.host(), Some(mirror)).await?;
+                let registry = self.registry(mirror.host(), Some(mirror)).await?;
                 let mut reference = reference.clone();
                 // The mirror is told whose image is meant.
                 reference.set_mirror_registry(mirror.host().to_owned());
-                Pulling { runtime: self, calls: calls.clone(), client, secret, reference }.fetch_all().await
+                Pulling { runtime: self, calls: calls.clone(), registry, secret, reference }.fetch_all().await
             };
             match fetched.await {
                 Ok(target) => return Some(target),
@@ -140,7 +149,7 @@ impl Containerd {
         None
     }
 
-    async fn registry_client(&self, registry: &str, mirror: Option<&Mirror>) -> Result<Client> {
+    async fn registry(&self, registry: &str, mirror: Option<&Mirror>) -> Result<Registry> {
         // Whoever embeds this may have chosen another one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut plain = self.0.plain_registries.clone();
@@ -154,16 +163,27 @@ impl Containerd {
             Some(ca) => self.blocking(move || certificates(&ca)).await?,
             None => Vec::new(),
         };
+        let failed = || Error::new(ErrorKind::Unavailable, "cannot make a client for registries");
+        let unverified = mirror.is_some_and(|mirror| !mirror.is_verified());
+        let user_agent = concat!("windlass/", env!("CARGO_PKG_VERSION"));
+        let roots = trusted.iter().map(|one| reqwest::Certificate::from_der(&one.data));
+        let roots = roots.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| failed().with_source(error))?;
+        let http = reqwest::Client::builder()
+            .danger_accept_invalid_certs(unverified)
+            .tls_certs_merge(roots)
+            .user_agent(user_agent)
+            .build()
+            .map_err(|error| failed().with_source(error))?;
+        let is_plain = plain.iter().any(|plain| plain == registry);
         let config = ClientConfig {
             protocol: ClientProtocol::HttpsExcept(plain),
-            accept_invalid_certificates: mirror.is_some_and(|mirror| !mirror.is_verified()),
+            accept_invalid_certificates: unverified,
             extra_root_certificates: trusted,
-            user_agent: concat!("windlass/", env!("CARGO_PKG_VERSION")),
+            user_agent,
             ..ClientConfig::default()
         };
-        Client::try_from(config).map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "cannot make a client for registries").with_source(error)
-        })
+        let client = Client::try_from(config).map_err(|error| failed().with_source(error))?;
+        Ok(Registry { client, http, plain: is_plain })
     }
 }
 
@@ -223,7 +243,13 @@ fn decoded(basic: &str) -> Option<String> {
 impl Pulling<'_> {
     /// Fetches everything, the manifest last; answers what the name is to lead to.
     async fn fetch_all(&self) -> Result<Descriptor> {
-        let (document, target) = self.manifest(&self.reference).await?;
+        let (document, target) = match self.manifest(&self.reference).await {
+            // What is asked for at a repository alone is not known before.
+            Err(error) if error.is(ErrorKind::Unauthorized) && self.says_who_asks().await? => {
+                self.manifest(&self.reference).await?
+            }
+            answer => answer?,
+        };
         let Ok(index) = serde_json::from_slice::<ImageIndex>(&document) else {
             self.fetch_image(&document, &target).await?;
             return Ok(target);
@@ -239,9 +265,24 @@ impl Pulling<'_> {
         Ok(target)
     }
 
+    /// Whether the registry asks at the repository who is there, and can be told.
+    async fn says_who_asks(&self) -> Result<bool> {
+        let (reference, registry) = (&self.reference, &self.registry);
+        let scheme = if registry.plain { "http" } else { "https" };
+        let manifest = reference.digest().or(reference.tag()).unwrap_or("latest");
+        let namespace = reference.namespace().map(|namespace| format!("?ns={namespace}")).unwrap_or_default();
+        let (host, repository) = (reference.resolve_registry(), reference.repository());
+        let url = format!("{scheme}://{host}/v2/{repository}/manifests/{manifest}{namespace}");
+        let Some(token) = challenge::answer(&registry.http, &url, repository, &self.secret).await? else {
+            return Ok(false);
+        };
+        registry.client.tokens.insert(reference, RegistryOperation::Pull, token).await;
+        Ok(true)
+    }
+
     /// A manifest or an index, which is what its digest says.
     async fn manifest(&self, reference: &Reference) -> Result<(Vec<u8>, Descriptor)> {
-        let answer = self.client.pull_manifest_raw(reference, &self.secret, ACCEPTED).await;
+        let answer = self.registry.client.pull_manifest_raw(reference, &self.secret, ACCEPTED).await;
         let (document, _) = answer.map_err(|error| self.failed(error))?;
         let digest = sha256(&document);
         if reference.digest().is_some_and(|wanted| wanted != digest) {
@@ -290,7 +331,7 @@ impl Pulling<'_> {
             return Ok(());
         }
         let wanted = OciDescriptor { digest: blob.digest.clone(), size: blob.size, ..OciDescriptor::default() };
-        let answer = self.client.pull_blob_stream(&self.reference, &wanted).await;
+        let answer = self.registry.client.pull_blob_stream(&self.reference, &wanted).await;
         let stream = answer.map_err(|error| self.failed(error))?.stream;
         self.write(blob, Vec::new(), stream.map_ok(|bytes| bytes.to_vec()).boxed()).await
     }

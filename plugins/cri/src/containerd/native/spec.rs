@@ -1,6 +1,7 @@
 //! OCI specifications of sandboxes and containers: what they are to be, in the words of a low-level runtime. No calls are made;
-//! of the machine only its devices, capabilities and control groups are looked at.
+//! of the machine only its devices, capabilities, control groups and profiles of AppArmor are looked at.
 
+mod apparmor;
 mod devices;
 mod mounts;
 mod rights;
@@ -183,9 +184,7 @@ impl Part<'_> {
         // Limits of processes are the node's: Kubernetes has none of its own.
         process.set_rlimits(None);
         process.set_oom_score_adj(config.resources.oom_score_adj.map(rights::oom_score));
-        if let (Some(SecurityProfile::Localhost(name)), true) = (&security.apparmor, rights::has_apparmor()) {
-            process.set_apparmor_profile(Some(name.clone()));
-        }
+        process.set_apparmor_profile(apparmor::profile(security, Path::new(apparmor::KERNEL))?);
         let label = security.selinux.as_ref();
         let label = label.map(|label| format!("{}:{}:{}:{}", label.user, label.role, label.kind, label.level));
         process.set_selinux_label(label.filter(|label| label.len() > 3));

@@ -1,6 +1,6 @@
 //! Rights: capabilities, paths that are hidden or cannot be written, and who goes first when memory runs out.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs};
 
 use oci_spec::runtime::{Capability, LinuxCapabilities, LinuxCapabilitiesBuilder};
 use windlass_kernel::{
@@ -155,11 +155,6 @@ pub(super) fn oom_score(wanted: i64) -> i32 {
     }
     let own = fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|text| text.trim().parse().ok());
     wanted.max(own.unwrap_or_default())
-}
-
-/// Whether the kernel has AppArmor.
-pub(super) fn has_apparmor() -> bool {
-    Path::new("/sys/kernel/security/apparmor").exists()
 }
 
 #[cfg(test)]

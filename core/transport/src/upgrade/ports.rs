@@ -1,43 +1,53 @@
-//! Port-forward over a WebSocket's channels: a pair of a data and an error channel for each port asked for. Over SPDY the kernel
-//! carries it.
+//! Port-forward over a WebSocket's channels: a pair of a data and an error channel for each port asked for.
 
 use bytes::Bytes;
 use futures::{
     FutureExt, SinkExt,
     future::{BoxFuture, join_all},
 };
-use windlass_kernel::{
-    Result,
-    api::Options,
-    carry::{Input, Keeping, Output, forward},
-    dial::ByteStream,
-    node::Ports,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::socket::{Channels, Socket};
-use crate::errors;
+use windlass_kernel::{
+    carry::{Input, Keeping, Output, forward},
+    dial::ByteStream,
+    error::{Error, ErrorKind, Result},
+    node::Ports,
+};
 
 /// More ports than this have no channels: two each, and one byte to number them.
 const MOST: usize = 127;
 
-/// The ports that a query names, one by one or with commas between.
-pub(super) fn asked(options: &Options) -> Result<Vec<u16>> {
-    let named = options.query.iter().filter(|(key, _)| key == "ports");
-    let texts = named.flat_map(|(_, value)| value.split(',')).filter(|text| !text.is_empty());
+/// The ports that a parameter of a query names, one by one or with commas between.
+///
+/// # Errors
+///
+/// [`BadRequest`](ErrorKind::BadRequest) where it names none, too many, or what is no port.
+pub fn named_ports<'a>(parameter: &str, values: impl Iterator<Item = &'a str>) -> Result<Vec<u16>> {
+    let bad = |message: String| Error::new(ErrorKind::BadRequest, message);
+    let texts = values.flat_map(|value| value.split(',')).filter(|text| !text.is_empty());
     let ports = texts.map(|text| {
         let port = text.parse().ok().filter(|port| *port > 0);
-        port.ok_or_else(|| errors::bad_request(format!("invalid port {text:?}: must be from 1 to 65535")))
+        port.ok_or_else(|| bad(format!("invalid port {text:?}: must be from 1 to 65535")))
     });
     let ports: Vec<u16> = ports.collect::<Result<_>>()?;
     match ports.len() {
-        0 => Err(errors::bad_request("query parameter \"ports\" is required")),
+        0 => Err(bad(format!("query parameter {parameter:?} is required"))),
         1..=MOST => Ok(ports),
-        _ => Err(errors::bad_request(format!("no more than {MOST} ports can be forwarded at once"))),
+        _ => Err(bad(format!("no more than {MOST} ports can be forwarded at once"))),
     }
 }
 
 /// Forwards the ports asked for over the channels of a WebSocket. Ends when the last connection has.
-pub(super) async fn over_socket(socket: Socket, protocol: &str, ports: &dyn Ports, asked: &[u16], keeping: &Keeping) {
+pub(super) async fn over_socket<T>(
+    socket: Socket<T>,
+    protocol: &str,
+    ports: &dyn Ports,
+    asked: &[u16],
+    keeping: &Keeping,
+) where
+    T: AsyncRead + AsyncWrite + Send + Unpin,
+{
     let mut channels = Channels::new(protocol);
     let mut pairs = Vec::new();
     for (channel, port) in (0u8..).step_by(2).zip(asked) {

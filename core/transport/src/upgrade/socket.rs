@@ -4,9 +4,7 @@ use std::{collections::BTreeMap, future::ready, io, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use futures::{FutureExt, SinkExt, StreamExt, TryStreamExt, channel::mpsc, select_biased};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -14,14 +12,15 @@ use tokio_tungstenite::{
         protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
-use windlass_kernel::{
-    ClockExt,
-    carry::{Input, Keeping, Output},
-};
 
 use super::frames::Encoding;
+use windlass_kernel::{
+    carry::{Input, Keeping, Output},
+    clock::ClockExt,
+};
 
-pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+/// A WebSocket over a connection that was upgraded.
+pub type Socket<T> = WebSocketStream<T>;
 
 /// The largest message that is read. Clients send what they have at once.
 const MESSAGE: usize = 16 << 20;
@@ -34,15 +33,15 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// Its one byte names a channel that the client ends (`v5.channel.k8s.io`).
 const CLOSE: u8 = 255;
 
-/// A WebSocket over a connection that was upgraded.
-pub(super) async fn open(upgraded: Upgraded) -> Socket {
+/// The server's end of a WebSocket, on a connection that was upgraded.
+pub async fn open<T: AsyncRead + AsyncWrite + Send + Unpin>(io: T) -> Socket<T> {
     let config = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
-    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await
+    WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
 }
 
 /// The channels of a socket, before it is served.
 #[derive(Debug)]
-pub(super) struct Channels {
+pub struct Channels {
     encoding: Encoding,
     inputs: BTreeMap<u8, mpsc::Sender<Bytes>>,
     closable: bool,
@@ -52,27 +51,30 @@ pub(super) struct Channels {
 
 impl Channels {
     /// No channels yet, of the protocol of that name.
-    pub(super) fn new(protocol: &str) -> Self {
+    #[must_use]
+    pub fn new(protocol: &str) -> Self {
         let (sender, messages) = mpsc::channel(WAITING);
         let closable = protocol.starts_with("v5.");
         Self { encoding: Encoding::of(protocol), inputs: BTreeMap::new(), closable, sender, messages }
     }
 
     /// What the client sends on a channel.
-    pub(super) fn input(&mut self, channel: u8) -> Input {
+    pub fn input(&mut self, channel: u8) -> Input {
         let (give, take) = mpsc::channel(WAITING);
         self.inputs.insert(channel, give);
         Box::new(take.map(Ok::<_, io::Error>).into_async_read())
     }
 
     /// What goes to the client on a channel.
-    pub(super) fn output(&self, channel: u8) -> Output {
+    #[must_use]
+    pub fn output(&self, channel: u8) -> Output {
         let encoding = self.encoding;
         self.raw(move |bytes| encoding.frame(channel, &bytes))
     }
 
     /// What goes to the client without a channel.
-    pub(super) fn whole(&self) -> Output {
+    #[must_use]
+    pub fn whole(&self) -> Output {
         let encoding = self.encoding;
         self.raw(move |bytes| encoding.whole(bytes))
     }
@@ -85,7 +87,10 @@ impl Channels {
 
     /// Carries messages while `session` uses the channels. Ends with the session, the client or the server; what the
     /// session sent before its end goes out.
-    pub(super) async fn serve(self, socket: Socket, keeping: &Keeping, session: impl Future<Output = ()>) {
+    pub async fn serve<T>(self, socket: Socket<T>, keeping: &Keeping, session: impl Future<Output = ()>)
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin,
+    {
         let Self { encoding, mut inputs, closable, sender, mut messages } = self;
         // Only the session's own senders keep the socket open.
         drop(sender);

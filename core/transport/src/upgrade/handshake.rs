@@ -1,19 +1,18 @@
 //! The agreement before a session: which framing and which protocol of it. Pure.
 
-use hyper::{
-    HeaderMap, Response, StatusCode,
+use http::{
+    HeaderMap,
     header::{self, HeaderName, HeaderValue},
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
 use windlass_kernel::{
-    Result,
-    error::{Error, ErrorKind},
+    carry::PROTOCOL_HEADER,
+    error::{Error, ErrorKind, Result},
     spdy,
 };
 
-use crate::http::{Body, empty};
-
-const PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
+const PROTOCOL: HeaderName = HeaderName::from_static(PROTOCOL_HEADER);
 
 /// Protocols of exec and attach over WebSockets. Without a name it is the oldest.
 const EXEC_SOCKET: &[&str] = &[
@@ -31,19 +30,43 @@ const EXEC_SPDY: &[&str] =
 pub(super) const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 const PORTS_SOCKET: &[&str] = &[TUNNEL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io"];
 const PORTS_SPDY: &[&str] = &["portforward.k8s.io", ""];
-const LOGS_SOCKET: &[&str] = &["binary.k8s.io", "base64.binary.k8s.io", ""];
+
+/// The protocols that a server serves for a kind of session. One without a name is taken where the client names none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocols {
+    /// Sub-protocols of WebSockets.
+    pub socket: &'static [&'static str],
+    /// Protocols over SPDY. Without any, SPDY is not served.
+    pub spdy: &'static [&'static str],
+}
+
+impl Protocols {
+    /// Those of exec and attach.
+    pub const PROCESS: Self = Self { socket: EXEC_SOCKET, spdy: EXEC_SPDY };
+    /// Those of port-forward.
+    pub const PORTS: Self = Self { socket: PORTS_SOCKET, spdy: PORTS_SPDY };
+}
 
 /// What a client and the server agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Agreed {
-    /// A WebSocket with a sub-protocol, and the answer to its key.
-    Socket { protocol: &'static str, accept: String },
-    /// A SPDY connection with a protocol.
-    Spdy { protocol: &'static str },
+pub enum Agreed {
+    /// A WebSocket.
+    Socket {
+        /// Its sub-protocol.
+        protocol: &'static str,
+        /// The answer to its key.
+        accept: String,
+    },
+    /// A SPDY connection.
+    Spdy {
+        /// Its protocol.
+        protocol: &'static str,
+    },
 }
 
 /// Whether the client asks for a WebSocket.
-pub(crate) fn wants_socket(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn wants_socket(headers: &HeaderMap) -> bool {
     upgrades(headers, "websocket")
 }
 
@@ -59,12 +82,13 @@ fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 }
 
 /// Finds what both sides speak: the first that the client names.
-pub(super) fn agree(headers: &HeaderMap, subresource: &str) -> Result<Agreed> {
-    let (socket, spdy) = match subresource {
-        "exec" | "attach" => (EXEC_SOCKET, EXEC_SPDY),
-        "portforward" => (PORTS_SOCKET, PORTS_SPDY),
-        _ => (LOGS_SOCKET, &[][..]),
-    };
+///
+/// # Errors
+///
+/// [`BadRequest`](ErrorKind::BadRequest) where no upgrade is asked for that is served, [`Forbidden`](ErrorKind::Forbidden)
+/// where none of the protocols offered is.
+pub fn agree(headers: &HeaderMap, protocols: &Protocols) -> Result<Agreed> {
+    let Protocols { socket, spdy } = *protocols;
     if wants_socket(headers) {
         let protocol = choose(words(headers, &header::SEC_WEBSOCKET_PROTOCOL), socket)?;
         let key = headers.get(header::SEC_WEBSOCKET_KEY);
@@ -97,11 +121,16 @@ fn bad(message: &str) -> Error {
 }
 
 impl Agreed {
-    /// The answer that begins the session.
-    pub(super) fn answer(&self) -> Response<Body> {
-        let mut out = Response::new(empty());
-        *out.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = out.headers_mut();
+    /// Whether what is forwarded has to be named in the request, because nothing later names it.
+    #[must_use]
+    pub fn needs_ports_named(&self) -> bool {
+        matches!(self, Self::Socket { protocol, .. } if *protocol != TUNNEL)
+    }
+
+    /// The headers of the answer that begins the session (101 Switching Protocols).
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         match self {
             Self::Socket { protocol, accept } => {
@@ -120,7 +149,7 @@ impl Agreed {
                 }
             }
         }
-        out
+        headers
     }
 }
 
@@ -128,55 +157,65 @@ impl Agreed {
 mod tests {
     use super::*;
 
-    fn check(subresource: &str, lines: &[(&'static str, &'static str)], expect: &str) {
+    const NO_SPDY: Protocols = Protocols { socket: &["binary.k8s.io", ""], spdy: &[] };
+
+    fn check(protocols: &Protocols, lines: &[(&'static str, &'static str)], expect: &str) {
         let headers: HeaderMap = lines
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        let said = match agree(&headers, subresource) {
+        let said = match agree(&headers, protocols) {
             Ok(Agreed::Socket { protocol, accept }) => format!("socket {protocol} {accept}"),
             Ok(Agreed::Spdy { protocol }) => format!("spdy {protocol}"),
             Err(error) => format!("{:?}", error.kind()),
         };
-        assert_eq!(said, expect, "{subresource} {lines:?}");
+        assert_eq!(said, expect, "{protocols:?} {lines:?}");
     }
 
-    fn socket(subresource: &str, protocols: &'static str, expect: &str) {
+    fn socket(known: &Protocols, offered: &'static str, expect: &str) {
         // The key and its answer are those of RFC 6455, 1.3.
         let lines = [
             ("connection", "keep-alive, Upgrade"),
             ("upgrade", "websocket"),
             ("sec-websocket-version", "13"),
             ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-            ("sec-websocket-protocol", protocols),
+            ("sec-websocket-protocol", offered),
         ];
-        check(subresource, &lines, expect);
+        check(known, &lines, expect);
     }
 
     #[test]
     fn the_first_protocol_of_the_client_that_is_known_is_taken() {
-        socket("exec", "v5.channel.k8s.io, v4.channel.k8s.io", "socket v5.channel.k8s.io s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        socket("exec", "v9.channel.k8s.io,channel.k8s.io", "socket channel.k8s.io s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        socket("log", "", "socket  s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        socket("portforward", TUNNEL, "socket SPDY/3.1+portforward.k8s.io s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        socket("portforward", "", "Forbidden");
-        socket("exec", "v9.channel.k8s.io", "Forbidden");
+        socket(
+            &Protocols::PROCESS,
+            "v5.channel.k8s.io, v4.channel.k8s.io",
+            "socket v5.channel.k8s.io s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+        );
+        socket(
+            &Protocols::PROCESS,
+            "v9.channel.k8s.io,channel.k8s.io",
+            "socket channel.k8s.io s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+        );
+        socket(&NO_SPDY, "", "socket  s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        socket(&Protocols::PORTS, TUNNEL, "socket SPDY/3.1+portforward.k8s.io s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        socket(&Protocols::PORTS, "", "Forbidden");
+        socket(&Protocols::PROCESS, "v9.channel.k8s.io", "Forbidden");
     }
 
     #[test]
     fn spdy_is_asked_for_by_its_own_header() {
         let spdy = [("connection", "Upgrade"), ("upgrade", "SPDY/3.1")];
         let with = |protocol| [spdy[0], spdy[1], ("x-stream-protocol-version", protocol)];
-        check("attach", &with("v4.channel.k8s.io"), "spdy v4.channel.k8s.io");
-        check("exec", &spdy, "spdy ");
-        check("portforward", &with("portforward.k8s.io"), "spdy portforward.k8s.io");
-        check("log", &spdy, "BadRequest");
+        check(&Protocols::PROCESS, &with("v4.channel.k8s.io"), "spdy v4.channel.k8s.io");
+        check(&Protocols::PROCESS, &spdy, "spdy ");
+        check(&Protocols::PORTS, &with("portforward.k8s.io"), "spdy portforward.k8s.io");
+        check(&NO_SPDY, &spdy, "BadRequest");
     }
 
     #[test]
     fn other_requests_are_told_what_is_missing() {
-        check("exec", &[], "BadRequest");
-        check("exec", &[("upgrade", "websocket")], "BadRequest");
-        check("exec", &[("connection", "upgrade"), ("upgrade", "websocket")], "BadRequest");
+        check(&Protocols::PROCESS, &[], "BadRequest");
+        check(&Protocols::PROCESS, &[("upgrade", "websocket")], "BadRequest");
+        check(&Protocols::PROCESS, &[("connection", "upgrade"), ("upgrade", "websocket")], "BadRequest");
     }
 }

@@ -1,12 +1,13 @@
-//! Exec and attach over WebSockets: which stream of a process is which channel. Over SPDY the kernel carries them.
+//! Exec and attach over WebSockets: which stream of a process is which channel.
 
 use futures::SinkExt;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::socket::{Channels, Socket};
 use windlass_kernel::{
     carry::{Keeping, Remote, Telling, carry},
     node::{Process, Streams},
 };
-
-use super::socket::{Channels, Socket};
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -15,7 +16,15 @@ const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
 
 /// Carries a process over the channels of a WebSocket.
-pub(super) async fn over_socket(socket: Socket, protocol: &str, process: Process, streams: Streams, keeping: &Keeping) {
+pub(super) async fn over_socket<T>(
+    socket: Socket<T>,
+    protocol: &str,
+    process: Process,
+    streams: Streams,
+    keeping: &Keeping,
+) where
+    T: AsyncRead + AsyncWrite + Send + Unpin,
+{
     let mut channels = Channels::new(protocol);
     let mut remote = Remote {
         stdin: streams.stdin.then(|| channels.input(STDIN)),

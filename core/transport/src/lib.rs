@@ -1,0 +1,8 @@
+//! What servers and clients over HTTP have in common: the upgrade of sessions, WebSockets, TLS towards anyone.
+//!
+//! Nothing here dials, waits for a clock of its own or starts a task. This crate promises no stable API; embed it through `windlass`.
+
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(feature = "upgrade")]
+pub mod upgrade;

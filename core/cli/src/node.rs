@@ -32,8 +32,7 @@ pub(crate) fn run(node: &Node) -> Result<()> {
 
 async fn serve(node: &Node) -> Result<()> {
     let eviction = node.eviction.limits()?;
-    node.of_node.check(&node.runtime)?;
-    node.joining.check()?;
+    node.check()?;
     let rim = Rim::real();
     let (parts, access) = rim.parts(&node.kubeconfig, &node.context, "kubelet")?;
     let api = server(&access)?;

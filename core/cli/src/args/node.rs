@@ -127,6 +127,18 @@ pub(crate) enum Switch {
 }
 
 impl Node {
+    /// Refuses what cannot be, before anything starts.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.of_node.check(&self.runtime)?;
+        self.joining.check()?;
+        if self.pod_cidr.is_some() && matches!(self.runtime, Runtime::Cri(_)) {
+            let message =
+                "--pod-cidr needs --runtime auto or containerd: a runtime at a CRI socket gives pods addresses itself";
+            return Err(Error::new(ErrorKind::Invalid, message).into());
+        }
+        Ok(())
+    }
+
     /// Tells a node what is said of it.
     pub(crate) fn tell(&self, node: &mut ContainerNode) -> windlass::kernel::Result<()> {
         self.of_node.tell(node)?;

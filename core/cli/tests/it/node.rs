@@ -591,6 +591,8 @@ fn a_second_process_is_refused(worker: &Worker<'_>) {
     let label =
         ["node", "--kubeconfig", words[2], "--data-dir", elsewhere, "--node-labels", "node-role.kubernetes.io/a="];
     assert!(worker.cluster.windlass(&label).failed(2).contains("let an administrator set it"));
+    let range = ["node", "--kubeconfig", words[2], "--runtime", "cri:/x", "--pod-cidr", "10.9.0.0/24"];
+    assert!(worker.cluster.windlass(&range).failed(2).contains("gives pods addresses itself"));
     let header = ["node", "--kubeconfig", words[2], "--manifest-url", "http://h/", "--manifest-url-header", "secret"];
     let said = worker.cluster.windlass(&header).failed(2);
     assert!(said.contains("expected NAME:VALUE") && !said.contains("secret"), "{said}");

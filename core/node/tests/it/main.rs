@@ -11,6 +11,7 @@ mod crowd;
 mod debug;
 mod eviction;
 mod images;
+mod logs;
 mod pods;
 mod probes;
 mod registry;
@@ -41,6 +42,7 @@ fn main() {
     };
     let mut trials = suite::trials();
     trials.extend(probes::trials());
+    trials.extend(logs::trials());
     trials.extend(cluster::trials());
     trials.extend(eviction::trials());
     trials.extend(replaced::trials());

@@ -54,6 +54,13 @@ impl Round<'_> {
         }
         let known = self.memo.sandbox.take().filter(|known| known.key.attempt == sandbox_attempt);
         let sandbox_config = known.unwrap_or_else(|| self.sandbox_config(pod, sandbox_attempt));
+        // Not every runtime makes the folder of a log (CRI-O does not).
+        let log = Path::new(&sandbox_config.log_directory).join(name);
+        if let Err(error) = self.blocking(move || std::fs::create_dir_all(log)).await? {
+            self.memo.sandbox = Some(sandbox_config);
+            let why = format!("failed to make the log directory of the container: {error}");
+            return self.refuse(pod, name, "CreateContainerError", why);
+        }
         let runtime = &self.inner.needs.runtime;
         let created = runtime.create_container(&sandbox, &config, &sandbox_config).await;
         self.memo.sandbox = Some(sandbox_config);

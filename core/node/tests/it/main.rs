@@ -12,6 +12,7 @@ mod debug;
 mod devices;
 mod eviction;
 mod images;
+mod logs;
 mod pods;
 mod probes;
 mod ranges;
@@ -43,6 +44,7 @@ fn main() {
     };
     let mut trials = suite::trials();
     trials.extend(probes::trials());
+    trials.extend(logs::trials());
     trials.extend(cluster::trials());
     trials.extend(eviction::trials());
     trials.extend(replaced::trials());

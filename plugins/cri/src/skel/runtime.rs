@@ -6,7 +6,7 @@ use windlass_kernel::{
     node::Streams,
     runtime::{
         ContainerFilter, ContainerId, ContainerState, Info, InfoOf, Opening, SandboxFilter, SandboxId, SandboxMetering,
-        SandboxState,
+        SandboxState, Security,
     },
 };
 
@@ -96,6 +96,7 @@ impl RuntimeService for Served {
         answer("RunPodSandbox", async {
             let request = request.into_inner();
             let config = wire::sandbox_config_from_wire(request.config, request.runtime_handler)?;
+            named(&config.security)?;
             let id = self.plugin.runtime.run_sandbox(&config).await?;
             Ok(cri::RunPodSandboxResponse { pod_sandbox_id: id.to_string() })
         })
@@ -162,6 +163,7 @@ impl RuntimeService for Served {
             let request = request.into_inner();
             let sandbox = sandbox_id(request.pod_sandbox_id)?;
             let config = wire::container_config_from_wire(request.config)?;
+            named(&config.security)?;
             let handler = self.plugin.runtime.sandbox(&sandbox).await?;
             let handler = handler.ok_or_else(|| gone("sandbox", sandbox.as_str()))?.sandbox.handler;
             let around = wire::sandbox_config_from_wire(request.sandbox_config, handler)?;
@@ -385,4 +387,13 @@ impl RuntimeService for Served {
     async fn get_container_events(&self, _: Request<cri::GetEventsRequest>) -> Answer<Self::GetContainerEventsStream> {
         Ok(Response::new(self.tell()))
     }
+}
+
+/// A group needs its user to be named: CRI has runtimes refuse one alone (`run_as_group`).
+fn named(security: &Security) -> KernelResult<()> {
+    if security.group.is_some() && security.user.is_none() {
+        let message = "run_as_group needs run_as_user or run_as_username";
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    Ok(())
 }

@@ -42,6 +42,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_runtime_that_panics_answers_and_serves_on", panics),
     ("a_server_that_stops_ends_its_sessions", stops),
     ("info_is_in_verbose_answers_only", verbose),
+    ("a_group_without_a_user_is_refused", group_alone),
     ("checkpoints_pass_through_or_are_refused_by_name", checkpoints),
 ];
 
@@ -385,6 +386,33 @@ fn verbose() {
         }
         let told = runtime.image_info(&IMAGE.into()).await.expect("info");
         assert!(!told.is_empty() && told == served.fake.image_info(&IMAGE.into()).await.expect("info"), "{told:?}");
+    });
+}
+
+fn group_alone() {
+    use windlass_kernel::runtime::{ContainerConfig, ContainerKey, SandboxConfig, SandboxKey, Security, User};
+    let served = Served::start();
+    served.tokio.block_on(async {
+        let alone = Security { group: Some(1002), ..Security::default() };
+        let key = SandboxKey { name: "a".into(), namespace: "default".into(), uid: "u".into(), attempt: 0 };
+        let around = SandboxConfig { key, ..SandboxConfig::default() };
+        let refused = SandboxConfig { security: alone.clone(), ..around.clone() };
+        let error = served.remote.run_sandbox(&refused).await.expect_err("whose group is not said");
+        assert!(error.is(ErrorKind::Invalid) && error.to_string().contains("run_as_group needs"), "{error}");
+        let sandbox = served.remote.run_sandbox(&around).await.expect("a sandbox runs");
+        let key = ContainerKey { name: "main".into(), attempt: 0 };
+        let config = |security| ContainerConfig {
+            key: key.clone(),
+            image: IMAGE.into(),
+            command: Program::Wait.words(),
+            security,
+            ..ContainerConfig::default()
+        };
+        let created = served.remote.create_container(&sandbox, &config(alone.clone()), &around).await;
+        let error = created.expect_err("whose group is not said");
+        assert!(error.is(ErrorKind::Invalid) && error.to_string().contains("run_as_group needs"), "{error}");
+        let both = Security { user: Some(User::Id(1)), ..alone };
+        served.remote.create_container(&sandbox, &config(both), &around).await.expect("with a user there is a group");
     });
 }
 

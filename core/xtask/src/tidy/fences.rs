@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Problem;
 
@@ -50,8 +50,10 @@ pub(super) fn check(root: &Path) -> Result<Vec<Problem>> {
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let name = package["name"].as_str().unwrap_or_default();
         let own = package["dependencies"].as_array().into_iter().flatten().filter(|d| d["kind"].is_null());
-        for dependency in own.filter_map(|d| d["name"].as_str()) {
-            if PURE.contains(&name) && IMPURE.contains(&dependency) {
+        for (dependency, all) in own.filter_map(|d| Some((d["name"].as_str()?, d))) {
+            // Traits of bytes alone, behind a feature, are no runtime (ADR 0054).
+            let traits = dependency == "tokio" && all["optional"] == true && all["features"] == json!(["io-util"]);
+            if PURE.contains(&name) && IMPURE.contains(&dependency) && !traits {
                 problems.push(format!("{name} performs no I/O, so it may not depend on {dependency}"));
             }
             let Some(short) = dependency.strip_prefix("windlass-") else { continue };

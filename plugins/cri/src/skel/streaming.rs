@@ -114,7 +114,7 @@ impl Streaming {
         let Some(opening) = self.take(request.uri().path()) else {
             return text(StatusCode::NOT_FOUND, "no session was promised here, or it was had already");
         };
-        let wanted = match wanted(&request, &opening) {
+        let wanted = match wanted(&request, opening) {
             Ok(wanted) => wanted,
             Err(error) if error.is(ErrorKind::Forbidden) => return text(StatusCode::FORBIDDEN, &error.to_string()),
             Err(error) => return text(StatusCode::BAD_REQUEST, &error.to_string()),
@@ -183,13 +183,13 @@ fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
 mod tests {
     use super::*;
 
-    fn check(opening: Opening, target: &str, lines: &[(&'static str, &'static str)], expect: &str) {
+    fn check(opening: &Opening, target: &str, lines: &[(&'static str, &'static str)], expect: &str) {
         let mut request = Request::get(target);
         for (name, value) in lines {
             request = request.header(*name, *value);
         }
         let request = request.body(()).unwrap();
-        let said = match wanted(&request, &opening) {
+        let said = match wanted(&request, opening) {
             Ok(Wanted { agreed: Agreed::Socket { protocol, .. }, ports, .. }) => format!("socket {protocol} {ports:?}"),
             Ok(Wanted { agreed: Agreed::Spdy { protocol }, ports, .. }) => format!("spdy {protocol} {ports:?}"),
             Err(error) => format!("{:?}", error.kind()),
@@ -199,8 +199,8 @@ mod tests {
 
     #[test]
     fn a_client_says_how_its_session_is_carried() {
-        let attach = || Opening::Attach { container: "c".into(), streams: Streams::default() };
-        let forward = || Opening::PortForward { sandbox: "s".into() };
+        let attach = Opening::Attach { container: "c".into(), streams: Streams::default() };
+        let forward = Opening::PortForward { sandbox: "s".into() };
         let spdy =
             |protocol| [("connection", "Upgrade"), ("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", protocol)];
         let socket = |protocol| {
@@ -212,13 +212,13 @@ mod tests {
                 ("sec-websocket-protocol", protocol),
             ]
         };
-        check(attach(), "/a", &spdy("v9.channel.k8s.io, v4.channel.k8s.io"), "spdy v4.channel.k8s.io []");
-        check(attach(), "/a", &socket("v5.channel.k8s.io"), "socket v5.channel.k8s.io []");
-        check(attach(), "/a", &spdy("portforward.k8s.io"), "Forbidden");
-        check(attach(), "/a", &[], "BadRequest");
-        check(forward(), "/p", &socket("SPDY/3.1+portforward.k8s.io"), "socket SPDY/3.1+portforward.k8s.io []");
-        check(forward(), "/p?port=80&port=81", &socket("v4.channel.k8s.io"), "socket v4.channel.k8s.io [80, 81]");
-        check(forward(), "/p", &socket("v4.channel.k8s.io"), "BadRequest");
-        check(forward(), "/p", &spdy("portforward.k8s.io"), "spdy portforward.k8s.io []");
+        check(&attach, "/a", &spdy("v9.channel.k8s.io, v4.channel.k8s.io"), "spdy v4.channel.k8s.io []");
+        check(&attach, "/a", &socket("v5.channel.k8s.io"), "socket v5.channel.k8s.io []");
+        check(&attach, "/a", &spdy("portforward.k8s.io"), "Forbidden");
+        check(&attach, "/a", &[], "BadRequest");
+        check(&forward, "/p", &socket("SPDY/3.1+portforward.k8s.io"), "socket SPDY/3.1+portforward.k8s.io []");
+        check(&forward, "/p?port=80&port=81", &socket("v4.channel.k8s.io"), "socket v4.channel.k8s.io [80, 81]");
+        check(&forward, "/p", &socket("v4.channel.k8s.io"), "BadRequest");
+        check(&forward, "/p", &spdy("portforward.k8s.io"), "spdy portforward.k8s.io []");
     }
 }

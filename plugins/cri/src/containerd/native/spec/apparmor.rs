@@ -63,12 +63,12 @@ fn loaded(kernel: &Path) -> Result<Option<Loaded>> {
 mod tests {
     use super::*;
 
-    fn check(loaded: Option<&str>, asked: Option<SecurityProfile>, expect: Result<Option<&str>, &str>) {
+    fn check(loaded: Option<&str>, asked: Option<&SecurityProfile>, expect: Result<Option<&str>, &str>) {
         let folder = tempfile::tempdir().unwrap();
         if let Some(loaded) = loaded {
             fs::write(folder.path().join("profiles"), loaded).unwrap();
         }
-        let security = Security { apparmor: asked.clone(), ..Security::default() };
+        let security = Security { apparmor: asked.cloned(), ..Security::default() };
         let found = profile(&security, folder.path());
         match (&found, expect) {
             (Ok(found), Ok(expect)) => assert_eq!(found.as_deref(), expect, "{loaded:?} {asked:?}"),
@@ -83,16 +83,16 @@ mod tests {
     fn a_profile_is_taken_from_those_that_are_loaded() {
         const WITH: &str = "cri-containerd.apparmor.d (enforce)\na profile (complain)\n";
         const WITHOUT: &str = "cri-containerd.apparmor.d.old (enforce)\n";
-        let local = |name: &str| Some(SecurityProfile::Localhost(name.into()));
-        check(Some(WITH), Some(SecurityProfile::RuntimeDefault), Ok(Some(DEFAULT)));
+        let local = SecurityProfile::Localhost("a profile".into());
+        check(Some(WITH), Some(&SecurityProfile::RuntimeDefault), Ok(Some(DEFAULT)));
         check(Some(WITH), None, Ok(Some(DEFAULT)));
-        check(Some(WITH), local("a profile"), Ok(Some("a profile")));
-        check(Some(WITH), Some(SecurityProfile::Unconfined), Ok(None));
-        check(Some(WITHOUT), Some(SecurityProfile::RuntimeDefault), Err("is not loaded: load it"));
+        check(Some(WITH), Some(&local), Ok(Some("a profile")));
+        check(Some(WITH), Some(&SecurityProfile::Unconfined), Ok(None));
+        check(Some(WITHOUT), Some(&SecurityProfile::RuntimeDefault), Err("is not loaded: load it"));
         check(Some(WITHOUT), None, Ok(None));
-        check(Some(WITHOUT), local("a profile"), Err("a profile is not loaded"));
-        check(None, Some(SecurityProfile::RuntimeDefault), Err("this kernel has no AppArmor"));
-        check(None, local("a profile"), Err("this kernel has no AppArmor"));
+        check(Some(WITHOUT), Some(&local), Err("a profile is not loaded"));
+        check(None, Some(&SecurityProfile::RuntimeDefault), Err("this kernel has no AppArmor"));
+        check(None, Some(&local), Err("this kernel has no AppArmor"));
         check(None, None, Ok(None));
     }
 }

@@ -114,7 +114,7 @@ impl Streaming {
         let Some(opening) = self.take(request.uri().path()) else {
             return text(StatusCode::NOT_FOUND, "no session was promised here, or it was had already");
         };
-        let wanted = match wanted(&request, opening) {
+        let wanted = match wanted(&request, &opening) {
             Ok(wanted) => wanted,
             Err(error) if error.is(ErrorKind::Forbidden) => return text(StatusCode::FORBIDDEN, &error.to_string()),
             Err(error) => return text(StatusCode::BAD_REQUEST, &error.to_string()),

@@ -178,8 +178,8 @@ mod tests {
 
     #[test]
     fn a_client_says_how_its_session_is_carried() {
-        let attach = || Opening::Attach { container: "c".into(), streams: Streams::default() };
-        let forward = || Opening::PortForward { sandbox: "s".into() };
+        let attach = Opening::Attach { container: "c".into(), streams: Streams::default() };
+        let forward = Opening::PortForward { sandbox: "s".into() };
         let spdy =
             |protocol| [("connection", "Upgrade"), ("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", protocol)];
         let socket = |protocol| {
@@ -191,13 +191,13 @@ mod tests {
                 ("sec-websocket-protocol", protocol),
             ]
         };
-        check(&attach(), "/a", &spdy("v9.channel.k8s.io, v4.channel.k8s.io"), "spdy v4.channel.k8s.io []");
-        check(&attach(), "/a", &socket("v5.channel.k8s.io"), "socket v5.channel.k8s.io []");
-        check(&attach(), "/a", &spdy("portforward.k8s.io"), "Forbidden");
-        check(&attach(), "/a", &[], "BadRequest");
-        check(&forward(), "/p", &socket("SPDY/3.1+portforward.k8s.io"), "socket SPDY/3.1+portforward.k8s.io []");
-        check(&forward(), "/p?port=80&port=81", &socket("v4.channel.k8s.io"), "socket v4.channel.k8s.io [80, 81]");
-        check(&forward(), "/p", &socket("v4.channel.k8s.io"), "BadRequest");
-        check(&forward(), "/p", &spdy("portforward.k8s.io"), "spdy portforward.k8s.io []");
+        check(&attach, "/a", &spdy("v9.channel.k8s.io, v4.channel.k8s.io"), "spdy v4.channel.k8s.io []");
+        check(&attach, "/a", &socket("v5.channel.k8s.io"), "socket v5.channel.k8s.io []");
+        check(&attach, "/a", &spdy("portforward.k8s.io"), "Forbidden");
+        check(&attach, "/a", &[], "BadRequest");
+        check(&forward, "/p", &socket("SPDY/3.1+portforward.k8s.io"), "socket SPDY/3.1+portforward.k8s.io []");
+        check(&forward, "/p?port=80&port=81", &socket("v4.channel.k8s.io"), "socket v4.channel.k8s.io [80, 81]");
+        check(&forward, "/p", &socket("v4.channel.k8s.io"), "BadRequest");
+        check(&forward, "/p", &spdy("portforward.k8s.io"), "spdy portforward.k8s.io []");
     }
 }

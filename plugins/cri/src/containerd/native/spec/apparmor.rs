@@ -83,16 +83,16 @@ mod tests {
     fn a_profile_is_taken_from_those_that_are_loaded() {
         const WITH: &str = "cri-containerd.apparmor.d (enforce)\na profile (complain)\n";
         const WITHOUT: &str = "cri-containerd.apparmor.d.old (enforce)\n";
-        let local = |name: &str| SecurityProfile::Localhost(name.into());
+        let local = SecurityProfile::Localhost("a profile".into());
         check(Some(WITH), Some(&SecurityProfile::RuntimeDefault), Ok(Some(DEFAULT)));
         check(Some(WITH), None, Ok(Some(DEFAULT)));
-        check(Some(WITH), Some(&local("a profile")), Ok(Some("a profile")));
+        check(Some(WITH), Some(&local), Ok(Some("a profile")));
         check(Some(WITH), Some(&SecurityProfile::Unconfined), Ok(None));
         check(Some(WITHOUT), Some(&SecurityProfile::RuntimeDefault), Err("is not loaded: load it"));
         check(Some(WITHOUT), None, Ok(None));
-        check(Some(WITHOUT), Some(&local("a profile")), Err("a profile is not loaded"));
+        check(Some(WITHOUT), Some(&local), Err("a profile is not loaded"));
         check(None, Some(&SecurityProfile::RuntimeDefault), Err("this kernel has no AppArmor"));
-        check(None, Some(&local("a profile")), Err("this kernel has no AppArmor"));
+        check(None, Some(&local), Err("this kernel has no AppArmor"));
         check(None, None, Ok(None));
     }
 }

@@ -50,6 +50,7 @@ pub use self::{
     lookup::StoreLookup,
     review::{PolicyRules, RuleSource},
     server::ApiServer,
+    sub::agent_of,
 };
 
 pub mod access;

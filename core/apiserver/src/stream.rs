@@ -1,8 +1,8 @@
 //! Sessions over HTTP: exec, attach, port-forward and logs, framed as WebSocket channels or SPDY streams.
 //!
 //! The `Api` authorizes and opens a session as plain byte streams; here they meet the client's. [`Sessions`] answers the
-//! request, then one task per session carries bytes until the session, the client or the server ends. Forwarding to
-//! other servers (the `proxy` sub-resources) is not done here.
+//! request, then one task per session carries bytes until the session, the client or the server ends. Requests for the `proxy`
+//! sub-resources go on to other servers.
 
 mod logs;
 mod proxy;

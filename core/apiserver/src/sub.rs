@@ -20,6 +20,7 @@ use windlass_kernel::{
     error::Result,
 };
 
+pub use self::proxy::agent_of;
 #[cfg(feature = "http")]
 pub(crate) use self::sessions::streams;
 pub(crate) use self::{

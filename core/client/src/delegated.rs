@@ -25,6 +25,8 @@ const TOKEN: Duration = Duration::from_secs(2 * 60);
 const ALLOWED: Duration = Duration::from_secs(5 * 60);
 /// So long it is remembered that somebody may not.
 const REFUSED: Duration = Duration::from_secs(30);
+/// Longer tokens are not remembered: strangers may send any.
+const LONGEST: usize = 8 << 10;
 /// So many answers are remembered.
 const MOST: usize = 4096;
 
@@ -88,7 +90,9 @@ impl Authenticator for TokenReviews {
             Some(found) => found,
             None => {
                 let found = self.ask(token, &credentials.audiences).await?;
-                self.known.put(key, found.clone(), TOKEN);
+                if token.len() <= LONGEST {
+                    self.known.put(key, found.clone(), TOKEN);
+                }
                 found
             }
         };

@@ -33,6 +33,8 @@ use crate::kubeconfig::{Access, Credential};
 
 /// So long a server may take to answer.
 const ANSWER: Duration = Duration::from_secs(60);
+/// So many bytes of a refusal are read.
+const REFUSAL: usize = 64 << 10;
 /// So long a watch lives that asks for no other end.
 const WATCH: Duration = Duration::from_secs(300);
 /// So much later than its end a watch counts as lost.

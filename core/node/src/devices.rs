@@ -34,8 +34,8 @@ pub struct Devices(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Held by whoever writes the state down: what is written last is the latest.
-    writing: futures::lock::Mutex<()>,
+    /// Held by the thread that writes the state down, also where nobody waits for it any more: what is written last is the latest.
+    writing: Mutex<()>,
     changed: Event,
     /// A pod has its devices no more.
     freed: Event,

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::{Arc, OnceLock, Weak},
 };
 
@@ -42,7 +43,7 @@ impl Asking {
         Ok(server.call(request.subresource(subresource)).await?.answer)
     }
 
-    async fn read(&self, resource: &'static str, at: &ObjectKey) -> Result<Value> {
+    pub(crate) async fn read(&self, resource: &'static str, at: &ObjectKey) -> Result<Value> {
         match self.ask(resource, at, "").await? {
             Answer::Object(document) => document.value(),
             _ => Err(Error::new(ErrorKind::Internal, format!("{resource} {at} is not an object"))),
@@ -50,12 +51,27 @@ impl Asking {
     }
 
     /// Where requests for the proxy of an object go on to.
-    pub(crate) async fn destination(&self, resource: &'static str, at: &ObjectKey) -> Result<Destination> {
+    async fn destination(&self, resource: &'static str, at: &ObjectKey) -> Result<Destination> {
         match self.ask(resource, at, "proxy").await? {
             Answer::Destination(to) => Ok(to),
             _ => Err(Error::new(ErrorKind::Internal, format!("{resource} {at} leads nowhere"))),
         }
     }
+}
+
+/// Refuses addresses that nodes say of themselves or of their pods, and that lead back to this machine or to what only it reaches
+/// (upstream: `IsProxyableIP`).
+pub(crate) fn may_be_dialled(host: &str) -> Result<&str> {
+    let allowed = match host.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+        Ok(ip) if ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() => false,
+        Ok(IpAddr::V4(ip)) => !(ip.is_link_local() || ip.is_broadcast()),
+        Ok(IpAddr::V6(ip)) => !ip.is_unicast_link_local(),
+        Err(_) => {
+            let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+            !host.is_empty() && host.bytes().all(known) && !host.eq_ignore_ascii_case("localhost")
+        }
+    };
+    allowed.then_some(host).ok_or_else(|| Error::new(ErrorKind::BadRequest, format!("address not allowed: {host:?}")))
 }
 
 /// Reaches what belongs to a cluster, and hosts and socket files as the machine does.
@@ -97,6 +113,7 @@ impl ClusterDial {
         if host.is_empty() {
             return Err(Error::new(ErrorKind::Unavailable, format!("pod {key} has no address yet")));
         }
+        may_be_dialled(&host)?;
         self.machine.dial(&Target::Host { host, port }).await
     }
 
@@ -113,7 +130,7 @@ impl ClusterDial {
         let addresses = node["status"]["addresses"].as_array().into_iter().flatten();
         let own = addresses.filter(|address| address["type"] == "InternalIP").find_map(|one| one["address"].as_str());
         let host = own.ok_or_else(|| Error::new(ErrorKind::Unavailable, format!("node {name} has no address")))?;
-        self.machine.dial(&Target::Host { host: host.into(), port }).await
+        self.machine.dial(&Target::Host { host: may_be_dialled(host)?.into(), port }).await
     }
 }
 
@@ -129,6 +146,36 @@ impl Dial for ClusterDial {
                 self.dial(&to.target).await
             }
             Target::Host { .. } | Target::Unix(_) => self.machine.dial(target).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leads_back_to_this_machine_is_not_dialled() {
+        for host in ["10.0.0.1", "192.0.2.7", "fd00::1", "node-1.example", "8.8.8.8"] {
+            assert!(may_be_dialled(host).is_ok(), "{host}");
+        }
+        let refused = [
+            "127.0.0.1",
+            "::1",
+            "0.0.0.0",
+            "169.254.169.254",
+            "fe80::1",
+            "::ffff:127.0.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "localhost",
+            "",
+            "x/api/v1",
+            "a@b",
+            "10.0.0.1:80",
+        ];
+        for host in refused {
+            assert_eq!(may_be_dialled(host).unwrap_err().kind(), ErrorKind::BadRequest, "{host}");
         }
     }
 }

@@ -12,6 +12,7 @@ use jiff::{Timestamp, ToSpan};
 use parking_lot::Mutex;
 use serde_json::Value;
 use windlass_api::core::v1::{NodeStatus, Pod};
+use windlass_apiserver::agent_of;
 use windlass_client::{
     https::{HttpsApi, Means, RawReply, RawRequest},
     kubeconfig::{Access, Credential},
@@ -26,11 +27,16 @@ use windlass_kernel::{
     spdy,
 };
 
-use crate::{Cluster, agents::Elsewhere, reach::Asking, serve::Pki};
+use crate::{
+    Cluster,
+    agents::Elsewhere,
+    reach::{Asking, may_be_dialled},
+    serve::Pki,
+};
 
-/// Whom the agents of nodes elsewhere are asked as, in whose name (upstream: kubeadm's `apiserver-kubelet-client`).
+/// As whom the agents of nodes elsewhere are asked. The role `system:kubelet-api-admin` is bound to it, and nothing else: nodes say
+/// themselves where their agents are, so that it must be worth nothing elsewhere.
 const USER: &str = "kube-apiserver-kubelet-client";
-const GROUP: &str = "system:masters";
 /// How old that certificate gets; it is valid for a year.
 const RENEWED: i64 = 30;
 /// So long a connection to a node may take to come about, and a node to say what it uses.
@@ -69,7 +75,7 @@ impl Kubelets {
         {
             return Ok(credential.clone());
         }
-        let own = self.pki.authority.client(USER, &[GROUP], now)?;
+        let own = self.pki.authority.client(USER, &[], now)?;
         let credential = Credential::Certificate { chain: own.certificate.into(), key: own.key.into() };
         *held = Some((now, credential.clone()));
         Ok(credential)
@@ -77,12 +83,11 @@ impl Kubelets {
 
     /// The API of a node's agent, and the port that it is at.
     async fn api(&self, node: &str) -> Result<(HttpsApi, u16)> {
-        let to = self.asking.destination("nodes", &ObjectKey::new("", node)).await?;
-        let Target::Node { port, .. } = to.target else {
-            return Err(Error::new(ErrorKind::Internal, format!("node {node} leads to {}", to.target)));
-        };
+        let object = self.asking.read("nodes", &ObjectKey::new("", node)).await?;
+        let (host, port) = agent_of(&object)?;
+        let target = Target::Host { host: may_be_dialled(&host)?.to_owned(), port };
         let access = Access {
-            server: format!("https://{}", to.host),
+            server: format!("https://{target}"),
             server_name: None,
             authority: Vec::new(),
             insecure: true,
@@ -152,7 +157,8 @@ impl RemoteNode {
         let request = RawRequest { method: "GET".into(), target, ..RawRequest::default() };
         let reply = self.api().await?.raw(request).await.map_err(|error| away(&self.name, error))?;
         if reply.code != 200 {
-            return Err(self.refusal(reply.refusal().await));
+            let refused = self.kubelets.clock.timeout(PATIENCE, reply.refusal()).await;
+            return Err(self.refusal(refused.unwrap_or_else(|late| late)));
         }
         Ok(reply)
     }
@@ -167,6 +173,7 @@ impl RemoteNode {
     /// What a client of the cluster is to see of an agent's refusal.
     fn refusal(&self, error: Error) -> Error {
         match error.kind() {
+            ErrorKind::Unavailable | ErrorKind::Timeout => away(&self.name, error),
             // It is the cluster that it does not know, and not whoever asked.
             ErrorKind::Unauthorized => {
                 let message = format!(

@@ -112,10 +112,7 @@ impl DevicePlugin for RemotePlugin {
         let mut client = self.client();
         let asked = async move { client.list_and_watch(api::Empty {}).await };
         let lists = asked.map_ok(tonic::Response::into_inner).map_err(|status| from_status(WHAT, status));
-        let read = |list: Result<_, _>| {
-            let list = list.map_err(|status| from_status(WHAT, status))?;
-            wire::devices(list).map_err(|error| broken(WHAT, error))
-        };
+        let read = |list: Result<_, _>| list.map(wire::devices).map_err(|status| from_status(WHAT, status));
         lists.map_ok(move |lists| lists.map(read)).try_flatten_stream().boxed()
     }
 

@@ -239,8 +239,10 @@ impl Bound {
 
     /// Whether the file is still this one.
     fn stands(&self) -> bool {
-        // One that was gone before it was looked at is none.
-        self.identity.is_some() && identity(&self.socket) == self.identity
+        // One that was gone before it was looked at is none. As long as it is bound nothing else has its inode, whatever mode or
+        // owner it is given.
+        let inode = |file: (u64, i64)| file.0;
+        self.identity.is_some() && identity(&self.socket).map(inode) == self.identity.map(inode)
     }
 }
 

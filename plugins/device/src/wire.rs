@@ -37,25 +37,20 @@ pub(crate) fn names(ids: &[DeviceId]) -> Vec<String> {
     ids.iter().map(ToString::to_string).collect()
 }
 
-/// A list of devices, which has no name twice.
-pub(crate) fn devices(list: api::ListAndWatchResponse) -> Result<Vec<PluginDevice>> {
+/// A list of devices. Of one that is there twice the first counts, and one without a name is none: the rest of the list is good.
+pub(crate) fn devices(list: api::ListAndWatchResponse) -> Vec<PluginDevice> {
     let mut seen = BTreeSet::new();
-    list.devices
-        .into_iter()
-        .map(|device| {
-            if device.id.is_empty() {
-                return Err(refused("ID", "is required"));
-            }
-            let id = DeviceId::from(device.id);
-            if !seen.insert(id.clone()) {
-                return Err(refused("ID", format!("{id} is in the list twice")));
-            }
-            // Only the one word says that it is well.
-            let health = if device.health == HEALTHY { Health::Healthy } else { Health::Unhealthy };
-            let numa = device.topology.into_iter().flat_map(|place| place.nodes).map(|node| node.id).collect();
-            Ok(PluginDevice { id, health, numa })
-        })
-        .collect()
+    let device = |device: api::Device| {
+        if device.id.is_empty() || !seen.insert(device.id.clone()) {
+            tracing::warn!(id = device.id, "a device plugin lists a device twice, or without a name");
+            return None;
+        }
+        // Only the one word says that it is well.
+        let health = if device.health == HEALTHY { Health::Healthy } else { Health::Unhealthy };
+        let numa = device.topology.into_iter().flat_map(|place| place.nodes).map(|node| node.id).collect();
+        Some(PluginDevice { id: DeviceId::from(device.id), health, numa })
+    };
+    list.devices.into_iter().filter_map(device).collect()
 }
 
 pub(crate) fn devices_to_wire(devices: Vec<PluginDevice>) -> api::ListAndWatchResponse {
@@ -164,7 +159,7 @@ mod tests {
             PluginDevice { id: "a".into(), health: Health::Healthy, numa: vec![0, 1] },
             PluginDevice { id: "b".into(), health: Health::Unhealthy, numa: vec![] },
         ];
-        assert_eq!(devices(devices_to_wire(list.clone())).unwrap(), list);
+        assert_eq!(devices(devices_to_wire(list.clone())), list);
         let answer = Allocation {
             env: [("A".into(), "1".into())].into(),
             mounts: vec![DeviceMount { container_path: "/a".into(), host_path: "/b".into(), read_only: true }],
@@ -187,10 +182,11 @@ mod tests {
             devices: ids.iter().map(|id| api::Device { id: (*id).into(), ..Default::default() }).collect(),
         };
         let told = |error: Error| error.message().to_owned();
-        assert_eq!(devices(list(&["a", "a"])).map_err(told), Err("ID: a is in the list twice".into()));
-        assert_eq!(devices(list(&[""])).map_err(told), Err("ID: is required".into()));
+        let known: Vec<_> =
+            devices(list(&["a", "", "b", "a"])).into_iter().map(|device| device.id.to_string()).collect();
+        assert_eq!(known, ["a", "b"]);
         // Whatever is not the one word is not well.
-        assert_eq!(devices(list(&["a"])).unwrap()[0].health, Health::Unhealthy);
+        assert_eq!(devices(list(&["a"]))[0].health, Health::Unhealthy);
         let mount = api::Mount { container_path: "/a".into(), host_path: "b".into(), read_only: false };
         let answer = api::ContainerAllocateResponse { mounts: vec![mount], ..Default::default() };
         assert_eq!(allocation(answer).map_err(told), Err(r#"mounts.host_path: "b" is not an absolute path"#.into()));

@@ -49,6 +49,12 @@ const HOP: [&str; 8] = [
 pub(super) async fn forward(connecting: Connecting) -> Result<Response<Body>> {
     let Connecting { mut request, rest, mut http, api, dial, clock, spawn, stop, held, .. } = connecting;
     request.verb = verb(http.method());
+    // A session of a node's agent is none for those who may only read, whatever begins it.
+    let session =
+        matches!(rest.trim_start_matches('/').split('/').next(), Some("exec" | "attach" | "portForward" | "run"));
+    if session && request.resource.resource == "nodes" && request.verb == Verb::Get {
+        request.verb = Verb::Create;
+    }
     // The query is the other server's to read.
     request.options = api::Options::default();
     let Answer::Destination(to) = api.call(request).await?.answer else {

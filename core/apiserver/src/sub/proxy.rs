@@ -91,20 +91,30 @@ fn pod(namespace: &str, place: &Place, pod: &Value) -> Result<Destination> {
 }
 
 fn node(place: &Place, node: &Value) -> Result<Destination> {
+    let (address, agent) = agent_of(node)?;
+    let port = if place.port.is_empty() { agent } else { place.number()? };
+    let to = place.to(Target::Node { name: place.name.clone(), port }, &address, port);
+    // Whoever reaches a node's agent speaks TLS with it, and says who asks.
+    Ok(Destination { tls: to.tls && port != agent, ..to })
+}
+
+/// The address of a node and the port of its agent, as the Node says (`status.addresses`, `status.daemonEndpoints`).
+///
+/// # Errors
+///
+/// [`Unavailable`](ErrorKind::Unavailable) where it has no address.
+pub fn agent_of(node: &Value) -> Result<(String, u16)> {
     let agent = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64();
     let agent = agent.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0).unwrap_or(AGENT);
-    let port = if place.port.is_empty() { agent } else { place.number()? };
     let addresses = || node["status"]["addresses"].as_array().into_iter().flatten();
     let address = ["InternalIP", "ExternalIP", "Hostname"]
         .iter()
         .find_map(|kind| addresses().find(|address| address["type"] == *kind))
-        .and_then(|address| address["address"].as_str())
-        .ok_or_else(|| {
-            Error::new(ErrorKind::Unavailable, format!("no preferred addresses found for node {:?}", place.name))
-        })?;
-    let to = place.to(Target::Node { name: place.name.clone(), port }, address, port);
-    // Whoever reaches a node's agent speaks TLS with it, and says who asks.
-    Ok(Destination { tls: to.tls && port != agent, ..to })
+        .and_then(|address| address["address"].as_str());
+    let name = &node["metadata"]["name"];
+    let address = address
+        .ok_or_else(|| Error::new(ErrorKind::Unavailable, format!("no preferred addresses found for node {name}")))?;
+    Ok((address.to_owned(), agent))
 }
 
 /// One of the pods behind a service, any of them; `None` where there is none.

@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderName, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1, http2},
@@ -24,7 +24,7 @@ use windlass_kernel::{
     dial::{ByteStream, Target},
 };
 
-use super::{answer, tls::Tls, url::Message};
+use super::{REFUSAL, answer, tls::Tls, url::Message};
 use crate::kubeconfig::Access;
 
 pub(super) type Reply = Response<Incoming>;
@@ -209,7 +209,7 @@ impl Server {
         let reply = one.send_request(request).await.map_err(|error| broken(error).maybe_applied())?;
         if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
             let (head, body) = reply.into_parts();
-            let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            let body = Limited::new(body, REFUSAL).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
             return Err(answer::refusal(&head, &body));
         }
         let switched = hyper::upgrade::on(reply).await.map_err(broken)?;

@@ -5,10 +5,7 @@ use futures::StreamExt;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 use windlass_kernel::{ClockExt, Error, ErrorKind, Result, api::Chunks, dial::ByteStream};
 
-use super::{ANSWER, Face, HttpsApi, answer, frames, url::Message};
-
-/// So many bytes of a refusal are read.
-const REFUSAL: usize = 64 << 10;
+use super::{ANSWER, Face, HttpsApi, REFUSAL, answer, frames, url::Message};
 
 /// A request, word by word.
 #[derive(Clone, Debug, Default)]

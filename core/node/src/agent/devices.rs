@@ -1,11 +1,11 @@
 //! Devices of plugins for a pod: handed out before it begins, made ready before its containers start.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use windlass_api::core::v1::{Container, Pod};
 use windlass_kernel::{
     Result,
-    runtime::{ContainerFilter, ContainerState},
+    runtime::{ContainerFilter, ContainerState, Sandbox, SandboxFilter},
 };
 
 use super::{Inner, worker::Round};
@@ -52,11 +52,16 @@ impl Inner {
             return Ok(());
         }
         let pods = self.pods();
-        let all = self.needs.runtime.containers(&ContainerFilter::default()).await?;
+        let runtime = &self.needs.runtime;
+        let all = runtime.containers(&ContainerFilter::default()).await?;
+        // Another node's agent may run pods by the same runtime.
+        let sandboxes = runtime.sandboxes(&SandboxFilter::default()).await?;
+        let ours = |sandbox: &Sandbox| sandbox.annotations.get(labels::NODE) == Some(&self.config.node);
+        let ours: BTreeSet<_> = sandboxes.into_iter().filter(ours).map(|sandbox| sandbox.id).collect();
         let label = |container: &windlass_kernel::runtime::Container, name: &str| {
             container.labels.get(name).cloned().unwrap_or_default()
         };
-        let seen = all.into_iter().filter_map(|container| {
+        let seen = all.into_iter().filter(|container| ours.contains(&container.sandbox)).filter_map(|container| {
             let uid = label(&container, labels::UID);
             let alive = matches!(container.state, ContainerState::Created | ContainerState::Running);
             // One that has ended may start again, unless its pod has ended.

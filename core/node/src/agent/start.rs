@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use windlass_api::core::v1::{Container, Pod};
 use windlass_kernel::{
     ErrorKind, Result,
-    runtime::{ContainerConfig, ContainerId, Device, Mount, Namespace, SandboxId},
+    runtime::{ContainerConfig, ContainerId, Device, Mount, Namespace, SandboxId, User},
 };
 
 use super::{prepare::whole, worker::Round};
@@ -49,6 +49,11 @@ impl Round<'_> {
         let memory = self.inner.machine.memory;
         let prepared = container::Prepared { image, env, mounts, devices, outfit, memory };
         let mut config = container::container(pod, container, role, attempt, &self.inner.layout, prepared);
+        // Runtimes refuse a group without a user, which the image names then.
+        if config.security.group.is_some() && config.security.user.is_none() {
+            let named = found.user.clone().filter(|user| !matches!(user, User::Name(name) if name.is_empty()));
+            config.security.user = Some(named.unwrap_or(User::Id(0)));
+        }
         if let Err(why) = join(pod, name, observed, &mut config) {
             return self.refuse(pod, name, "CreateContainerConfigError", why);
         }

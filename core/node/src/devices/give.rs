@@ -145,14 +145,24 @@ impl Devices {
     ///
     /// Why it cannot have them, for people. What it was handed until then is its own until it is [freed](Devices::free).
     pub(crate) async fn give(&self, pod: &Pod, rim: Rim<'_>) -> Result<(), Refusal> {
-        let (mut reusable, mut given) = (BTreeMap::<String, BTreeSet<DeviceId>>::new(), false);
+        let mut given = false;
+        let done = self.give_all(pod, rim, &mut given).await;
+        // What was handed out before something was refused is the pod's as well.
+        if given {
+            self.write(rim.spawn).await?;
+        }
+        done
+    }
+
+    async fn give_all(&self, pod: &Pod, rim: Rim<'_>, given: &mut bool) -> Result<(), Refusal> {
+        let mut reusable = BTreeMap::<String, BTreeSet<DeviceId>>::new();
         for (container, init) in pod::containers(pod) {
             for (resource, count) in asked(container) {
                 if !self.0.state.lock().is_ours(resource, rim.clock.uptime()) {
                     continue;
                 }
                 let reusable = reusable.entry(resource.to_owned()).or_default();
-                given |= self.give_one(pod, &container.name, (resource, count), reusable).await?;
+                *given |= self.give_one(pod, &container.name, (resource, count), reusable).await?;
                 let state = self.0.state.lock();
                 let own = state.given(&pod::uid(pod), &container.name, resource).map(|given| &given.devices);
                 for id in own.into_iter().flatten() {
@@ -165,7 +175,7 @@ impl Devices {
                 }
             }
         }
-        if given { Ok(self.write(rim.spawn).await?) } else { Ok(()) }
+        Ok(())
     }
 
     /// Hands a container devices of one resource; answers whether it did not have them yet.
@@ -355,27 +365,26 @@ impl Devices {
     /// Writes down whose devices are.
     pub(super) async fn write(&self, spawn: &dyn Spawn) -> Result<(), String> {
         use windlass_kernel::SpawnExt;
-        let _turn = self.0.writing.lock().await;
-        let (file, saved) = {
-            let state = self.0.state.lock();
-            let Some(file) = state.file.clone() else { return Ok(()) };
-            (
-                file,
+        let Some(file) = self.0.state.lock().file.clone() else { return Ok(()) };
+        let (own, path) = (self.clone(), file.clone());
+        let write = move || {
+            let _turn = own.0.writing.lock();
+            let saved = {
+                let state = own.0.state.lock();
                 record::Saved {
                     lost: state.lost,
                     resources: state.resources.keys().cloned().collect(),
                     pods: state.pods.clone(),
-                },
-            )
+                }
+            };
+            record::write(&path, &saved)?;
+            own.0.state.lock().recorded = saved.resources;
+            Ok::<_, std::io::Error>(())
         };
-        let (path, recorded) = (file.clone(), saved.resources.clone());
-        let written = spawn.run_blocking("node.devices", move || record::write(&path, &saved)).await;
+        let written = spawn.run_blocking("node.devices", write).await;
         let failed = |why: String| format!("failed to write the devices of pods to {}: {why}", file.display());
         match written {
-            Some(Ok(())) => {
-                self.0.state.lock().recorded = recorded;
-                Ok(())
-            }
+            Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(failed(error.to_string())),
             None => Err(failed("interrupted".into())),
         }

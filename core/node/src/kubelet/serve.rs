@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use futures::FutureExt;
 use http::{Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -26,6 +26,8 @@ use super::{Body, Kubelet, access, refusal, text};
 const BUFFER: usize = 64 * 1024;
 /// So long a client may take to agree on TLS.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// So long a connection is kept on which nobody asks for anything.
+const IDLE: Duration = Duration::from_secs(90);
 
 /// How it is decided who may ask for what.
 #[derive(Clone, Debug)]
@@ -96,6 +98,7 @@ impl Kubelet {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let outside = peer.is_some();
         let keeping = Keeping { clock: Arc::clone(&self.clock), stop };
         let service = service_fn(|request| {
             let (kubelet, peer, keeping) = (self.clone(), peer.clone(), keeping.clone());
@@ -111,7 +114,11 @@ impl Kubelet {
                 Ok::<_, Infallible>(answer.unwrap_or_else(|error| refusal(&error)))
             }
         });
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let mut builder = http1::Builder::new();
+        if outside {
+            builder.timer(TokioTimer::new()).header_read_timeout(IDLE);
+        }
+        let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection to the node's API ended");
         }

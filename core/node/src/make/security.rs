@@ -97,7 +97,6 @@ pub(crate) fn of_container(pod: &Pod, container: &Container, seccomp_root: &Path
         add_capabilities: plain(capabilities.add),
         drop_capabilities: plain(capabilities.drop),
         user: user.map(User::Id),
-        // A group alone is refused by runtimes: then the user has to be named too.
         group: own.run_as_group.or(of_pod.run_as_group),
         supplemental_groups: groups(&of_pod),
         groups_policy: policy(&of_pod),

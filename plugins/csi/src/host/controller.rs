@@ -13,7 +13,7 @@ use windlass_kernel::{
     },
 };
 
-use super::{RemoteDriver, answered, asked, broken, undone};
+use super::{RemoteDriver, answered, asked, broken};
 use crate::wire::{self, ControllerOffers, OnWire, csi, within};
 
 impl RemoteDriver {
@@ -79,7 +79,8 @@ impl Attaching for RemoteDriver {
             secrets: secrets.0.clone(),
         };
         let what = format!("detach volume {volume}");
-        undone(&what, self.controller_client().controller_unpublish_volume(request)).await
+        // NOT_FOUND says that it is not known to be detached (CSI, ControllerUnpublishVolume errors).
+        answered(&what, self.controller_client().controller_unpublish_volume(request)).await.map(drop)
     }
 }
 

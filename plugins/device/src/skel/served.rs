@@ -35,11 +35,13 @@ impl device_plugin_server::DevicePlugin for Served {
     }
 
     async fn list_and_watch(&self, _: Request<api::Empty>) -> Answer<Self::ListAndWatchStream> {
-        let told = |list: windlass_kernel::Result<Vec<PluginDevice>>| {
-            list.map(wire::devices_to_wire).map_err(|error| to_status(&error))
+        // An error would end the list at the agent: what the plugin said before is what it has still.
+        let told = |list: windlass_kernel::Result<Vec<PluginDevice>>| async move {
+            let list = list.inspect_err(|error| tracing::warn!(%error, "the plugin cannot say which devices it has"));
+            list.ok().map(|list| Ok(wire::devices_to_wire(list)))
         };
         // A stream that ended would be a plugin that is gone: what follows the last list is silence.
-        let lists = self.plugin.devices().map(told).chain(futures::stream::once(future::pending()));
+        let lists = self.plugin.devices().filter_map(told).chain(futures::stream::once(future::pending()));
         let stop = self.stop.clone();
         Ok(Response::new(lists.take_until(async move { stop.wait().await }).boxed()))
     }

@@ -331,8 +331,16 @@ impl Pulling<'_> {
             return Ok(());
         }
         let wanted = OciDescriptor { digest: blob.digest.clone(), size: blob.size, ..OciDescriptor::default() };
-        let answer = self.registry.client.pull_blob_stream(&self.reference, &wanted).await;
-        let stream = answer.map_err(|error| self.failed(error))?.stream;
+        let pull = async || {
+            let answer = self.registry.client.pull_blob_stream(&self.reference, &wanted).await;
+            answer.map_err(|error| self.failed(error))
+        };
+        let stream = match pull().await {
+            // A token that was given at the repository has run out.
+            Err(error) if error.is(ErrorKind::Unauthorized) && self.says_who_asks().await? => pull().await?,
+            answer => answer?,
+        }
+        .stream;
         self.write(blob, Vec::new(), stream.map_ok(|bytes| bytes.to_vec()).boxed()).await
     }
 

@@ -15,11 +15,12 @@ const DEFAULT: &str = "cri-containerd.apparmor.d";
 
 /// The profile of a container, which has to be loaded.
 ///
-/// A container that says nothing has the default where that is loaded, and is unconfined where it is not, as is a privileged one.
+/// A container that says nothing has the default where that is loaded, and is unconfined where it is not, as is a privileged one
+/// that names no profile.
 pub(super) fn profile(security: &Security, kernel: &Path) -> Result<Option<String>> {
     let wanted = match &security.apparmor {
-        _ if security.privileged => return Ok(None),
         Some(SecurityProfile::Unconfined) => return Ok(None),
+        None | Some(SecurityProfile::RuntimeDefault) if security.privileged => return Ok(None),
         None => return Ok(loaded(kernel)?.unwrap_or_default().contains(DEFAULT).then(|| DEFAULT.to_owned())),
         Some(SecurityProfile::RuntimeDefault) => DEFAULT,
         Some(SecurityProfile::Localhost(name)) => name,
@@ -76,7 +77,9 @@ mod tests {
             _ => panic!("{loaded:?} {asked:?}: {found:?}"),
         }
         let privileged = Security { privileged: true, ..security };
-        assert_eq!(profile(&privileged, folder.path()).unwrap(), None);
+        let named = matches!(asked, Some(SecurityProfile::Localhost(_)));
+        let expect = found.ok().flatten().filter(|_| named);
+        assert_eq!(profile(&privileged, folder.path()).ok().flatten(), expect, "{loaded:?} {asked:?}, privileged");
     }
 
     #[test]

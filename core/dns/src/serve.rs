@@ -10,6 +10,7 @@ use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
 };
 use windlass_kernel::{Clock, ClockExt, Error, ErrorKind, Result, Spawn, SpawnExt, Stop};
+use windlass_transport::tcp;
 
 use crate::{
     message::{self, Reply},
@@ -113,7 +114,7 @@ impl Server {
 
     async fn serve_tcp(self, listener: TcpListener) {
         loop {
-            let Ok((stream, _)) = listener.accept().await else { continue };
+            let stream = tcp::accept(&listener, &*self.clock).await;
             let server = self.clone();
             self.spawn.spawn("dns.tcp", async move { server.converse(stream).await }).detach();
         }

@@ -5,6 +5,7 @@
 
 mod access;
 mod figures;
+mod gauges;
 mod serve;
 mod sessions;
 
@@ -23,7 +24,7 @@ use windlass_kernel::{
     carry::Keeping,
     controller::ObjectKey,
     error,
-    node::{Details, LogRequest, PodVolume},
+    node::{Details, LogRequest, PodVolume, Usage},
 };
 
 pub use self::serve::Gates;
@@ -34,7 +35,7 @@ const PORT: u16 = 10_250;
 type Body = UnsyncBoxBody<Bytes, Error>;
 
 /// Serves a node's API: `/healthz`, `/pods`, `/runningpods`, `/containerLogs`, `/exec`, `/attach`, `/portForward`, `/run`, and of
-/// what is measured `/stats/summary`, `/metrics` and `/metrics/resource`.
+/// what is measured `/stats/summary`, `/metrics`, `/metrics/resource` and `/metrics/cadvisor`.
 ///
 /// Sessions are SPDY/3.1 or WebSockets. What upstream's kubelet serves beside these is not found here, but for what it lets people
 /// turn off: `/logs` and `/debug` say so.
@@ -91,13 +92,17 @@ impl Kubelet {
             }
             ["stats", "summary"] => self.summary(query).await,
             ["metrics", "resource"] => {
-                let usage = match self.agent.metering() {
-                    Some(metering) => metering.usage().await.ok(),
-                    None => None,
-                };
-                Ok(text(StatusCode::OK, &figures::resource(usage.as_ref(), &self.pods.values())))
+                let usage = self.usage().await;
+                Ok(exposed(&gauges::resource(usage.as_ref(), &self.pods.values())))
             }
-            ["metrics"] => Ok(text(StatusCode::OK, &figures::metrics(&self.volumes().await?))),
+            ["metrics", "cadvisor"] => {
+                let usage = self.usage().await;
+                // What cannot be measured is left out; that nothing can be is a figure, too.
+                let (details, node) = (self.details().await.ok().flatten(), self.agent.describe().await.ok());
+                let pods = self.pods.values();
+                Ok(exposed(&gauges::cadvisor(usage.as_ref(), details.as_ref(), &pods, node.as_ref())))
+            }
+            ["metrics"] => Ok(exposed(&gauges::metrics(&self.volumes().await?))),
             _ => Ok(text(StatusCode::NOT_FOUND, "404 page not found\n")),
         }
     }
@@ -110,6 +115,11 @@ impl Kubelet {
         let (volumes, details) =
             if without { (Vec::new(), None) } else { (self.volumes().await?, self.details().await?) };
         Ok(as_json(&figures::summary(&self.name, &usage, &volumes, details.as_ref(), &self.pods.values())))
+    }
+
+    /// What node and pods use, where that can be measured.
+    async fn usage(&self) -> Option<Usage> {
+        self.agent.metering()?.usage().await.ok()
     }
 
     /// The volumes that the agent measures.
@@ -196,6 +206,14 @@ fn text(code: StatusCode, said: &str) -> Response<Body> {
     let mut out = Response::new(BodyExt::boxed_unsync(body));
     *out.status_mut() = code;
     out.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    out
+}
+
+/// Figures in Prometheus' text. Scrapers tell by the type which format it is.
+fn exposed(figures: &str) -> Response<Body> {
+    let mut out = text(StatusCode::OK, figures);
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    out.headers_mut().insert(header::CONTENT_TYPE, kind);
     out
 }
 

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 use windlass_kernel::{Clock, ClockExt, Identity, Result, Spawn, dial::ByteStream};
+use windlass_transport::tcp;
 
 use super::{
     body::{Body, received},
@@ -48,18 +49,10 @@ impl Server {
     pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Arc<ServerConfig>) -> Result<()> {
         let acceptor = TlsAcceptor::from(tls);
         let graceful = GracefulShutdown::new();
-        while let Some(accepted) = self.stop().race(listener.accept()).await {
-            match accepted {
-                Ok((stream, _)) => {
-                    let task = Arc::clone(&self).connection(stream, acceptor.clone(), graceful.watcher());
-                    self.parts().spawn.start("http.connection", Box::pin(task));
-                }
-                Err(error) => {
-                    // Most likely out of file descriptors: some will be free soon.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    self.parts().clock.sleep(Duration::from_millis(50)).await;
-                }
-            }
+        let clock = Arc::clone(&self.parts().clock);
+        while let Some(stream) = self.stop().race(tcp::accept(&listener, &*clock)).await {
+            let task = Arc::clone(&self).connection(stream, acceptor.clone(), graceful.watcher());
+            self.parts().spawn.start("http.connection", Box::pin(task));
         }
         drop(listener);
         if self.parts().clock.within(DRAIN, graceful.shutdown()).await.is_none() {
@@ -84,8 +77,6 @@ impl Server {
     }
 
     async fn connection(self: Arc<Self>, stream: TcpStream, acceptor: TlsAcceptor, watcher: Watcher) {
-        // Answers are written whole; waiting for more to send only delays them.
-        let _ = stream.set_nodelay(true);
         let clock: &dyn Clock = &*self.parts().clock;
         let Ok(Ok(stream)) = clock.timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());

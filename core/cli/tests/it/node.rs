@@ -475,6 +475,13 @@ fn the_cluster_reaches_into_the_node(cluster: &Cluster, network: &Network) {
     let own = |pod: &&Value| pod["podRef"]["name"] == "first";
     let pod = summary["pods"].as_array().and_then(|pods| pods.iter().find(own)).expect("the pod is measured").clone();
     assert!(pod["memory"]["workingSetBytes"].as_u64().is_some_and(|bytes| bytes > 0), "{pod}");
+    let told = talk(async |means| {
+        let target = format!("/api/v1/nodes/{NAME}/proxy/metrics/cadvisor");
+        send(&admin(cluster, network, &means), "GET", &target, "").await.1
+    });
+    for start in ["container_memory_usage_bytes{container=\"c\",", "machine_cpu_cores{", "container_scrape_error 0"] {
+        assert!(told.lines().any(|line| line.starts_with(start)), "{start}: {told}");
+    }
     let usage = ask(cluster, network, "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods/first");
     assert_eq!(usage["containers"][0]["name"], "c", "{usage}");
     assert_eq!(proxied(cluster, network, "/pods")["items"].as_array().map(Vec::len), Some(1));

@@ -1,13 +1,13 @@
-//! What is measured on a node, as upstream's kubelets say it: the summary (`stats/v1alpha1`) and gauges of volumes. Pure.
+//! What is measured on a node, as upstream's kubelets say it in the summary (`stats/v1alpha1`). Pure.
 
-use std::{collections::BTreeMap, fmt::Write, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use windlass_api::{core::v1::Pod, types::Time};
 use windlass_kernel::{
     controller::ObjectKey,
-    node::{Amounts, ContainerDetails, Details, Disk, PodDetails, PodUsage, PodVolume, Space, Usage},
+    node::{Amounts, ContainerDetails, Details, Disk, PodDetails, PodVolume, Space, Usage},
     runtime::{InterfaceUsage, MemoryUsage},
 };
 
@@ -101,18 +101,23 @@ fn detail_pod(pod: &mut Map<String, Value>, all: &Details, own: &PodDetails) {
     if let Some(whole) = &all.disk {
         pod.insert("ephemeral-storage".into(), disk(time, whole, Some(own.local)));
     }
-    let memories: Vec<_> = own.containers.iter().filter_map(|container| container.memory).collect();
-    let sum = memories.iter().copied().reduce(|sum, one| MemoryUsage {
+    if let Some(sum) = pod_memory(own) {
+        memory(pod, sum);
+    }
+}
+
+/// The memory of all containers of a pod of which it is known.
+pub(super) fn pod_memory(own: &PodDetails) -> Option<MemoryUsage> {
+    let memories = own.containers.iter().filter_map(|container| container.memory);
+    memories.reduce(|sum, one| MemoryUsage {
+        at: sum.at,
+        working_set: sum.working_set + one.working_set,
+        available: sum.available.zip(one.available).map(|(sum, one)| sum + one),
         usage: sum.usage + one.usage,
         rss: sum.rss + one.rss,
         page_faults: sum.page_faults + one.page_faults,
         major_page_faults: sum.major_page_faults + one.major_page_faults,
-        available: sum.available.zip(one.available).map(|(sum, one)| sum + one),
-        ..sum
-    });
-    if let Some(sum) = sum {
-        memory(pod, sum);
-    }
+    })
 }
 
 fn detail_container(container: &mut Map<String, Value>, all: &Details, own: &ContainerDetails) {
@@ -204,127 +209,18 @@ fn volume(own: &PodVolume) -> Value {
     volume
 }
 
-/// A gauge of volumes: its name, what it is, and where it is found.
-type Gauge = (&'static str, &'static str, fn(&PodVolume) -> Option<u64>);
-
-const GAUGES: [Gauge; 7] = [
-    ("capacity_bytes", "Bytes that a volume has", |own| Some(own.usage.bytes?.total)),
-    ("available_bytes", "Bytes of a volume that can still be used", |own| Some(own.usage.bytes?.available)),
-    ("used_bytes", "Bytes of a volume in use", |own| Some(own.usage.bytes?.used)),
-    ("inodes", "Inodes that a volume has", |own| Some(own.usage.inodes?.total)),
-    ("inodes_free", "Inodes of a volume that can still be used", |own| Some(own.usage.inodes?.available)),
-    ("inodes_used", "Inodes of a volume in use", |own| Some(own.usage.inodes?.used)),
-    ("health_status_abnormal", "Whether a volume's driver says that it is not well: 1 or 0", |own| {
-        Some(own.usage.condition.as_ref()?.abnormal.into())
-    }),
-];
-
-/// The gauges of the volumes of claims, in Prometheus' text. Several pods may have the volume of a claim: it is told once.
-pub(super) fn metrics(volumes: &[PodVolume]) -> String {
-    let claimed = volumes.iter().filter_map(|own| Some(((own.pod.namespace.as_str(), own.claim.as_deref()?), own)));
-    let claims: BTreeMap<_, _> = claimed.collect();
-    let mut text = String::new();
-    for (name, help, value) in GAUGES {
-        let name = format!("kubelet_volume_stats_{name}");
-        let found: Vec<_> = claims.iter().filter_map(|(key, own)| Some((key, value(own)?))).collect();
-        if found.is_empty() {
-            continue;
-        }
-        // Text is written to without errors.
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
-        for ((namespace, claim), value) in found {
-            let _ = writeln!(text, "{name}{{namespace={namespace:?},persistentvolumeclaim={claim:?}}} {value}");
-        }
-    }
-    text
-}
-
-/// CPU and memory of the node, its pods and their containers, in Prometheus' text: what metrics-server reads of a kubelet
-/// (`/metrics/resource`). Without `usage` it could not be measured.
-pub(super) fn resource(usage: Option<&Usage>, known: &[Arc<Pod>]) -> String {
-    let mut text = String::new();
-    let mut family = |name: &str, kind: &str, help: &str, samples: Vec<(String, String, Option<Timestamp>)>| {
-        if samples.is_empty() {
-            return;
-        }
-        // Text is written to without errors.
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for (labels, value, at) in samples {
-            let at = at.map_or_else(String::new, |at| format!(" {}", at.as_millisecond()));
-            let _ = writeln!(text, "{name}{labels} {value}{at}");
-        }
-    };
-    let seconds = |used: &Amounts| used.cpu.map(|cpu| cpu.as_secs_f64().to_string());
-    let bytes = |used: &Amounts| Some(used.memory.to_string());
-    let mut pods: Vec<_> = usage.iter().flat_map(|usage| &usage.pods).collect();
-    pods.sort_by(|a, b| (&a.pod, &a.uid).cmp(&(&b.pod, &b.uid)));
-    let place = |pod: &ObjectKey| format!("namespace={:?},pod={:?}", pod.namespace, pod.name);
-    let containers = |value: &dyn Fn(&Amounts) -> Option<String>| -> Vec<_> {
-        let each = pods.iter().flat_map(|own| own.containers.amounts.iter().map(move |one| (own, one)));
-        let sample = |(own, (name, used)): (&&PodUsage, &(String, Amounts))| {
-            Some((format!("{{container={name:?},{}}}", place(&own.pod)), value(used)?, Some(own.containers.at)))
-        };
-        each.filter_map(sample).collect()
-    };
-    let whole = |value: &dyn Fn(&Amounts) -> Option<String>| -> Vec<_> {
-        let sample = |own: &&PodUsage| {
-            let total = own.containers.amounts.iter().map(|(_, used)| used).sum();
-            Some((format!("{{{}}}", place(&own.pod)), value(&total)?, Some(own.containers.at)))
-        };
-        pods.iter().filter_map(sample).collect()
-    };
-    let node = |value: &dyn Fn(&Amounts) -> Option<String>| -> Vec<_> {
-        let own = usage.and_then(|usage| usage.node);
-        own.and_then(|own| Some((String::new(), value(&own.amounts)?, Some(own.at)))).into_iter().collect()
-    };
-    let started = pods.iter().flat_map(|own| {
-        let pod = known.iter().find(|pod| pod.metadata.uid.as_deref() == Some(&own.uid));
-        let statuses = pod.into_iter().flat_map(|pod| &pod.status.container_statuses);
-        statuses.filter_map(|status| {
-            let Time(at) = status.state.running.as_ref()?.started_at?;
-            let labels = format!("{{container={:?},{}}}", status.name, place(&own.pod));
-            Some((labels, at.as_duration().as_secs_f64().to_string(), None))
-        })
-    });
-    family(
-        "container_cpu_usage_seconds_total",
-        "counter",
-        "CPU that a container has used, in seconds",
-        containers(&seconds),
-    );
-    family("container_memory_working_set_bytes", "gauge", "Working set of a container", containers(&bytes));
-    family(
-        "container_start_time_seconds",
-        "gauge",
-        "When a container started, in seconds since 1970",
-        started.collect(),
-    );
-    family("node_cpu_usage_seconds_total", "counter", "CPU that the node has used, in seconds", node(&seconds));
-    family("node_memory_working_set_bytes", "gauge", "Working set of the node", node(&bytes));
-    family("pod_cpu_usage_seconds_total", "counter", "CPU that a pod has used, in seconds", whole(&seconds));
-    family("pod_memory_working_set_bytes", "gauge", "Working set of a pod", whole(&bytes));
-    let failed = u8::from(usage.is_none()).to_string();
-    family(
-        "resource_scrape_error",
-        "gauge",
-        "1 where usage could not be measured",
-        vec![(String::new(), failed, None)],
-    );
-    text
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use windlass_kernel::{
-        node::Measured,
+        node::{Measured, PodUsage},
         volume::{Condition, Usage as Share, VolumeUsage},
     };
 
     use super::*;
 
-    fn volumes() -> Vec<PodVolume> {
+    pub(in crate::kubelet) fn volumes() -> Vec<PodVolume> {
         let share = |total, used| Some(Share { total, used, available: total - used });
         let claimed = PodVolume {
             pod: ObjectKey::new("team", "db-0"),
@@ -404,7 +300,7 @@ mod tests {
         assert_eq!((&b["rootfs"], &b["memory"]["usageBytes"]), (&Value::Null, &Value::Null));
     }
 
-    fn details(at: Timestamp) -> Details {
+    pub(in crate::kubelet) fn details(at: Timestamp) -> Details {
         let interface =
             |name: &str| InterfaceUsage { name: name.into(), rx_bytes: 1, tx_bytes: 2, ..InterfaceUsage::default() };
         let share = |total, used| Share { total, used, available: total - used };
@@ -430,64 +326,5 @@ mod tests {
             pods: vec![own],
             ..Details::default()
         }
-    }
-
-    #[test]
-    fn resources_are_of_node_pods_and_containers() {
-        let (at, window) = (Timestamp::from_millisecond(1500).unwrap(), Duration::from_secs(10));
-        let used = |cpu| Amounts { nanocores: 1, memory: 10, cpu };
-        let half = Some(Duration::from_millis(500));
-        let pod = |name: &str, amounts| PodUsage {
-            pod: ObjectKey::new("team", name),
-            uid: name.into(),
-            containers: Measured { at, window, amounts },
-        };
-        let usage = Usage {
-            node: Some(Measured { at, window, amounts: used(half) }),
-            pods: vec![
-                pod("b", vec![("x".into(), used(half)), ("y".into(), used(None))]),
-                pod("a", vec![("x".into(), used(half)), ("y".into(), used(half))]),
-            ],
-        };
-        let mut known = Pod::default();
-        known.metadata.uid = Some("a".into());
-        let status = json!([{"name": "x", "state": {"running": {"startedAt": "1970-01-01T00:00:07Z"}}}]);
-        known.status.container_statuses = serde_json::from_value(status).unwrap();
-        let text = resource(Some(&usage), &[Arc::new(known)]);
-        let values = text.lines().filter(|line| !line.starts_with('#'));
-        let expect = [
-            "container_cpu_usage_seconds_total{container=\"x\",namespace=\"team\",pod=\"a\"} 0.5 1500",
-            "container_cpu_usage_seconds_total{container=\"y\",namespace=\"team\",pod=\"a\"} 0.5 1500",
-            "container_cpu_usage_seconds_total{container=\"x\",namespace=\"team\",pod=\"b\"} 0.5 1500",
-            "container_memory_working_set_bytes{container=\"x\",namespace=\"team\",pod=\"a\"} 10 1500",
-            "container_memory_working_set_bytes{container=\"y\",namespace=\"team\",pod=\"a\"} 10 1500",
-            "container_memory_working_set_bytes{container=\"x\",namespace=\"team\",pod=\"b\"} 10 1500",
-            "container_memory_working_set_bytes{container=\"y\",namespace=\"team\",pod=\"b\"} 10 1500",
-            "container_start_time_seconds{container=\"x\",namespace=\"team\",pod=\"a\"} 7",
-            "node_cpu_usage_seconds_total 0.5 1500",
-            "node_memory_working_set_bytes 10 1500",
-            "pod_cpu_usage_seconds_total{namespace=\"team\",pod=\"a\"} 1 1500",
-            "pod_memory_working_set_bytes{namespace=\"team\",pod=\"a\"} 20 1500",
-            "pod_memory_working_set_bytes{namespace=\"team\",pod=\"b\"} 20 1500",
-            "resource_scrape_error 0",
-        ];
-        assert_eq!(values.collect::<Vec<_>>(), expect);
-        assert!(resource(None, &[]).ends_with("\nresource_scrape_error 1\n"));
-    }
-
-    #[test]
-    fn gauges_are_of_claims() {
-        let text = metrics(&volumes());
-        let line = |name: &str, value: u64| {
-            format!("kubelet_volume_stats_{name}{{namespace=\"team\",persistentvolumeclaim=\"data-db-0\"}} {value}\n")
-        };
-        for (name, value) in
-            [("capacity_bytes", 100), ("used_bytes", 30), ("inodes_free", 6), ("health_status_abnormal", 1)]
-        {
-            assert!(text.contains(&line(name, value)), "{name}: {text}");
-        }
-        assert!(text.contains("# TYPE kubelet_volume_stats_available_bytes gauge\n"), "{text}");
-        assert_eq!(text.matches('{').count(), 7, "only claims have gauges: {text}");
-        assert_eq!(metrics(&[]), "");
     }
 }

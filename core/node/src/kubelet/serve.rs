@@ -19,6 +19,7 @@ use windlass_kernel::{
     carry::Keeping,
     dial::ByteStream,
 };
+use windlass_transport::tcp;
 
 use super::{Body, Kubelet, access, refusal, text};
 
@@ -66,28 +67,16 @@ impl Kubelet {
         // Sessions are upgrades, which HTTP/2 does not have.
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(tls));
-        while let Some(accepted) = stop.race(listener.accept()).await {
-            match accepted {
-                Ok((stream, _)) => {
-                    let (kubelet, acceptor, gates, stop) =
-                        (self.clone(), acceptor.clone(), gates.clone(), stop.clone());
-                    let serving = async move {
-                        stop.race(kubelet.greet(stream, acceptor, gates, stop.clone())).await;
-                    };
-                    self.spawn.start("node.kubelet", serving.boxed());
-                }
-                Err(error) => {
-                    // Out of descriptors, most likely: those that end give some back.
-                    tracing::warn!(%error, "cannot accept a connection to the node's API");
-                    self.clock.sleep(Duration::from_millis(100)).await;
-                }
-            }
+        while let Some(stream) = stop.race(tcp::accept(&listener, &*self.clock)).await {
+            let (kubelet, acceptor, gates, stop) = (self.clone(), acceptor.clone(), gates.clone(), stop.clone());
+            let serving = async move {
+                stop.race(kubelet.greet(stream, acceptor, gates, stop.clone())).await;
+            };
+            self.spawn.start("node.kubelet", serving.boxed());
         }
     }
 
     async fn greet(&self, stream: TcpStream, acceptor: TlsAcceptor, gates: Gates, stop: Stop) {
-        // Answers are written whole; waiting for more to send only delays them.
-        let _ = stream.set_nodelay(true);
         let Ok(Ok(stream)) = self.clock.timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let peer = Peer { gates, certificate: certificate.map(|der| der.to_vec()) };

@@ -52,7 +52,7 @@ pub(crate) fn class(pod: &Pod) -> Class {
     if sets.iter().all(guaranteed) { Class::Guaranteed } else { Class::Burstable }
 }
 
-fn amount(amounts: &BTreeMap<String, Quantity>, name: &str) -> Option<Amount> {
+pub(crate) fn amount(amounts: &BTreeMap<String, Quantity>, name: &str) -> Option<Amount> {
     amounts.get(name)?.0.parse().ok()
 }
 

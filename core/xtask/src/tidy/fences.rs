@@ -11,7 +11,7 @@ use super::Problem;
 const FENCES: &[(&str, &[&str])] = &[
     ("windlass-api", &[]),
     ("windlass-kernel", &["api"]),
-    ("windlass-machine", &["kernel"]),
+    ("windlass-machine", &["kernel", "transport"]),
     ("windlass-transport", &["kernel"]),
     ("windlass-store", &["api", "kernel"]),
     ("windlass-client", &["api", "kernel", "transport"]),
@@ -20,7 +20,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("windlass-controllers", &["api", "client", "kernel"]),
     ("windlass-node", &["api", "client", "kernel", "transport"]),
     ("windlass-proxy", &["api", "client", "kernel"]),
-    ("windlass-dns", &["api", "client", "kernel"]),
+    ("windlass-dns", &["api", "client", "kernel", "transport"]),
     ("windlass-testkit", &["api", "kernel"]),
     ("windlass-conformance", &["api", "client", "kernel", "testkit"]),
     ("windlass-kubernetes", &["conformance", "kernel"]),

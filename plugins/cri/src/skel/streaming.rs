@@ -15,10 +15,12 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use windlass_kernel::{
-    ClockExt, ContainerRuntime, EntropyExt, Error, ErrorKind, Result, SpawnExt, carry::Keeping, node::Streams,
-    runtime::Opening,
+    ContainerRuntime, EntropyExt, Error, ErrorKind, Result, SpawnExt, carry::Keeping, node::Streams, runtime::Opening,
 };
-use windlass_transport::upgrade::{self, Protocols, Wanted};
+use windlass_transport::{
+    tcp,
+    upgrade::{self, Protocols, Wanted},
+};
 
 use super::Setup;
 
@@ -76,15 +78,7 @@ impl Streaming {
     /// Serves whoever connects, until it is dropped.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) {
         loop {
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Out of descriptors, most likely: those that end give some back.
-                    tracing::warn!(%error, "cannot accept a session's connection");
-                    self.setup.clock.sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
+            let stream = tcp::accept(&listener, &*self.setup.clock).await;
             let serving = Arc::clone(&self);
             let connection = async move {
                 let answer = service_fn(|request| {

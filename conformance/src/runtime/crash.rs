@@ -101,23 +101,25 @@ impl Pod<'_> {
     async fn settled(&self, program: &Program) {
         let config = self.fixture.container_config("web", program);
         let runtime = &self.fixture.runtime;
-        let id = self.fixture.until("a container that can be had", || async {
-            if let Ok(id) = runtime.create_container(&self.id, &config, &self.config).await {
-                return Some(id);
-            }
-            let filter = ContainerFilter { sandbox: Some(self.id.clone()), ..ContainerFilter::default() };
-            let listed = runtime.containers(&filter).await.expect("containers are listed");
-            let found = listed.into_iter().find(|container| container.key == config.key)?;
-            if matches!(found.state, ContainerState::Created | ContainerState::Running) {
-                return Some(found.id);
-            }
-            runtime.remove_container(&found.id).await.expect("what ended is removed");
-            None
+        let id = self.fixture.until("a container that starts", || async {
+            let id = match runtime.create_container(&self.id, &config, &self.config).await {
+                Ok(id) => id,
+                Err(_) => {
+                    let filter = ContainerFilter { sandbox: Some(self.id.clone()), ..ContainerFilter::default() };
+                    let listed = runtime.containers(&filter).await.expect("containers are listed");
+                    let found = listed.into_iter().find(|container| container.key == config.key)?;
+                    if !matches!(found.state, ContainerState::Created | ContainerState::Running) {
+                        runtime.remove_container(&found.id).await.expect("what ended is removed");
+                        return None;
+                    }
+                    found.id
+                }
+            };
+            // It may still be made by the call that nobody waited for. One that can never be started has ended by this, and is
+            // removed the next time: its key is free then.
+            runtime.start_container(&id).await.ok().map(|()| id)
         });
         let id = id.await;
-        // It may be about to be started by the call that nobody waited for.
-        let start = || async { runtime.start_container(&id).await.ok() };
-        self.fixture.until("a container that starts", start).await;
         let done = runtime.exec(&id, &(self.fixture.command)(&say(0)), None).await.expect("a command runs in it");
         assert_eq!(done.code, 0);
     }

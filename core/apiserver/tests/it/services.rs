@@ -250,6 +250,7 @@ fn the_endpoints_of_the_server_are_kept_against_whoever_changes_them() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the clock stands still while the server works, in threads of its own")]
 fn a_server_that_is_gone_for_good_leaves_the_endpoints() {
     let clock = HandClock::default();
     let (rig, end) = advertised(&clock, rig::builder(&clock), "192.0.2.7");

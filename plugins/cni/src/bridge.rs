@@ -21,7 +21,7 @@ use windlass_kernel::{
 };
 
 use self::{record::Records, reservations::Reservations, rules::Rules, settings::Settings};
-use crate::{failed, hash, skel::Setup};
+use crate::{failed, hash, skel::Setup, turns::Turns};
 
 /// A network on a bridge of this process's network namespace. Clones are the same one.
 ///
@@ -37,6 +37,7 @@ struct Inner {
     records: Records,
     reservations: Reservations,
     rules: Rules,
+    turns: Turns,
 }
 
 impl Bridge {
@@ -52,9 +53,25 @@ impl Bridge {
             records: Records::of(&settings.state_dir, network),
             reservations: Reservations::of(&settings.data_dir, network),
             rules: Rules::of(network),
+            turns: Turns::default(),
             settings,
             setup: setup.clone(),
         })))
+    }
+
+    /// Runs work on an attachment when those before it are done.
+    async fn work_on<T: Send + 'static>(
+        &self,
+        attachment: &Attachment,
+        work: fn(&Inner, &Attachment) -> Result<T>,
+    ) -> Result<T> {
+        let turn = self.0.turns.next(&attachment.key.sandbox).await;
+        let attachment = attachment.clone();
+        self.work(move |inner| {
+            let _turn = turn;
+            work(inner, &attachment)
+        })
+        .await
     }
 
     /// Runs work that blocks, where such work belongs.
@@ -68,18 +85,15 @@ impl Bridge {
 #[async_trait]
 impl PodNetwork for Bridge {
     async fn attach(&self, attachment: &Attachment) -> Result<Attached> {
-        let attachment = attachment.clone();
-        self.work(move |inner| inner.attach(&attachment)).await
+        self.work_on(attachment, Inner::attach).await
     }
 
     async fn detach(&self, attachment: &Attachment) -> Result<()> {
-        let attachment = attachment.clone();
-        self.work(move |inner| inner.detach(&attachment)).await
+        self.work_on(attachment, Inner::detach).await
     }
 
     async fn check(&self, attachment: &Attachment) -> Result<()> {
-        let attachment = attachment.clone();
-        self.work(move |inner| inner.check(&attachment)).await
+        self.work_on(attachment, Inner::check).await
     }
 
     async fn collect(&self, valid: &[AttachmentKey]) -> Result<()> {

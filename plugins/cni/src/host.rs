@@ -8,7 +8,6 @@ mod chain;
 mod config;
 
 use std::{
-    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,15 +16,13 @@ use std::{
 
 use async_trait::async_trait;
 use futures::channel::oneshot;
-use parking_lot::Mutex;
 use windlass_kernel::{
     Clock, Error, ErrorKind, PodNetwork, Result, Spawn, SpawnExt,
     network::{Attached, Attachment, AttachmentKey},
-    runtime::SandboxId,
 };
 
 use self::{cache::Cache, chain::Chain};
-use crate::{failed, net::bring_lo_up, wire};
+use crate::{failed, net::bring_lo_up, turns::Turns, wire};
 
 /// Where everything is, and how long a plugin may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,10 +99,6 @@ struct Inner {
     turns: Turns,
 }
 
-/// Calls on one sandbox take turns: the specification forbids parallel ones.
-#[derive(Debug, Default)]
-struct Turns(Mutex<BTreeMap<SandboxId, Arc<async_lock::Mutex<()>>>>);
-
 impl CniNetwork {
     /// The network that `settings` lead to. Nothing is read yet.
     pub fn new(settings: Settings, clock: Arc<dyn Clock>, spawn: Arc<dyn Spawn>) -> Self {
@@ -157,12 +150,10 @@ impl Inner {
     }
 
     async fn attach(&self, attachment: &Attachment) -> Result<Attached> {
-        attachment.key.validate()?;
         let Some(namespace) = &attachment.namespace else {
             let message = format!("cannot attach {}: it has no network namespace", attachment.key);
             return Err(Error::new(ErrorKind::Invalid, message));
         };
-        let _turn = self.turns.of(&attachment.key.sandbox).lock_arc().await;
         let chain = self.chain()?;
         let known = self.cache.read(chain.name(), &attachment.key)?;
         if known.is_some_and(|known| known.result.is_some()) {
@@ -203,12 +194,6 @@ impl Inner {
         done.unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, "bringing lo up panicked")))
     }
 
-    async fn detach(&self, attachment: &Attachment) -> Result<()> {
-        attachment.key.validate()?;
-        let _turn = self.turns.of(&attachment.key.sandbox).lock_arc().await;
-        self.release(attachment).await
-    }
-
     /// Removes an attachment, with the configuration that it was made with where that is known.
     async fn release(&self, attachment: &Attachment) -> Result<()> {
         let now = self.chain();
@@ -228,8 +213,6 @@ impl Inner {
     }
 
     async fn check(&self, attachment: &Attachment) -> Result<()> {
-        attachment.key.validate()?;
-        let _turn = self.turns.of(&attachment.key.sandbox).lock_arc().await;
         let now = self.chain()?;
         let known = self.cache.read(now.name(), &attachment.key)?.filter(|known| known.result.is_some());
         let Some(known) = known else {
@@ -249,7 +232,7 @@ impl Inner {
             if valid.contains(&key) {
                 continue;
             }
-            let _turn = self.turns.of(&key.sandbox).lock_arc().await;
+            let _turn = self.turns.next(&key.sandbox).await;
             let gone = known.attachment(&Attachment { key, ..Attachment::default() });
             if let Err(error) = self.release(&gone).await {
                 tracing::warn!(key = %gone.key, %error, "a stale attachment could not be removed");
@@ -261,30 +244,39 @@ impl Inner {
     }
 }
 
-impl Turns {
-    fn of(&self, sandbox: &SandboxId) -> Arc<async_lock::Mutex<()>> {
-        let mut turns = self.0.lock();
-        // Those that nobody holds or waits for are forgotten.
-        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-        Arc::clone(turns.entry(sandbox.clone()).or_default())
-    }
-}
-
 #[async_trait]
 impl PodNetwork for CniNetwork {
     async fn attach(&self, attachment: &Attachment) -> Result<Attached> {
+        attachment.key.validate()?;
+        let turn = self.0.turns.next(&attachment.key.sandbox).await;
         let (inner, attachment) = (Arc::clone(&self.0), attachment.clone());
-        self.owned(async move { inner.attach(&attachment).await }).await
+        self.owned(async move {
+            let _turn = turn;
+            inner.attach(&attachment).await
+        })
+        .await
     }
 
     async fn detach(&self, attachment: &Attachment) -> Result<()> {
+        attachment.key.validate()?;
+        let turn = self.0.turns.next(&attachment.key.sandbox).await;
         let (inner, attachment) = (Arc::clone(&self.0), attachment.clone());
-        self.owned(async move { inner.detach(&attachment).await }).await
+        self.owned(async move {
+            let _turn = turn;
+            inner.release(&attachment).await
+        })
+        .await
     }
 
     async fn check(&self, attachment: &Attachment) -> Result<()> {
+        attachment.key.validate()?;
+        let turn = self.0.turns.next(&attachment.key.sandbox).await;
         let (inner, attachment) = (Arc::clone(&self.0), attachment.clone());
-        self.owned(async move { inner.check(&attachment).await }).await
+        self.owned(async move {
+            let _turn = turn;
+            inner.check(&attachment).await
+        })
+        .await
     }
 
     async fn collect(&self, valid: &[AttachmentKey]) -> Result<()> {

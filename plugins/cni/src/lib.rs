@@ -15,6 +15,7 @@ mod namespace;
 mod net;
 pub mod routes;
 pub mod skel;
+mod turns;
 pub mod wire;
 
 use self::errors::{failed, hash};

@@ -1,4 +1,4 @@
-//! Calls on one sandbox take turns, in the order in which they were begun: the specification forbids parallel ones.
+//! Calls on one sandbox take turns, whether or not somebody waits for them: the specification forbids parallel ones.
 
 use std::{collections::BTreeMap, sync::Arc};
 
